@@ -1,0 +1,193 @@
+"""Bearer tokens: who the caller is, or a refusal.
+
+A token is checked to the letter before any cryptography (`parse`): size, canonical base64url, no duplicate
+JSON keys, only the header keys we know, integer times. Libraries are lenient about all of these, and leniency
+is how forged tokens get in. Then exactly one key must fit, and only then the signature is verified.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError, SecurityWarning
+
+from pipelines.api.keys import ALGORITHMS, KeySource, VerificationKey, fitting
+
+# RFC 9864 renames EdDSA to Ed25519; issuers still write EdDSA, and with keys bound to one curve it is as safe
+warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
+
+MAX_TOKEN_BYTES = 8 * 1024
+_HEADER_KEYS = frozenset({"alg", "typ", "kid"})
+_TYPES = frozenset({"jwt", "at+jwt"})
+# exactly one space and three base64url parts; the scheme's case does not matter (RFC 9110)
+_BEARER = re.compile(rb"(?i:bearer) ([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)")
+
+
+class InvalidToken(Exception):
+    """A bearer token was presented and is not valid. The message is for our metrics, never for the caller."""
+
+
+class NotBearer(Exception):
+    """There is no bearer token: another scheme, several Authorization headers, nothing after `Bearer`."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of the right form; nothing in it is believed before its signature is verified."""
+
+    compact: str
+    algorithm: str
+    key_id: str | None
+    claims: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a valid token must say, apart from being signed."""
+
+    issuer: str | None
+    audience: str | None
+    subject_claim: str
+
+
+def bearer(authorization: Sequence[bytes]) -> bytes:
+    """The token in a request's Authorization headers. Raises NotBearer or InvalidToken."""
+    if len(authorization) != 1:
+        raise NotBearer
+    value = authorization[0]
+    match = _BEARER.fullmatch(value)
+    if match is None:
+        scheme, _, rest = value.partition(b" ")
+        if scheme.lower() == b"bearer" and rest.strip():
+            raise InvalidToken("form")
+        raise NotBearer
+    if len(match[1]) > MAX_TOKEN_BYTES:
+        raise InvalidToken("size")
+    return match[1]
+
+
+def parse(compact: bytes) -> Token:
+    """Take a token apart, strictly. Raises InvalidToken."""
+    header_part, claims_part, signature = compact.split(b".")
+    header = _json_object(_decode(header_part))
+    claims = _json_object(_decode(claims_part))
+    _decode(signature)
+    if not header.keys() <= _HEADER_KEYS:
+        raise InvalidToken("header")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise InvalidToken("algorithm")
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+        raise InvalidToken("type")
+    key_id = header.get("kid")
+    if "kid" in header and not isinstance(key_id, str):
+        raise InvalidToken("header")
+    return Token(compact.decode("ascii"), algorithm, key_id, claims)
+
+
+def check_claims(claims: dict[str, Any], expected: Expected, now_ms: int) -> str:
+    """The subject of claims that are valid at `now_ms`, with no leeway. Raises InvalidToken."""
+    if not _is_integer(claims.get("exp")) or not all(
+        _is_integer(claims[name]) for name in ("nbf", "iat") if name in claims
+    ):
+        raise InvalidToken("times")
+    if now_ms >= claims["exp"] * 1000:
+        raise InvalidToken("expired")
+    if now_ms < claims.get("nbf", 0) * 1000:
+        raise InvalidToken("not yet")
+    if expected.issuer is not None and claims.get("iss") != expected.issuer:
+        raise InvalidToken("issuer")
+    if expected.audience is not None and not _names(claims.get("aud"), expected.audience):
+        raise InvalidToken("audience")
+    subject = claims.get(expected.subject_claim)
+    if not isinstance(subject, str) or not subject or not _is_text(subject):
+        raise InvalidToken("subject")
+    return subject
+
+
+def verify_signature(token: Token, key: VerificationKey) -> None:
+    """Raises InvalidToken unless `key` signed the token."""
+    try:
+        jws.deserialize_compact(token.compact, key.key, registry=ALGORITHMS[token.algorithm].registry)
+    except (JoseError, ValueError) as error:
+        raise InvalidToken("signature") from error
+
+
+class Authenticator:
+    """Decides who sent a request, from its Authorization headers."""
+
+    def __init__(self, keys: KeySource, expected: Expected) -> None:
+        self._keys = keys
+        self._expected = expected
+
+    async def subject(self, authorization: Sequence[bytes], now_ms: int) -> str:
+        """The caller's user id. Raises NotBearer or InvalidToken."""
+        token = parse(bearer(authorization))
+        subject = check_claims(token.claims, self._expected, now_ms)  # cheap, and an expired token needs no key
+        candidates = fitting(await self._keys.current(), token.algorithm, token.key_id)
+        if not candidates and await self._keys.renewed():
+            candidates = fitting(await self._keys.current(), token.algorithm, token.key_id)
+        if len(candidates) != 1:
+            raise InvalidToken("key")
+        verify_signature(token, candidates[0])
+        return subject
+
+
+def _decode(part: bytes) -> bytes:
+    """Base64url without padding, in its canonical spelling only: the last letter's unused bits are zero."""
+    try:
+        decoded = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+    except binascii.Error:
+        raise InvalidToken("base64") from None
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part:
+        raise InvalidToken("base64")
+    return decoded
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise InvalidToken("json") from None
+    if not isinstance(value, dict):
+        raise InvalidToken("json")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: str) -> bool:
+    """False for a lone surrogate, which JSON can escape and UTF-8 cannot hold."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _names(audience: object, expected: str) -> bool:
+    if isinstance(audience, list):
+        return expected in audience and all(isinstance(name, str) for name in audience)
+    return audience == expected

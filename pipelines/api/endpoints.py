@@ -1,0 +1,316 @@
+"""What each route answers. HTTP only: the bodies are prepared in responses.py and funded.py."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import Receive, Scope, Send
+
+from pipelines.api import envelope, exchange
+from pipelines.api.auth import Authenticator, InvalidToken, NotBearer
+from pipelines.api.envelope import Clock
+from pipelines.api.exchange import JSON, NO_STORE, NOSNIFF, Header, Reply, content_length, error
+from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
+from pipelines.api.telemetry import Metrics
+from pipelines.api.watching import Serving, Watcher
+
+API_VERSION = "v1"  # part of every ETag: to be raised when the same snapshot is written differently
+RETRY_AFTER_SECONDS = 5  # what a 503 asks for; a new snapshot is seen within a second and loaded in a few
+
+PAGES_KEPT = 8  # of other limits than the default; half a megabyte each at most
+
+VARY_ON_TOKEN = (b"vary", b"Authorization")
+PUBLIC = (b"cache-control", b"public, max-age=60")  # the ranking changes once a night
+PRIVATE = (b"cache-control", b"private, no-cache")  # stored by the client alone, and asked about every time
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
+_STATUSES = frozenset({"active", "banned"})
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the endpoints share."""
+
+    clock: Clock
+    watcher: Watcher
+    authenticator: Authenticator
+    metrics: Metrics
+    stale_hours: int
+
+    async def serving(self, now_ms: int) -> Serving:
+        """The snapshot for one request, which must not ask twice. Raises Refused (503) when there is none."""
+        watcher = self.watcher
+        if watcher.serving is None or not watcher.is_watching:
+            await asyncio.to_thread(watcher.refresh)
+        if watcher.serving is None:
+            raise Refused(error(503, now_ms, (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)))
+        return watcher.serving
+
+    async def subject(self, authorization: list[bytes], now_ms: int) -> str:
+        """The caller's user id. Raises Refused (401)."""
+        challenge = b"Bearer"
+        try:
+            subject = await self.authenticator.subject(authorization, now_ms)
+        except NotBearer:
+            self.metrics.auth("not_bearer" if authorization else "absent")
+        except InvalidToken as invalid:
+            self.metrics.auth(f"invalid_{str(invalid).replace(' ', '_')}")
+            challenge = b'Bearer error="invalid_token"'
+        else:
+            self.metrics.auth("accepted")
+            return subject
+        raise Refused(error(401, now_ms, (b"www-authenticate", challenge), VARY_ON_TOKEN))
+
+
+class Refused(Exception):
+    """The request is answered with an error."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+class Endpoint:
+    """One route as an ASGI application; a subclass says what it answers."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, with one reading of the clock."""
+        now_ms = self.api.clock.now_ms()
+        try:
+            reply = await self.answer(scope, now_ms)
+        except Refused as refused:
+            reply = refused.reply
+        await reply(scope, receive, send)
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The reply. Raises Refused."""
+        raise NotImplementedError
+
+
+# --- the three documented endpoints ---
+
+
+@dataclass(frozen=True)
+class Page:
+    """The anonymous ranking at one limit, but for the timestamp."""
+
+    serving: Serving
+    etag: bytes
+    headers: list[Header]
+    head: bytes
+
+    def reply(self, now_ms: int) -> Reply:
+        """With the timestamp. Its length is fixed, so the headers are ready too."""
+        return Reply(200, self.headers, b"".join((self.head, envelope.instant(now_ms), envelope.END)))
+
+
+class MostWatchedCreators(Endpoint):
+    """GET /api/v1/live-stream/most-watched-creators"""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
+        self._pages: dict[int, Page] = {}
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The ranking, isFollowing null without a token."""
+        authorization: list[bytes] = []
+        if_none_match: list[bytes] = []
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization.append(value)
+            elif name == b"if-none-match":
+                if_none_match.append(value)
+        user_id = await self.api.subject(authorization, now_ms) if authorization else None
+        limit = _limit(scope["query_string"], now_ms)
+        serving = await self.api.serving(now_ms)
+        if user_id is not None:
+            return _ranking_for(user_id, serving, limit, if_none_match, now_ms)
+        self.api.metrics.auth("anonymous")
+        page = self._page(serving, limit)
+        if if_none_match and exchange.matches_etag(if_none_match, page.etag):
+            return _not_modified(_ranking_headers(serving, page.etag, PUBLIC))
+        return page.reply(now_ms)
+
+    def _page(self, serving: Serving, limit: int) -> Page:
+        page = self._pages.get(limit)
+        if page is None or page.serving is not serving:
+            page = _anonymous_page(serving, limit)
+            if limit == DEFAULT_LIMIT or len(self._pages) < PAGES_KEPT:
+                self._pages[limit] = page
+        return page
+
+
+def _limit(query: bytes, now_ms: int) -> int:
+    """The parameter `limit`: at most once, canonical digits, 1 to MAX_LIMIT. Raises Refused (400)."""
+    if not query:
+        return DEFAULT_LIMIT
+    try:
+        values = exchange.query_values(query, b"limit")
+    except ValueError:
+        values = [""]
+    if not values:
+        return DEFAULT_LIMIT
+    if len(values) > 1 or not _LIMIT.fullmatch(values[0]) or int(values[0]) > MAX_LIMIT:
+        raise Refused(error(400, now_ms))
+    return int(values[0])
+
+
+def _anonymous_page(serving: Serving, limit: int) -> Page:
+    etag = _etag(serving, f"most-watched.{limit}")
+    head = envelope.OK_HEAD + serving.ranking.anonymous_data(limit) + envelope.OK_MIDDLE
+    size = len(head) + envelope.INSTANT_BYTES + len(envelope.END)
+    headers = [JSON, content_length(size), *_ranking_headers(serving, etag, PUBLIC)]
+    return Page(serving, etag, headers, head)
+
+
+def _ranking_for(user_id: str, serving: Serving, limit: int, if_none_match: list[bytes], now_ms: int) -> Reply:
+    followed = serving.ranking.followed(user_id, limit)
+    etag = _etag(serving, f"most-watched.{limit}.{digest_of(followed)}")
+    headers = _ranking_headers(serving, etag, PRIVATE)
+    if exchange.matches_etag(if_none_match, etag):
+        return _not_modified(headers)
+    body = envelope.success(serving.ranking.data_for(followed, limit), now_ms)
+    return Reply(200, [JSON, content_length(len(body)), *headers], body)
+
+
+def _ranking_headers(serving: Serving, etag: bytes, cache_control: Header) -> list[Header]:
+    headers = [
+        (b"etag", etag),
+        cache_control,
+        VARY_ON_TOKEN,
+        _snapshot_header(serving),
+        (b"x-window", serving.window.encode()),
+        NOSNIFF,
+    ]
+    if serving.data_until is not None:
+        headers.append((b"x-data-until", serving.data_until.encode()))
+    return headers
+
+
+class FundedStreams(Endpoint):
+    """GET /api/v1/live-stream/funded"""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The caller's funded, scheduled streams; nobody else's, and never stored."""
+        user_id = await self.api.subject(exchange.values_of(scope["headers"], b"authorization"), now_ms)
+        serving = await self.api.serving(now_ms)
+        body = envelope.success(serving.funded.data_for(user_id, now_ms), now_ms)
+        headers = [
+            JSON,
+            content_length(len(body)),
+            NO_STORE,
+            VARY_ON_TOKEN,
+            _snapshot_header(serving),
+            NOSNIFF,
+        ]
+        return Reply(200, headers, body)
+
+
+class ListStreams(Endpoint):
+    """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimited)."""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The streams that match the filters."""
+        filters = _filters(scope["query_string"], now_ms)
+        serving = await self.api.serving(now_ms)
+        etag = _etag(serving, f"streams.{digest_of(sorted(filters.items()))}")
+        headers = [(b"etag", etag), PRIVATE, _snapshot_header(serving), NOSNIFF]
+        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), etag):
+            return _not_modified(headers)
+        body = serving.streams.data(filters)
+        return Reply(200, [JSON, content_length(len(body)), *headers], body)
+
+
+def _filters(query: bytes, now_ms: int) -> Mapping[str, str]:
+    """The filters that are given, each at most once. Raises Refused (400)."""
+    filters = {}
+    for name in FILTERS if query else ():
+        try:
+            values = exchange.query_values(query, name.encode())
+        except ValueError:
+            raise Refused(error(400, now_ms)) from None
+        if len(values) > 1:
+            raise Refused(error(400, now_ms))
+        if values:
+            filters[name] = values[0]
+    if filters.get("status", "active") not in _STATUSES:
+        raise Refused(error(400, now_ms))
+    return filters
+
+
+def _etag(serving: Serving, representation: str) -> bytes:
+    """Weak: the timestamp in the body differs from answer to answer."""
+    return f'W/"{serving.snapshot_id}-{representation}-{API_VERSION}"'.encode()
+
+
+def _snapshot_header(serving: Serving) -> Header:
+    return (b"x-snapshot-id", serving.snapshot_id.encode())
+
+
+def _not_modified(headers: list[Header]) -> Reply:
+    return Reply(304, headers, b"")
+
+
+# --- operations ---
+
+
+class Health(Endpoint):
+    """GET /healthz"""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The process answers; nothing else is asked."""
+        return _plain_success({"status": "ok"}, now_ms)
+
+
+class Readiness(Endpoint):
+    """GET /readyz"""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """Whether there is a snapshot, published recently enough."""
+        serving = await self.api.serving(now_ms)
+        if now_ms - serving.published_ms > self.api.stale_hours * 3_600_000:
+            message = f"The snapshot was published more than {self.api.stale_hours} hours ago"
+            raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
+        published_at = envelope.instant(serving.published_ms).decode()
+        data = {"status": "ready", "snapshotId": serving.snapshot_id, "publishedAt": published_at}
+        return _plain_success(data, now_ms)
+
+
+def _plain_success(data: Mapping[str, str], now_ms: int) -> Reply:
+    body = envelope.success(msgspec.json.encode(data), now_ms)
+    return Reply(200, [JSON, content_length(len(body)), NO_STORE, NOSNIFF], body)
+
+
+class MetricsPage(Endpoint):
+    """GET /metrics"""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """In Prometheus's text format."""
+        body = self.api.metrics.text()
+        content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
+        return Reply(200, [content_type, content_length(len(body)), NO_STORE, NOSNIFF], body)
+
+
+class Document(Endpoint):
+    """A page that never changes while the process lives: /openapi.json, /docs"""
+
+    def __init__(self, api: Api, content_type: bytes, body: bytes, *headers: Header) -> None:
+        super().__init__(api)
+        self._body = body
+        self._etag = f'"{digest_of(body.decode())}"'.encode()
+        self._headers = [(b"etag", self._etag), (b"cache-control", b"no-cache"), NOSNIFF, *headers]
+        self._of_body = [(b"content-type", content_type), content_length(len(body))]
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The page, or 304."""
+        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), self._etag):
+            return _not_modified(self._headers)
+        return Reply(200, self._of_body + self._headers, self._body)

@@ -1,0 +1,80 @@
+"""Requests and replies as plain ASGI: what the endpoints need of HTTP, and no more.
+
+Starlette's Request and Response objects would cost more than the work itself on the hot path (the body is
+prepared bytes), so a reply is three values and a request is read straight from the ASGI scope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Receive, Scope, Send
+
+from pipelines.api import envelope
+
+Header = tuple[bytes, bytes]
+
+JSON = (b"content-type", b"application/json")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
+STATUS_KEY = "mostwatched.status"  # where a reply leaves its status for the metrics
+
+_ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
+
+
+class Reply:
+    """One HTTP response; an ASGI application, so Starlette takes it wherever it takes a Response."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; for HEAD, the same headers (Content-Length too) and no body."""
+        scope[STATUS_KEY] = self.status
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        body = b"" if scope["method"] == "HEAD" else self.body
+        await send({"type": "http.response.body", "body": body})
+
+
+def content_length(size: int) -> Header:
+    """The Content-Length header of a body of that many bytes."""
+    return (b"content-length", b"%d" % size)
+
+
+def error(status: int, now_ms: int, *headers: Header, message: str | None = None) -> Reply:
+    """An error in the envelope. Never stored by a cache: the next request may well succeed."""
+    body = envelope.failure(status, now_ms, message)
+    return Reply(status, [JSON, content_length(len(body)), NO_STORE, NOSNIFF, *headers], body)
+
+
+def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
+    """The values of every header field of that (lower-case) name, in order."""
+    return [value for key, value in headers if key == name]
+
+
+def matches_etag(if_none_match: list[bytes], etag: bytes) -> bool:
+    """Whether If-None-Match (all its lines) names `etag` by the weak comparison of RFC 9110, or is `*`."""
+    if not if_none_match:
+        return False
+    wanted = etag.removeprefix(b"W/")
+    joined = b",".join(if_none_match)
+    return joined.strip() == b"*" or wanted in _ENTITY_TAG.findall(joined)
+
+
+def query_values(query: bytes, name: bytes) -> list[str]:
+    """Every value of one query parameter, decoded. Raises ValueError if such a value is not UTF-8.
+
+    Other parameters are not looked at: unknown ones are ignored, however odd.
+    """
+    values = []
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if unquote_to_bytes(key.replace(b"+", b" ")) == name:
+            values.append(unquote_to_bytes(value.replace(b"+", b" ")).decode("utf-8"))
+    return values

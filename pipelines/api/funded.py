@@ -1,0 +1,253 @@
+"""The body of `funded`: a caller's scheduled streams, and what that caller may see of each.
+
+A stream's object is prepared in pieces, and the values that depend on the caller (recordingUrl, replayAccess,
+role) are spliced between them. Pieces are made when a stream is first asked for, not when the snapshot is
+loaded: a platform has many more scheduled streams than callers in a night.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.api import envelope
+from pipelines.api.responses import (
+    SortedPositions,
+    ids,
+    json_object,
+    json_value,
+    photo,
+    profiles,
+    sorted_positions,
+    spliced,
+    with_instants_as_text,
+)
+
+PIECES_KEPT = 10_000  # streams; about 2 kB each
+
+_encode = msgspec.json.encode
+
+# the document's keys between replayAccess and role, with the column behind each
+_PLAIN_KEYS = (
+    ("status", "status"),
+    ("accessType", "access_type"),
+    ("price", "price"),
+    ("interest", "interest"),
+    ("durationGoal", "duration_goal"),
+    ("motivation", "motivation"),
+    ("isActiveReplayOnCreatorProfile", "is_active_replay_on_creator_profile"),
+    ("replayCreditPrice", "replay_credit_price"),
+    ("startedAt", "started_at"),
+    ("plannedStartDate", "planned_start_date"),
+    ("endedAt", "ended_at"),
+    ("plannedEndDate", "planned_end_date"),
+    ("createdAt", "created_at"),
+    ("updatedAt", "updated_at"),
+    ("fundingGoal", "funding_goal"),
+    ("collectedFunding", "collected_funding"),
+    ("fundingPercentage", "funding_percentage"),
+)
+
+
+@dataclass(frozen=True)
+class Rental:
+    """A caller's rental of one stream's replay; instants in milliseconds since 1970, UTC."""
+
+    expires_at: int
+    rented_at: int
+    price: Decimal | None
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """One scheduled stream: its bytes around the caller's values, and what decides those values."""
+
+    before_recording_url: bytes
+    recording_url: bytes
+    before_role: bytes
+    after_role: bytes
+    creator_id: str
+    hosts: frozenset[str]
+    guests: frozenset[str]
+    replay_credit_price: Decimal | None
+
+
+@dataclass(frozen=True)
+class Funded:
+    """Who has funded which scheduled stream. Positions number those streams, soonest planned start first."""
+
+    callers: SortedPositions
+    rentals: SortedPositions
+    pieces: Callable[[int], Pieces]
+
+    def data_for(self, user_id: str, now_ms: int) -> bytes:
+        """The JSON list of the scheduled streams that a user has funded, as that user may see them now."""
+        positions = sorted(set(self.callers.of(user_id)))
+        if not positions:
+            return b"[]"
+        rentals = self._latest_rentals(user_id)
+        streams = [stream_for(self.pieces(at), user_id, rentals.get(at), now_ms) for at in positions]
+        return b"[%b]" % b",".join(streams)
+
+    def _latest_rentals(self, user_id: str) -> dict[int, Rental]:
+        """Of each stream that a user has rented, the rental that expires last."""
+        rows = self.rentals.rows(user_id)
+        positions = self.rentals.positions[rows].to_pylist()
+        details = self.rentals.rest.slice(rows.start, rows.stop - rows.start).to_pylist()
+        latest: dict[int, Rental] = {}
+        for at, row in zip(positions, details, strict=True):
+            rental = Rental(row["expires_at"], row["rented_at"], row["price"])
+            known = latest.get(at)
+            if known is None or (rental.expires_at, rental.rented_at) > (known.expires_at, known.rented_at):
+                latest[at] = rental
+        return latest
+
+
+def stream_for(stream: Pieces, user_id: str, rental: Rental | None, now_ms: int) -> bytes:
+    """One stream's object as one caller may see it at one instant."""
+    status = access_status(is_owner=user_id == stream.creator_id, rental=rental, now_ms=now_ms)
+    may_view = status in ("owner", "rented")
+    return b"".join(
+        (
+            stream.before_recording_url,
+            stream.recording_url if may_view else b"null",
+            b',"replayAccess":',
+            replay_access(status, stream.replay_credit_price, rental, now_ms),
+            stream.before_role,
+            _encode(role(stream, user_id)),
+            stream.after_role,
+        )
+    )
+
+
+def access_status(*, is_owner: bool, rental: Rental | None, now_ms: int) -> str:
+    """owner (the caller is the creator), rented (a rental not yet over), expired, or none."""
+    if is_owner:
+        return "owner"
+    if rental is None:
+        return "none"
+    return "rented" if now_ms < rental.expires_at else "expired"
+
+
+def replay_access(status: str, credit_price: Decimal | None, rental: Rental | None, now_ms: int) -> bytes:
+    """The replayAccess object; whole seconds remain, rounded down, and none once it has expired."""
+    price = rental.price if rental is not None and rental.price is not None else credit_price
+    rented_at = expires_at = remaining = b"null"
+    if rental is not None:
+        rented_at = b'"%b"' % envelope.instant(rental.rented_at)
+        expires_at = b'"%b"' % envelope.instant(rental.expires_at)
+        remaining = b"%d" % max(0, (rental.expires_at - now_ms) // 1000)
+    return json_object(
+        (
+            ("status", _encode(status)),
+            ("canRent", _encode(credit_price is not None and status != "owner")),
+            ("canViewRecording", _encode(status in ("owner", "rented"))),
+            ("price", json_value(price)),
+            ("rentedAt", rented_at),
+            ("expiresAt", expires_at),
+            ("remainingSeconds", remaining),
+        )
+    )
+
+
+def role(stream: Pieces, user_id: str) -> str:
+    """host: the creator or a broadcaster; guest; else viewer."""
+    if user_id == stream.creator_id or user_id in stream.hosts:
+        return "host"
+    return "guest" if user_id in stream.guests else "viewer"
+
+
+def people(text: str | None) -> frozenset[str]:
+    """The user ids in a landed `broadcasters` or `guests`: ids as they are, or objects with one."""
+    found: set[str] = set()
+    try:
+        listed = json.loads(text) if text is not None else []
+    except (ValueError, RecursionError):  # nested beyond sense; nobody in there is recognised
+        listed = []
+    for item in listed if isinstance(listed, list) else []:
+        values = [item.get(key) for key in ("_id", "id", "userId")] if isinstance(item, dict) else [item]
+        found.update(value for value in values if isinstance(value, str))
+    return frozenset(found)
+
+
+def prepare_funded(
+    live_streams: pa.Table,
+    funding: pa.Table,
+    creators: pa.Table,
+    funded_streams: pa.Table,
+    replay_rentals: pa.Table,
+) -> Funded:
+    """What `funded` needs, from the published tables and the two private ones."""
+    scheduled = live_streams.filter(pc.equal(live_streams["status"], "scheduled"))
+    soonest_first = [("planned_start_date", "ascending", "at_end"), ("stream_id", "ascending", "at_end")]
+    scheduled = scheduled.take(pc.sort_indices(scheduled, soonest_first))
+    stream_ids = ids(scheduled, "stream_id")
+    funding_rows = pc.index_in(stream_ids, value_set=ids(funding, "stream_id").combine_chunks())
+    for column in ("collected_funding", "funding_percentage"):
+        scheduled = scheduled.append_column(column, funding[column].take(funding_rows))
+    scheduled = with_instants_as_text(scheduled)
+    their_creators = profiles(creators, ids(scheduled, "creator_id"))
+
+    @lru_cache(maxsize=PIECES_KEPT)
+    def pieces(at: int) -> Pieces:
+        return _pieces(scheduled.slice(at, 1).to_pylist()[0], their_creators.slice(at, 1).to_pylist()[0])
+
+    return Funded(
+        callers=sorted_positions(funded_streams, "stream_id", stream_ids),
+        rentals=sorted_positions(_in_milliseconds(replay_rentals), "stream_id", stream_ids),
+        pieces=pieces,
+    )
+
+
+def _in_milliseconds(rentals: pa.Table) -> pa.Table:
+    for name in ("rented_at", "expires_at"):
+        index = rentals.schema.get_field_index(name)
+        rentals = rentals.set_column(index, name, rentals[name].cast(pa.timestamp("ms")).cast(pa.int64()))
+    return rentals
+
+
+def _pieces(stream: Mapping[str, Any], profile: Mapping[str, Any]) -> Pieces:
+    """Cut one stream's object where the caller's values go."""
+    creator = json_object(
+        (
+            ("_id", _encode(stream["creator_id"])),
+            ("username", _encode(profile["username"])),
+            ("name", _encode(profile["name"])),
+            ("surname", _encode(profile["surname"])),
+            ("profilePhoto", photo(profile)),
+            ("availabilityStatus", _encode(profile["availability_status"])),
+        )
+    )
+    before_recording_url = json_object(
+        (
+            ("id", _encode(stream["stream_id"])),
+            ("title", _encode(stream["title"])),
+            ("liveStreamType", _encode(stream["live_stream_type"])),
+            ("channelName", _encode(stream["channel_name"])),
+            ("broadcasters", spliced(stream["broadcasters"], b"[]")),
+            ("guests", spliced(stream["guests"], b"[]")),
+            ("creator", creator),
+            ("thumbnailUrl", _encode(stream["thumbnail_url"])),
+            ("recording", _encode(stream["recording"])),
+            ("recordingUrl", b""),
+        )
+    )
+    plain = json_object((key, json_value(stream[column])) for key, column in _PLAIN_KEYS)
+    return Pieces(
+        before_recording_url=before_recording_url[:-1],
+        recording_url=_encode(stream["recording_url"]),
+        before_role=b",%b" % plain[1:-1] + b',"role":',
+        after_role=b',"miniCrowdFundings":%b}' % spliced(stream["mini_crowd_fundings"], b"[]"),
+        creator_id=stream["creator_id"],
+        hosts=people(stream["broadcasters"]),
+        guests=people(stream["guests"]),
+        replay_credit_price=stream["replay_credit_price"],
+    )

@@ -1,0 +1,316 @@
+"""The keys that tokens are verified with: a JWKS from a file, or from a URL.
+
+A key is only used with the algorithm of its own type, and a set's unusable keys (too short, for encryption,
+of an unknown type) are left out, not fatal. Symmetric keys are taken from a file only: a URL would publish
+the secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from joserfc import jwk
+from joserfc.errors import JoseError
+from joserfc.jws import JWSRegistry
+
+from pipelines.api.limits import SECOND
+from pipelines.errors import UsageError
+
+MAX_JWKS_BYTES = 256 * 1024
+FETCH_TIMEOUT_SECONDS = 5.0
+FETCH_AT_MOST_EVERY_SECONDS = 30  # however many tokens name a key that we do not have
+REFRESH_AFTER_SECONDS = 600  # so that a withdrawn key is not trusted for ever
+SHORTEST_RSA_BITS = 2048
+SHORTEST_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least as long as the hash
+
+log = logging.getLogger("mostwatched.api")
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One of the fixed list: the type (and curve) of key it needs, and a registry with nothing else in it."""
+
+    key_type: str
+    curve: str | None
+    registry: JWSRegistry
+
+
+def _algorithm(name: str, key_type: str, curve: str | None = None) -> Algorithm:
+    return Algorithm(key_type, curve, JWSRegistry(algorithms=[name]))
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "RS256": _algorithm("RS256", "RSA"),
+    "PS256": _algorithm("PS256", "RSA"),
+    "ES256": _algorithm("ES256", "EC", "P-256"),
+    "EdDSA": _algorithm("EdDSA", "OKP", "Ed25519"),
+    "HS256": _algorithm("HS256", "oct"),
+}
+
+# CVE-2017-15361: moduli of that generator are powers of 65537 modulo every small prime; others practically never
+_WEAK_RESIDUES = {
+    prime: frozenset(pow(65537, exponent, prime) for exponent in range(prime - 1))
+    for prime in (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+}
+
+# the members that make a public (or symmetric) key; a private key's others are not even read
+_MEMBERS = {
+    "RSA": ("kty", "n", "e"),
+    "EC": ("kty", "crv", "x", "y"),
+    "OKP": ("kty", "crv", "x"),
+    "oct": ("kty", "k"),
+}
+
+
+@dataclass(frozen=True)
+class VerificationKey:
+    """A key of a JWKS that can be used here, with what it says of itself."""
+
+    key: jwk.Key
+    key_id: str | None
+    algorithms: frozenset[str]
+
+
+def fitting(keys: Sequence[VerificationKey], algorithm: str, key_id: str | None) -> list[VerificationKey]:
+    """The keys that a token may have been signed with: of its `kid` if it names one, and for its algorithm."""
+    return [key for key in keys if key_id in (None, key.key_id) and algorithm in key.algorithms]
+
+
+def parse_jwks(content: bytes, *, with_symmetric: bool) -> tuple[VerificationKey, ...]:
+    """The usable keys of a JWKS. Raises ValueError when it is not one, or when no key in it can be used."""
+    try:
+        document = json.loads(content, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError('it has no list "keys"')
+    # two keys of one name are a mistake or an attack: neither is what a token can have meant by it
+    counts = Counter(entry.get("kid") for entry in listed if isinstance(entry, dict) and _is_name(entry))
+    usable = []
+    for number, entry in enumerate(listed):
+        try:
+            if isinstance(entry, dict) and _is_name(entry) and counts[entry["kid"]] > 1:
+                raise ValueError("another key has the same kid")
+            usable.append(_verification_key(entry, with_symmetric=with_symmetric))
+        except (ValueError, TypeError, KeyError, JoseError) as error:
+            log.warning("a key of the JWKS is left out", extra={"number": number, "reason": str(error)})
+    if not usable:
+        raise ValueError("no key in it can be used")
+    return tuple(usable)
+
+
+def _is_name(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("kid"), str)
+
+
+def _verification_key(entry: Any, *, with_symmetric: bool) -> VerificationKey:
+    if not isinstance(entry, dict):
+        raise ValueError("it is not an object")
+    key_type, curve = entry.get("kty"), entry.get("crv")
+    if key_type == "oct" and not with_symmetric:
+        raise ValueError("a symmetric key is only taken from a file")
+    if entry.get("use", "sig") != "sig":
+        raise ValueError('its use is not "sig"')
+    if "key_ops" in entry and "verify" not in entry["key_ops"]:
+        raise ValueError('its key_ops do not hold "verify"')
+    key_id = entry.get("kid")
+    if key_id is not None and not isinstance(key_id, str):
+        raise ValueError("its kid is not a string")
+    names = [name for name, one in ALGORITHMS.items() if one.key_type == key_type and one.curve in (None, curve)]
+    algorithms = frozenset(name for name in names if entry.get("alg", name) == name)
+    if not algorithms:
+        raise ValueError(f"no algorithm of {', '.join(ALGORITHMS)} fits its kty, crv and alg")
+    members = {name: entry[name] for name in _MEMBERS[str(key_type)]}
+    _require_strength(members)
+    return VerificationKey(jwk.import_key(members), key_id, algorithms)
+
+
+def _require_strength(members: Mapping[str, str]) -> None:
+    if members["kty"] == "oct" and len(_unsigned(members["k"])) < SHORTEST_SECRET_BYTES:
+        raise ValueError(f"a secret must have at least {SHORTEST_SECRET_BYTES} bytes")
+    if members["kty"] == "RSA":
+        modulus, exponent = (int.from_bytes(_unsigned(members[name])) for name in ("n", "e"))
+        if modulus.bit_length() < SHORTEST_RSA_BITS:
+            raise ValueError(f"an RSA key must have at least {SHORTEST_RSA_BITS} bits")
+        if exponent < 3 or exponent % 2 == 0:
+            raise ValueError("its exponent signs nothing")
+        if all(modulus % prime in residues for prime, residues in _WEAK_RESIDUES.items()):
+            raise ValueError("it was made by a generator whose keys can be factored (CVE-2017-15361)")
+
+
+def _unsigned(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member occurs twice")
+    return found
+
+
+# --- where they come from ---
+
+
+class KeySource(Protocol):
+    """The keys as they are now."""
+
+    async def current(self) -> Sequence[VerificationKey]:
+        """Every key that may be used."""
+        ...
+
+    async def renewed(self) -> bool:
+        """Called when no key fits a token: whether it is worth another look at `current`."""
+        ...
+
+
+class NoKeys:
+    """Nothing is configured: no token can be verified."""
+
+    async def current(self) -> Sequence[VerificationKey]:
+        """None."""
+        return ()
+
+    async def renewed(self) -> bool:
+        """Never."""
+        return False
+
+
+class KeyFile:
+    """A JWKS file, read again whenever it has changed; if that cannot be read, the old keys stay in use."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError when no usable key can be read: better now than at every request."""
+        self._path = path
+        self._seen = self._signature()
+        try:
+            self._keys = self._read()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"MOSTWATCHED_JWKS: {path} is not a usable JWKS file: {error}.") from error
+
+    async def current(self) -> Sequence[VerificationKey]:
+        """Every key that may be used."""
+        signature = self._signature()
+        if signature != self._seen:
+            self._seen = signature  # before reading: one attempt, and one line in the log, for each change
+            try:
+                self._keys = self._read()
+                log.info("the JWKS file was read again", extra={"keys": len(self._keys)})
+            except (OSError, ValueError) as error:
+                log.error("the JWKS file cannot be read: old keys stay", extra={"reason": str(error)})
+        return self._keys
+
+    async def renewed(self) -> bool:
+        """Never: `current` has just looked."""
+        return False
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_ino, status.st_size)
+
+    def _read(self) -> tuple[VerificationKey, ...]:
+        with self._path.open("rb") as file:
+            content = file.read(MAX_JWKS_BYTES + 1)
+        if len(content) > MAX_JWKS_BYTES:
+            raise ValueError(f"it is larger than {MAX_JWKS_BYTES} bytes")
+        return parse_jwks(content, with_symmetric=True)
+
+
+class KeyUrl:
+    """A JWKS at a URL: fetched at the start, when a token names an unknown key, and every ten minutes of use.
+
+    Never more than once in 30 s, in a thread, one fetch at a time; a failure leaves the old keys in use.
+    """
+
+    def __init__(self, url: str, monotonic_us: Callable[[], int]) -> None:
+        self._url = url
+        self._now = monotonic_us
+        self._keys: tuple[VerificationKey, ...] = ()
+        self._tried_at: int | None = None
+        self._fetching = threading.Lock()
+
+    def start(self) -> None:
+        """Fetch in the background."""
+        threading.Thread(target=self.fetch, name="JWKS fetch", daemon=True).start()
+
+    async def current(self) -> Sequence[VerificationKey]:
+        """Every key that may be used, as of the last fetch."""
+        if self._keys and self._is_due(REFRESH_AFTER_SECONDS) and not self._fetching.locked():
+            self.start()
+        return self._keys
+
+    async def renewed(self) -> bool:
+        """Fetch if none was tried in the last 30 s (or wait for the one under way)."""
+        if not self._fetching.locked() and not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
+            return False
+        await asyncio.to_thread(self.fetch)
+        return True
+
+    def fetch(self) -> None:
+        """Replace the keys by those at the URL, unless that was tried in the last 30 s. Never raises."""
+        with self._fetching:
+            if not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
+                return  # whoever held the lock has just done it
+            self._tried_at = self._now()
+            try:
+                self._keys = parse_jwks(_download(self._url), with_symmetric=False)
+                log.info("the JWKS was fetched", extra={"keys": len(self._keys)})
+            except (OSError, ValueError) as error:
+                log.error("the JWKS cannot be fetched: old keys stay", extra={"reason": str(error)})
+
+    def _is_due(self, after_seconds: int) -> bool:
+        return self._tried_at is None or self._now() - self._tried_at >= after_seconds * SECOND
+
+
+class _SameScheme(urllib.request.HTTPRedirectHandler):
+    """Redirects may not leave the scheme: over http anybody could answer, and file: is our own disk."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
+            raise urllib.error.HTTPError(newurl, code, "a redirect to another scheme", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _download(url: str) -> bytes:
+    """The body behind an http(s) URL, bounded in size and time. Raises OSError or ValueError."""
+    # no ProxyHandler: its addresses would come from the environment, which settings.py alone reads
+    opener = urllib.request.build_opener(_SameScheme, urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + FETCH_TIMEOUT_SECONDS
+    content = bytearray()
+    with opener.open(url, timeout=FETCH_TIMEOUT_SECONDS) as response:
+        while chunk := response.read1(64 * 1024):
+            content += chunk
+            if len(content) > MAX_JWKS_BYTES:
+                raise ValueError(f"it is larger than {MAX_JWKS_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError("it takes too long")
+    return bytes(content)
+
+
+def key_source(jwks: str | None, monotonic_us: Callable[[], int]) -> KeySource:
+    """The source behind MOSTWATCHED_JWKS. Raises UsageError when it is a file that cannot be used."""
+    if jwks is None:
+        return NoKeys()
+    scheme, separator, _ = jwks.partition("://")
+    if not separator:
+        return KeyFile(Path(jwks))
+    if scheme.lower() not in ("http", "https"):
+        raise UsageError(f"MOSTWATCHED_JWKS is {jwks!r}: give a file, or a URL with http or https.")
+    return KeyUrl(jwks, monotonic_us)

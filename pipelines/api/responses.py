@@ -1,0 +1,284 @@
+"""Published tables -> the bytes of the bodies. Pure functions and frozen values; no I/O, no clock, no HTTP.
+
+Done once per snapshot, on its way in: a request only cuts the prepared bytes and splices its own few values
+(the timestamp, isFollowing, what a caller may see of a stream).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import Damaged
+
+WINDOW_DAYS = 30  # what the document of most-watched-creators promises
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+_encode = msgspec.json.encode
+
+
+# --- values ---
+
+
+def json_value(value: object) -> bytes:
+    """A column's value as JSON. A decimal is written as short as it is (500.00 -> 500, 9.90 -> 9.9)."""
+    if isinstance(value, Decimal):
+        return format(value.normalize() + 0, "f").encode()  # + 0: a negative zero is zero
+    return _encode(value)
+
+
+def json_object(pairs: Iterable[tuple[str, bytes]]) -> bytes:
+    """A JSON object with its keys in the given order; the values are JSON already."""
+    return b"{" + b",".join(b'"%b":%b' % (key.encode(), value) for key, value in pairs) + b"}"
+
+
+def with_instants_as_text(table: pa.Table, unit: str = "ms") -> pa.Table:
+    """The table with its timestamps as RFC 3339 text in UTC: with milliseconds, or cut to seconds."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            # without the zone, which is UTC: formatting then needs no time zone database on the machine
+            naive = table.column(index).cast(pa.timestamp("ms"))
+            if unit == "s":
+                naive = pc.floor_temporal(naive, unit="second").cast(pa.timestamp("s"))
+            text = pc.strftime(naive, format="%Y-%m-%dT%H:%M:%SZ")
+            table = table.set_column(index, field.name, text)
+    return table
+
+
+def profiles(creators: pa.Table, creator_ids: pa.ChunkedArray) -> pa.Table:
+    """The profile of each id, row by row, instants as text; all null for an unknown creator."""
+    rows = pc.index_in(creator_ids, value_set=ids(creators, "creator_id").combine_chunks())
+    return with_instants_as_text(creators.take(rows))
+
+
+def ids(table: pa.Table, column: str) -> pa.ChunkedArray:
+    """A column of ids in one Arrow type, whichever of its string types the file was written with."""
+    return table[column].cast(pa.large_string())
+
+
+_PHOTO_KEYS = ("_id", "url", "type", "variants", "createdAt", "updatedAt")
+_PHOTO_COLUMNS = tuple(
+    f"profile_photo_{name}" for name in ("id", "url", "type", "variants", "created_at", "updated_at")
+)
+
+
+def photo(profile: Mapping[str, Any]) -> bytes:
+    """The profilePhoto object of a profile; null when nothing is known about the photo."""
+    values = [profile[column] for column in _PHOTO_COLUMNS]
+    if all(value is None for value in values):
+        return b"null"
+    parts = [
+        spliced(value, b"null") if key == "variants" else _encode(value)
+        for key, value in zip(_PHOTO_KEYS, values, strict=True)
+    ]
+    return json_object(zip(_PHOTO_KEYS, parts, strict=True))
+
+
+def spliced(text: str | None, without: bytes) -> bytes:
+    """Nested JSON as it landed (the parser has checked it), or `without` when there is none."""
+    return without if text is None else text.encode()
+
+
+# --- most-watched-creators ---
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The 30-day ranking down to MAX_LIMIT, ready to be cut anywhere."""
+
+    open_items: list[bytes]  # each creator's object up to and including `"isFollowing":`
+    anonymous: bytes  # all of them with null, joined by commas
+    ends: array[int]  # ends[n]: where the first n of them end in `anonymous`
+    followers: SortedPositions  # user_id -> positions (from 0) of the ranked creators whom that user follows
+
+    def anonymous_data(self, limit: int) -> bytes:
+        """The JSON list of the first `limit` creators, isFollowing null."""
+        return b"[%b]" % self.anonymous[: self.ends[min(limit, len(self.open_items))]]
+
+    def followed(self, user_id: str, limit: int) -> list[int]:
+        """The positions below `limit`, ascending, of the creators whom a user follows."""
+        return sorted(position for position in self.followers.of(user_id) if position < limit)
+
+    def data_for(self, followed: Sequence[int], limit: int) -> bytes:
+        """The JSON list of the first `limit` creators, isFollowing true at the `followed` positions."""
+        shown = self.open_items[:limit]
+        flags = [b"false}"] * len(shown)
+        for position in followed:
+            flags[position] = b"true}"
+        return b"[%b]" % b",".join([item + flag for item, flag in zip(shown, flags, strict=True)])
+
+
+def prepare_ranking(rankings: pa.Table, creators: pa.Table, follows: pa.Table) -> Ranking:
+    """The 30-day rows of creator_rankings in order of position, with profiles, and who follows them."""
+    wanted = pc.and_(pc.equal(rankings["window_days"], WINDOW_DAYS), pc.less_equal(rankings["position"], MAX_LIMIT))
+    ranked = ids(rankings.filter(wanted).sort_by("position"), "creator_id")
+    open_items = [
+        _ranked_creator(creator_id, profile)
+        for creator_id, profile in zip(ranked.to_pylist(), profiles(creators, ranked).to_pylist(), strict=True)
+    ]
+    ends = array("q", [0])
+    for item in open_items:
+        ends.append(ends[-1] + len(item) + len(b"null}") + (len(ends) > 1))  # a comma before all but the first
+    return Ranking(
+        open_items=open_items,
+        anonymous=b",".join([item + b"null}" for item in open_items]),
+        ends=ends,
+        followers=sorted_positions(follows, "creator_id", ranked),
+    )
+
+
+def _ranked_creator(creator_id: str, profile: Mapping[str, Any]) -> bytes:
+    closed = json_object(
+        (
+            ("_id", _encode(creator_id)),
+            ("username", _encode(profile["username"])),
+            ("name", _encode(profile["name"])),
+            ("surname", _encode(profile["surname"])),
+            ("availabilityStatus", _encode(profile["availability_status"])),
+            ("profilePhoto", photo(profile)),
+            ("expertise", _encode(profile["expertise"])),
+            ("isFollowing", b""),
+        )
+    )
+    return closed[:-1]
+
+
+# --- who may see what: a user's rows of a private table ---
+
+
+@dataclass(frozen=True)
+class SortedPositions:
+    """The rows of a private table, sorted by user, each with the position of what it points at.
+
+    Two Arrow arrays and a binary search: a million rows cost their bytes, not a million Python objects.
+    """
+
+    users: pa.Array
+    positions: pa.Array
+    rest: pa.Table  # the other columns, row by row
+
+    def rows(self, user_id: str) -> slice:
+        """Where the rows of one user are."""
+        # Python compares strings by code point, which is the order of their UTF-8 bytes, as in the file
+        start = bisect_left(self.users, user_id, key=_text)
+        return slice(start, bisect_right(self.users, user_id, lo=start, key=_text))
+
+    def of(self, user_id: str) -> list[int]:
+        """The positions that a user's rows point at."""
+        rows = self.rows(user_id)
+        return self.positions[rows].to_pylist()  # type: ignore[no-any-return]
+
+
+def _text(scalar: pa.Scalar) -> str:
+    return scalar.as_py()  # type: ignore[no-any-return]
+
+
+def sorted_positions(table: pa.Table, points_at: str, targets: pa.ChunkedArray) -> SortedPositions:
+    """The rows of `table` whose `points_at` is one of `targets`, by user_id; no others can be asked for."""
+    positions = pc.index_in(ids(table, points_at), value_set=targets.combine_chunks())
+    known = table.append_column("__position", positions).filter(pc.is_valid(positions))
+    users = ids(known, "user_id")
+    if len(users) > 1 and not pc.all(pc.less_equal(users.slice(0, len(users) - 1), users.slice(1))).as_py():
+        known = known.sort_by("user_id")
+    return SortedPositions(
+        users=ids(known, "user_id").combine_chunks(),
+        positions=known["__position"].combine_chunks(),
+        rest=known.drop_columns(["user_id", points_at, "__position"]),
+    )
+
+
+# --- List Streams ---
+
+
+class _Stream(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A stream as in the document; what is unknown is left out, not null."""
+
+    id: str
+    domain: str
+    app: str
+    stream: str
+    created: str
+    updated: str | None = None
+    latest_streaming_at: str | None = msgspec.field(default=None, name="latestStreamingAt")
+    status: str
+
+
+FILTERS = ("domain", "app", "status")
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Every stream's object in order of (created, id), and what its filters look at."""
+
+    items: list[bytes]
+    values: Mapping[str, list[str]]  # of each filter, the value of every stream
+    positions: Mapping[str, Mapping[str, array[int]]]  # of each filter, the streams with a value, ascending
+
+    def data(self, filters: Mapping[str, str]) -> bytes:
+        """`{"streams":[…]}` of the streams that match every filter exactly."""
+        if not filters:
+            return _streams_body(self.items)
+        # begin with the filter that leaves fewest, and look at what the others want of those
+        found = {name: self.positions[name].get(value, array("q")) for name, value in filters.items()}
+        rarest = min(found, key=lambda name: len(found[name]))
+        rest = [(self.values[name], value) for name, value in filters.items() if name != rarest]
+        return _streams_body(
+            [self.items[at] for at in found[rarest] if all(values[at] == value for values, value in rest)]
+        )
+
+
+def _streams_body(items: list[bytes]) -> bytes:
+    return b'{"streams":[%b]}' % b",".join(items)
+
+
+def prepare_streams(lls_streams: pa.Table) -> Streams:
+    """Every row of lls_streams as the object of the document, and the index behind its three filters."""
+    ordered = lls_streams.sort_by([("created_at", "ascending"), ("stream_id", "ascending")])
+    rows = with_instants_as_text(ordered, unit="s").to_pylist()
+    values: dict[str, list[str]] = {name: [] for name in FILTERS}
+    positions: dict[str, dict[str, array[int]]] = {name: {} for name in FILTERS}
+    for at, row in enumerate(rows):
+        for name in FILTERS:
+            positions[name].setdefault(row[name], array("q")).append(at)
+            values[name].append(row[name])
+    return Streams([_encode(_stream(row)) for row in rows], values, positions)
+
+
+def _stream(row: Mapping[str, Any]) -> _Stream:
+    return _Stream(
+        id=row["stream_id"],
+        domain=row["domain"],
+        app=row["app"],
+        stream=row["stream"],
+        created=row["created_at"],
+        updated=row["updated_at"],
+        latest_streaming_at=row["latest_streaming_at"],
+        status=row["status"],
+    )
+
+
+# --- shared ---
+
+
+def digest_of(*parts: object) -> str:
+    """Sixteen hex digits that stand for the parts in an ETag."""
+    return hashlib.sha256(_encode(parts)).hexdigest()[:16]
+
+
+def require_window(windows: Sequence[int], snapshot_id: str) -> None:
+    """Raises Damaged if the snapshot has no 30-day ranking: an empty list would be a wrong answer."""
+    if WINDOW_DAYS not in windows:
+        raise Damaged(
+            f"Snapshot {snapshot_id} holds rankings over {list(windows)} days; the API serves {WINDOW_DAYS}. "
+            f"Add {WINDOW_DAYS} to MOSTWATCHED_WINDOWS and run the night again."
+        )

@@ -1,0 +1,160 @@
+"""The snapshot that is being served, and the watch on `current.json` that replaces it.
+
+One thread looks at `current.json` about twice a second (one `stat`), loads what it points at, and then swaps
+a single reference. A request reads that reference once, so no answer mixes two snapshots. When the new
+snapshot cannot be loaded, the old one stays, the reason is logged, and loading is tried again now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipelines import snapshots
+from pipelines.api.funded import Funded, prepare_funded
+from pipelines.api.responses import (
+    WINDOW_DAYS,
+    Ranking,
+    Streams,
+    prepare_ranking,
+    prepare_streams,
+    require_window,
+)
+from pipelines.errors import MostwatchedError
+
+LOOK_EVERY_SECONDS = 0.5
+RETRY_AFTER_SECONDS = 10.0  # after a failed load of the same pointer: it may have been a passing fault of the disk
+
+log = logging.getLogger("mostwatched.api")
+
+
+@dataclass(frozen=True, eq=False)  # one is another only if it is the same object: its tables are large
+class Serving:
+    """One snapshot, ready to be served."""
+
+    snapshot_id: str
+    published_ms: int  # milliseconds since 1970, UTC
+    window: str  # 2026-10-22/2026-11-21
+    data_until: str | None  # the newest session
+    ranking: Ranking
+    funded: Funded
+    streams: Streams
+
+
+def load(snapshots_dir: Path, pointer: snapshots.Pointer) -> Serving:
+    """Read and prepare everything that the API serves of one snapshot. Raises Damaged."""
+    snapshot = snapshots.open_snapshot(snapshots_dir, pointer.snapshot_id, pointer.manifest_sha256)
+    require_window(snapshot.manifest["windows"], snapshot.id)
+    creators = snapshot.table("creators.parquet")
+    first_day = snapshot.as_of - timedelta(days=WINDOW_DAYS)
+    return Serving(
+        snapshot_id=snapshot.id,
+        published_ms=milliseconds(pointer.published_at),
+        window=f"{first_day.isoformat()}/{snapshot.as_of.isoformat()}",
+        data_until=snapshot.manifest["freshness"]["newest_session_at"],
+        ranking=prepare_ranking(
+            snapshot.table("creator_rankings.parquet"), creators, snapshot.table("private/follows.parquet")
+        ),
+        funded=prepare_funded(
+            snapshot.table("live_streams.parquet"),
+            snapshot.table("live_stream_funding.parquet"),
+            creators,
+            snapshot.table("private/funded_streams.parquet"),
+            snapshot.table("private/replay_rentals.parquet"),
+        ),
+        streams=prepare_streams(snapshot.table("lls_streams.parquet")),
+    )
+
+
+def milliseconds(instant: str | datetime) -> int:
+    """Milliseconds since 1970 of an RFC 3339 text, or of a datetime (UTC when it names no zone)."""
+    parsed = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    return int(parsed.timestamp() * 1000)
+
+
+class Watcher:
+    """Keeps `serving` at what `current.json` points at."""
+
+    def __init__(self, snapshots_dir: Path, on_load: Callable[[Serving | None], None] = lambda _: None) -> None:
+        """`on_load` is called after every attempt, with the new snapshot or None for a failure."""
+        self.serving: Serving | None = None
+        self._directory = snapshots_dir
+        self._on_load = on_load
+        self._seen: tuple[int, int, int] | None = None
+        self._retry_at: float | None = None
+        self._one_at_a_time = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether somebody looks in the background; when not, a request has to `refresh`."""
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Look once, and from then on in the background. Starting twice is the same as once."""
+        self.refresh()
+        with self._one_at_a_time:
+            if self._thread is None:
+                self._stop.clear()
+                self._thread = threading.Thread(target=self._watch, name="snapshot watcher", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the background look."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def refresh(self) -> None:
+        """Load what `current.json` points at, if that has changed since the last look. Never raises."""
+        with self._one_at_a_time:
+            try:
+                status = (self._directory / "current.json").stat()
+            except OSError:
+                return  # none yet, or the directory is away: what is being served stays
+            signature = (status.st_mtime_ns, status.st_ino, status.st_size)
+            is_due = self._retry_at is not None and time.monotonic() >= self._retry_at
+            if signature == self._seen and not is_due:
+                return
+            self._seen = signature
+            self._retry_at = None
+            self._replace()
+
+    def _replace(self) -> None:
+        started = time.monotonic()
+        try:
+            pointer = snapshots.current(self._directory)
+            if pointer is None:
+                return
+            now_serving = self.serving
+            if now_serving is not None and now_serving.snapshot_id == pointer.snapshot_id:
+                # the same records published again (or pinned): only its age has changed
+                self.serving = replace(now_serving, published_ms=milliseconds(pointer.published_at))
+            else:
+                self.serving = load(self._directory, pointer)
+        except Exception as error:  # whatever is wrong with the new one, the old one is still right
+            self._retry_at = time.monotonic() + RETRY_AFTER_SECONDS
+            still = self.serving.snapshot_id if self.serving is not None else None
+            log.error(
+                "the new snapshot cannot be loaded",
+                extra={"reason": str(error), "still_serving": still},
+                exc_info=None if isinstance(error, MostwatchedError) else error,
+            )
+            self._on_load(None)
+        else:
+            took_ms = round((time.monotonic() - started) * 1000)
+            log.info("serving", extra={"snapshot_id": self.serving.snapshot_id, "loaded_in_ms": took_ms})
+            self._on_load(self.serving)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK_EVERY_SECONDS):
+            self.refresh()

@@ -1,0 +1,269 @@
+"""The line from raw to the tables that are published, day by day: which files each model's day rests on.
+
+Nothing here computes a number; that is done by the SQL in sql/. This module only says what each file is derived
+from, in days, so that a changed input reaches what depends on it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from pipelines import window
+from pipelines.ingest import RawFile
+from pipelines.lake import RELATIONS, Lake, Step, Stored
+from pipelines.settings import Policy
+from pipelines.window import Window
+
+Days = Mapping[date, Stored]
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that one as_of rests on and publishes, as files of the lake."""
+
+    as_of: date
+    policy: Policy
+    tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
+    creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
+    funnel: Stored
+    day_totals: Stored
+    version_conflicts: Stored
+
+
+def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Built:
+    """Derive all that a snapshot as of `as_of` needs. Files that exist already are not built again."""
+    landed = _raw_by_entity(lake, raw)
+    zone = ZoneInfo(policy.day_timezone)
+
+    moves = _session_moves(lake, landed["viewing_sessions"])
+    sessions = _sessions(lake, landed, moves, policy)
+    outcomes = _session_outcomes(lake, sessions, policy, zone)
+    cube = _creator_reach(lake, sessions, policy, zone, as_of)
+
+    known = {"as_of_instant": window.day_start(as_of, zone)}
+
+    def table(model: str, inputs: Mapping[str, Sequence[Stored]], **more: object) -> Stored:
+        return lake.derive_one(model, inputs, params=known | more)
+
+    def of(entity: str) -> list[Stored]:
+        return [file for files in landed[entity].values() for file in files]
+
+    erasures = of("erasures")
+    creators = table("creators", {"raw_creators": of("creators")})
+    live_streams = table("live_streams", {"raw_live_streams": of("live_streams")})
+    pledges = table("pledges", {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]})
+    rankings = lake.derive_one(
+        "creator_rankings",
+        {"creator_reach": [cube[day] for day in _days_ranked(policy, as_of)], "creators": [creators]},
+        relations={"windows": windows_relation(policy.windows, as_of)},
+    )
+    longest = window.rolling(as_of, max(policy.windows))
+    funnel = table(
+        "funnel",
+        {"session_outcomes": list(outcomes.values()), "session_moves": list(moves.values()), "creators": [creators]},
+        first_day=longest.first_day,
+        end_day=longest.end_day,
+    )
+    week_and_a_day = window.rolling(as_of, 8)
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in week_and_a_day]})
+    timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
+    version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in timed})
+    tables = {
+        "creator_rankings": rankings,
+        "creators": creators,
+        "live_streams": live_streams,
+        "live_stream_funding": table("live_stream_funding", {"live_streams": [live_streams], "pledges": [pledges]}),
+        "lls_streams": table("lls_streams", {"raw_lls_streams": of("lls_streams")}),
+        "pledges": pledges,
+        "funded_streams": table("funded_streams", {"pledges": [pledges]}),
+        "follows": table("follows", {"raw_follows": of("follows"), "raw_erasures": erasures}),
+        "replay_rentals": table(
+            "replay_rentals", {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures}
+        ),
+    }
+    return Built(as_of, policy, tables, cube, funnel, day_totals, version_conflicts)
+
+
+def cube_days(as_of: date, policy: Policy) -> Window:
+    """The days of the cube that a snapshot holds: one more than the longest window, for previous_rank."""
+    return window.rolling(as_of, policy.max_window_days + 1)
+
+
+def _days_ranked(policy: Policy, as_of: date) -> Window:
+    """The days that any published window, or the same one a day earlier, holds."""
+    return window.rolling(as_of, max(policy.windows) + 1)
+
+
+def windows_relation(lengths: Iterable[int], as_of: date) -> pa.Table:
+    """Rows of (window, the same one a day earlier?, its first day, each of its days) for windows ending at as_of."""
+    rows = []
+    for days in lengths:
+        rows += window_rows(days, window.rolling(as_of, days), is_previous=False)
+        rows += window_rows(days, window.rolling(as_of - window.ONE_DAY, days), is_previous=True)
+    return pa.Table.from_pylist(rows, schema=RELATIONS["windows"])
+
+
+def window_rows(window_days: int, days: Window, *, is_previous: bool) -> list[dict[str, object]]:
+    """The rows of one window in the relation `windows`."""
+    shared = {"window_days": window_days, "is_previous": is_previous, "first_day": days.first_day}
+    return [shared | {"day": day} for day in days]
+
+
+# --- viewing sessions, by the UTC day on which they start ----------------------------------------------------------
+
+
+def _session_moves(lake: Lake, landed: Mapping[date, Sequence[Stored]]) -> Days:
+    """By day, the sessions that do not count there because their newest version starts on another day."""
+    days = sorted(landed)
+    keys = lake.derive(
+        "session_keys",
+        [Step(day, {"raw_viewing_sessions": landed[day]}, weight=_rows(landed[day])) for day in days],
+    )
+    so_far: list[Stored] = []
+    steps = []
+    for day in days:
+        so_far.append(keys[day])
+        if len(so_far) > 1:
+            steps.append(
+                Step(day, {"session_keys": tuple(so_far)}, {"days": _days_relation([day])}, weight=keys[day].rows)
+            )
+    repeats = [stored for stored in lake.derive("session_repeats", steps).values() if stored.rows]
+    involved: set[date] = set()
+    for stored in repeats:
+        rows = lake.table(stored)
+        involved.update(rows["day"].unique().to_pylist(), rows["earlier_day"].unique().to_pylist())
+    versions = [file for day in sorted(involved) for file in landed[day]]
+    inputs = {"raw_viewing_sessions": versions, "session_repeats": repeats}
+    moves = lake.derive("session_moves", [Step(day, inputs) for day in sorted(involved)])
+    return {day: stored for day, stored in moves.items() if day is not None and stored.rows}
+
+
+def _sessions(
+    lake: Lake,
+    landed: Mapping[str, Mapping[date, Sequence[Stored]]],
+    moves: Days,
+    policy: Policy,
+) -> Days:
+    by_day = landed["viewing_sessions"]
+    erasures = [file for files in landed["erasures"].values() for file in files]
+    erased: Mapping[date | None, Stored] = {}
+    if erasures:
+        erased = lake.derive(
+            "erased_viewers",
+            [
+                Step(day, {"raw_viewing_sessions": files, "raw_erasures": erasures}, weight=_rows(files))
+                for day, files in by_day.items()
+            ],
+        )
+    params = {
+        "min_watched_milliseconds": policy.min_watched_seconds * 1000,
+        "max_session_milliseconds": policy.max_session_hours * 3_600_000,
+        "leave_out_own_views": policy.leave_out_own_views,
+    }
+    steps = [
+        Step(
+            day,
+            {
+                "raw_viewing_sessions": files,
+                "session_moves": [moves[day]] if day in moves else [],
+                "erased_viewers": [erased[day]] if day in erased else [],
+            },
+            params=params,
+            weight=_rows(files),
+        )
+        for day, files in by_day.items()
+    ]
+    return _days(lake.derive("sessions", steps))
+
+
+def _session_outcomes(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo) -> Days:
+    steps = []
+    for day, stored in sessions.items():
+        # Sessions that count start on this UTC day and are at most max_session_hours long.
+        reaches_until = day + window.ONE_DAY + timedelta(hours=policy.max_session_hours)
+        days = Window(day - window.ONE_DAY, reaches_until + 2 * window.ONE_DAY)
+        steps.append(
+            Step(day, {"sessions": [stored]}, {"calendar": _calendar_relation(days, zone)}, weight=stored.rows)
+        )
+    return _days(lake.derive("session_outcomes", steps))
+
+
+# --- viewers, by day of the policy ---------------------------------------------------------------------------------
+
+
+def _creator_reach(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo, as_of: date) -> Days:
+    """The cube for every day that a snapshot holds, and the viewer_days that it rests on."""
+    longest = timedelta(hours=policy.max_session_hours)
+    steps = []
+    for day in window.rolling(as_of, 2 * policy.max_window_days + 1):
+        starts_at, ends_at = window.day_bounds(day, zone)
+        reaching = [sessions[utc] for utc in window.utc_days(starts_at - longest, ends_at) if utc in sessions]
+        calendar = _calendar_relation(Window(day, day + window.ONE_DAY), zone)
+        steps.append(
+            Step(day, {"sessions": reaching}, {"calendar": calendar}, weight=sum(file.rows for file in reaching))
+        )
+    viewer_days = _days(lake.derive("viewer_days", steps))
+
+    steps = []
+    for day in cube_days(as_of, policy):
+        first = day - timedelta(days=policy.max_window_days)
+        history = [viewer_days[earlier] for earlier in Window(first, day) if viewer_days[earlier].rows]
+        today = viewer_days[day]
+        steps.append(
+            Step(
+                day,
+                {"viewer_days": [*history, today] if today.rows else [today]},
+                {"days": _days_relation([day])},
+                {"max_window_days": policy.max_window_days},
+                weight=today.rows,
+            )
+        )
+    return _days(lake.derive("creator_reach", steps))
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _raw_by_entity(lake: Lake, raw: Sequence[RawFile]) -> Mapping[str, Mapping[date, Sequence[Stored]]]:
+    """The raw files of every entity by day, oldest first; of entities that have no day, all under one date."""
+    found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    for folder in raw:
+        for name, facts in folder.files.items():
+            day = _NO_DAY if name == "all" else date.fromisoformat(name)
+            stored = Stored(
+                model=f"raw_{folder.entity}",
+                day=day,
+                key=folder.key,
+                path=folder.folder / f"{name}.parquet",
+                rows=facts.rows,
+                sha256=facts.sha256,
+                digest=facts.digest,
+            )
+            found[folder.entity][day].append(stored)
+    return defaultdict(dict, {entity: dict(sorted(days.items())) for entity, days in found.items()})
+
+
+_NO_DAY = date.min
+
+
+def _days(files: Mapping[date | None, Stored]) -> Days:
+    return {day: stored for day, stored in files.items() if day is not None}
+
+
+def _rows(files: Iterable[Stored]) -> int:
+    return sum(stored.rows for stored in files)
+
+
+def _days_relation(days: Sequence[date]) -> pa.Table:
+    return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])
+
+
+def _calendar_relation(days: Window, zone: ZoneInfo) -> pa.Table:
+    parts = [vars(part) for day in days for part in window.day_parts(day, zone)]
+    return pa.Table.from_pylist(parts, schema=RELATIONS["calendar"])

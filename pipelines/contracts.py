@@ -1,0 +1,247 @@
+"""The landed records' types: one class per entity, its fields in contract order, and the raw tables they become.
+
+A class is the whole contract of an entity: the Python name is the raw column, the encoded name is the platform's
+camelCase field, the annotation says what a value must be, a default says that the field may be absent or null.
+`RAW_SCHEMAS` and the parsers are derived from these classes, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+import pyarrow as pa
+from msgspec import Meta, field
+
+MAX_REVISION = 2**63 - 1  # what a BIGINT holds
+
+
+class Instant(int):
+    """Milliseconds since 1970-01-01T00:00:00Z."""
+
+
+class Money(Decimal):
+    """An amount of at least 0 and below 10^12, with exactly two decimals."""
+
+
+class JsonObject(str):
+    """Compact JSON text of a nested object, keys and numbers as they landed."""
+
+
+class JsonArray(str):
+    """Compact JSON text of a nested list, keys and numbers as they landed."""
+
+
+Id = Annotated[str, Meta(min_length=1)]  # "" is rejected: an id that is not there is null
+Revision = Annotated[int, Meta(ge=0, le=MAX_REVISION)]
+
+
+class Landed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What every landed record is."""
+
+
+class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
+    """Somebody, or an anonymous device, watching one creator from one instant to another."""
+
+    session_id: Id
+    creator_id: Id
+    started_at: Instant
+    ended_at: Instant | None = None  # null: still open
+    viewer_id: Id | None = None  # null: not signed in
+    device_id: Id | None = None
+    stream_id: Id | None = None
+    source: str = ""
+    deleted: bool = False
+    revision: Revision = 0
+
+
+class Creator(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A creator's profile. The photo is nested where it lands and flat in raw."""
+
+    creator_id: Id = field(name="_id")
+    username: Id
+    name: str | None = None
+    surname: str | None = None
+    availability_status: str | None = None
+    profile_photo_id: Id | None = field(name="profilePhoto._id", default=None)
+    profile_photo_url: str | None = field(name="profilePhoto.url", default=None)
+    profile_photo_type: str | None = field(name="profilePhoto.type", default=None)
+    profile_photo_variants: JsonObject | None = field(name="profilePhoto.variants", default=None)
+    profile_photo_created_at: Instant | None = field(name="profilePhoto.createdAt", default=None)
+    profile_photo_updated_at: Instant | None = field(name="profilePhoto.updatedAt", default=None)
+    expertise: str | None = None
+    status: Literal["active", "banned", "deleted"] | None = None
+    updated_at: Instant | None = None
+
+
+class LiveStream(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A planned, running or past live stream, perhaps crowd-funded."""
+
+    stream_id: Id = field(name="id")
+    creator_id: Id
+    status: Id
+    title: str | None = None
+    live_stream_type: str | None = None
+    channel_name: str | None = None
+    broadcasters: JsonArray | None = None
+    guests: JsonArray | None = None
+    thumbnail_url: str | None = None
+    recording: bool | None = None
+    recording_url: str | None = None
+    access_type: str | None = None
+    price: Money | None = None
+    interest: str | None = None
+    duration_goal: Money | None = None
+    motivation: str | None = None
+    is_active_replay_on_creator_profile: bool | None = None
+    replay_credit_price: Money | None = None
+    started_at: Instant | None = None
+    planned_start_date: Instant | None = None
+    ended_at: Instant | None = None
+    planned_end_date: Instant | None = None
+    created_at: Instant | None = None
+    updated_at: Instant | None = None
+    funding_goal: Money | None = None
+    currency: Id | None = None
+    mini_crowd_fundings: JsonArray | None = None
+
+
+class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
+    """What a user promised towards a live stream's funding goal, and what became of it."""
+
+    pledge_id: Id
+    user_id: Id
+    stream_id: Id
+    amount: Money
+    currency: Id | None = None
+    status: Literal["pending", "captured", "refunded", "failed"]
+    captured_at: Instant | None = None
+    refunded_at: Instant | None = None
+    refunded_amount: Money | None = None
+    updated_at: Instant | None = None
+
+
+class Follow(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A user following a creator, or no longer doing so."""
+
+    user_id: Id
+    creator_id: Id
+    followed_at: Instant | None = None
+    deleted: bool = False
+    updated_at: Instant | None = None
+
+
+class ReplayRental(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A user's right to watch a stream's recording until it expires."""
+
+    user_id: Id
+    stream_id: Id
+    rented_at: Instant
+    expires_at: Instant
+    price: Money | None = None
+    updated_at: Instant | None = None
+
+
+class LlsStream(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A stream of the live streaming service, as its List Streams response names the fields."""
+
+    stream_id: Id = field(name="id")
+    domain: Id
+    app: Id
+    stream: Id
+    created_at: Instant = field(name="created")
+    updated_at: Instant | None = field(name="updated", default=None)
+    latest_streaming_at: Instant | None = None
+    status: Literal["active", "banned"]
+
+
+class Erasure(Landed, frozen=True, kw_only=True, rename="camel"):
+    """A user who asked to be forgotten."""
+
+    user_id: Id
+    erased_at: Instant | None = None
+
+
+RECORDS: dict[str, type[Landed]] = {
+    "viewing_sessions": ViewingSession,
+    "creators": Creator,
+    "live_streams": LiveStream,
+    "pledges": Pledge,
+    "follows": Follow,
+    "replay_rentals": ReplayRental,
+    "lls_streams": LlsStream,
+    "erasures": Erasure,
+}
+ENTITIES: tuple[str, ...] = tuple(RECORDS)
+FLAT_ENTITIES = frozenset({"viewing_sessions", "pledges", "follows", "replay_rentals", "erasures"})
+
+# Spellings that a field is known by beside camelCase and snake_case.
+OTHER_SPELLINGS: dict[str, dict[str, str]] = {"live_streams": {"_id": "id"}}
+
+
+class LandedField(typing.NamedTuple):
+    """One field of a contract: where it lands, where it goes, what it must be."""
+
+    name: str  # as the platform spells it, "profilePhoto._id" for a nested one
+    column: str  # in raw
+    kind: type  # str, int, bool, Instant, Money, JsonObject or JsonArray
+    required: bool
+    default: object  # of an absent or null value
+    choices: tuple[str, ...]  # the only values it may have; empty: any
+    may_be_empty: bool  # a text that may be ""
+    annotation: typing.Any  # what msgspec checks a value against
+
+
+@functools.cache
+def landed_fields(entity: str) -> tuple[LandedField, ...]:
+    """The fields of an entity in contract order."""
+    return tuple(_landed_field(info) for info in msgspec.structs.fields(RECORDS[entity]))
+
+
+def _landed_field(info: msgspec.structs.FieldInfo) -> LandedField:
+    annotation = info.type
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
+    choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+    may_be_empty = annotation is str
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    kind = str if choices else annotation
+    default = None if info.required else info.default
+    return LandedField(info.encode_name, info.name, kind, info.required, default, choices, may_be_empty, info.type)
+
+
+_ARROW_TYPES: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    Instant: pa.timestamp("ms", "UTC"),
+    Money: pa.decimal128(18, 2),
+    JsonObject: pa.string(),
+    JsonArray: pa.string(),
+}
+
+
+def _raw_schema(entity: str) -> pa.Schema:
+    columns = [
+        pa.field(each.column, _ARROW_TYPES[each.kind], nullable=not each.required and each.default is None)
+        for each in landed_fields(entity)
+    ]
+    return pa.schema([*columns, pa.field("line", pa.int64(), nullable=False)])
+
+
+# The columns of raw, in contract order; `line` (or the row, or the place in a list) is where the record stood.
+RAW_SCHEMAS: dict[str, pa.Schema] = {entity: _raw_schema(entity) for entity in ENTITIES}
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("field", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)

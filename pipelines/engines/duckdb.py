@@ -1,0 +1,125 @@
+"""DuckDB, the embedded engine: in memory, spilling into a folder of the lake, never on the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TypeAlias
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.engines import Relation
+from pipelines.models import Model
+
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+
+ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress
+
+
+def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Connection:
+    """An in-memory database that keeps UTC, stays inside `memory_limit` and fetches nothing."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if threads:
+        settings["threads"] = str(threads)
+    if spill is not None:
+        settings["temp_directory"] = str(spill)
+    connection = duckdb.connect(":memory:", config=settings)
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
+class DuckDBEngine:
+    """The default engine."""
+
+    def __init__(self, memory_limit: str, threads: int, spill: Path) -> None:
+        """`memory_limit` as DuckDB writes it (2GB); `threads` 0 for one per core; `spill` is removed on `close`."""
+        self._spill = spill
+        self._connection = connect(memory_limit, threads, spill)
+
+    def write(
+        self,
+        model: Model,
+        sources: Mapping[str, Relation],
+        params: Mapping[str, object],
+        targets: Mapping[date | None, Path],
+    ) -> None:
+        """See `pipelines.engines.Engine.write`."""
+        connection = self._connection
+        for name, relation in sources.items():
+            register(connection, name, relation)
+        try:
+            order = ", ".join(f"{key} nulls first" for key in model.keys)
+            query = f"select * from ({model.statement}\n) order by {order}"
+            reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
+            _write_split(reader, targets)
+        finally:
+            for name in sources:
+                connection.execute(f'drop view if exists "{name}"')
+
+    def close(self) -> None:
+        """See `pipelines.engines.Engine.close`."""
+        self._connection.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+
+def register(connection: Connection, name: str, relation: Relation) -> None:
+    """Make a source visible to SQL under its name."""
+    if isinstance(relation, pa.Table):
+        connection.from_arrow(relation).create_view(name, replace=True)
+    else:
+        paths = [str(path) for path in relation]
+        connection.from_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
+
+
+def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Path]) -> None:
+    """Write rows that are sorted by their first column, `day`, into a file per day; or all into one."""
+    written: set[date | None] = set()
+    writer: pq.ParquetWriter | None = None
+    writing: date | None = None
+    try:
+        for day, rows in _by_day(reader, single=None in targets):
+            if day not in targets:
+                continue
+            if writer is None or day != writing:
+                if writer is not None:
+                    writer.close()
+                writer = _writer(targets[day], reader.schema)
+                writing = day
+                written.add(day)
+            writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
+    finally:
+        if writer is not None:
+            writer.close()
+    for day in set(targets) - written:
+        _writer(targets[day], reader.schema).close()
+
+
+def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[date | None, pa.RecordBatch]]:
+    """Cut batches at the borders of days."""
+    for batch in reader:
+        if single:
+            yield None, batch
+            continue
+        start = 0
+        runs = pc.run_end_encode(batch.column(0))
+        for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            yield day, batch.slice(start, end - start)
+            start = end
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+
+def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:
+    """The rows of a statement."""
+    return connection.sql(statement, params=params or None).to_arrow_table()

@@ -1,0 +1,375 @@
+"""Landed files -> raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
+
+    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<PARSER_VERSION>"
+        2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
+        rejects.parquet          what was not accepted: line, field, reason, text
+        index.json               what is in the folder, and from which landed file; a folder without it does not exist
+
+The same bytes under another name, or landed again tomorrow, change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import pyarrow.parquet as pq
+
+from pipelines.contracts import ENTITIES
+from pipelines.errors import Damaged
+from pipelines.landing import (
+    Ignored,
+    LandedFile,
+    Postponed,
+    Source,
+    Stamp,
+    count_unknown,
+    find_landed,
+    open_landed,
+    read_landed,
+)
+from pipelines.raw_writer import RawWriter, WrittenFile
+from pipelines.settings import Settings
+from pipelines.store import make_folder, new_folder, temporary_beside, write_bytes, write_json
+
+# Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
+# still there is then read again; raw of an earlier version counts only where no later one exists.
+PARSER_VERSION = 1
+
+
+class Progress(Protocol):
+    """Told what is being done: a step in words, how many of its parts are done, and of how many."""
+
+    def __call__(self, step: str, done: int, total: int) -> None: ...
+
+
+def no_progress(step: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One complete raw folder: its index."""
+
+    folder: Path
+    key: str
+    entity: str
+    landed_name: str  # under the landing root
+    landed_sha256: str
+    landed_bytes: int
+    parser_version: int
+    records: int  # = accepted + rejected
+    accepted: int
+    rejected: int
+    blank: int  # lines without a record
+    unknown_fields: dict[str, int]
+    rejected_by_reason: dict[str, int]
+    files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
+    rejects: WrittenFile | None  # its digest is ""
+
+    def path(self, name: str) -> Path:
+        """Where the file of a day, or `all`, stands."""
+        return self.folder / f"{name}.parquet"
+
+    @property
+    def rejects_path(self) -> Path:
+        """Where the rejected records stand, if there are any."""
+        return self.folder / "rejects.parquet"
+
+
+@dataclass(frozen=True)
+class PostponedFile:
+    """A landed file that could not be read now; the next run tries again."""
+
+    entity: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one run of `ingest` did."""
+
+    landed_files: int  # complete files found under the landing roots
+    new: tuple[RawFile, ...]  # those that were read into a new raw folder
+    postponed: tuple[PostponedFile, ...]
+    ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
+
+    @property
+    def new_files(self) -> int:
+        """Landed files whose bytes were not in the lake."""
+        return len(self.new)
+
+    @property
+    def new_records(self) -> int:
+        """Records in them, accepted or not."""
+        return sum(raw.records for raw in self.new)
+
+    @property
+    def new_accepted(self) -> int:
+        """Records in them that became rows of raw."""
+        return sum(raw.accepted for raw in self.new)
+
+    @property
+    def new_rejected(self) -> int:
+        """Records in them that were rejected, each kept with its reason."""
+        return sum(raw.rejected for raw in self.new)
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """One rejected record, as `mostwatched rejects` shows it."""
+
+    entity: str
+    file: str  # the landed file's name under the landing root
+    line: int
+    field: str | None
+    reason: str
+    text: str
+
+
+# --- landed files -> raw ----------------------------------------------------------------------------------------
+
+
+def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: Progress = no_progress) -> IngestReport:
+    """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
+
+    One bad line never stops a file, one bad file never stops the run. Raises UsageError for a landing folder that does
+    not exist. Needs the lock of the home.
+    """
+    if landing is None:
+        make_folder(settings.landing)
+        landing = [settings.landing]
+    files, ignored = find_landed(landing)
+    seen = _LandedCache(settings.lake / "landed.json")
+    sizes = {(raw.entity, raw.landed_bytes) for raw in _indexes(settings, on_damage=_remove)}
+    new: list[RawFile] = []
+    postponed: list[PostponedFile] = []
+    for done, file in enumerate(files):
+        progress(f"read {file.name}", done, len(files))
+        try:
+            raw = _ingest_file(settings, file, seen, hash_first=sizes)
+        except Postponed as error:
+            postponed.append(PostponedFile(file.entity, file.name, str(error)))
+            continue
+        if raw is not None:
+            new.append(raw)
+            sizes.add((raw.entity, raw.landed_bytes))
+    seen.save({str(file.path.absolute()) for file in files})
+    progress("read landed files", len(files), len(files))
+    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored))
+
+
+def _ingest_file(
+    settings: Settings, file: LandedFile, seen: _LandedCache, hash_first: set[tuple[str, int]]
+) -> RawFile | None:
+    """The raw folder made of one landed file, or None if its bytes are in the lake. Raises Postponed."""
+    with open_landed(file.path) as source:
+        sha256 = seen.get(file.path, source.stamp)
+        if sha256 is not None and _stands(settings, file.entity, sha256):
+            return None
+        # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
+        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
+            sha256 = source.sha256()
+            source.check_unchanged()
+            if _stands(settings, file.entity, sha256):
+                seen.put(file.path, source.stamp, sha256)
+                return None
+            source.rewind()
+        raw = _write_raw(settings, file, source)
+        seen.put(file.path, source.stamp, raw.landed_sha256)
+        return raw
+
+
+def _write_raw(settings: Settings, file: LandedFile, source: Source) -> RawFile:
+    """Read a file and leave its raw folder, whole. Raises Postponed, and leaves nothing, if the file changed."""
+    unknown: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    accepted = blank = 0
+    root = _raw_root(settings) / file.entity
+    make_folder(root)
+    workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
+    workshop.mkdir()
+    writer = RawWriter(file.entity, workshop)
+    try:
+        for batch in read_landed(file, source):
+            writer.append(batch)
+            accepted += batch.accepted.num_rows
+            blank += batch.blank
+            reasons.update(each.reason for each in batch.rejected)
+            for name, times in batch.unknown_fields.items():
+                count_unknown(unknown, name, times)
+        files, rejects = writer.finish()
+        if file.format == "parquet":  # was not read in order
+            source.rewind()
+        landed_sha256 = source.sha256()
+        source.check_unchanged()
+        key = raw_key(file.entity, landed_sha256)
+        raw = RawFile(
+            folder=root / key,
+            key=key,
+            entity=file.entity,
+            landed_name=file.name,
+            landed_sha256=landed_sha256,
+            landed_bytes=source.stamp.size,
+            parser_version=PARSER_VERSION,
+            records=accepted + reasons.total(),
+            accepted=accepted,
+            rejected=reasons.total(),
+            blank=blank,
+            unknown_fields=dict(sorted(unknown.items())),
+            rejected_by_reason=dict(sorted(reasons.items())),
+            files=files,
+            rejects=rejects,
+        )
+        with new_folder(raw.folder) as folder:
+            for path in workshop.iterdir():
+                path.rename(folder / path.name)
+            write_json(folder / "index.json", _as_index(raw))
+        return raw
+    finally:
+        writer.abandon()
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def raw_key(entity: str, landed_sha256: str) -> str:
+    """The name of the raw folder of a landed file's bytes."""
+    return hashlib.sha256(f"{landed_sha256}:{entity}:{PARSER_VERSION}".encode()).hexdigest()
+
+
+# --- raw --------------------------------------------------------------------------------------------------------
+
+
+def raw_files(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, by (entity, key): for each landed file's bytes the one of the latest parser.
+
+    Raises Damaged for an index that cannot be read.
+    """
+    latest: dict[tuple[str, str], RawFile] = {}
+    for raw in _indexes(settings, on_damage=_complain):
+        known = latest.get((raw.entity, raw.landed_sha256))
+        if known is None or known.parser_version < raw.parser_version:
+            latest[raw.entity, raw.landed_sha256] = raw
+    return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
+
+
+def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
+    """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
+    with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
+    for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
+        with pq.ParquetFile(raw.rejects_path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    yield RejectedRecord(raw.entity, raw.landed_name, **row)
+
+
+def discard(raw: RawFile) -> None:
+    """Remove a raw folder, say because a file in it is damaged; the next `ingest` makes it again from what landed."""
+    _remove(raw.folder)
+
+
+def _raw_root(settings: Settings) -> Path:
+    return settings.lake / "raw"
+
+
+def _stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
+    return (_raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
+
+
+def _remove(folder: Path) -> None:
+    (folder / "index.json").unlink(missing_ok=True)  # first: what is half removed must not look whole
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _complain(folder: Path) -> None:
+    raise Damaged(
+        f"{folder / 'index.json'} cannot be read. The next run makes the folder again from what landed; if the landed "
+        "file is no longer there, land it again."
+    )
+
+
+def _indexes(settings: Settings, on_damage: Any) -> Iterator[RawFile]:
+    for entity in ENTITIES:
+        root = _raw_root(settings) / entity
+        if not root.is_dir():
+            continue
+        for folder in sorted(root.iterdir()):
+            if folder.name.startswith("."):
+                continue
+            try:
+                content = (folder / "index.json").read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                yield _from_index(folder, content)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                on_damage(folder)
+
+
+def _as_index(raw: RawFile) -> dict[str, Any]:
+    index: dict[str, Any] = {
+        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
+    }
+    index["files"] = {name: _written(file) for name, file in raw.files.items()}
+    index["rejects"] = _written(raw.rejects, "digest") if raw.rejects else None
+    return index
+
+
+def _written(file: WrittenFile, leave_out: str = "") -> dict[str, Any]:
+    return {name: value for name, value in vars(file).items() if name != leave_out}
+
+
+def _from_index(folder: Path, content: bytes) -> RawFile:
+    index = _INDEX.decode(content)
+    if index.get("rejects"):
+        index["rejects"] = {**index["rejects"], "digest": ""}
+    return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
+
+
+_INDEX = msgspec.json.Decoder(dict[str, Any])
+
+
+# --- which files were read already ------------------------------------------------------------------------------
+
+
+class _LandedCache:
+    """Landed files by path, size, modification time and inode -> the sha256 of their bytes.
+
+    Only a saving of time: a cache that is missing, damaged or out of date costs reading the files again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            known = json.loads(path.read_bytes())
+            self._known = {name: (tuple(map(int, stamp)), str(sha256)) for name, (stamp, sha256) in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            self._known = {}
+        self._saved = dict(self._known)
+
+    def get(self, path: Path, stamp: Stamp) -> str | None:
+        """The sha256 of a file that is still the one that was read."""
+        known, sha256 = self._known.get(str(path.absolute()), (None, None))
+        return sha256 if known == _as_tuple(stamp) else None
+
+    def put(self, path: Path, stamp: Stamp, sha256: str) -> None:
+        """Remember what was read."""
+        self._known[str(path.absolute())] = (_as_tuple(stamp), sha256)
+
+    def save(self, still_there: set[str]) -> None:
+        """Write the cache, without the files that are gone."""
+        self._known = {name: known for name, known in self._known.items() if name in still_there}
+        if self._known != self._saved:
+            text = json.dumps(dict(sorted(self._known.items())), separators=(",", ":"))
+            write_bytes(self._path, text.encode("utf-8", "surrogatepass"))
+
+
+def _as_tuple(stamp: Stamp) -> tuple[int, ...]:
+    return (stamp.size, stamp.mtime_ns, stamp.inode)

@@ -1,0 +1,335 @@
+"""The lake's one rule: a file is a pure function of its inputs, and is named by them.
+
+    key = sha256(the model's SQL without comments + the parameters it declares + the row digests of its inputs)
+
+`Lake.derive` returns the file of that key, building it if it is not there. Idempotent reruns, crash recovery, late
+data, corrections, backfills and a changed query are all the same thing: a key changed, so that file, and what
+depends on its rows, is built again and nothing else. There is no other state to repair.
+
+An input counts by the digest of its rows, not by how they came about: a rebuilt file with the same rows stops the
+rebuild there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import models, store
+from pipelines.contracts import RAW_SCHEMAS
+from pipelines.engines import Engine, Relation
+from pipelines.errors import Damaged
+from pipelines.ingest import Progress, no_progress
+
+# A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
+# widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
+BATCH_ROWS = 4_000_000
+_VERIFIERS = 2  # sha256 runs outside the interpreter lock: one thread a core of a small machine
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of the lake that exists: rows of one model (or of raw), for one day or for all."""
+
+    model: str
+    day: date | None
+    key: str
+    path: Path
+    rows: int
+    sha256: str  # of the file
+    digest: str  # of the rows
+    step: Step | None = field(default=None, compare=False, repr=False)  # how to make it again; None: raw
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file to derive: a model, a day (or None for all), and all that decides its rows."""
+
+    day: date | None
+    inputs: Mapping[str, Sequence[Stored]]
+    relations: Mapping[str, pa.Table] = field(default_factory=dict)  # small tables made by us: days, windows
+    params: Mapping[str, object] = field(default_factory=dict)
+    weight: int = 0  # rows of the day itself, to size batches by
+
+
+class RawDamaged(Damaged):
+    """A raw file is not what was parsed: it must be parsed again from what landed."""
+
+    def __init__(self, stored: Stored, problem: str) -> None:
+        """`stored` is the damaged file."""
+        super().__init__(problem)
+        self.stored = stored
+
+
+class Lake:
+    """Derived files under one folder, and the engine that builds them."""
+
+    def __init__(self, folder: Path, engine: Callable[[], Engine], progress: Progress = no_progress) -> None:
+        """`engine` is called when something must be built for the first time: a night without news needs none."""
+        self.folder = folder
+        self._start_engine = engine
+        self._engine: Engine | None = None
+        self._progress = progress
+        self._checked: set[Path] = set()
+        self._known: dict[Path, Stored] = {}
+        self._only_finding = False
+        self.built: dict[str, int] = {}  # files built by this run, by model
+        self.touched: set[Path] = set()  # every derived file that was asked for and is there
+
+    def close(self) -> None:
+        """End the engine, if one was started."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
+        """The files of `model` for every step, by day: found, or built in as few statements as memory allows."""
+        found: dict[date | None, Stored] = {}
+        missing: list[tuple[Step, str]] = []
+        for step in steps:
+            if step.inputs and not any(stored.rows for files in step.inputs.values() for stored in files):
+                found[step.day] = self._empty(model)
+                continue
+            key = key_of(models.model(model), step)
+            stored = self._find(model, step, key)
+            if stored is not None:
+                found[step.day] = stored
+            elif self._only_finding:
+                found[step.day] = _missing(model, step, key, self._path(model, step.day, key))
+            else:
+                missing.append((step, key))
+        done = 0
+        for batch in _batches(missing):
+            self._progress(model, done, len(missing))
+            found.update(self._build(model, batch))
+            done += len(batch)
+        if missing:
+            self._progress(model, done, len(missing))
+        self.touched.update(stored.path for stored in found.values())
+        return found
+
+    def derive_one(
+        self,
+        model: str,
+        inputs: Mapping[str, Sequence[Stored]],
+        *,
+        relations: Mapping[str, pa.Table] | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Stored:
+        """The one file of a model that is not kept by day."""
+        return self.derive(model, [Step(None, inputs, relations or {}, params or {})])[None]
+
+    @contextmanager
+    def finding_only(self) -> Iterator[set[Path]]:
+        """Inside, nothing is built: what is not there counts as without rows. Yields the files asked for."""
+        self._only_finding, self.touched = True, set()
+        try:
+            yield self.touched
+        finally:
+            self._only_finding = False
+
+    def derived_files(self) -> Iterator[Path]:
+        """Every file of the lake that was derived, and its sidecar: all but raw and the cache of landed files."""
+        for folder in self.folder.iterdir():
+            if folder.is_dir() and folder.name != "raw":
+                yield from (path for path in folder.rglob("*") if path.is_file())
+
+    def remove_empty_folders(self) -> None:
+        """Tidy up after files were removed."""
+        for path in sorted(self.folder.glob("*/day=*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+    def table(self, stored: Stored) -> pa.Table:
+        """The rows of a small file, checked."""
+        return pq.read_table(self.checked([stored])[0].path)
+
+    def checked(self, files: Iterable[Stored]) -> list[Stored]:
+        """The same files, each proved against its sha256 before its first use in this run.
+
+        A damaged file is removed and derived again. Raises RawDamaged for a raw one.
+        """
+        files = list(files)
+        unchecked = [stored for stored in files if stored.path not in self._checked]
+        with ThreadPoolExecutor(_VERIFIERS) as pool:
+            problems = dict(zip(unchecked, pool.map(_problem, unchecked), strict=True))
+        self._checked.update(stored.path for stored, problem in problems.items() if problem is None)
+        return [self._mend(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
+
+    def _mend(self, stored: Stored, problem: str) -> Stored:
+        if stored.step is None:
+            raise RawDamaged(stored, problem)
+        _sidecar(stored.path).unlink(missing_ok=True)
+        stored.path.unlink(missing_ok=True)
+        self._known.pop(stored.path, None)
+        rebuilt = self._build(stored.model, [(stored.step, stored.key)])[stored.day]
+        if rebuilt.digest != stored.digest:
+            raise Damaged(f"{problem} Built again it has other rows: run again, and report this if it comes back.")
+        return rebuilt
+
+    def _empty(self, model: str) -> Stored:
+        """The rows of a model over nothing: none. One file serves every day on which nothing landed."""
+        step = Step(None, {})
+        key = key_of(models.model(model), step)
+        stored = self._find(model, step, key)
+        if stored is None and self._only_finding:
+            stored = _missing(model, step, key, self._path(model, None, key))
+        stored = stored or self._build(model, [(step, key)])[None]
+        self.touched.add(stored.path)
+        return stored
+
+    def _find(self, model: str, step: Step, key: str) -> Stored | None:
+        path = self._path(model, step.day, key)
+        if path in self._known:
+            return self._known[path]
+        try:
+            facts = json.loads(_sidecar(path).read_bytes())
+            stored = Stored(model, step.day, key, path, facts["rows"], facts["sha256"], facts["digest"], step)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # a file without its sidecar does not exist
+        if not path.exists():
+            return None
+        self._known[path] = stored
+        return stored
+
+    def _build(self, name: str, batch: Sequence[tuple[Step, str]]) -> dict[date | None, Stored]:
+        """Run one statement for all steps of a batch and keep a file for each."""
+        model = models.model(name)
+        if self._engine is None:
+            self._engine = self._start_engine()
+        steps = [step for step, _ in batch]
+        targets = {step.day: self._path(name, step.day, key) for step, key in batch}
+        temporary = {day: store.temporary_beside(path) for day, path in targets.items()}
+        try:
+            self._engine.write(model, self._sources(model, steps), _params(model, steps), temporary)
+            for step, key in batch:
+                final = targets[step.day]
+                rows, digest = store.parquet_row_digest(temporary[step.day])
+                sha256 = store.sha256_of(temporary[step.day])
+                store.fsync(temporary[step.day])
+                temporary[step.day].rename(final)
+                # Written last: with its sidecar the file exists. The folder is fsynced with it.
+                store.write_json(_sidecar(final), {"rows": rows, "sha256": sha256, "digest": digest})
+                self._known[final] = Stored(name, step.day, key, final, rows, sha256, digest, step)
+                self._checked.add(final)
+        finally:
+            for path in temporary.values():
+                path.unlink(missing_ok=True)
+        self.built[name] = self.built.get(name, 0) + len(batch)
+        return {day: self._known[path] for day, path in targets.items()}
+
+    def _sources(self, model: models.Model, steps: Sequence[Step]) -> dict[str, Relation]:
+        """What each source of a model is for a batch of steps: all files and rows that any of them reads."""
+        sources: dict[str, Relation] = {}
+        for source in model.sources:
+            tables = [step.relations[source] for step in steps if source in step.relations]
+            if tables or source in RELATIONS:
+                sources[source] = _distinct(tables, RELATIONS[source])
+                continue
+            files = {stored.path: stored for step in steps for stored in step.inputs.get(source, ()) if stored.rows}
+            if files:
+                sources[source] = [stored.path for stored in self.checked(files.values())]
+            elif source.startswith("raw_"):
+                sources[source] = RAW_SCHEMAS[source.removeprefix("raw_")].empty_table()
+            else:
+                sources[source] = [self.checked([self._empty(source)])[0].path]
+        return sources
+
+    def _path(self, model: str, day: date | None, key: str) -> Path:
+        folder = self.folder / model
+        return (folder if day is None else folder / f"day={day}") / f"{key}.parquet"
+
+
+# The relations that build.py makes itself, and their columns.
+_INSTANT = pa.timestamp("ms", "UTC")
+RELATIONS = {
+    "days": pa.schema([("day", pa.date32())]),
+    "calendar": pa.schema(
+        [
+            ("utc_day", pa.date32()),
+            ("day", pa.date32()),
+            ("starts_at", _INSTANT),
+            ("ends_at", _INSTANT),
+            ("is_first", pa.bool_()),
+        ]
+    ),
+    "windows": pa.schema(
+        [("window_days", pa.int16()), ("is_previous", pa.bool_()), ("first_day", pa.date32()), ("day", pa.date32())]
+    ),
+}
+
+
+def key_of(model: models.Model, step: Step) -> str:
+    """The name of the file that `step` derives: 64 hexadecimal digits."""
+    digest = hashlib.sha256(model.canonical.encode())
+    for param in model.params:
+        digest.update(f"\n{param}={step.params.get(param)!r}".encode())
+    for source in model.sources:
+        digest.update(f"\n{source}".encode())
+        if source in step.relations:
+            digest.update(store.row_digest(step.relations[source]).encode())
+        for part in sorted(stored.digest for stored in step.inputs.get(source, ()) if stored.rows):
+            digest.update(part.encode())
+    return digest.hexdigest()
+
+
+def _batches(missing: Sequence[tuple[Step, str]]) -> Iterable[list[tuple[Step, str]]]:
+    batch: list[tuple[Step, str]] = []
+    weight = 0
+    for step, key in missing:
+        if batch and weight + step.weight > BATCH_ROWS:
+            yield batch
+            batch, weight = [], 0
+        batch.append((step, key))
+        weight += step.weight
+    if batch:
+        yield batch
+
+
+def _params(model: models.Model, steps: Sequence[Step]) -> dict[str, object]:
+    """The parameters of a batch: the same for every step of it."""
+    return {param: steps[0].params.get(param, _NOTHING.get(param)) for param in model.params}
+
+
+# Values for deriving a model over nothing, where no step gives any.
+_NOTHING: dict[str, object] = {
+    "min_watched_milliseconds": 0,
+    "max_session_milliseconds": 0,
+    "leave_out_own_views": True,
+    "max_window_days": 1,
+    "as_of_instant": None,
+    "first_day": None,
+    "end_day": None,
+}
+
+
+def _distinct(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    if not tables:
+        return schema.empty_table()
+    rows = {tuple(row.values()) for table in tables for row in table.to_pylist()}
+    names = schema.names
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in sorted(rows)], schema=schema)
+
+
+def _missing(model: str, step: Step, key: str, path: Path) -> Stored:
+    return Stored(model, step.day, key, path, 0, "", "", step)
+
+
+def _problem(stored: Stored) -> str | None:
+    try:
+        store.verify(stored.path, stored.sha256)
+    except Damaged as error:
+        return str(error)
+    return None
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_suffix(".json")

@@ -1,0 +1,63 @@
+"""Find landed files, and read each into accepted rows and rejected records.
+
+    find_landed(roots)          which files there are (files.py)
+    open_landed(path)           one file's bytes, watched and hashed (files.py)
+    read_landed(file, source)   its records in batches, in bounded memory whatever the file holds
+
+What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time. The other
+modules are about speed and file formats: lines.py, ndjson.py, csv_text.py, parquet.py, fast.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipelines.contracts import FLAT_ENTITIES
+from pipelines.landing.batches import Batch, RejectedLine
+from pipelines.landing.csv_text import read_csv
+from pipelines.landing.fast import read_fast
+from pipelines.landing.files import (
+    Ignored,
+    LandedFile,
+    Postponed,
+    Source,
+    Stamp,
+    decompressed,
+    find_landed,
+    open_landed,
+)
+from pipelines.landing.lines import blocks_of_lines
+from pipelines.landing.ndjson import read_ndjson, read_response
+from pipelines.landing.parquet import read_parquet
+from pipelines.landing.records import count_unknown
+
+__all__ = [
+    "Batch",
+    "Ignored",
+    "LandedFile",
+    "Postponed",
+    "RejectedLine",
+    "Source",
+    "Stamp",
+    "count_unknown",
+    "find_landed",
+    "open_landed",
+    "read_landed",
+]
+
+
+def read_landed(file: LandedFile, source: Source) -> Iterator[Batch]:
+    """Every record of an open landed file, accepted or rejected, in order; nothing in it stops the reading."""
+    chunks = decompressed(source.chunks(), file.compression)
+    match file.format:
+        case "ndjson":
+            if file.entity in FLAT_ENTITIES:
+                return read_fast(file.entity, blocks_of_lines(chunks))
+            return read_ndjson(file.entity, blocks_of_lines(chunks))
+        case "json":
+            return read_response(chunks)
+        case "csv":
+            return read_csv(file.entity, blocks_of_lines(chunks))
+        case "parquet":
+            return read_parquet(file.entity, source)
+    raise ValueError(f"{file.format} is not a format that lands")

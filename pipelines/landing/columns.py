@@ -1,0 +1,157 @@
+"""Whole columns of landed text to typed columns, with a mask of the values that the slow path has to judge.
+
+Every function here may only say "yes, and this is the value" or "ask": what it accepts, `values.py` accepts with the
+same result. A mask is None where every value is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, Rejected, parse_instant
+
+Mask: TypeAlias = pa.Array | None
+INSTANT_TYPE = pa.timestamp("ms", "UTC")
+
+_DIGITS_TO_ZERO = bytes.maketrans(b"0123456789", b"0000000000")
+_SHAPES = tuple(
+    f"0000-00-00T00:00:00{fraction}{offset}".encode()
+    for fraction in ("", ".000", ".000000")
+    for offset in ("Z", "+00:00", "-00:00")
+)
+_MAX_LENGTHS = 6  # of the instants in one column, before they are parsed one by one
+_FILLER = 0  # stands where a value is not good; its row is left out
+
+
+def both(left: Mask, right: Mask) -> Mask:
+    """Where both masks are good."""
+    if left is None or right is None:
+        return right if left is None else left
+    return pc.and_(left, right)
+
+
+def none_if_all(mask: pa.Array) -> Mask:
+    """None for a mask that is true everywhere."""
+    return None if pc.all(mask).as_py() in (True, None) else mask
+
+
+def not_empty(column: pa.Array) -> Mask:
+    """Where a text is not empty."""
+    return none_if_all(pc.greater(pc.binary_length(column), 0))
+
+
+def by_distinct_value(
+    column: pa.Array, kind: pa.DataType, value_of: Callable[[str], Any], known: dict[str, Any]
+) -> tuple[pa.Array, Mask]:
+    """Every value through `value_of`, which raises Rejected; each distinct one once. `known` remembers them."""
+    encoded = pc.dictionary_encode(column)
+    texts = encoded.dictionary.to_pylist()
+    if len(known) > _MAX_REMEMBERED:
+        known.clear()
+    values: list[Any] = []
+    good: list[bool] = []
+    for text in texts:
+        try:
+            value = known[text]
+        except KeyError:
+            try:
+                value = value_of(text)
+            except Rejected:
+                value = _BAD
+            known[text] = value
+        values.append(None if value is _BAD else value)
+        good.append(value is not _BAD)
+    typed = pa.array(values, kind).take(encoded.indices)
+    return typed, None if all(good) else pa.array(good).take(encoded.indices)
+
+
+_BAD = object()
+_MAX_REMEMBERED = 1 << 16
+
+
+# --- instants ---------------------------------------------------------------------------------------------------
+
+
+def instants(column: pa.Array) -> tuple[pa.Array, Mask]:
+    """RFC 3339 texts as instants: by shape where all of a length have one of the usual shapes, else one by one."""
+    if not len(column):
+        return pa.array([], INSTANT_TYPE), None
+    lengths = pc.binary_length(column)
+    shortest_longest = pc.min_max(lengths).as_py()
+    if shortest_longest["min"] == shortest_longest["max"]:
+        return _instants_of_one_length(column, shortest_longest["max"])
+    kinds = pc.unique(lengths).to_pylist()
+    if len(kinds) > _MAX_LENGTHS:
+        return _instants_one_by_one(column)
+    places, parts, masks = [], [], []
+    for length in kinds:
+        place = pc.indices_nonzero(pc.equal(lengths, length))
+        values, mask = _instants_of_one_length(column.take(place), length)
+        places.append(place)
+        parts.append(values)
+        masks.append(pa.repeat(True, len(values)) if mask is None else mask)
+    back = pc.sort_indices(pa.concat_arrays(places))
+    return pa.concat_arrays(parts).take(back), none_if_all(pa.concat_arrays(masks).take(back))
+
+
+def _instants_of_one_length(column: pa.Array, length: int) -> tuple[pa.Array, Mask]:
+    """Pin every character: digits where the shape has digits, the shape's own characters elsewhere."""
+    shape = next((each for each in _SHAPES if len(each) == length), None)
+    if shape is None:
+        return _instants_one_by_one(column)
+    data = text_bytes(column).translate(_DIGITS_TO_ZERO)
+    shape = data[:length]
+    if shape not in _SHAPES or data != shape * len(column):
+        return _instants_one_by_one(column)
+    fraction_digits = shape.count(b"0") - 14 - (0 if shape.endswith(b"Z") else 4)
+    try:
+        values = pc.cast(column, pa.timestamp("us" if fraction_digits == 6 else "ms", "UTC"))
+    except pa.ArrowInvalid:  # a 30 February, an hour 24, a leap second
+        return _instants_one_by_one(column)
+    if fraction_digits == 6:
+        values = pc.floor_temporal(values, unit="millisecond").cast(INSTANT_TYPE)
+    bounds = pc.min_max(values.view(pa.int64())).as_py()
+    if bounds["min"] < FIRST_INSTANT or bounds["max"] > LAST_INSTANT:
+        return _instants_one_by_one(column)
+    return values, None
+
+
+def _instants_one_by_one(column: pa.Array) -> tuple[pa.Array, Mask]:
+    values: list[int] = []
+    good: list[bool] = []
+    for text in column.to_pylist():
+        try:
+            values.append(parse_instant(text))
+            good.append(True)
+        except Rejected:
+            values.append(_FILLER)
+            good.append(False)
+    return pa.array(values, pa.int64()).view(INSTANT_TYPE), None if all(good) else pa.array(good)
+
+
+def text_bytes(column: pa.Array) -> bytes:
+    """The texts of a string array without nulls, one after the other."""
+    _, offsets, data = column.buffers()
+    if data is None or not len(column):
+        return b""
+    bounds = memoryview(offsets).cast("i")
+    return bytes(memoryview(data)[bounds[column.offset] : bounds[column.offset + len(column)]])
+
+
+# --- over several columns ---------------------------------------------------------------------------------------
+
+
+def rules_hold(entity: str, columns: dict[str, pa.Array]) -> Mask:
+    """Where the rules over several fields hold; the same as the rules of records.py."""
+    if entity == "viewing_sessions":
+        return none_if_all(pc.fill_null(pc.greater_equal(columns["ended_at"], columns["started_at"]), True))
+    if entity == "pledges":
+        captured = pc.equal(columns["status"], "captured")
+        dated = pc.or_(pc.invert(captured), pc.is_valid(columns["captured_at"]))
+        within = pc.fill_null(pc.less_equal(columns["refunded_amount"], columns["amount"]), True)
+        return none_if_all(pc.and_(dated, within))
+    return None

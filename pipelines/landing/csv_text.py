@@ -1,0 +1,323 @@
+"""CSV of the flat entities: a header with either spelling of the fields, quoting as in RFC 4180, empty cells null.
+
+The standard library's reader is the definition. Blocks without a quotation mark, which is most of them, are split by
+Arrow and read as columns; their lines that are not plainly good go back to the definition.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.contracts import RAW_SCHEMAS, Instant, LandedField, Money, landed_fields
+from pipelines.landing import columns
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.columns import Mask
+from pipelines.landing.fast import BlockReading, is_fit
+from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, LongLine, Piece
+from pipelines.landing.matching import constant, split
+from pipelines.landing.records import Acceptor, spellings
+from pipelines.landing.values import Rejected, parse_money_text
+
+# Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
+csv.field_size_limit(2 * MAX_LINE_BYTES)
+
+NO_SUCH_COLUMN = "the header has no such column"
+COLUMN_TWICE = "the header has the column twice"
+HEADER_UNREADABLE = "the header cannot be read"
+WRONG_CELLS = "not as many cells as the header has"
+NOT_CSV = "not valid CSV"
+_CSV_REASONS = {
+    "unexpected end of data": "a quoted cell does not end",
+    "new-line": "a carriage return outside of quotes",
+}
+_QUOTE = b'"'
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})")
+
+
+def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterator[Batch]:
+    """Accept or reject every record; `line` is the physical line on which it begins.
+
+    `fast=False` asks the standard library's reader throughout, for the same result.
+    """
+    rows = Rows(entity)
+    lines = _Lines(pieces)
+    header: Header | None = None
+    while (piece := lines.next_piece()) is not None:
+        by_columns = header if fast and header and not header.problem else None
+        if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE):
+            reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE)
+            reading.match(by_columns)
+            yield reading.finish()
+            continue
+        lines.push(piece)
+        while lines.any_left():
+            before, header = header, _read_record(lines, header, rows)
+            if header is not before:
+                lines.give_back()
+            if rows.accepted + len(rows.rejected) >= _BATCH_RECORDS:
+                yield rows.batch()
+        yield rows.batch()
+
+
+_BATCH_RECORDS = 20_000
+
+
+def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | None:
+    """Read the next record, which may be the header."""
+    line = lines.begin()
+    problem: Rejected | None = None
+    cells: list[str] = []
+    try:
+        cells = next(lines.records)
+    except StopIteration:
+        pass
+    except csv.Error as error:
+        problem = Rejected(None, _csv_reason(error))
+    except Rejected as error:
+        problem = error
+    text = b"".join(lines.taken).removesuffix(b"\n")
+    if lines.damage is not None:  # what it breaks off is no record of its own
+        rows.reject(lines.line, None, lines.damage, "")
+        lines.damage = None
+        return header
+    if problem is None and not text.strip():
+        rows.blank += len(lines.taken)
+        return header
+    if problem is None and not _is_utf8(text):
+        problem = Rejected(None, NOT_UTF8)
+    if header is None:
+        return Header(rows.acceptor.entity, None if problem else cells)
+    header.read_record(line, cells, problem, text, rows)
+    return header
+
+
+class Header:
+    """The columns of one file, and how a record is read by them."""
+
+    def __init__(self, entity: str, names: list[str] | None) -> None:
+        """`names` as landed; None for a header that is not CSV or not UTF-8."""
+        self.problem: Rejected | None = None  # why no record of the file can be accepted
+        self.unknown: tuple[str, ...] = ()
+        self._entity = entity
+        self._acceptor = Acceptor(entity)
+        self._names = names or []
+        self._fields: list[LandedField | None] = []
+        if names is None:
+            self.problem = Rejected(None, HEADER_UNREADABLE)
+            return
+        known = spellings(entity)
+        by_name = {each.name: each for each in landed_fields(entity)}
+        self._fields = [by_name.get(known.get(name, "")) for name in names]
+        self.unknown = tuple(name for name, each in zip(names, self._fields, strict=True) if each is None)
+        self.problem = self._problem()
+        self._known: dict[str, dict[str, Any]] = {each.name: {} for each in by_name.values()}
+
+    def _problem(self) -> Rejected | None:
+        given = [each.name for each in self._fields if each is not None]
+        for name in given:
+            if given.count(name) > 1:
+                return Rejected(name, COLUMN_TWICE)
+        if len(set(self.unknown)) < len(self.unknown):
+            return Rejected(None, COLUMN_TWICE)
+        for field in landed_fields(self._entity):
+            if field.required and field.name not in given:
+                return Rejected(field.name, NO_SUCH_COLUMN)
+        return None
+
+    def read_line(self, line: int, landed: bytes, rows: Rows) -> None:
+        """Accept or reject a record that stands on one line without quotation marks. The slow path of a fast block."""
+        if not landed.strip():
+            rows.blank += 1
+            return
+        problem = None
+        cells: list[str] = []
+        try:
+            cells = next(csv.reader([landed.decode()], strict=True))
+        except csv.Error as error:
+            problem = Rejected(None, _csv_reason(error))
+        self.read_record(line, cells, problem, landed, rows)
+
+    def read_record(self, line: int, cells: list[str], problem: Rejected | None, text: bytes, rows: Rows) -> None:
+        """Accept or reject one record."""
+        try:
+            if self.problem or problem:
+                raise self.problem or problem  # type: ignore[misc]
+            if len(cells) != len(self._names):
+                raise Rejected(None, WRONG_CELLS)
+            landed = {
+                name: cell_value(field, cell)
+                for name, field, cell in zip(self._names, self._fields, cells, strict=True)
+            }
+            rows.accept(line, rows.acceptor.accept(landed))
+        except Rejected as error:
+            rows.reject(line, error.field, error.reason, text[:MAX_LINE_BYTES])
+
+    def match(self, data: bytes, count: int) -> tuple[pa.Table, pa.Array | None]:
+        """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
+        cells, places = split(data, ",", len(self._names))
+        by_column = {each.column: cell for each, cell in zip(self._fields, cells, strict=True) if each}
+        schema = RAW_SCHEMAS[self._entity].remove(RAW_SCHEMAS[self._entity].get_field_index("line"))
+        mask: Mask = None
+        if len(self._names) == 1:  # an empty cell, or an empty line
+            mask = columns.not_empty(cells[0])
+        values: dict[str, pa.Array] = {}
+        for field in landed_fields(self._entity):
+            kind = schema.field(field.column).type
+            if field.column not in by_column:
+                values[field.column] = constant(field.default, kind, len(cells[0]))
+                continue
+            values[field.column], good = self._typed(field, by_column[field.column], kind)
+            mask = columns.both(mask, good)
+        mask = columns.both(mask, columns.rules_hold(self._entity, values))
+        table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
+        if mask is None:
+            return table, places
+        mask = pc.fill_null(mask, False)
+        places = (pa.arange(0, len(mask)) if places is None else places).filter(mask)
+        return table.filter(mask), None if len(places) == count else places
+
+    def _typed(self, field: LandedField, cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
+        filled = columns.not_empty(cells)
+        if field.kind is str and not field.choices:
+            if filled is None or field.default == "":
+                return cells, None
+            return (cells, filled) if field.required else (pc.if_else(filled, cells, None), None)
+        if field.kind is Instant:
+            if filled is None:
+                return columns.instants(cells)
+            values, good = columns.instants(cells.filter(filled))
+            spread = pc.replace_with_mask(pa.nulls(len(cells), kind), filled, values)
+            if good is not None:
+                good = pc.replace_with_mask(pa.repeat(True, len(cells)), filled, good)
+            return spread, columns.both(good, filled if field.required else None)
+
+        def value_of(cell: str) -> Any:
+            return self._acceptor.value(field, cell_value(field, cell))
+
+        return columns.by_distinct_value(cells, kind, value_of, self._known[field.name])
+
+
+def cell_value(field: LandedField | None, cell: str) -> Any:
+    """What a cell holds, as it would have landed in JSON. Raises Rejected."""
+    if field is None or cell == "":
+        return None
+    try:
+        return _CELLS.get(field.kind, str)(cell)
+    except Rejected as error:
+        raise Rejected(field.name, error.reason) from None
+
+
+def _cell_integer(cell: str) -> int:
+    if not _INTEGER.fullmatch(cell):
+        raise Rejected(None, "expected an integer")
+    return int(cell)
+
+
+def _cell_boolean(cell: str) -> bool:
+    if cell not in ("true", "false"):
+        raise Rejected(None, "expected true or false")
+    return cell == "true"
+
+
+_CELLS: dict[type, Callable[[str], Any]] = {int: _cell_integer, bool: _cell_boolean, Money: parse_money_text}
+
+
+class _Lines:
+    """Physical lines for the CSV reader, and which of them a record was made of."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self.records = csv.reader(self, strict=True)
+        self.taken: list[bytes] = []  # the lines of the record that is being read
+        self.line = 1  # the next line's number
+        self.damage: str | None = None
+        self._pieces: Iterator[Piece] = iter(pieces)
+        self._waiting: deque[bytes | Piece] = deque()
+        self._taken_bytes = 0
+
+    def next_piece(self) -> Piece | None:
+        """The next piece of the file; only between records, when no line is left."""
+        return next(self._pieces, None)
+
+    def push(self, piece: Piece) -> None:
+        """Let the lines of a piece be read."""
+        if isinstance(piece, Block):
+            self.line = piece.first_line
+            self._waiting.extend(_lines(piece.data))
+        else:
+            self.line = piece.line
+            self._waiting.append(piece)
+
+    def give_back(self) -> None:
+        """Make a piece again of the lines that wait; only between records."""
+        if self._waiting and isinstance(self._waiting[0], bytes):
+            data = b"".join(line for line in self._waiting if isinstance(line, bytes))
+            self._pieces = chain([Block(self.line, data, len(self._waiting))], self._pieces)
+            self._waiting.clear()
+
+    def any_left(self) -> bool:
+        """Whether a line waits to be read."""
+        return bool(self._waiting)
+
+    def begin(self) -> int:
+        """Begin a record; returns the number of its first line."""
+        self.taken, self._taken_bytes = [], 0
+        return self.line
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self._waiting:
+            piece = self.next_piece()
+            if piece is None:
+                raise StopIteration
+            self.push(piece)
+        following = self._waiting.popleft()
+        if isinstance(following, bytes):
+            self.line += 1
+            self.taken.append(following)
+            self._taken_bytes += len(following)
+            if self._taken_bytes - 1 > MAX_LINE_BYTES:  # the newline does not count
+                self.taken = [b"".join(self.taken)[:LONG_LINE_TEXT_BYTES]]
+                raise Rejected(None, LINE_TOO_LONG)
+            return following.decode("utf-8", "surrogateescape")
+        if isinstance(following, LongLine):
+            self.line += 1
+            self.taken = [(b"".join(self.taken) + following.head)[:LONG_LINE_TEXT_BYTES]]
+            raise Rejected(None, LINE_TOO_LONG)
+        assert not isinstance(following, Block)
+        self.damage = following.reason
+        raise StopIteration
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    if lines[-1] == b"\n":
+        lines.pop()
+    elif not data.endswith(b"\n"):
+        lines[-1] = lines[-1][:-1]
+    return lines
+
+
+def _csv_reason(error: csv.Error) -> str:
+    message = str(error)
+    for start, reason in _CSV_REASONS.items():
+        if message.startswith(start):
+            return f"{NOT_CSV}: {reason}"
+    return f"{NOT_CSV}: something follows a quoted cell" if "expected after" in message else f"{NOT_CSV}: {message}"
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,243 @@
+"""NDJSON of the flat entities at columnar speed, line by line only where a line is not like the others.
+
+The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is split at
+its quotation marks by Arrow's CSV reader and compared with templates learned from accepted lines (templates.py); every
+line that no template matches to the letter, or whose values are not plainly good, goes through the slow path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.landing.batches import Batch, Rows
+from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece
+from pipelines.landing.matching import Matcher
+from pipelines.landing.ndjson import read_line, read_piece
+from pipelines.landing.records import count_unknown
+from pipelines.landing.templates import learn
+
+PARSERS = max(1, min(4, os.cpu_count() or 1))  # blocks parsed at a time; each costs the memory of one
+MAX_TEMPLATES = 8  # a platform writes one or two; each costs another look at the lines that did not match the others
+MIN_LINES = 48  # fewer are read one by one in less time than it takes to split them
+MAX_LEARNING = 4  # lines of a block that a template is sought from
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Arrow would skip it
+# Control characters and a byte order mark at the start of a line: not for this module.
+_UNFIT = re.compile(rb"[\x00-\x1f]|^\xef\xbb\xbf")
+NOT_IN_JSON = b"\\"  # escapes in strings: they would have to be resolved
+
+ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
+
+
+def read_fast(entity: str, pieces: Iterator[Piece]) -> Iterator[Batch]:
+    """Accept or reject every line, in order; reading, parsing and what the caller does with a batch overlap.
+
+    What is held at any time is a few blocks and what they became, however long the file.
+    """
+    reader = FastReader(entity)
+    reading = ThreadPoolExecutor(1, "read")
+    parsing = ThreadPoolExecutor(PARSERS, "parse")
+    with reading, parsing:
+        batches: deque[Future[Batch]] = deque()
+        following = reading.submit(next, pieces, None)
+        while (piece := following.result()) is not None:
+            following = reading.submit(next, pieces, None)
+            batches.append(parsing.submit(reader.read_piece, piece))
+            if len(batches) > PARSERS:
+                yield batches.popleft().result()
+        while batches:
+            yield batches.popleft().result()
+
+
+class FastReader:
+    """Reads the blocks of one file, learning its templates on the way. Several threads may read blocks at once."""
+
+    def __init__(self, entity: str, min_lines: int = MIN_LINES) -> None:
+        self._entity = entity
+        self._min_lines = min_lines
+        self._matchers: tuple[Matcher, ...] = ()
+        self._learning = threading.Lock()
+
+    def read_piece(self, piece: Piece) -> Batch:
+        """The records of a piece of the file."""
+        if isinstance(piece, Block):
+            return self.read(piece)
+        rows = Rows(self._entity)
+        read_piece(piece, rows)
+        return rows.batch()
+
+    def read(self, block: Block) -> Batch:
+        """The records of a block: what `read_piece` would give, sooner."""
+        reading = BlockReading(block, Rows(self._entity), read_line, NOT_IN_JSON, self._min_lines)
+        for matcher in self._matchers:
+            reading.match(matcher)
+        for _ in range(MAX_LEARNING):
+            if len(reading.left) < self._min_lines or len(self._matchers) >= MAX_TEMPLATES:
+                break
+            line = reading.take_first()
+            learned = None if line is None else self._learn(line)
+            if learned is not None:
+                reading.match(learned)
+        return reading.finish()
+
+    def _learn(self, line: bytes) -> Matcher | None:
+        template = learn(self._entity, line.removesuffix(b"\r").decode())
+        if template is None:
+            return None
+        with self._learning:
+            for known in self._matchers:
+                if known.template == template:  # another thread was first
+                    return known
+            matcher = Matcher(self._entity, template)
+            if len(self._matchers) < MAX_TEMPLATES:
+                self._matchers += (matcher,)
+            return matcher
+
+
+class TextMatcher(Protocol):
+    """Reads the lines of a text that it knows for sure, and leaves the others."""
+
+    unknown: tuple[str, ...]  # the fields of such a line that the contract does not know
+
+    def match(self, data: bytes, count: int) -> tuple[pa.Table, pa.Array | None]:
+        """The rows, without `line`, of those of the `count` lines that match, and which those are (None: all)."""
+
+
+class BlockReading:
+    """One block on its way: the lines that are left to read, the tables read, the rows of the slow path.
+
+    `read_line` is the slow path; lines with the byte `special` go there at once.
+    """
+
+    def __init__(
+        self, block: Block, rows: Rows, read_line: ReadLine, special: bytes, min_lines: int = MIN_LINES
+    ) -> None:
+        self.left = pa.arange(0, block.lines)  # lines within the block, from 0
+        self._block = block
+        self._rows = rows
+        self._read_line = read_line
+        self._min_lines = max(min_lines, 1)
+        self._tables: list[pa.Table] = []
+        self._ends: list[int] | None = None  # of the lines, within the block
+        self._whole = is_fit(block, special)
+        if not self._whole:
+            self._read_unfit(special)
+
+    def match(self, matcher: TextMatcher) -> None:
+        """Read the lines that the matcher's template fits."""
+        if len(self.left) < self._min_lines:
+            return
+        data = self._block.data if self._whole else b"\n".join(self._line(number) for number in self.left.to_pylist())
+        table, places = matcher.match(data, len(self.left))
+        if not table.num_rows:
+            return
+        lines = pc.add(self.left if places is None else self.left.take(places), self._block.first_line)
+        self._tables.append(table.append_column("line", lines))
+        for name in matcher.unknown:
+            count_unknown(self._rows.acceptor.unknown_fields, name, table.num_rows)
+        if places is None:
+            self.left = self.left.slice(0, 0)
+        else:
+            others = pc.invert(pc.is_in(pa.arange(0, len(self.left)), places))
+            self.left = self.left.filter(others)
+        self._whole = False
+
+    def take_first(self) -> bytes | None:
+        """Read the first line that is left by itself; returns it if it was accepted."""
+        number = self.left[0].as_py()
+        self.left = self.left.slice(1)
+        self._whole = False
+        before = self._rows.accepted
+        self._read(number)
+        return self._line(number) if self._rows.accepted > before else None
+
+    def finish(self) -> Batch:
+        """Read what is left line by line; everything in landed order."""
+        for number in self.left.to_pylist():
+            self._read(number)
+        self._rows.rejected.sort(key=lambda rejected: rejected.line)
+        batch = self._rows.batch()
+        tables = [table for table in (*self._tables, batch.accepted) if table.num_rows]
+        if not tables or (len(tables) == 1 and tables[0] is batch.accepted):
+            return Batch(_sorted(batch.accepted), batch.rejected, batch.blank, batch.unknown_fields)
+        schema = batch.accepted.schema
+        merged = pa.concat_tables([pa.Table.from_arrays(table.columns, schema=schema) for table in tables])
+        return Batch(_sorted(merged), batch.rejected, batch.blank, batch.unknown_fields)
+
+    def _read_unfit(self, special: bytes) -> None:
+        """Leave to the slow path what must not be split: control characters, `special`, bytes that are no UTF-8."""
+        fit: list[int] = []
+        for number in range(len(self.left)):
+            line = self._line(number).removesuffix(b"\r")
+            if special in line or _UNFIT.search(line) or len(line) >= MAX_LINE_BYTES or not _is_utf8(line):
+                self._read(number)
+            else:
+                fit.append(number)
+        self.left = pa.array(fit, pa.int64())
+
+    def _read(self, number: int) -> None:
+        self._read_line(self._block.first_line + number, self._line(number), self._rows)
+
+    def _line(self, number: int) -> bytes:
+        if self._ends is None:
+            ends = (pl.Series(_as_array(self._block.data)) == ord("\n")).arg_true().to_list()
+            self._ends = [*ends, len(self._block.data), -1]  # -1 stands before line 0
+        return self._block.data[self._ends[number - 1] + 1 : self._ends[number]]
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    lines = table.column("line").combine_chunks()
+    if len(lines) < 2 or pc.all(pc.less_equal(lines.slice(0, len(lines) - 1), lines.slice(1))).as_py():
+        return table
+    return table.take(pc.sort_indices(lines))
+
+
+def is_fit(block: Block, special: bytes) -> bool:
+    """Whether a block holds nothing that must not be split; looks at it as a whole."""
+    data = block.data
+    if special in data:
+        return False
+    if not data.isascii() and (
+        not _is_utf8(data) or data.startswith(_BYTE_ORDER_MARK) or b"\n" + _BYTE_ORDER_MARK in data
+    ):
+        return False
+    returns = data.count(b"\r") if b"\r" in data else 0
+    if returns and data.count(b"\r\n") != returns:
+        return False
+    newlines = block.lines - (not data.endswith(b"\n"))
+    if (pl.Series(_as_array(data)) < 0x20).sum() != newlines + returns:
+        return False
+    return not _has_long_line(data)
+
+
+def _as_array(data: bytes) -> pa.Array:
+    return pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
+
+
+def _has_long_line(data: bytes) -> bool:
+    start = 0
+    while len(data) - start > MAX_LINE_BYTES:
+        start = data.rfind(b"\n", start, start + MAX_LINE_BYTES) + 1
+        if not start:
+            return True
+    return False
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

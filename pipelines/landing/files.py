@@ -1,0 +1,254 @@
+"""Find landed files, and read their bytes: regular files only, streamed, hashed on the way, watched for changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from pipelines.contracts import ENTITIES, FLAT_ENTITIES
+from pipelines.errors import UsageError
+
+CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
+
+_UNFINISHED_PREFIXES = (".", "_")
+_UNFINISHED_SUFFIXES = (".part", ".tmp")
+_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".json": "json", ".parquet": "parquet"}
+_COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+
+
+@dataclass(frozen=True, order=True)
+class LandedFile:
+    """One file that the platform dropped. `name` is its path under the landing root: "pledges/2026/01.csv.gz"."""
+
+    entity: str
+    name: str
+    path: Path
+    format: str  # ndjson, csv, json or parquet
+    compression: str | None  # gz or zst
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Something under a landing root that is not read, and why."""
+
+    path: Path
+    reason: str
+
+
+class Postponed(Exception):
+    """A file cannot be read now and nothing of it is kept; the next run tries again."""
+
+
+class DamagedArchive(Exception):
+    """A compressed file breaks off, or is not what its checksum says."""
+
+
+# --- finding ----------------------------------------------------------------------------------------------------
+
+
+def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]:
+    """Every complete landed file under `roots`, by (entity, name), and what was ignored.
+
+    Names that begin with "." or "_" or end in ".part" or ".tmp" are not complete yet and pass unmentioned. Raises
+    UsageError for a root that is not there.
+    """
+    files: list[LandedFile] = []
+    ignored: list[Ignored] = []
+    for root in dict.fromkeys(roots):
+        if not root.is_dir():
+            raise UsageError(f"The landing folder {root} does not exist. Create it, or name another with --landing.")
+        for entry in _entries(root, ignored):
+            if entry.name not in ENTITIES:
+                ignored.append(Ignored(Path(entry.path), f"not an entity: those are {', '.join(ENTITIES)}"))
+            elif not entry.is_dir(follow_symlinks=False):
+                ignored.append(Ignored(Path(entry.path), "not a folder"))
+            else:
+                _walk(root, entry.name, Path(entry.path), files, ignored)
+    return sorted(files), sorted(ignored, key=lambda each: str(each.path))
+
+
+def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignored: list[Ignored]) -> None:
+    folders = [folder]
+    while folders:
+        for entry in _entries(folders.pop(), ignored):
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif not entry.is_file(follow_symlinks=False):
+                ignored.append(Ignored(path, "not a regular file"))
+            else:
+                found = _landed_file(root, entity, path)
+                (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
+
+
+def _entries(folder: Path, ignored: list[Ignored]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        ignored.append(Ignored(folder, f"cannot be listed: {error.strerror}"))
+        return []
+    return [
+        entry
+        for entry in found
+        if not entry.name.startswith(_UNFINISHED_PREFIXES) and not entry.name.endswith(_UNFINISHED_SUFFIXES)
+    ]
+
+
+def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
+    compression = _COMPRESSIONS.get(path.suffix)
+    file_format = _FORMATS.get(path.with_suffix("").suffix if compression else path.suffix)
+    if file_format is None or (file_format == "parquet" and compression):
+        return Ignored(path, "unknown extension: .ndjson, .jsonl, .csv (each also .gz, .zst) and .parquet are read")
+    if file_format == "csv" and entity not in FLAT_ENTITIES:
+        return Ignored(path, f"{entity} have nested fields, which CSV cannot hold")
+    if file_format == "json" and entity != "lls_streams":
+        return Ignored(path, "only a List Streams response may land as .json: use .ndjson")
+    return LandedFile(entity, printable_name(path.relative_to(root)), path, file_format, compression)
+
+
+def printable_name(path: Path) -> str:
+    """A path as text that can be written anywhere, whatever bytes its name is made of."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells that a file is still the same file."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        """The stamp of a stat result."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+class Source:
+    """An open landed file: its bytes, their sha256 as far as they were read, and whether it changes meanwhile."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.file = os.fdopen(descriptor, "rb", buffering=0)
+        self.stamp = Stamp.of(os.fstat(descriptor))
+        self._digest = hashlib.sha256()
+
+    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+        """The rest of the file's bytes, hashed as they pass."""
+        while chunk := self.read(size):
+            self._digest.update(chunk)
+            yield chunk
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, not hashed. Raises Postponed when the device or network fails."""
+        try:
+            return self.file.read(size) or b""
+        except OSError as error:
+            raise Postponed(f"it cannot be read: {error.strerror}") from error
+
+    def sha256(self) -> str:
+        """The sha256 of the whole file; reads what was not read yet."""
+        for _ in self.chunks():
+            pass
+        return self._digest.hexdigest()
+
+    def rewind(self) -> None:
+        """Start again from the first byte."""
+        self.file.seek(0)
+        self._digest = hashlib.sha256()
+
+    def check_unchanged(self) -> None:
+        """Raise Postponed if the file is no longer what was opened, under its descriptor or under its name."""
+        try:
+            now = {Stamp.of(os.fstat(self.file.fileno())), Stamp.of(os.lstat(self.path))}
+        except OSError as error:
+            raise Postponed(f"it went away while it was read: {error.strerror}") from None
+        if now != {self.stamp}:
+            raise Postponed("it changed while it was read")
+
+
+@contextmanager
+def open_landed(path: Path) -> Iterator[Source]:
+    """Open a regular file for reading, never a symlink, FIFO or device. Raises Postponed when that is not possible."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Postponed(f"it cannot be opened: {error.strerror}") from None
+    source = Source(path, descriptor)
+    with source.file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Postponed("it is not a regular file")
+        yield source
+
+
+def decompressed(chunks: Iterable[bytes], compression: str | None) -> Iterator[bytes]:
+    """The bytes inside a landed file, at most about CHUNK_BYTES at a time.
+
+    Archives of several members or frames are read through. Raises DamagedArchive at the point of the damage, after
+    everything before it was yielded.
+    """
+    if compression == "gz":
+        return _gunzip(chunks)
+    if compression == "zst":
+        return _unzstd(chunks)
+    return iter(chunks)
+
+
+def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    member = None
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if member is None:
+                rest = rest.lstrip(b"\0")  # tar and tape padding between members
+                if not rest:
+                    break
+                member = zlib.decompressobj(wbits=31)  # gzip only, checksum and length checked
+            try:
+                out = member.decompress(rest, CHUNK_BYTES)
+            except zlib.error:
+                raise DamagedArchive("a gzip member is not what its checksum says, or is not gzip") from None
+            if out:
+                yield out
+            rest = member.unconsumed_tail
+            if member.eof:
+                rest, member = member.unused_data, None
+    if member is not None:
+        raise DamagedArchive("it ends in the middle")
+
+
+_ZSTD_SLICE_BYTES = 2048  # at most some 500 blocks of 128 KiB each
+
+
+def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    frame = None
+    context = zstandard.ZstdDecompressor()
+    for chunk in chunks:
+        for at in range(0, len(chunk), _ZSTD_SLICE_BYTES):
+            rest = chunk[at : at + _ZSTD_SLICE_BYTES]
+            while rest:
+                frame = frame or context.decompressobj()
+                try:
+                    out = frame.decompress(rest)
+                except zstandard.ZstdError:
+                    raise DamagedArchive("a zstd frame is not what its checksum says, or is not zstd") from None
+                if out:
+                    yield out
+                rest = b""
+                if frame.eof:
+                    rest, frame = frame.unused_data, None
+    if frame is not None:
+        raise DamagedArchive("it ends in the middle")

@@ -1,0 +1,115 @@
+"""NDJSON, one JSON object a line, and the List Streams response, one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.files import DamagedArchive
+from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, Damage, LongLine, Piece
+from pipelines.landing.records import count_unknown
+from pipelines.landing.values import Rejected, shown_json
+
+MAX_DOCUMENT_BYTES = 64 << 20  # of a List Streams response, the only thing that must be held whole
+
+
+def read_ndjson(entity: str, pieces: Iterable[Piece]) -> Iterator[Batch]:
+    """Accept or reject every line, one by one."""
+    rows = Rows(entity)
+    for piece in pieces:
+        read_piece(piece, rows)
+        yield rows.batch()
+
+
+def read_piece(piece: Piece, rows: Rows) -> None:
+    """Accept or reject every line of a piece of a file."""
+    match piece:
+        case Block(first_line, data, _):
+            for line, text in enumerate(_lines(data), first_line):
+                read_line(line, text, rows)
+        case LongLine(line, head):
+            rows.reject(line, None, LINE_TOO_LONG, head)
+        case Damage(line, reason):
+            rows.reject(line, None, reason, "")
+
+
+def read_line(line: int, landed: bytes, rows: Rows) -> None:
+    """Accept or reject one line, given without its newline."""
+    if len(landed) > MAX_LINE_BYTES:
+        rows.reject(line, None, LINE_TOO_LONG, landed[:LONG_LINE_TEXT_BYTES])
+        return
+    if not landed.strip():
+        rows.blank += 1
+        return
+    try:
+        text = landed.decode()
+    except UnicodeDecodeError:
+        rows.reject(line, None, NOT_UTF8, landed)
+        return
+    acceptor = rows.acceptor
+    try:
+        value = acceptor.parse(text)
+        if acceptor.entity == "lls_streams" and is_response(value):
+            _read_response(value, rows, line)
+        else:
+            rows.accept(line, acceptor.accept(value))
+    except Rejected as error:
+        rows.reject(line, error.field, error.reason, text)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+# --- the List Streams response ----------------------------------------------------------------------------------
+
+
+def is_response(value: Any) -> bool:
+    """Whether a landed value is a whole List Streams response, `{"streams": […]}`, rather than one stream."""
+    return isinstance(value, dict) and isinstance(value.get("streams"), list) and "id" not in value
+
+
+def read_response(chunks: Iterable[bytes]) -> Iterator[Batch]:
+    """The streams of a response landed as a document of its own; `line` is a stream's place in the list, from 1."""
+    rows = Rows("lls_streams")
+    document = b""
+    try:
+        document = _document(chunks)
+        value = rows.acceptor.parse(document.removeprefix(b"\xef\xbb\xbf").decode())
+        if not is_response(value):
+            raise Rejected(None, 'not a List Streams response: {"streams": […]}')
+        _read_response(value, rows, None)
+    except UnicodeDecodeError:
+        rows.reject(1, None, NOT_UTF8, document[:LONG_LINE_TEXT_BYTES])
+    except DamagedArchive as error:
+        rows.reject(1, None, f"the archive is damaged: {error}", "")
+    except Rejected as error:
+        rows.reject(1, error.field, error.reason, document[:LONG_LINE_TEXT_BYTES])
+    yield rows.batch()
+
+
+def _read_response(response: dict[str, Any], rows: Rows, line: int | None) -> None:
+    for key in response:
+        if key != "streams":
+            count_unknown(rows.acceptor.unknown_fields, key)
+    for place, stream in enumerate(response["streams"], 1):
+        at = place if line is None else line
+        try:
+            rows.accept(at, rows.acceptor.accept(stream))
+        except Rejected as error:
+            rows.reject(at, error.field, error.reason, shown_json(stream))
+
+
+def _document(chunks: Iterable[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_DOCUMENT_BYTES:
+            raise Rejected(None, "the document is larger than 64 MiB: land its streams as .ndjson")
+    return b"".join(parts)

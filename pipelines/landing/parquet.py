@@ -1,0 +1,255 @@
+"""Parquet: row group by row group, as columns where the types are the contract's, row by row elsewhere.
+
+`line` is the row's number in the file, from 1. A landed Parquet file is somebody else's: columns of the wrong type give
+rejected records, not an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.contracts import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
+from pipelines.landing import columns
+from pipelines.landing.batches import NOT_UTF8, Batch, Rows
+from pipelines.landing.columns import INSTANT_TYPE, Mask
+from pipelines.landing.files import Source
+from pipelines.landing.matching import constant
+from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
+from pipelines.landing.values import (
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    LOCAL_TIME,
+    Foreign,
+    Number,
+    Rejected,
+    shown_json,
+)
+
+BATCH_ROWS = 16_384
+NOT_PARQUET = "not a Parquet file, or a damaged one"
+_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError)
+
+
+def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Batch]:
+    """Accept or reject every row. A file that is not Parquet, or breaks off, is one rejected record.
+
+    `fast=False` asks row by row throughout, for the same result.
+    """
+    rows = Rows(entity)
+    row = 1
+    try:
+        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as file:
+            reader = _Reader(entity, file.schema_arrow, fast)
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns or None, use_threads=False):
+                    yield reader.read(batch, row)
+                    row += batch.num_rows
+    except _ERRORS:
+        rows.reject(row, None, NOT_PARQUET, "")
+        yield rows.batch()
+
+
+class _Reader:
+    """Reads the batches of one file by its columns' names and types."""
+
+    def __init__(self, entity: str, schema: pa.Schema, fast: bool) -> None:
+        known = spellings(entity)
+        by_name = {each.name: each for each in landed_fields(entity)}
+        self.columns = [name for name in schema.names if name in known and "." not in name]
+        self._entity = entity
+        self._is_fast = fast and entity in FLAT_ENTITIES and bool(self.columns)
+        self._unknown = [name for name in schema.names if name not in known or "." in name]
+        self._raw_schema = RAW_SCHEMAS[entity]
+        names = [known[name] for name in self.columns]
+        twice = [name.rstrip(".") for name in names if names.count(name) > 1]
+        self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else None
+        self._by_column = {by_name[known[name]].column: name for name in self.columns if known[name] in by_name}
+
+    def read(self, batch: pa.RecordBatch, first_row: int) -> Batch:
+        """Accept or reject the rows of a batch."""
+        rows = Rows(self._entity)
+        if self._problem is not None:
+            for place in range(batch.num_rows):
+                rows.reject(first_row + place, self._problem.field, self._problem.reason, "")
+            return rows.batch()
+        numbers = pa.arange(first_row, first_row + batch.num_rows)
+        table, mask = self._fast(batch) if self._is_fast else (None, None)
+        fast: pa.Table | None = None
+        if table is not None:
+            fast = table.append_column(self._raw_schema.field("line"), numbers)
+            if mask is not None:
+                fast = fast.filter(mask)
+                others = pc.invert(mask)
+                batch, numbers = batch.filter(others), numbers.filter(others)
+            for name in self._unknown if fast.num_rows else ():
+                count_unknown(rows.acceptor.unknown_fields, name, fast.num_rows)
+        if fast is None or mask is not None:
+            self._slow(batch, numbers.to_pylist(), rows)
+        read = rows.batch()
+        if fast is None or not fast.num_rows:
+            return read
+        merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
+        merged = merged.sort_by("line") if read.accepted.num_rows else merged
+        return Batch(merged, read.rejected, read.blank, read.unknown_fields)
+
+    def _slow(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
+        arrays = {name: landed_values(batch.column(name)) for name in self.columns}
+        for place, number in enumerate(numbers):
+            landed = {name: values[place] for name, values in arrays.items()}
+            try:
+                rows.accept(number, rows.acceptor.accept(landed | dict.fromkeys(self._unknown)))
+            except Rejected as error:
+                rows.reject(number, error.field, error.reason, shown_json(landed))
+
+    def _fast(self, batch: pa.RecordBatch) -> tuple[pa.Table | None, Mask]:
+        """All rows as columns, and which of them are good; None where a type is not plainly the contract's."""
+        values: dict[str, pa.Array] = {}
+        mask: Mask = None
+        for field in landed_fields(self._entity):
+            kind = self._raw_schema.field(field.column).type
+            name = self._by_column.get(field.column)
+            if name is None:
+                if field.required:
+                    return None, None
+                values[field.column] = constant(field.default, kind, batch.num_rows)
+                continue
+            typed = _typed(field, batch.column(name), kind)
+            if typed is None:
+                return None, None
+            values[field.column] = typed[0]
+            mask = columns.both(mask, typed[1])
+        mask = columns.both(mask, columns.rules_hold(self._entity, values))
+        schema = self._raw_schema.remove(self._raw_schema.get_field_index("line"))
+        schema = pa.schema([each.with_nullable(True) for each in schema])
+        table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
+        return table, None if mask is None else pc.fill_null(mask, False)
+
+
+def _typed(field: LandedField, column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask] | None:
+    """A column of the contract's own type as raw has it, or None: ask row by row."""
+    given = column.type
+    present = pc.is_valid(column) if column.null_count else None
+    good: Mask = None
+    if field.kind is str and pa.types.is_string(given):
+        if not _is_valid_text(column):
+            return None
+        if field.choices:
+            good = pc.is_in(column, pa.array(field.choices))
+        elif not field.may_be_empty:
+            good = pc.greater(pc.binary_length(column), 0)
+        values = column
+    elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
+        cut = pc.floor_temporal(column, unit="millisecond") if given.unit in ("us", "ns") else column
+        if given.unit == "s":
+            return None  # widening could overflow
+        values = cut.cast(INSTANT_TYPE)
+        milliseconds = values.view(pa.int64())
+        good = pc.and_(pc.greater_equal(milliseconds, FIRST_INSTANT), pc.less_equal(milliseconds, LAST_INSTANT))
+    elif field.kind is int and pa.types.is_integer(given) and not pa.types.is_uint64(given):
+        values = column.cast(kind)
+        good = pc.greater_equal(values, 0)
+    elif field.kind is bool and pa.types.is_boolean(given):
+        values = column
+    else:
+        return None
+    if good is not None:
+        good = columns.none_if_all(pc.fill_null(good, True))
+    if field.required:
+        return values, columns.both(good, present)
+    if field.default is not None and present is not None:
+        values = pc.fill_null(values, pa.scalar(field.default, kind))
+    return values, good
+
+
+def _is_valid_text(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+# --- values, as they would have landed in JSON ------------------------------------------------------------------
+
+
+def landed_values(array: pa.Array) -> list[Any]:
+    """The values of a column as the slow path knows them; kinds that JSON has not as `Foreign`."""
+    kind = array.type
+    types = pa.types
+    if types.is_dictionary(kind):
+        return landed_values(array.dictionary_decode())
+    if types.is_struct(kind):
+        names = [kind.field(number).name for number in range(kind.num_fields)]
+        children = [landed_values(child) for child in array.flatten()]
+        if len(set(names)) < len(names):
+            return _foreign(array, "a struct with a field twice")
+        records = [dict(zip(names, values, strict=True)) for values in zip(*children, strict=True)] or [{}] * len(array)
+        return _where_valid(array, records)
+    if types.is_map(kind):
+        keys, items = landed_values(array.keys), landed_values(array.items)
+        return _where_valid(array, [_as_object(keys[start:end], items[start:end]) for start, end in _ranges(array)])
+    if types.is_list(kind) or types.is_large_list(kind):
+        values = landed_values(array.values)
+        return _where_valid(array, [values[start:end] for start, end in _ranges(array)])
+    if types.is_timestamp(kind):
+        return _landed_instants(array)
+    if types.is_floating(kind):
+        return [None if value is None else _landed_float(value) for value in array.to_pylist()]
+    if types.is_decimal(kind):
+        return [None if value is None else Number(format(value, "f")) for value in array.to_pylist()]
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return [None if text is None else _landed_text(text) for text in array.cast(pa.large_binary()).to_pylist()]
+    if types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind):
+        return list(array.to_pylist())
+    return _foreign(array, f"a value of Parquet type {kind}")
+
+
+def _foreign(array: pa.Array, kind: str) -> list[Any]:
+    return [None if value is None else Foreign(kind, str(value)) for value in array.to_pylist()]
+
+
+def _where_valid(array: pa.Array, values: list[Any]) -> list[Any]:
+    if not array.null_count:
+        return values
+    return [value if valid else None for value, valid in zip(values, array.is_valid().to_pylist(), strict=True)]
+
+
+def _ranges(array: pa.Array) -> list[tuple[int, int]]:
+    offsets = array.offsets.to_pylist()
+    return list(pairwise(offsets))
+
+
+def _as_object(keys: list[Any], items: list[Any]) -> Any:
+    if any(type(key) is not str for key in keys) or len(set(keys)) < len(keys):
+        return Foreign("a map whose keys are not different texts", str(keys))
+    return dict(zip(keys, items, strict=True))
+
+
+_PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def _landed_instants(array: pa.Array) -> list[Any]:
+    if array.type.tz is None:
+        return _foreign(array.cast(pa.string()), LOCAL_TIME)
+    per_second = _PER_SECOND[array.type.unit]
+    return [
+        None if value is None else Instant(value * 1000 // per_second) for value in array.view(pa.int64()).to_pylist()
+    ]
+
+
+def _landed_float(value: float) -> Any:
+    return Number(repr(value)) if value - value == 0 else Foreign("a number that is not finite", str(value))
+
+
+def _landed_text(text: bytes) -> Any:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return Foreign("text that is " + NOT_UTF8, text.decode("utf-8", "backslashreplace"))

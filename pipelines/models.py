@@ -1,0 +1,141 @@
+"""The SQL models: one `select` a file in sql/, each with a header that says what its rows are.
+
+The header is read, not trusted: tests compare it with what the statement really uses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+# The models in the order of the line: each reads only raw, relations made by build.py, and models before it.
+LINE = (
+    "session_keys",
+    "session_repeats",
+    "session_moves",
+    "erased_viewers",
+    "sessions",
+    "session_outcomes",
+    "viewer_days",
+    "creator_reach",
+    "creators",
+    "creator_rankings",
+    "live_streams",
+    "pledges",
+    "live_stream_funding",
+    "funded_streams",
+    "follows",
+    "replay_rentals",
+    "lls_streams",
+    "funnel",
+    "day_totals",
+    "version_conflicts",
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One SQL file: its statement and what its header says of it."""
+
+    name: str
+    statement: str  # as written, comments and all
+    purpose: str
+    grain: str
+    keys: tuple[str, ...]  # what tells rows apart; also the order in which they are stored
+    sources: tuple[str, ...]
+    params: tuple[str, ...]
+    columns: dict[str, str]  # what each column of the result means, in the order of the final select
+
+    @property
+    def canonical(self) -> str:
+        """The statement without comments and spacing: what a derived file is named by."""
+        return without_comments(self.statement)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A query for offenders beside a model: no rows, no objection."""
+
+    model: str
+    title: str
+    fails: bool  # a failing check refuses the publish; the others warn
+    statement: str
+
+
+def sql_folder() -> Path:
+    """Where the SQL files are: beside the package in a checkout, inside it when installed as a wheel."""
+    beside = Path(__file__).resolve().parent.parent / "sql"
+    return beside if beside.is_dir() else Path(str(files("pipelines") / "sql"))
+
+
+@cache
+def model(name: str) -> Model:
+    """The model of that name. Raises LookupError, naming the known ones."""
+    if name not in LINE:
+        raise LookupError(f"There is no model {name!r}. Models are: {', '.join(LINE)}.")
+    return parse(name, (sql_folder() / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+@cache
+def checks(name: str) -> tuple[Check, ...]:
+    """The checks that stand beside a model, in `<model>.checks.sql`; none where there is no such file."""
+    path = sql_folder() / f"{name}.checks.sql"
+    if not path.exists():
+        return ()
+    return tuple(
+        Check(name, match["title"].strip(), match["severity"] == "fail", match["statement"].strip())
+        for match in _CHECK.finditer(path.read_text(encoding="utf-8"))
+    )
+
+
+def parse(name: str, statement: str) -> Model:
+    """A model from its file's text. Raises ValueError when a line of the header is missing."""
+    header = statement[: len(statement) - len(_HEADER.sub("", statement, count=1))]
+    fields = {match["field"]: match["value"].strip() for match in _FIELD.finditer(header)}
+    missing = {"grain", "keys", "sources", "params"} - set(fields)
+    if missing:
+        raise ValueError(f"sql/{name}.sql has no line `-- {min(missing)}:` in its header")
+    purpose = " ".join(line.removeprefix("--").strip() for line in _FIELD.split(header, maxsplit=1)[0].splitlines())
+    return Model(
+        name=name,
+        statement=statement,
+        purpose=purpose.strip(),
+        grain=fields["grain"],
+        keys=_names(fields["keys"]),
+        sources=_names(fields["sources"]),
+        params=_names(fields["params"]),
+        columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
+    )
+
+
+def without_comments(statement: str) -> str:
+    """A statement with comments dropped and runs of white space folded, strings left alone."""
+    kept = _TOKEN.sub(lambda match: match[0] if match[0].startswith("'") else " ", statement)
+    return kept.strip()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names in `a (remark), b`; none in `none`."""
+    bare = re.sub(r"\([^)]*\)", "", text)
+    found = tuple(part.strip() for part in bare.split(",") if part.strip())
+    return () if found == ("none",) else found
+
+
+def _final_select(statement: str) -> str:
+    """The part from the last `select` that begins a line: the contract of the model (its first part in a union)."""
+    starts = [match.start() for match in re.finditer(r"^select\b", statement, re.MULTILINE)]
+    first = starts[0] if "\nunion all\n" in statement else starts[-1]
+    return statement[first:]
+
+
+_HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
+_FIELD = re.compile(r"^-- (?P<field>grain|keys|sources|params):(?P<value>.*)$", re.MULTILINE)
+_COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
+_TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|\s+")
+_CHECK = re.compile(
+    r"^-- check: (?P<title>.+?)\s+severity: (?P<severity>fail|warn)\s*\n(?P<statement>.*?)(?=^-- check: |\Z)",
+    re.MULTILINE | re.DOTALL,
+)

@@ -1,0 +1,241 @@
+"""The nightly job, whole: ingest what landed, build what changed, publish one snapshot.
+
+No Prefect in here, and no clock: `as_of` is an argument. flows.py runs the same steps as tasks by handing in `step`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines import build, snapshots, store
+from pipelines.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files
+from pipelines.lake import Lake, RawDamaged
+from pipelines.publish import Published, publish, read_funnel
+from pipelines.settings import Policy, Settings
+
+Result = TypeVar("Result")
+Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
+
+DAMAGED_PREFIX = ".damaged-"  # a raw folder that was set aside until what landed has been parsed again
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """What one run did, for people and as JSON."""
+
+    as_of: date
+    ingested: IngestReport
+    raw: Sequence[RawFile]
+    published: Published
+    funnel: dict[str, int]
+    built: dict[str, int]  # files built, by model; empty when nothing had changed
+
+    @property
+    def snapshot_id(self) -> str:
+        """The id of the snapshot that holds this as_of."""
+        return self.published.snapshot.id
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented object of `mostwatched run --json`: counts of the whole lake, `new_…` of this run."""
+        return {
+            "snapshot_id": self.snapshot_id,
+            "as_of": self.as_of.isoformat(),
+            "is_new": self.published.is_new,
+            "is_current": self.published.is_current,
+            "records": sum(file.records for file in self.raw),
+            "accepted": sum(file.accepted for file in self.raw),
+            "rejected": sum(file.rejected for file in self.raw),
+            "new_files": self.ingested.new_files,
+            "new_records": self.ingested.new_records,
+            "new_accepted": self.ingested.new_accepted,
+            "new_rejected": self.ingested.new_rejected,
+            "postponed": [
+                {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
+            ],
+            "funnel": self.funnel,
+            "built": self.built,
+            "warnings": list(self.published.warnings),
+        }
+
+
+def in_process(name: str, function: Callable[[], Result]) -> Result:
+    """The plainest stage: call the function. flows.py hands in one that makes a Prefect task of it."""
+    del name
+    return function()
+
+
+def run(
+    settings: Settings,
+    as_of: date,
+    landing: Sequence[Path] | None = None,
+    *,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+    progress: Progress = no_progress,
+    stage: Stage = in_process,
+) -> NightReport:
+    """Ingest, build and publish the snapshot as of `as_of`; safe to run again at any time.
+
+    `landing` holds the folders to read what landed from, instead of the home's own. Raises Busy when another run is at
+    work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
+    """
+    with _held(settings):
+        return _night(
+            settings,
+            as_of,
+            stage("ingest", lambda: ingest(settings, landing, progress)),
+            landing,
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=progress,
+            stage=stage,
+        )
+
+
+def backfill(
+    settings: Settings,
+    first: date,
+    last: date,
+    landing: Sequence[Path] | None = None,
+    *,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+    progress: Progress = no_progress,
+    stage: Stage = in_process,
+) -> Iterator[NightReport | RefusedToPublish]:
+    """One snapshot for every as_of from `first` to `last`, both included, oldest first.
+
+    A day that is refused does not stop the days after it: the refusal is yielded in its place.
+    """
+    if first > last:
+        raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
+    with _held(settings):
+        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+        for days in range((last - first).days + 1):
+            as_of = date.fromordinal(first.toordinal() + days)
+            try:
+                yield _night(
+                    settings,
+                    as_of,
+                    ingested,
+                    landing,
+                    accept_rejects=accept_rejects,
+                    allow_incomplete=allow_incomplete,
+                    progress=progress,
+                    stage=stage,
+                )
+            except RefusedToPublish as refusal:
+                yield refusal
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What `prune` removed."""
+
+    snapshots: list[str]
+    lake_files: int
+    lake_bytes: int
+
+
+def prune(settings: Settings) -> PruneReport:
+    """Remove old snapshots, and derived files that no kept snapshot, and no rerun of one, needs. Raw files stay."""
+    with _held(settings), _lake(settings, no_progress) as lake:
+        removed = snapshots.prune(settings.snapshots, settings.keep_snapshots)
+        needed: set[Path] = set()
+        raw = raw_files(settings)
+        for snapshot in snapshots.listed(settings.snapshots):
+            policy = Policy.from_json(snapshot.manifest["policy"])
+            with lake.finding_only() as touched:
+                build.build(lake, raw, policy, snapshot.as_of)
+            needed |= touched
+        count, size = 0, 0
+        for path in lake.derived_files():
+            if path not in needed and path.with_suffix(".parquet") not in needed:
+                count, size = count + 1, size + path.stat().st_size
+                path.unlink()
+        lake.remove_empty_folders()
+        return PruneReport(removed, count, size)
+
+
+def _night(
+    settings: Settings,
+    as_of: date,
+    ingested: IngestReport,
+    landing: Sequence[Path] | None,
+    *,
+    accept_rejects: bool,
+    allow_incomplete: bool,
+    progress: Progress,
+    stage: Stage,
+) -> NightReport:
+    """Build and publish one as_of over what has been ingested."""
+    with _lake(settings, progress) as lake:
+        try:
+            built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
+        except RawDamaged as damage:
+            _parse_again(settings, damage, landing, progress)
+            built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
+        raw = raw_files(settings)
+        published = stage(
+            "publish",
+            lambda: publish(
+                settings, lake, built, raw, accept_rejects=accept_rejects, allow_incomplete=allow_incomplete
+            ),
+        )
+        funnel, _ = read_funnel(lake, built, raw)
+        return NightReport(as_of, ingested, raw, published, funnel, dict(lake.built))
+
+
+def _parse_again(settings: Settings, damage: RawDamaged, landing: Sequence[Path] | None, progress: Progress) -> None:
+    """Replace a damaged raw folder by parsing its landed file again. Raises Damaged when that is not there any more."""
+    folder = damage.stored.path.parent
+    aside = folder.with_name(DAMAGED_PREFIX + folder.name)
+    folder.rename(aside)
+    try:
+        ingest(settings, landing, progress)
+    finally:
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+    if aside.exists() or not folder.exists():
+        raise Damaged(f"{damage} What it was parsed from is not in the landing folder: land that file again.")
+
+
+@contextmanager
+def _held(settings: Settings) -> Iterator[None]:
+    """Hold the home: lock it and tidy up what dead runs left."""
+    store.make_folder(settings.home)
+    with store.lock(settings.home / ".lock"):
+        for folder in (settings.lake, settings.snapshots):
+            store.make_folder(folder)
+            store.sweep(folder)
+        for aside in settings.lake.glob(f"raw/*/{DAMAGED_PREFIX}*"):
+            folder = aside.with_name(aside.name.removeprefix(DAMAGED_PREFIX))
+            if folder.exists():
+                shutil.rmtree(aside)
+            else:
+                aside.rename(folder)
+        yield
+
+
+@contextmanager
+def _lake(settings: Settings, progress: Progress) -> Iterator[Lake]:
+    def start() -> Any:
+        from pipelines.engines.duckdb import DuckDBEngine  # an import of 0.1 s that a night without news does not need
+
+        spill = settings.lake / f"{store.TEMPORARY_PREFIX}spill"
+        return DuckDBEngine(settings.memory_limit, settings.threads, spill)
+
+    lake = Lake(settings.lake, start, progress)
+    try:
+        yield lake
+    finally:
+        lake.close()

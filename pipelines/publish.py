@@ -1,0 +1,318 @@
+"""From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
+
+The pointer's move is the only commit point that readers see. Three things refuse it, and leave the last snapshot
+where it is: too many rejected records in what newly landed, a last day that is probably not all there, and a
+published table that fails one of its checks.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines import __version__, models, snapshots, store, warehouse
+from pipelines.build import Built, cube_days
+from pipelines.engines import duckdb as engine
+from pipelines.errors import Damaged, RefusedToPublish
+from pipelines.ingest import RawFile
+from pipelines.lake import Lake, Stored
+from pipelines.settings import Settings
+from pipelines.snapshots import Snapshot
+
+PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
+PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
+
+# Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
+FUNNEL = (
+    "ranked",
+    "superseded",
+    "duplicate",
+    "deleted",
+    "erased",
+    "own_view",
+    "under_minimum",
+    "too_long",
+    "banned_or_deleted_creator",
+    "outside_window",
+    "not_yet",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing came to."""
+
+    snapshot: Snapshot
+    is_new: bool  # False: the same rows had been published before
+    is_current: bool  # False: the pointer stayed, on a later as_of or pinned
+    warnings: tuple[str, ...]
+
+
+def publish(
+    settings: Settings,
+    lake: Lake,
+    built: Built,
+    raw: Sequence[RawFile],
+    *,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+) -> Published:
+    """Publish `built` and point `current.json` to it, unless that would mislead.
+
+    Raises RefusedToPublish, naming every ground at once.
+    """
+    pointer = _pointer_if_whole(settings.snapshots)
+    funnel, newest_session = read_funnel(lake, built, raw)
+    with _tables(settings, lake, built) as connection:
+        results = list(_run_checks(connection))
+    refusals = [result.message for result in results if result.offenders and result.check.fails]
+    if not accept_rejects:
+        refusals += _too_many_rejects(settings, raw, set(pointer.landed) if pointer else set())
+    if not allow_incomplete:
+        refusals += _probably_incomplete(lake, built)
+    if refusals:
+        raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
+    warnings = tuple(result.message for result in results if result.offenders)
+
+    files = _files_to_publish(lake, built)
+    digests = {name: stored.digest for name, stored in files.items()}
+    snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
+    is_new = _ensure_whole(settings, snapshot_id)
+    if is_new:
+        manifest = _manifest(snapshot_id, built, raw, funnel, newest_session, results)
+        _write(settings, built, files, snapshot_id, manifest)
+    snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+    damage = snapshot.damage()
+    if damage:
+        raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
+    moves = pointer is None or not (pointer.pinned or pointer.as_of > built.as_of)
+    landed = tuple(sorted(file.key for file in raw))
+    if moves and (pointer is None or (pointer.snapshot_id, pointer.landed) != (snapshot_id, landed)):
+        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=False)
+    return Published(snapshot, is_new, is_current=moves, warnings=warnings)
+
+
+def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
+    """What became of every accepted viewing session, and the newest session that counts.
+
+    Raises Damaged when the books do not balance: then a number somewhere is wrong and nothing may be published.
+    """
+    rows = lake.table(built.funnel).to_pylist()
+    counts = {row["outcome"]: row["records"] for row in rows}
+    accepted = sum(file.accepted for file in raw if file.entity == "viewing_sessions")
+    funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
+    if sum(funnel[outcome] for outcome in FUNNEL) != accepted:
+        raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")
+    ranking = lake.table(built.tables["creator_rankings"])
+    longest = max(built.policy.windows)
+    in_ranking = sum(
+        sessions
+        for days, sessions in zip(ranking["window_days"].to_pylist(), ranking["sessions"].to_pylist(), strict=True)
+        if days == longest
+    )
+    if in_ranking != funnel["ranked"]:
+        raise Damaged(
+            f"The books do not balance: {funnel['ranked']} sessions are ranked, the ranking holds {in_ranking}. "
+            "Please report this."
+        )
+    newest = [row["newest_started_at"] for row in rows if row["newest_started_at"] is not None]
+    return funnel | {"conflicts": counts.get("conflict", 0)}, max(newest, default=None)
+
+
+# --- the grounds for refusing --------------------------------------------------------------------------------------
+
+
+def _too_many_rejects(settings: Settings, raw: Sequence[RawFile], rested_on: set[str]) -> Iterator[str]:
+    records: dict[str, int] = defaultdict(int)
+    rejected: dict[str, int] = defaultdict(int)
+    for file in raw:
+        if file.key not in rested_on:
+            records[file.entity] += file.records
+            rejected[file.entity] += file.rejected
+    for entity, count in rejected.items():
+        if count > settings.max_rejected_share * records[entity]:
+            yield (
+                f"{count} of {records[entity]} newly landed records of {entity} were rejected, over the limit of "
+                f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
+                "them corrected, or publish without them with --accept-rejects."
+            )
+
+
+def _probably_incomplete(lake: Lake, built: Built) -> Iterator[str]:
+    totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+    last_day = built.as_of - timedelta(days=1)
+    week = [totals.get(last_day - timedelta(days=back), 0) for back in range(1, 8)]
+    median = statistics.median(week)
+    if all(week) and totals.get(last_day, 0) * 2 < median:
+        yield (
+            f"{last_day} has {totals.get(last_day, 0)} sessions, under half the median of the seven days before it "
+            f"({median:g}): it is probably not all there. Land the rest, or publish as it is with --allow-incomplete."
+        )
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How one check of a published table went."""
+
+    check: models.Check
+    offenders: int
+    example: dict[str, Any] | None
+
+    @property
+    def message(self) -> str:
+        """What is wrong, with the first offender."""
+        return (
+            f'{self.check.model}: "{self.check.title}" does not hold for {self.offenders} rows, such as {self.example}.'
+        )
+
+
+def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:
+    for name in (*PUBLIC_TABLES, "creator_reach"):
+        for check in models.checks(name):
+            offenders = engine.query(connection, check.statement)
+            first = offenders.slice(0, 1).to_pylist()
+            yield CheckResult(check, offenders.num_rows, first[0] if first else None)
+
+
+@contextmanager
+def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
+    """The tables to be published, as views by their names."""
+    spill = settings.lake / f"{store.TEMPORARY_PREFIX}checks-spill"
+    connection = engine.connect(settings.memory_limit, settings.threads, spill)
+    try:
+        for name in PUBLIC_TABLES:
+            engine.register(connection, name, [lake.checked([built.tables[name]])[0].path])
+        cube = lake.checked(built.creator_reach.values())
+        engine.register(connection, "creator_reach", [stored.path for stored in cube])
+        yield connection
+    finally:
+        connection.close()
+
+
+# --- the snapshot's folder -----------------------------------------------------------------------------------------
+
+
+def _files_to_publish(lake: Lake, built: Built) -> dict[str, Stored]:
+    """Every table file of the snapshot by its path inside it, each proved against its sha256."""
+    files = {f"{name}.parquet": built.tables[name] for name in PUBLIC_TABLES}
+    files |= {f"private/{name}.parquet": built.tables[name] for name in PRIVATE_TABLES}
+    files |= {f"creator_reach/{day}.parquet": stored for day, stored in built.creator_reach.items()}
+    return dict(zip(files, lake.checked(files.values()), strict=True))
+
+
+def _write(
+    settings: Settings, built: Built, files: Mapping[str, Stored], snapshot_id: str, manifest: dict[str, Any]
+) -> None:
+    """Write the snapshot's folder beside its final name and rename it there, whole."""
+    with store.new_folder(settings.snapshots / snapshot_id) as folder:
+        (folder / "creator_reach").mkdir()
+        (folder / "private").mkdir(mode=0o700)
+        for name, stored in files.items():
+            store.link_or_copy(stored.path, folder / name)
+        path = folder / "warehouse.duckdb"
+        tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
+        tables["creator_reach"] = [folder / name for name in files if name.startswith("creator_reach/")]
+        warehouse.write(
+            path,
+            tables,
+            snapshot_id=snapshot_id,
+            as_of=built.as_of,
+            cube=cube_days(built.as_of, built.policy),
+            policy=built.policy,
+            memory_limit=settings.memory_limit,
+            threads=settings.threads,
+        )
+        facts = {
+            name: {
+                "rows": stored.rows,
+                "bytes": (folder / name).stat().st_size,
+                "sha256": stored.sha256,
+                "rows_sha256": stored.digest,
+            }
+            for name, stored in sorted(files.items())
+        }
+        facts["warehouse.duckdb"] = {
+            "rows": None,
+            "bytes": path.stat().st_size,
+            "sha256": store.sha256_of(path),
+            "rows_sha256": None,
+        }
+        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"files": facts}))
+
+
+def _manifest(
+    snapshot_id: str,
+    built: Built,
+    raw: Sequence[RawFile],
+    funnel: Mapping[str, int],
+    newest_session: datetime | None,
+    results: Sequence[CheckResult],
+) -> dict[str, Any]:
+    rejected: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for file in raw:
+        for reason, count in file.rejected_by_reason.items():
+            rejected[file.entity][reason] += count
+    return {
+        "schema_version": snapshots.SCHEMA_VERSION,
+        "snapshot_id": snapshot_id,
+        "as_of": built.as_of.isoformat(),
+        "windows": list(built.policy.windows),
+        "policy": built.policy.as_json(),
+        "code_version": __version__,
+        "created_at": _rfc3339(datetime.now(UTC)),
+        "freshness": {"newest_session_at": newest_session and _rfc3339(newest_session)},
+        "funnel": dict(funnel),
+        "rejected_by_reason": rejected,
+        "landed": [
+            {
+                "entity": file.entity,
+                "name": file.landed_name,
+                "sha256": file.landed_sha256,
+                "key": file.key,
+                "records": file.records,
+                "accepted": file.accepted,
+                "rejected": file.rejected,
+            }
+            for file in raw
+        ],
+        "checks": [
+            {
+                "table": result.check.model,
+                "check": result.check.title,
+                "severity": "fail" if result.check.fails else "warn",
+                "offenders": result.offenders,
+            }
+            for result in results
+        ],
+    }
+
+
+def _ensure_whole(settings: Settings, snapshot_id: str) -> bool:
+    """Must the snapshot be written? A damaged one of that name is moved out of the way first."""
+    folder = settings.snapshots / snapshot_id
+    if not folder.exists():
+        return True
+    try:
+        if not snapshots.open_snapshot(settings.snapshots, snapshot_id).damage():
+            return False
+    except Damaged:
+        pass
+    folder.rename(store.temporary_beside(folder))  # swept by the next run; readers have the same rows again at once
+    return True
+
+
+def _pointer_if_whole(folder: Path) -> snapshots.Pointer | None:
+    try:
+        return snapshots.current(folder)
+    except Damaged:
+        return None  # a run writes a new one
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

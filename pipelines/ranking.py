@@ -1,0 +1,73 @@
+"""Ask a published snapshot for the ranking of any range of days that its cube holds.
+
+The definition is sql/creator_rankings.sql, the same that made the published table.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines import build, models
+from pipelines.engines import duckdb as engine
+from pipelines.errors import UsageError
+from pipelines.lake import RELATIONS
+from pipelines.settings import Policy, Settings
+from pipelines.snapshots import Snapshot
+from pipelines.window import Window
+
+COLUMNS = ("position", "rank", "creator_id", "viewers", "anonymous_viewers", "sessions", "watched_seconds")
+
+
+def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | None = None) -> list[dict[str, Any]]:
+    """The first `limit` rows of the ranking of `days` (all without a limit), one dict with COLUMNS a creator.
+
+    Raises UsageError for a range that the snapshot does not hold, Damaged for files that are not as published.
+    """
+    require_held(snapshot, days)
+    model = models.model("creator_rankings")
+    connection = engine.connect(settings.memory_limit, settings.threads, None)
+    try:
+        cube = [snapshot.verified(f"creator_reach/{day}.parquet") for day in days]
+        rows = build.window_rows(days.days, days, is_previous=False)
+        engine.register(connection, "creator_reach", cube)
+        engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
+        engine.register(connection, "windows", pa.Table.from_pylist(rows, schema=RELATIONS["windows"]))
+        statement = f"select {', '.join(COLUMNS)} from ({model.statement}\n) order by position limit $limit"
+        return list(engine.query(connection, statement, {"limit": limit}).to_pylist())
+    finally:
+        connection.close()
+
+
+def require_held(snapshot: Snapshot, days: Window) -> None:
+    """Raise UsageError unless the snapshot can answer for `days` exactly: never a smaller number instead."""
+    policy = Policy.from_json(snapshot.manifest["policy"])
+    held = build.cube_days(snapshot.as_of, policy)
+    if days.days > policy.max_window_days:
+        raise UsageError(
+            f"{days} is {days.days} days; a range may hold at most {policy.max_window_days} "
+            "(MOSTWATCHED_MAX_WINDOW_DAYS)."
+        )
+    if days.first_day < held.first_day or days.end_day > held.end_day:
+        raise UsageError(f"Snapshot {snapshot.id} holds the days {held}, its end not included; {days} reaches outside.")
+
+
+def asked_window(snapshot: Snapshot, window_days: int | None, first: date | None, end: date | None) -> Window:
+    """The range that somebody asks for: the last `window_days` days (30 unless told), or [first, end).
+
+    Raises UsageError for a range with no day in it.
+    """
+    if first is None and end is None:
+        days = 30 if window_days is None else window_days
+        if days < 1:
+            raise UsageError(f"A window must hold at least one day, not {days}.")
+        return Window(snapshot.as_of - timedelta(days=days), snapshot.as_of)
+    if first is None or end is None or window_days is not None:
+        raise UsageError(
+            "Give --from and --to together, without --window: the days from --from up to, not including, --to."
+        )
+    if first >= end:
+        raise UsageError(f"--from {first} must be before --to {end}, which is not included.")
+    return Window(first, end)

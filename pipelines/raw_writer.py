@@ -1,0 +1,188 @@
+"""Write one raw folder's Parquet files as its rows arrive, in memory that does not grow with the landed file.
+
+Sessions go to one file a UTC day. A landed file usually holds one day or a month; a hostile one may hold thousands
+in any order, so only so many files are open at once: a day that comes back after its file was closed is written in
+parts, and the parts are put together at the end. The rows of a file stay in landed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
+from pipelines.landing import Batch, RejectedLine
+from pipelines.store import RowDigest, sha256_of
+
+MAX_OPEN_FILES = 40  # a month and a few late days; each holds a row group's encoders
+ROW_GROUP_ROWS = 1 << 17
+MAX_BUFFERED_BYTES = 64 << 20  # of all rows that wait to be written
+MAX_BUFFERED_DAYS = 2000  # a table has a cost of its own, however few its rows
+ALL = "all"  # the name of the only file of an entity that is not split by day
+
+# Ids are all different, or nearly so: a dictionary of them costs time and saves nothing.
+_NOT_WORTH_A_DICTIONARY = frozenset({"session_id", "pledge_id", "line", "started_at", "ended_at", "text"})
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """What the index says of one Parquet file. `digest` is of its rows, without the column `line`."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    digest: str
+
+
+@dataclass
+class _DayFile:
+    name: str
+    digest: RowDigest
+    waiting: list[pa.Table] = field(default_factory=list)
+    waiting_rows: int = 0
+    waiting_bytes: int = 0
+    parts: list[Path] = field(default_factory=list)
+    writer: pq.ParquetWriter | None = None
+
+
+class RawWriter:
+    """Writes the batches of one landed file into `folder`."""
+
+    def __init__(self, entity: str, folder: Path) -> None:
+        self._entity = entity
+        self._folder = folder
+        self._schema = RAW_SCHEMAS[entity]
+        self._days: dict[str, _DayFile] = {}
+        self._open: dict[str, _DayFile] = {}  # least recently written first
+        self._waiting: dict[str, _DayFile] = {}
+        self._waiting_bytes = 0
+        self._rejects: pq.ParquetWriter | None = None
+        self._rejected_rows = 0
+        self._rejected: list[RejectedLine] = []
+        self._rejected_chars = 0
+
+    def append(self, batch: Batch) -> None:
+        """Add the next batch of the landed file."""
+        if batch.accepted.num_rows:
+            for name, rows in self._split(batch.accepted):
+                self._add(name, rows)
+            if self._waiting_bytes > MAX_BUFFERED_BYTES or len(self._waiting) > MAX_BUFFERED_DAYS:
+                for day in list(self._waiting.values()):
+                    self._flush(day)
+        for rejected in batch.rejected:
+            self._rejected.append(rejected)
+            self._rejected_chars += len(rejected.text) + 100
+            if self._rejected_chars > MAX_BUFFERED_BYTES // 8:
+                self._flush_rejects()
+
+    def finish(self) -> tuple[dict[str, WrittenFile], WrittenFile | None]:
+        """Complete every file; returns what was written, by day or `all`, and the rejected records' file."""
+        for day in list(self._waiting.values()):
+            self._flush(day)
+        for day in list(self._open.values()):
+            self._close(day)
+        files = {name: self._complete(self._days[name]) for name in sorted(self._days)}
+        return files, self._finish_rejects()
+
+    def abandon(self) -> None:
+        """Close what is open; the folder is going to be removed."""
+        for day in list(self._open.values()):
+            self._close(day)
+        if self._rejects is not None:
+            self._rejects.close()
+
+    def _split(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+        """The rows by the name of the file they belong to."""
+        if self._entity != "viewing_sessions":
+            yield ALL, rows
+            return
+        days = pc.cast(rows.column("started_at"), pa.date32())
+        range_ = pc.min_max(days).as_py()
+        if range_["min"] != range_["max"]:
+            order = pc.sort_indices(
+                pa.table({"day": days, "line": rows.column("line")}),
+                sort_keys=[("day", "ascending"), ("line", "ascending")],
+            )
+            rows, days = rows.take(order), days.take(order)
+        start = 0
+        for counted in pc.value_counts(days).to_pylist():  # in order of appearance: runs, as the days are sorted
+            yield counted["values"].isoformat(), rows.slice(start, counted["counts"])
+            start += counted["counts"]
+
+    def _add(self, name: str, rows: pa.Table) -> None:
+        day = self._days.get(name)
+        if day is None:
+            day = self._days[name] = _DayFile(name, RowDigest(self._schema, leave_out=("line",)))
+        day.digest.update(rows)
+        size = rows.nbytes
+        day.waiting.append(rows)
+        day.waiting_rows += rows.num_rows
+        day.waiting_bytes += size
+        self._waiting_bytes += size
+        self._waiting[name] = day
+        if day.waiting_rows >= ROW_GROUP_ROWS:
+            self._flush(day)
+
+    def _flush(self, day: _DayFile) -> None:
+        self._waiting.pop(day.name, None)
+        if not day.waiting:
+            return
+        rows = pa.concat_tables(day.waiting)
+        self._waiting_bytes -= day.waiting_bytes
+        day.waiting, day.waiting_rows, day.waiting_bytes = [], 0, 0
+        if day.writer is None:
+            if len(self._open) >= MAX_OPEN_FILES:
+                self._close(next(iter(self._open.values())))
+            part = self._folder / f"{day.name}.{len(day.parts)}.part"
+            day.parts.append(part)
+            day.writer = self._writer(part, self._schema)
+        self._open.pop(day.name, None)
+        self._open[day.name] = day
+        day.writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+
+    def _close(self, day: _DayFile) -> None:
+        self._open.pop(day.name, None)
+        if day.writer is not None:
+            day.writer.close()
+            day.writer = None
+
+    def _complete(self, day: _DayFile) -> WrittenFile:
+        final = self._folder / f"{day.name}.parquet"
+        if len(day.parts) == 1:
+            day.parts[0].rename(final)
+        else:
+            with self._writer(final, self._schema) as writer:
+                for part in day.parts:
+                    with pq.ParquetFile(part) as file:
+                        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
+                            writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+                    part.unlink()
+        return WrittenFile(day.digest.rows, final.stat().st_size, sha256_of(final), day.digest.hexdigest())
+
+    def _flush_rejects(self) -> None:
+        if self._rejects is None:
+            self._rejects = self._writer(self._folder / "rejects.parquet", REJECTS_SCHEMA)
+        columns = zip(*self._rejected, strict=True)
+        arrays = [pa.array(column, each.type) for column, each in zip(columns, REJECTS_SCHEMA, strict=True)]
+        self._rejects.write_table(pa.Table.from_arrays(arrays, schema=REJECTS_SCHEMA))
+        self._rejected_rows += len(self._rejected)
+        self._rejected, self._rejected_chars = [], 0
+
+    def _finish_rejects(self) -> WrittenFile | None:
+        if self._rejected:
+            self._flush_rejects()
+        if self._rejects is None:
+            return None
+        self._rejects.close()
+        path = self._folder / "rejects.parquet"
+        return WrittenFile(self._rejected_rows, path.stat().st_size, sha256_of(path), "")
+
+    @staticmethod
+    def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+        dictionaries = [name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY]
+        return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries)

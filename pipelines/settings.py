@@ -1,0 +1,208 @@
+"""The only reader of the environment: one frozen object that everything else is handed.
+
+Every setting is an environment variable `MOSTWATCHED_<NAME IN CAPITALS>`; README.md lists them, and a test
+compares that list with the fields below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pipelines.errors import UsageError
+
+PREFIX = "MOSTWATCHED_"
+SERVED_WINDOW_DAYS = 30  # the API's window: always published, and the least that the cube may hold
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides which sessions count and where a day begins; recorded in every manifest, part of the snapshot id."""
+
+    day_timezone: str = "UTC"
+    min_watched_seconds: int = 0  # of a whole session; sessions with at least this many count
+    leave_out_own_views: bool = True  # sessions whose viewer is the creator
+    max_session_hours: int = 24  # the longest session that is believed
+    max_window_days: int = 90  # W: the longest range that the cube can answer
+    windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
+
+    def as_json(self) -> dict[str, object]:
+        """The policy as plain JSON values, in the order of the fields."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"windows": list(self.windows)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> Policy:
+        """The policy that a manifest recorded with `as_json`."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**(known | {"windows": tuple(known["windows"])}))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are and how much they may use. Every field can be set from the environment."""
+
+    home: Path = Path("data")
+    # the night
+    day_timezone: str = "UTC"
+    min_watched_seconds: int = 0
+    leave_out_own_views: bool = True
+    max_session_hours: int = 24
+    max_window_days: int = 90
+    windows: tuple[int, ...] = (1, 7, 30)
+    max_rejected_share: Decimal = Decimal("0.01")  # of an entity's newly landed records
+    memory_limit: str = "2GB"  # of the SQL engine; what does not fit is spilled under home
+    threads: int = 0  # of the SQL engine; 0: one per core
+    keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
+    # the read API
+    jwks: str | None = None  # a JWKS file, or the URL of one
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_subject_claim: str = "sub"
+    stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
+    redis_url: str | None = None  # where several API workers share their rate limits
+    trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
+    log_level: str = "INFO"
+
+    @property
+    def policy(self) -> Policy:
+        """The part that decides what the numbers are."""
+        return Policy(**{field.name: getattr(self, field.name) for field in fields(Policy)})
+
+    @property
+    def landing(self) -> Path:
+        """Where the platform drops its files when no `--landing` is given."""
+        return self.home / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """Raw and derived files. Disposable: everything in it can be made again from what landed."""
+        return self.home / "lake"
+
+    @property
+    def snapshots(self) -> Path:
+        """Published snapshots and `current.json`."""
+        return self.home / "snapshots"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def load(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`, with `home` (the command line's) before MOSTWATCHED_HOME.
+
+    An empty variable counts as absent. Raises UsageError for a value that cannot be.
+    """
+    known = {variable(field.name): field.name for field in fields(Settings)}
+    ours = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text != ""}
+    values = {known[name]: _parse(name, known[name], text) for name, text in ours.items() if name in known}
+    if home is not None:
+        values["home"] = home
+    values["home"] = Path(values.get("home", Settings.home)).absolute()  # type: ignore[arg-type]
+    settings = Settings(**values)  # type: ignore[arg-type]
+    too_long = [days for days in settings.windows if days > settings.max_window_days]
+    if too_long:
+        raise UsageError(
+            f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
+            f"{settings.max_window_days}: raise that, or publish shorter windows."
+        )
+    return settings
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables with our prefix that are no setting: misspelt ones, which must not be ignored in silence."""
+    known = {variable(field.name) for field in fields(Settings)} | _FOR_OTHERS
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+# Read by the test suite, not by the system.
+_FOR_OTHERS = frozenset({"MOSTWATCHED_TEST_DATA"})
+
+
+def _parse(variable_name: str, setting: str, text: str) -> object:
+    parse = _PARSERS.get(setting, str)
+    try:
+        return parse(text)
+    except (ValueError, InvalidOperation, KeyError, OSError) as error:
+        reason = str(error) or "it cannot be read"
+        raise UsageError(f"{variable_name} is {text!r}: {reason}.") from None
+
+
+def _whole(at_least: int, at_most: int = 10**9) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError("it must be a whole number") from None
+        if not at_least <= number <= at_most:
+            raise ValueError(f"it must be from {at_least} to {at_most}")
+        return number
+
+    return parse
+
+
+def _timezone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except Exception:
+        raise ValueError("it is not an IANA time zone such as Europe/Istanbul") from None
+
+
+def _windows(text: str) -> tuple[int, ...]:
+    days = {_whole(1, 1000)(part.strip()) for part in text.split(",")}
+    return tuple(sorted(days | {SERVED_WINDOW_DAYS}))
+
+
+def _share(text: str) -> Decimal:
+    try:
+        share = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("it must be a number from 0 to 1") from None
+    if not (share.is_finite() and 0 <= share <= 1):
+        raise ValueError("it must be a number from 0 to 1")
+    return share
+
+
+def _memory(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", text):
+        raise ValueError("it must be an amount of memory such as 2GB or 800MB")
+    return text
+
+
+def _log_level(text: str) -> str:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+    if text.upper() not in levels:
+        raise ValueError(f"it must be one of {', '.join(levels)}")
+    return text.upper()
+
+
+def _yes_or_no(text: str) -> bool:
+    answers = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in answers:
+        raise ValueError("it must be true or false")
+    return answers[text.lower()]
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "home": Path,
+    "day_timezone": _timezone,
+    "min_watched_seconds": _whole(0),
+    "leave_out_own_views": _yes_or_no,
+    "max_session_hours": _whole(1, 24 * 90),
+    "max_window_days": _whole(SERVED_WINDOW_DAYS, 1000),
+    "windows": _windows,
+    "max_rejected_share": _share,
+    "memory_limit": _memory,
+    "threads": _whole(0, 1024),
+    "keep_snapshots": _whole(1),
+    "stale_hours": _whole(1),
+    "log_level": _log_level,
+    "trusted_proxies": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
+}

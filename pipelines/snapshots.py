@@ -1,0 +1,273 @@
+"""Published snapshots: find, open, verify, list, roll back, prune.
+
+A snapshot is a folder `snapshots/<as_of>-<12 hex>/` that never changes once it has its name. Which one readers see
+is decided by one file, `current.json`, replaced atomically. Nothing here needs a database: the read API uses it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import store
+from pipelines.errors import Damaged, NoSnapshot, UsageError
+
+SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
+POINTER = "current.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What `current.json` says: the snapshot that readers see."""
+
+    snapshot_id: str
+    published_at: str  # when the pointer was moved; UTC, RFC 3339
+    manifest_sha256: str
+    pinned: bool  # rolled back by hand: runs publish, but leave the pointer where it is
+    landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
+
+    @property
+    def as_of(self) -> date:
+        """The exclusive end of the snapshot's windows."""
+        return as_of_of(self.snapshot_id)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One published snapshot, its manifest already checked."""
+
+    path: Path
+    manifest: dict[str, Any]
+    manifest_sha256: str
+
+    @property
+    def id(self) -> str:
+        """Its name: `<as_of>-<12 hex>`."""
+        return str(self.manifest["snapshot_id"])
+
+    @property
+    def as_of(self) -> date:
+        """The exclusive end of its windows."""
+        return date.fromisoformat(self.manifest["as_of"])
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What the manifest says of every file, by its path inside the snapshot."""
+        return dict(self.manifest["files"])
+
+    def table(self, name: str) -> pa.Table:
+        """The rows of a Parquet file such as "creators.parquet".
+
+        The very bytes that are parsed are checked first. Raises Damaged if they are not what was published.
+        """
+        path, facts = self.path / name, self.files.get(name)
+        if facts is None:
+            raise UsageError(f"Snapshot {self.id} has no file {name}. It has: {', '.join(sorted(self.files))}.")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+            raise Damaged(f"{path} is not what was published: its sha256 differs from the manifest's.")
+        return pq.read_table(pa.BufferReader(content))
+
+    def verified(self, name: str) -> Path:
+        """The path of a file whose bytes have just been checked. Raises Damaged."""
+        store.verify(self.path / name, self.files[name]["sha256"])
+        return self.path / name
+
+    def damage(self) -> list[str]:
+        """What is wrong with the stored files, a sentence each; nothing when all is as published."""
+        found = []
+        for name, facts in self.files.items():
+            try:
+                store.verify(self.path / name, facts["sha256"])
+            except Damaged as error:
+                found.append(str(error))
+        known = {self.path / name for name in (*self.files, MANIFEST)}
+        strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
+        return found + [f"{path} does not belong to the snapshot." for path in strangers]
+
+
+def as_of_of(snapshot_id: str) -> date:
+    """The date that a snapshot id begins with. Raises UsageError when it is not an id."""
+    try:
+        if len(snapshot_id) != len("2026-11-21-0123456789ab") or snapshot_id[10] != "-":
+            raise ValueError
+        int(snapshot_id[11:], 16)
+        return date.fromisoformat(snapshot_id[:10])
+    except ValueError:
+        raise UsageError(f"{snapshot_id!r} is not a snapshot id such as 2026-11-21-0123456789ab.") from None
+
+
+def current(snapshots: Path) -> Pointer | None:
+    """The pointer, or None when nothing has been published. Raises Damaged when it cannot be read."""
+    path = snapshots / POINTER
+    try:
+        content = json.loads(path.read_bytes())
+        return Pointer(
+            snapshot_id=content["snapshot_id"],
+            published_at=content["published_at"],
+            manifest_sha256=content["manifest_sha256"],
+            pinned=content["pinned"],
+            landed=tuple(content["landed"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{path} cannot be read ({error}). "
+            "Run again, or choose a snapshot with `mostwatched snapshots rollback ID`."
+        ) from error
+
+
+def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
+    """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
+
+    Raises UsageError when there is none of that name, Damaged when its manifest is not what the pointer
+    (`manifest_sha256`) or its own name says.
+    """
+    as_of_of(snapshot_id)
+    path = snapshots / snapshot_id
+    try:
+        content = (path / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        known = ", ".join(names(snapshots)[-5:]) or "none"
+        raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
+    except OSError as error:
+        raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if manifest_sha256 is not None and found != manifest_sha256:
+        raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}.")
+    try:
+        manifest = json.loads(content)
+        version, stated = manifest["schema_version"], manifest["snapshot_id"]
+        digests = {name: facts["rows_sha256"] for name, facts in manifest["files"].items() if facts["rows_sha256"]}
+        derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path / MANIFEST} is damaged: {error}.") from error
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} was published by a newer version (schema {version}); this one reads {SCHEMA_VERSION}."
+        )
+    if not stated == derived == snapshot_id:
+        raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}.")
+    return Snapshot(path, manifest, found)
+
+
+def open_current(snapshots: Path) -> Snapshot:
+    """The snapshot that `current.json` points to. Raises NoSnapshot when there is none."""
+    pointer = current(snapshots)
+    if pointer is None:
+        raise NoSnapshot(f"Nothing has been published in {snapshots} yet. `mostwatched run` does that.")
+    return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+
+
+def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, str]) -> str:
+    """The id of a snapshot: a hash of its policy and of the rows of all its tables, and of nothing else.
+
+    `rows_sha256` holds each table file's RowDigest by the file's name.
+    """
+    parts = [json.dumps(policy, sort_keys=True), *(f"{name} {rows_sha256[name]}" for name in sorted(rows_sha256))]
+    return f"{as_of}-{store.combined_digest(parts)[:12]}"
+
+
+def names(snapshots: Path) -> list[str]:
+    """The ids of all published snapshots, oldest as_of first."""
+    found = []
+    for path in snapshots.glob("*-*-*-*"):
+        try:
+            as_of_of(path.name)
+        except UsageError:
+            continue
+        if (path / MANIFEST).is_file():
+            found.append(path.name)
+    return sorted(found)
+
+
+def listed(snapshots: Path) -> list[Snapshot]:
+    """Every published snapshot whose manifest is whole, by (as_of, when it was made)."""
+    found = []
+    for name in names(snapshots):
+        try:
+            found.append(open_snapshot(snapshots, name))
+        except Damaged:
+            continue
+    return sorted(found, key=lambda snapshot: (snapshot.as_of, snapshot.manifest["created_at"], snapshot.id))
+
+
+def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:
+    """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified."""
+    store.write_json(
+        snapshots / POINTER,
+        {
+            "snapshot_id": snapshot.id,
+            "published_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "manifest_sha256": snapshot.manifest_sha256,
+            "pinned": pinned,
+            "landed": list(landed),
+        },
+    )
+
+
+def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
+    """Point to an earlier snapshot and pin it there: to `snapshot_id`, or to the one before the current.
+
+    Raises UsageError when there is no such snapshot, Damaged when it is not whole.
+    """
+    if snapshot_id is None:
+        now = open_current(snapshots)
+        earlier = [one for one in listed(snapshots) if _age(one) < _age(now)]
+        if not earlier:
+            raise UsageError(f"There is no snapshot before {now.id} to roll back to.")
+        target = earlier[-1]
+    else:
+        target = open_snapshot(snapshots, snapshot_id)
+    _require_whole(target)
+    point_to(snapshots, target, landed=_landed_of(target), pinned=True)
+    return target
+
+
+def release(snapshots: Path) -> Snapshot:
+    """Undo a roll-back: point to the newest whole snapshot and let runs move the pointer again."""
+    for target in reversed(listed(snapshots)):
+        if not target.damage():
+            point_to(snapshots, target, landed=_landed_of(target), pinned=False)
+            return target
+    raise NoSnapshot(f"There is no whole snapshot in {snapshots} to point to.")
+
+
+def prune(snapshots: Path, keep: int) -> list[str]:
+    """Remove all but the newest `keep` snapshots and the current one. Returns the ids of those removed."""
+    pointer = current(snapshots)
+    kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
+    removed = [name for name in names(snapshots) if name not in kept]
+    for name in removed:
+        # Renamed first: a reader finds the snapshot whole or not at all, and `sweep` finishes what is cut short.
+        doomed = store.temporary_beside(snapshots / name)
+        (snapshots / name).rename(doomed)
+        shutil.rmtree(doomed)
+    return removed
+
+
+def _age(snapshot: Snapshot) -> tuple[date, str, str]:
+    return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
+
+
+def _landed_of(snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(file["key"] for file in snapshot.manifest["landed"])
+
+
+def _require_whole(snapshot: Snapshot) -> None:
+    damage = snapshot.damage()
+    if damage:
+        raise Damaged(f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is.")

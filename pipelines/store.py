@@ -1,0 +1,277 @@
+"""Immutable files: how anything gets to disk, and how it is known to be what was written.
+
+Whatever readers may find under its final name is whole: a file or folder is built under a temporary name,
+fsynced, renamed, and the folder that holds it fsynced. After a crash there are only whole files and leftovers
+with temporary names, which `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.errors import Busy, Damaged
+
+TEMPORARY_PREFIX = ".tmp-"
+_CHUNK_BYTES = 1 << 20
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def temporary_beside(final: Path) -> Path:
+    """A fresh name in the folder of `final` that `sweep` would remove; nothing is created but the folder."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    return final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}-{final.name}"
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; when the block ends well it is what stands at `final`, durably."""
+    temporary = temporary_beside(final)
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.rename(final)
+        fsync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; when the block ends well it stands at `final`, whole and durable.
+
+    Folders are named by their content, so one that already stands at `final` is kept and the new one dropped.
+    """
+    temporary = temporary_beside(final)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*"), reverse=True):
+            fsync(path)
+        fsync(temporary)
+        if not final.exists():
+            temporary.rename(final)
+        fsync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(final: Path, content: bytes) -> None:
+    """Replace `final` by `content`, atomically and durably."""
+    with new_file(final) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(final: Path, content: Any) -> None:
+    """Replace `final` by `content` as JSON with a newline at its end, atomically and durably."""
+    write_bytes(final, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """The one way we write JSON files: indented, UTF-8, keys in the given order."""
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, each durable in the one that holds it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        fsync(folder.parent)
+
+
+def link_or_copy(existing: Path, new: Path) -> None:
+    """Give an immutable file a second name; a copy where the file system cannot."""
+    try:
+        os.link(existing, new)
+    except OSError:
+        shutil.copyfile(existing, new)
+
+
+def sweep(root: Path) -> int:
+    """Remove what dead writers left half-written under `root`. Only the holder of the lock may call this.
+
+    Returns how many leftovers there were.
+    """
+    leftovers = [path for path in root.rglob(f"{TEMPORARY_PREFIX}*") if path.exists()]
+    for path in leftovers:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+            raise Busy(
+                f"Another run{f' (process {holder})' if holder else ''} is at work in {path.parent}. "
+                "Wait until it has ended and try again."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# --- knowing what was written ------------------------------------------------------------------------------------
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raise Damaged unless the file is there and its bytes are those that `sha256` was taken of."""
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
+    if found != sha256:
+        raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
+
+
+class RowDigest:
+    """The sha256 of a table's rows, in their order: of the values and of nothing else.
+
+    The same rows give the same digest whatever engine, library version, encoding or chunking they came in: every
+    column is hashed by itself as (nulls, lengths, values), integers widened to 64 bits, dates as days, instants as
+    UTC milliseconds, decimals as plain strings. Floats are refused: they are not exact.
+    """
+
+    def __init__(self, schema: pa.Schema, leave_out: Collection[str] = ()) -> None:
+        """Digest rows of `schema`, but for the columns named in `leave_out`."""
+        self.rows = 0
+        self._columns = [
+            (field.name, _kind(field), [hashlib.sha256() for _ in range(3)])
+            for field in schema
+            if field.name not in leave_out
+        ]
+
+    def update(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Add the next rows."""
+        self.rows += rows.num_rows
+        for name, kind, hashers in self._columns:
+            column = rows.column(name)
+            for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+                for hasher, buffer in zip(hashers, _canonical_buffers(chunk, kind), strict=True):
+                    hasher.update(buffer)
+
+    def hexdigest(self) -> str:
+        """The digest so far, as 64 hexadecimal digits."""
+        parts: list[str] = [str(self.rows)]
+        for name, kind, hashers in self._columns:
+            parts += [name, kind, *(hasher.hexdigest() for hasher in hashers)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def row_digest(table: pa.Table, leave_out: Collection[str] = ()) -> str:
+    """The RowDigest of a whole table."""
+    digest = RowDigest(table.schema, leave_out)
+    digest.update(table)
+    return digest.hexdigest()
+
+
+def parquet_row_digest(path: Path, leave_out: Collection[str] = ()) -> tuple[int, str]:
+    """Rows and RowDigest of a Parquet file, read batch by batch so that memory does not grow with the file."""
+    with pq.ParquetFile(path) as file:
+        digest = RowDigest(file.schema_arrow, leave_out)
+        for batch in file.iter_batches(batch_size=1 << 17):
+            digest.update(batch)
+    return digest.rows, digest.hexdigest()
+
+
+def combined_digest(parts: Iterable[str]) -> str:
+    """One sha256 of a sequence of strings, none of which holds a newline."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _kind(field: pa.Field) -> str:
+    """What the values of a column are, however wide or encoded: the part of its type that the digest sees."""
+    kind: pa.DataType = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    for name, is_kind in _KINDS.items():
+        if is_kind(kind):
+            return name
+    raise TypeError(f"column {field.name} has type {field.type}, which has no exact canonical form")
+
+
+_KINDS = {
+    "boolean": pa.types.is_boolean,
+    "integer": pa.types.is_integer,
+    "date": pa.types.is_date32,
+    "instant": pa.types.is_timestamp,
+    "decimal": pa.types.is_decimal,
+    "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind),
+}
+
+
+def _canonical_buffers(array: pa.Array, kind: str) -> tuple[Any, Any, Any]:
+    """(one byte a row: is it null; one 32-bit length a string; the values with nulls as zero) as bytes-like."""
+    nulls = _fixed_width(pc.is_null(array).cast(pa.uint8()), 1) if array.null_count else bytes(len(array))
+    if kind in ("string", "decimal"):
+        text = array.cast(pa.string())
+        if text.null_count:
+            text = text.fill_null("")
+        lengths = _fixed_width(pc.binary_length(text), 4)
+        _, offsets, data = text.buffers()
+        if data is None or not len(text):
+            return nulls, lengths, b""
+        bounds = memoryview(offsets).cast("i")
+        first, end = bounds[text.offset], bounds[text.offset + len(text)]
+        return nulls, lengths, memoryview(data)[first:end]
+    if kind == "instant":
+        array = array.cast(pa.timestamp("ms", array.type.tz)).view(pa.int64())
+    elif kind == "date":
+        array = array.view(pa.int32()).cast(pa.int64())
+    elif pa.types.is_uint64(array.type):
+        array = array.view(pa.int64())
+    else:
+        array = array.cast(pa.int64())
+    if array.null_count:
+        array = array.fill_null(0)
+    return nulls, b"", _fixed_width(array, 8)
+
+
+def _fixed_width(array: pa.Array, width: int) -> Any:
+    """The values of an array without nulls, as the bytes that stand for them."""
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return b""
+    return memoryview(buffer)[array.offset * width : (array.offset + len(array)) * width]

@@ -1,0 +1,21 @@
+-- check: every stream has one row   severity: fail
+select live_streams.stream_id, count(live_stream_funding.stream_id) as times
+from live_streams
+left join live_stream_funding on live_streams.stream_id = live_stream_funding.stream_id
+group by live_streams.stream_id
+having count(live_stream_funding.stream_id) <> 1
+
+-- check: what was collected fits its column and is not negative   severity: fail
+select stream_id, collected_funding, funding_percentage
+from live_stream_funding
+where collected_funding is null or collected_funding < 0
+
+-- check: there is a percentage exactly where there is a goal   severity: fail
+select stream_id, funding_goal, collected_funding, funding_percentage
+from live_stream_funding
+where (funding_percentage is null) <> (coalesce(funding_goal, 0) = 0)
+
+-- check: nobody backs a stream for which nothing was collected   severity: warn
+select stream_id, collected_funding, backers
+from live_stream_funding
+where backers > 0 and collected_funding = 0

@@ -1,0 +1,95 @@
+-- Keep the newest version of every session, once, and say whether it counts.
+-- A session whose newest version starts on another day is not a session of this day; session_moves names it.
+-- grain:   one row per session, on the UTC day on which its newest version starts
+-- keys:    day, source, session_id
+-- sources: raw_viewing_sessions, session_moves, erased_viewers
+-- params:  min_watched_milliseconds (inclusive), max_session_milliseconds (inclusive), leave_out_own_views
+with landed as (
+    select
+        cast(started_at as date) as day, source, session_id, revision, deleted, ended_at, creator_id, started_at,
+        viewer_id, device_id, stream_id
+    from raw_viewing_sessions
+),
+
+repeated as (
+    select day, source, session_id, count(*) as landed_records
+    from landed
+    group by day, source, session_id
+    having count(*) > 1
+),
+
+landed_once as (
+    select landed.*, 1 as landed_records, 1 as versions, 0 as conflicts
+    from landed
+    anti join repeated
+        on landed.day = repeated.day and landed.source = repeated.source and landed.session_id = repeated.session_id
+),
+
+versions as (
+    select distinct landed.*, repeated.landed_records
+    from landed
+    inner join repeated
+        on landed.day = repeated.day and landed.source = repeated.source and landed.session_id = repeated.session_id
+),
+
+-- The order of versions: the highest revision; then the greater content, in contract order with nulls lowest.
+ordered as (
+    select
+        *,
+        count(*) over (partition by day, source, session_id)               as versions,
+        count(*) over (partition by day, source, session_id, revision) - 1 as conflicts,
+        row_number() over (
+            partition by day, source, session_id
+            order by
+                revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
+                viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
+        ) as age
+    from versions
+),
+
+newest as (
+    select
+        day, source, session_id, creator_id, viewer_id, device_id, stream_id, started_at, ended_at, revision, deleted,
+        landed_records, versions, conflicts
+    from landed_once
+    union all
+    select
+        day, source, session_id, creator_id, viewer_id, device_id, stream_id, started_at, ended_at, revision, deleted,
+        landed_records, versions, conflicts
+    from ordered
+    where age = 1
+),
+
+of_this_day as (
+    select newest.*, erased_viewers.viewer_id is not null as erased
+    from newest
+    anti join session_moves
+        on newest.day = session_moves.day and newest.source = session_moves.source
+        and newest.session_id = session_moves.session_id
+    left join erased_viewers on newest.day = erased_viewers.day and newest.viewer_id = erased_viewers.viewer_id
+)
+
+select
+    day                                            as day,            -- UTC day on which the session starts
+    source                                         as source,         -- as landed, '' when it names none
+    session_id                                     as session_id,     -- as landed
+    creator_id                                     as creator_id,     -- the creator who was watched
+    case when erased then null else viewer_id end  as viewer_id,      -- signed-in viewer; null: anonymous or erased
+    case when erased then null else device_id end  as device_id,      -- the device, where it named one
+    stream_id                                      as stream_id,      -- the stream, where it named one
+    started_at                                     as started_at,     -- UTC
+    ended_at                                       as ended_at,       -- UTC; null: still open
+    revision                                       as revision,       -- of the newest version
+    case
+        when deleted then 'deleted'
+        when erased then 'erased'
+        when $leave_out_own_views and viewer_id = creator_id then 'own_view'
+        when coalesce(date_diff('millisecond', started_at, ended_at), 0) < $min_watched_milliseconds
+            then 'under_minimum'
+        when date_diff('millisecond', started_at, ended_at) > $max_session_milliseconds then 'too_long'
+        else 'counted'
+    end                                            as outcome,        -- what the policy says of it
+    cast(landed_records as bigint)                 as landed_records, -- accepted records of it on this day
+    cast(versions as bigint)                       as versions,       -- distinct ones among them
+    cast(conflicts as bigint)                      as conflicts       -- others with its revision and other content
+from of_this_day

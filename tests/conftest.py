@@ -1,0 +1,51 @@
+"""Fixtures for every tier. The helpers themselves are in world.py, the independent judge in oracle.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from world import World
+
+TEST_DATA = "MOSTWATCHED_TEST_DATA"
+
+# How hard the properties look; HYPOTHESIS_PROFILE=full for a long run. Every example runs the real pipeline.
+slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("fast", max_examples=12, derandomize=False, print_blob=True, **slow)
+settings.register_profile("full", max_examples=1000, print_blob=True, **slow)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """An empty platform."""
+    return World(tmp_path)
+
+
+@pytest.fixture
+def ranking(world: World) -> Callable[..., list[tuple[str, int]]]:
+    """Land sessions, run the night, and give (creator, distinct viewers) by position."""
+
+    def run(table: str, **settings: object) -> list[tuple[str, int]]:
+        world.sessions(table)
+        return world.run(**settings).viewers()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data beside the project, where there is one."""
+    folder = os.environ.get(TEST_DATA)
+    if not folder:
+        pytest.skip(f"no real data: {TEST_DATA} does not name the folder that holds it")
+    path = Path(folder) / "data"
+    if not path.is_dir():
+        pytest.skip(f"no real data: {TEST_DATA} is {folder!r}, which has no folder data")
+    return path

@@ -1,0 +1,119 @@
+"""A client in process, and a real server on a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from published import EXAMPLE, publish
+from starlette.applications import Starlette
+from tokens import NOW, jwks
+
+from pipelines.api.app import create_app
+from pipelines.api.envelope import Clock
+from pipelines.api.server import server_config
+from pipelines.settings import Settings
+
+
+class StoppedClock:
+    """A clock that stands at NOW until a test moves it."""
+
+    def __init__(self) -> None:
+        self.us = NOW * 1_000_000
+
+    def advance(self, seconds: float) -> None:
+        self.us += round(seconds * 1_000_000)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now_ms=lambda: self.us // 1000, monotonic_us=lambda: self.us)
+
+
+class Client:
+    """Calls an application in process. Its background watch is not running: every request looks for itself."""
+
+    def __init__(self, app: Starlette, peer: str = "192.0.2.1") -> None:
+        self.app = app
+        self._peer = peer
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request."""
+
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, client=(options.pop("peer", self._peer), 50000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(call())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """One GET."""
+        return self.request("GET", path, **options)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with nothing published."""
+    (tmp_path / "snapshots").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+@pytest.fixture
+def jwks_file(home: Path) -> Path:
+    """A JWKS with one key of each kind."""
+    path = home / "jwks.json"
+    path.write_bytes(jwks("rsa-1", "ec-1", "ed-1", "oct-1"))
+    return path
+
+
+@pytest.fixture
+def client_for(home: Path, clock: StoppedClock) -> Callable[..., Client]:
+    """A client of an application with the given settings."""
+
+    def make(**settings: Any) -> Client:
+        return Client(create_app(Settings(home=home, **settings), clock.clock))
+
+    return make
+
+
+@pytest.fixture
+def client(home: Path, jwks_file: Path, client_for: Callable[..., Client]) -> Client:
+    """A client of the documents' example platform, with keys."""
+    publish(home, EXAMPLE)
+    return client_for(jwks=str(jwks_file))
+
+
+@contextmanager
+def running(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
+    """A real server in a thread; gives its address."""
+    config = server_config(settings, "127.0.0.1", 0)
+    # the same application without `_worker`, which would take over this process's logging
+    config.app = functools.partial(create_app, settings, clock)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline, "the server did not start in time"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

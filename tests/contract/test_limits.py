@@ -1,0 +1,318 @@
+"""The rate limits: exact, per client, and against an oracle that shares no code."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Client, StoppedClock, running
+from hypothesis import given
+from hypothesis import strategies as st
+from published import EXAMPLE, publish
+
+from pipelines.api.app import create_app
+from pipelines.api.limits import SECOND, InMemory, Limit
+from pipelines.errors import UsageError
+from pipelines.settings import Settings
+
+PATH = "/lls/v1.0/stream"
+
+
+def _burst(client: Client, count: int, path: str = PATH, **options: Any) -> list[int]:
+    return [client.get(path, **options).status_code for _ in range(count)]
+
+
+def test_the_hundred_and_first_request_in_a_minute_is_429(client: Client, clock: StoppedClock) -> None:
+    assert _burst(client, 100) == [200] * 100
+    clock.advance(12.25)
+    response = client.get(PATH)
+    assert response.status_code == 429
+    assert response.json()["errors"] == ["Too many requests"]
+    assert list(response.json()) == ["isSuccess", "statusCode", "data", "errors", "timestamp"]
+    assert response.headers["Retry-After"] == "48"  # 47.75 s, rounded up
+    assert response.headers["RateLimit"] == '"minute";r=0;t=48, "hour";r=900;t=3588'
+    assert response.headers["RateLimit-Policy"] == '"minute";q=100;w=60, "hour";q=1000;w=3600'
+    assert response.headers["X-RateLimit-Remaining"] == "0"
+
+
+def test_retry_after_is_exact(client: Client, clock: StoppedClock) -> None:
+    """A second earlier is refused, then admitted; asking too early costs nothing."""
+    for _ in range(100):
+        client.get(PATH)
+        clock.advance(0.1)
+    wait = int(client.get(PATH).headers["Retry-After"])
+    assert wait == 50
+    clock.advance(wait - 1)
+    assert _burst(client, 3) == [429] * 3
+    clock.advance(1)
+    assert client.get(PATH).status_code == 200
+    assert client.get(PATH).status_code == 429
+
+
+def test_a_thousand_in_an_hour(client: Client, clock: StoppedClock) -> None:
+    for _ in range(10):
+        assert set(_burst(client, 100)) == {200}
+        clock.advance(60)
+    response = client.get(PATH)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "3000")
+    assert response.headers["RateLimit"] == '"minute";r=100;t=0, "hour";r=0;t=3000'
+    clock.advance(3000)
+    assert client.get(PATH).status_code == 200
+
+
+def test_every_admitted_request_counts_whatever_its_answer(client: Client) -> None:
+    """400, 404, 405 and 304 too; but no other path has a limit."""
+    etag = client.get(PATH).headers["ETag"]
+    assert client.get(f"{PATH}?status=x").status_code == 400
+    assert client.get("/lls/v1.0/other").status_code == 404
+    assert client.request("POST", PATH).status_code == 405
+    assert client.request("HEAD", PATH).status_code == 200
+    response = client.get(PATH, headers={"If-None-Match": etag})
+    assert response.status_code == 304
+    assert response.headers["RateLimit"].startswith('"minute";r=94;')
+    other = client.get("/api/v1/live-stream/most-watched-creators")
+    assert not [name for name in other.headers if "ratelimit" in name]
+    assert set(_burst(client, 150, "/healthz")) == {200}
+
+
+def test_clients_do_not_disturb_each_other(client: Client) -> None:
+    assert set(_burst(client, 100, peer="192.0.2.1")) == {200}
+    assert client.get(PATH, peer="192.0.2.1").status_code == 429
+    assert client.get(PATH, peer="192.0.2.2").status_code == 200
+    assert client.get(PATH, peer="2001:db8::1").status_code == 200
+    assert client.get(PATH, peer="::ffff:192.0.2.1").status_code == 429, "the same client on a dual-stack socket"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "forwarded", "counted_as"),
+    [
+        ((), "192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
+        (("10.0.0.0/8",), "192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
+        (("10.0.0.0/8",), "10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        (("10.0.0.0/8",), "10.0.0.1", [], "10.0.0.1"),
+        (("10.0.0.0/8",), "10.0.0.1", ["198.51.100.7, 203.0.113.9"], "203.0.113.9"),
+        (("10.0.0.0/8",), "10.0.0.1", ["198.51.100.7, 203.0.113.9, 10.9.9.9"], "203.0.113.9"),
+        (("10.0.0.0/8",), "10.0.0.1", ["198.51.100.7", "203.0.113.9", "10.9.9.9"], "203.0.113.9"),
+        (("10.0.0.1",), "10.0.0.1", ["203.0.113.9, 10.0.0.2"], "10.0.0.2"),
+        (("10.0.0.0/8",), "10.0.0.1", ["10.0.0.3,10.0.0.2"], "10.0.0.3"),
+        (("10.0.0.0/8",), "10.0.0.1", ["203.0.113.9, nonsense, 10.0.0.2"], "10.0.0.2"),
+        (("10.0.0.0/8",), "10.0.0.1", ["nonsense"], "10.0.0.1"),
+        (("10.0.0.0/8",), "10.0.0.1", [""], "10.0.0.1"),
+        (("10.0.0.0/8",), "10.0.0.1", ["203.0.113.9:4711"], "203.0.113.9"),
+        (("10.0.0.0/8", "::1"), "::1", ["[2001:DB8::9]:443"], "2001:db8::9"),
+        (("10.0.0.0/8",), "::ffff:10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+    ],
+)
+def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
+    home: Path,
+    client_for: Callable[..., Client],
+    trusted: tuple[str, ...],
+    peer: str,
+    forwarded: list[str],
+    counted_as: str,
+) -> None:
+    publish(home, EXAMPLE)
+    client = client_for(trusted_proxies=trusted)
+    headers = [("X-Forwarded-For", value) for value in forwarded]
+    assert client.get(PATH, peer=counted_as if not trusted else peer, headers=headers).status_code == 200
+    left = client.get(PATH, peer=peer, headers=headers).headers["X-RateLimit-Remaining"]
+    assert left == "98"
+    # the bucket that was used is that of `counted_as`, coming straight from there or through the nearest proxy
+    if not trusted or counted_as == peer:
+        assert client.get(PATH, peer=counted_as).headers["X-RateLimit-Remaining"] == "97"
+    else:
+        again = client.get(PATH, peer=peer, headers=[("X-Forwarded-For", counted_as)])
+        assert again.headers["X-RateLimit-Remaining"] == "97"
+
+
+def test_a_bad_proxy_is_told_at_once(home: Path) -> None:
+    with pytest.raises(UsageError, match="MOSTWATCHED_TRUSTED_PROXIES"):
+        create_app(Settings(home=home, trusted_proxies=("proxy.example",)))
+
+
+# --- against the oracle ---
+
+SMALL = (Limit("short", 3, 10 * SECOND), Limit("long", 5, 60 * SECOND))
+
+
+def _oracle(instants: list[int]) -> list[bool]:
+    """By the words alone: admitted unless a window ending now already holds its fill of admitted requests."""
+    admitted: list[int] = []
+    answers = []
+    for now in instants:
+        is_admitted = all(
+            sum(1 for earlier in admitted if now - earlier < limit.window) < limit.requests for limit in SMALL
+        )
+        answers.append(is_admitted)
+        if is_admitted:
+            admitted.append(now)
+    return answers
+
+
+steps = st.one_of(
+    st.integers(0, 3), st.integers(0, 30 * SECOND), st.sampled_from([s * SECOND for s in (1, 5, 10, 50, 60)])
+)
+
+
+@given(st.lists(steps, max_size=80))
+def test_exactly_what_brute_force_admits(gaps: list[int]) -> None:
+    now = 0
+    limiter = InMemory(lambda: now, SMALL)
+    instants, answers = [], []
+    for gap in gaps:
+        now += gap
+        instants.append(now)
+        answers.append(limiter.hit_now("a").is_admitted)
+    assert answers == _oracle(instants)
+
+
+@given(st.lists(steps, min_size=5, max_size=60))
+def test_retry_after_is_the_smallest_that_works(gaps: list[int]) -> None:
+    now = 0
+    limiter = InMemory(lambda: now, SMALL)
+    instants: list[int] = []
+    for gap in gaps:
+        now += gap
+        decision = limiter.hit_now("a")
+        if not decision.is_admitted:
+            waits = [wait for wait in range(1, 61) if _oracle([*instants, now + wait * SECOND])[-1]]
+            assert decision.retry_after == waits[0]
+            assert math.ceil(decision.wait / SECOND) == waits[0]
+        instants.append(now)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20 * SECOND), st.sampled_from("abcdef")), max_size=80))
+def test_forgetting_the_idle_forgets_nothing_that_counts(hits: list[tuple[int, str]]) -> None:
+    now = 0
+    limiter = InMemory(lambda: now, SMALL)
+    of_client: dict[str, list[int]] = {}
+    answers: dict[str, list[bool]] = {}
+    for gap, client in hits:
+        now += gap
+        of_client.setdefault(client, []).append(now)
+        answers.setdefault(client, []).append(limiter.hit_now(client).is_admitted)
+    assert answers == {client: _oracle(instants) for client, instants in of_client.items()}
+
+
+def test_memory_is_bounded() -> None:
+    now = 0
+    limiter = InMemory(lambda: now, SMALL, max_clients=50)
+    for at in range(1000):
+        limiter.hit_now(f"client {at}")
+    assert len(limiter) == 50
+    now += 60 * SECOND
+    for _ in range(3):
+        for at in range(20):
+            limiter.hit_now(f"newcomer {at}")
+    assert len(limiter) == 20
+
+
+# --- over the wire ---
+
+
+def test_over_http_exactly_a_hundred_are_admitted(home: Path) -> None:
+    """Eight connections at once, a real clock, and forged headers."""
+    publish(home, EXAMPLE)
+    with running(Settings(home=home)) as address:
+        started = time.monotonic()
+
+        def hits(number: int) -> list[httpx.Response]:
+            with httpx.Client(base_url=address, headers={"X-Forwarded-For": f"203.0.113.{number}"}) as client:
+                return [client.get(PATH) for _ in range(20)]
+
+        with ThreadPoolExecutor(8) as pool:
+            responses = [response for batch in pool.map(hits, range(8)) for response in batch]
+        took = time.monotonic() - started
+    assert sorted(response.status_code for response in responses) == [200] * 100 + [429] * 60
+    refused = [response for response in responses if response.status_code == 429]
+    assert all(60 - took <= int(response.headers["Retry-After"]) <= 60 for response in refused)
+
+
+# --- Redis ---
+
+
+def test_without_redis_the_worker_limits_alone(home: Path, client_for: Callable[..., Client]) -> None:
+    """An unreachable Redis costs exactness over workers, never an answer."""
+    publish(home, EXAMPLE)
+    client = client_for(redis_url="redis://127.0.0.1:1/0")
+    assert _burst(client, 101) == [200] * 100 + [429]
+    assert 'mostwatched_rate_limit_fallbacks_total{reason="redis_away"} 101.0' in client.get("/metrics").text
+
+
+def test_a_bad_redis_url_is_told_at_once(home: Path) -> None:
+    with pytest.raises(UsageError, match="MOSTWATCHED_REDIS_URL"):
+        create_app(Settings(home=home, redis_url="nonsense"))
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("no redis-server on this machine")
+    socket = tmp_path_factory.mktemp("redis") / "redis.sock"
+    command = [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=socket.parent)
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.exists():
+            assert time.monotonic() < deadline, "redis-server did not start"
+            time.sleep(0.02)
+        yield f"unix://{socket}"
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def test_two_workers_share_their_limits(home: Path, redis_url: str) -> None:
+    publish(home, EXAMPLE)
+    settings = Settings(home=home, redis_url=redis_url)
+    with running(settings) as first, running(settings) as second:
+
+        def hits(address: str) -> list[int]:
+            with httpx.Client(base_url=address) as client:
+                return [client.get(PATH).status_code for _ in range(40)]
+
+        with ThreadPoolExecutor(4) as pool:
+            statuses = [status for batch in pool.map(hits, [first, second, first, second]) for status in batch]
+    assert sorted(statuses) == [200] * 100 + [429] * 60
+
+
+def test_redis_decides_as_memory_does(redis_url: str) -> None:
+    """The same windows, in real time: short ones, so that they pass while the test runs."""
+    from pipelines.api.redis_limits import Shared
+
+    limits = (Limit("short", 3, SECOND // 5), Limit("long", 5, SECOND))
+
+    async def play() -> list[tuple[bool, tuple[int, ...]]]:
+        shared = Shared(redis_url, InMemory(lambda: 0, limits), lambda: 0, limits)
+        try:
+            seen = []
+            for pause in (0, 0, 0, 0, 0.25, 0, 0, 0.9, 0):
+                await asyncio.sleep(pause)
+                decision = await shared.hit("a client")
+                assert decision.is_admitted == (min(decision.remaining) > 0) or decision.wait > 0
+                seen.append((decision.is_admitted, decision.remaining))
+            return seen
+        finally:
+            await shared.close()
+
+    assert asyncio.run(play()) == [
+        (True, (2, 4)),
+        (True, (1, 3)),
+        (True, (0, 2)),
+        (False, (0, 2)),
+        (True, (2, 1)),
+        (True, (1, 0)),
+        (False, (1, 0)),
+        (True, (2, 2)),
+        (True, (1, 1)),
+    ]

@@ -1,0 +1,207 @@
+"""The flows in this process, against a real Prefect server."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from prefect_harness import PrefectServer
+
+from pipelines import nightly, snapshots, store
+from pipelines.errors import Busy, Damaged, RefusedToPublish, UsageError
+from pipelines.generate import generate
+from pipelines.settings import Settings
+
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(240)]
+
+AS_OF = date(2026, 3, 2)
+BROKEN = '{"sessionId": "no creator"}\n'
+
+
+@pytest.fixture(scope="module")
+def flows(prefect_server: PrefectServer) -> Iterator[ModuleType]:
+    """The module of the flows, talking to the test's server."""
+    from pipelines import flows
+
+    with flows.temporary_settings(
+        {
+            _setting("PREFECT_API_URL"): prefect_server.url,
+            _setting("PREFECT_HOME"): prefect_server.environ["PREFECT_HOME"],
+        }
+    ):
+        yield flows
+
+
+def _setting(name: str) -> Any:
+    from prefect import settings
+
+    return getattr(settings, name)
+
+
+@pytest.fixture(scope="module")
+def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("landing")
+    generate(folder, days=3, sessions_per_day=200, seed=1, as_of=AS_OF)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", min_watched_seconds=60)
+
+
+def newest_run(server: PrefectServer) -> dict[str, Any]:
+    (run,) = server.ask("POST", "/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 1})
+    return dict(run)
+
+
+def artifacts(server: PrefectServer) -> dict[str, dict[str, Any]]:
+    newest = server.ask("POST", "/artifacts/filter", {"sort": "CREATED_DESC"})
+    return {artifact["key"]: artifact for artifact in reversed(newest)}
+
+
+def test_the_flow_publishes_what_the_plain_function_does(
+    flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path, tmp_path: Path
+) -> None:
+    """The same snapshot id, under the caller's settings, in three tasks, with the date in the run's name."""
+    plain = nightly.run(Settings(home=tmp_path / "plain", min_watched_seconds=60), AS_OF, [landing])
+    told: list[str] = []
+    report = flows.run_flow(settings, AS_OF, [landing], progress=lambda what, *_: told.append(what))
+    assert report.snapshot_id == plain.snapshot_id
+    assert report.as_json()["funnel"] == plain.as_json()["funnel"]
+    assert told
+    run = newest_run(prefect_server)
+    assert (run["name"], run["state"]["type"]) == ("nightly 2026-03-02", "COMPLETED")
+    tasks = prefect_server.ask("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert sorted(task["name"].rpartition("-")[0] for task in tasks) == ["build", "ingest", "publish"]
+
+
+def test_the_run_leaves_artifacts(
+    flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path
+) -> None:
+    """The top of the ranking and the funnel as tables, and where the snapshot is."""
+    report = flows.run_flow(settings, AS_OF, [landing])
+    left = artifacts(prefect_server)
+    assert {"most-watched-creators", "funnel", "snapshot"} <= set(left)
+    assert '"position": 1,' in left["most-watched-creators"]["data"]
+    assert '"ranked"' in left["funnel"]["data"]
+    assert report.snapshot_id in left["snapshot"]["data"]
+
+
+def test_a_refusal_is_not_retried_and_fails_the_run(
+    flows: ModuleType, prefect_server: PrefectServer, settings: Settings, tmp_path: Path
+) -> None:
+    """And comes out of the flow as what it is, for the exit code."""
+    file = tmp_path / "landing" / "viewing_sessions" / "2026-03-01.ndjson"
+    file.parent.mkdir(parents=True)
+    file.write_text(BROKEN)
+    with pytest.raises(RefusedToPublish):
+        flows.run_flow(settings, AS_OF, [tmp_path / "landing"])
+    run = newest_run(prefect_server)
+    assert run["state"]["type"] == "FAILED"
+    tasks = prefect_server.ask("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert {task["run_count"] for task in tasks} == {1}
+    assert flows.run_flow(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
+
+
+def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:
+    settings.home.mkdir()
+    with store.lock(settings.home / ".lock"), pytest.raises(Busy):
+        flows.run_flow(settings, AS_OF, [landing])
+
+
+def test_what_passes_is_tried_again(flows: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that a file system failed once is repeated, and one that a bug failed is not."""
+    monkeypatch.setattr(flows, "FIRST_WAIT_SECONDS", 0)
+    tries: list[int] = []
+
+    def stage() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.EIO, "the disk hiccupped")
+        return "done"
+
+    def bug() -> None:
+        tries.append(1)
+        raise KeyError("a bug")
+
+    assert run_as_flow(flows, stage) == "done"
+    assert len(tries) == 2
+    with pytest.raises(KeyError):
+        run_as_flow(flows, bug)
+    assert len(tries) == 3
+
+
+def run_as_flow(flows: ModuleType, stage: Callable[[], object]) -> object:
+    return flows.flow(name="a test")(lambda: flows.as_task("stage", stage))()
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (OSError(errno.EIO, "input/output error"), True),
+        (OSError(errno.ESTALE, "stale file handle"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (OSError(errno.ENOSPC, "no space left"), False),
+        (PermissionError(errno.EACCES, "permission denied"), False),
+        (FileNotFoundError(errno.ENOENT, "no such file"), False),
+        (RefusedToPublish(), False),
+        (Damaged(), False),
+        (UsageError(), False),
+        (Busy(), False),
+        (ValueError(), False),
+        (None, False),
+    ],
+)
+def test_only_what_can_pass_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
+    assert flows.can_pass(error) is passes
+
+
+def test_without_a_date_a_run_is_about_the_days_before_today(
+    flows: ModuleType, monkeypatch: pytest.MonkeyPatch, prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    """In the policy's time zone, where today may be another day than in UTC."""
+    zone = "Pacific/Kiritimati"  # 14 hours ahead of UTC
+    before = datetime.now(UTC)
+    monkeypatch.setenv("MOSTWATCHED_DAY_TIMEZONE", zone)
+    report = flows.publish_most_watched_creators(home=str(tmp_path), allow_incomplete=True)
+    expected = {moment.astimezone(ZoneInfo(zone)).date() for moment in (before, datetime.now(UTC))}
+    assert report.as_of in expected
+    assert newest_run(prefect_server)["name"] == f"nightly {report.as_of}"
+
+
+def test_a_backfill_publishes_every_day(
+    flows: ModuleType, prefect_server: PrefectServer, landing: Path, tmp_path: Path
+) -> None:
+    """Oldest first, so that the newest is current in the end."""
+    home = tmp_path / "home"
+    ids = flows.backfill(date(2026, 3, 1), AS_OF, landing=[str(landing)], home=str(home))
+    assert [snapshot_id[:10] for snapshot_id in ids] == ["2026-03-01", "2026-03-02"]
+    assert newest_run(prefect_server)["name"] == "backfill 2026-03-01 to 2026-03-02"
+    pointer = snapshots.current(home / "snapshots")
+    assert pointer is not None
+    assert pointer.snapshot_id == ids[-1]
+
+
+def test_a_backfill_fails_at_the_end_if_a_day_was_refused(flows: ModuleType, tmp_path: Path) -> None:
+    """The other days are published all the same."""
+    generate(tmp_path / "landing", days=8, sessions_per_day=100, seed=1, as_of=AS_OF, mess=0)
+    last_day = tmp_path / "landing" / "viewing_sessions" / "2026-03-01.ndjson"
+    last_day.write_text("".join(last_day.read_text().splitlines(keepends=True)[:10]))
+    with pytest.raises(RefusedToPublish, match=r"^1 published, 1 refused"):
+        flows.backfill(date(2026, 3, 1), AS_OF, landing=[str(tmp_path / "landing")], home=str(tmp_path / "home"))
+    assert len(snapshots.listed(tmp_path / "home" / "snapshots")) == 1
+
+
+def test_prune_is_a_flow(flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path) -> None:
+    flows.run_flow(settings, AS_OF, [landing])
+    report = flows.prune(home=str(settings.home))
+    assert report.snapshots == []
+    assert newest_run(prefect_server)["name"].startswith("prune ")

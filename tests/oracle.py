@@ -1,0 +1,403 @@
+"""What the numbers must be, worked out from the landed records in the most obvious way.
+
+This is the judge of the system. It imports nothing from `pipelines`, uses the standard library alone, and was
+written from the design, section by section: sets, `sorted`, `max`, loops over everything. It is slow on
+purpose: a reader should be able to believe it without running it.
+
+It takes *landed* records, which are plain dicts with the platform's camelCase names, already valid. Instants
+are RFC 3339 texts there and whole milliseconds since 1970 (UTC) in here; money is `Decimal`; days are `date`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache, cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Record = Mapping[str, Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = 3_600_000  # milliseconds
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides which sessions count and where a day begins."""
+
+    day_timezone: str = "UTC"
+    min_watched_seconds: int = 0
+    leave_out_own_views: bool = True
+    max_session_hours: int = 24
+
+
+# --- What lands: typed fields in contract order, and which version of a record is the newest ---
+
+
+def instant(text: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 text; what is finer than a millisecond is cut off."""
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
+
+
+def money(amount: object) -> Decimal:
+    return Decimal(str(amount))
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+Types = dict[str, Callable[[Any], Any]]
+
+PHOTO: Types = {
+    "_id": str, "url": str, "type": str, "variants": compact, "createdAt": instant, "updatedAt": instant,
+}  # fmt: skip
+CONTRACT: dict[str, Types] = {
+    # the order of the contract table, but that a session's tuple begins with deleted, endedAt
+    "viewing_sessions": {
+        "deleted": bool, "endedAt": instant, "sessionId": str, "creatorId": str, "startedAt": instant,
+        "viewerId": str, "deviceId": str, "streamId": str, "source": str, "revision": int,
+    },
+    "creators": {
+        "_id": str, "username": str, "name": str, "surname": str, "availabilityStatus": str,
+        **{f"profilePhoto.{name}": kind for name, kind in PHOTO.items()},
+        "expertise": str, "status": str, "updatedAt": instant,
+    },
+    "live_streams": {
+        "id": str, "creatorId": str, "status": str, "title": str, "liveStreamType": str, "channelName": str,
+        "broadcasters": compact, "guests": compact, "thumbnailUrl": str, "recording": bool,
+        "recordingUrl": str, "accessType": str, "price": money, "interest": str, "durationGoal": money,
+        "motivation": str, "isActiveReplayOnCreatorProfile": bool, "replayCreditPrice": money,
+        "startedAt": instant, "plannedStartDate": instant, "endedAt": instant, "plannedEndDate": instant,
+        "createdAt": instant, "updatedAt": instant, "fundingGoal": money, "currency": str,
+        "miniCrowdFundings": compact,
+    },
+    "pledges": {
+        "pledgeId": str, "userId": str, "streamId": str, "amount": money, "currency": str, "status": str,
+        "capturedAt": instant, "refundedAt": instant, "refundedAmount": money, "updatedAt": instant,
+    },
+    "follows": {
+        "userId": str, "creatorId": str, "followedAt": instant, "deleted": bool, "updatedAt": instant,
+    },
+    "replay_rentals": {
+        "userId": str, "streamId": str, "rentedAt": instant, "expiresAt": instant, "price": money,
+        "updatedAt": instant,
+    },
+    "lls_streams": {
+        "id": str, "domain": str, "app": str, "stream": str, "created": instant, "updated": instant,
+        "latestStreamingAt": instant, "status": str,
+    },
+    "erasures": {"userId": str, "erasedAt": instant},
+}  # fmt: skip
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "viewing_sessions": {"source": "", "revision": 0, "deleted": False},
+    "follows": {"deleted": False},
+}
+KEYS = {
+    "viewing_sessions": ("source", "sessionId"),
+    "creators": ("_id",),
+    "live_streams": ("id",),
+    "pledges": ("pledgeId",),
+    "follows": ("userId", "creatorId"),
+    "replay_rentals": ("userId", "streamId", "rentedAt"),
+    "lls_streams": ("id",),
+    "erasures": ("userId",),
+}
+
+
+def typed(entity: str, landed: Record) -> dict[str, Any]:
+    """The record with every field of the contract, in that order, typed; None where nothing is known."""
+    record = {}
+    for name, kind in CONTRACT[entity].items():
+        value: Any = landed
+        for step in name.split("."):
+            value = value.get(step) if value is not None else None
+        record[name] = DEFAULTS.get(entity, {}).get(name) if value is None else kind(value)
+    return record
+
+
+def sortable(value: Any) -> tuple[Any, ...]:
+    """Nulls lowest; texts in the order of their UTF-8 bytes."""
+    if value is None:
+        return (0,)
+    return (1, value.encode() if isinstance(value, str) else value)
+
+
+def content(record: Record) -> tuple[Any, ...]:
+    """What the record says, as a tuple that can be compared."""
+    return tuple(sortable(value) for value in record.values())
+
+
+def version(entity: str, record: Record) -> int | None:
+    """What says which of two versions is the newer: a revision, or an instant."""
+    if entity == "viewing_sessions":
+        return record["revision"]
+    if entity == "lls_streams":
+        return record["created"] if record["updated"] is None else record["updated"]
+    return record.get("updatedAt")
+
+
+def key(entity: str, record: Record) -> tuple[Any, ...]:
+    return tuple(record[name] for name in KEYS[entity])
+
+
+def newest(entity: str, records: Iterable[Record]) -> dict[tuple[Any, ...], Record]:
+    """Key -> the newest version: the greatest (version, content). A missing version is the oldest."""
+    versions = defaultdict(list)
+    for record in records:
+        versions[key(entity, record)].append(record)
+    return {
+        of: max(those, key=lambda record: (sortable(version(entity, record)), content(record)))
+        for of, those in versions.items()
+    }
+
+
+# --- What the words mean ---
+
+
+@cache
+def start_of_day(day: date, timezone: str) -> int:
+    """The first instant at which the calendar on a wall of that zone shows `day` or a later day."""
+    zone = ZoneInfo(timezone)
+
+    def has_begun(moment: datetime) -> bool:
+        return moment.astimezone(zone).date() >= day
+
+    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=36)
+    for step in (timedelta(minutes=10), timedelta(seconds=1)):
+        while not has_begun(moment + step):
+            moment += step
+    return (moment + timedelta(seconds=1) - EPOCH) // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One creator in one range of days."""
+
+    position: int
+    rank: int
+    creator_id: str
+    viewers: int
+    anonymous_viewers: int
+    sessions: int
+    watched_seconds: int
+    previous_rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Funding:
+    """How far one crowd-funded stream has come."""
+
+    stream_id: str
+    creator_id: str
+    funding_goal: Decimal | None
+    collected_funding: Decimal
+    currency: str | None
+    funding_percentage: int | None
+    backers: int
+
+
+def watched_milliseconds(session: Record) -> int:
+    """Of the whole session; an open session has none until a later revision closes it."""
+    return 0 if session["endedAt"] is None else session["endedAt"] - session["startedAt"]
+
+
+def overlaps(session: Record, start: int, end: int) -> bool:
+    """Whether the session occupies any of [start, end); an open or zero-length one occupies its instant."""
+    if watched_milliseconds(session) == 0:
+        return start <= session["startedAt"] < end
+    return session["startedAt"] < end and start < session["endedAt"] and start < end
+
+
+def watched_inside(session: Record, start: int, end: int) -> int:
+    """Milliseconds of the session inside [start, end)."""
+    if not overlaps(session, start, end) or session["endedAt"] is None:
+        return 0
+    return min(session["endedAt"], end) - max(session["startedAt"], start)
+
+
+class Oracle:
+    """The right answers as of a day, from everything that has landed: entity -> records."""
+
+    def __init__(self, landed: Mapping[str, Iterable[Record]], as_of: date, policy: Policy | None = None) -> None:
+        self.as_of = as_of
+        self.policy = policy or Policy()
+        self.landed = {entity: [typed(entity, record) for record in landed.get(entity, ())] for entity in CONTRACT}
+        self.now = self.start(as_of)
+
+    def start(self, day: date) -> int:
+        return start_of_day(day, self.policy.day_timezone)
+
+    # --- entities
+
+    @cached_property
+    def erased(self) -> set[str]:
+        """Users whose data must go, whenever that was asked for."""
+        return {erasure["userId"] for erasure in self.landed["erasures"]}
+
+    @cache  # noqa: B019 (an oracle lives for one test)
+    def known(self, entity: str) -> dict[tuple[Any, ...], Record]:
+        """Key -> the newest version known as of as_of; one without an instant is always known."""
+        return newest(entity, [record for record in self.landed[entity] if self._is_known(entity, record)])
+
+    def _is_known(self, entity: str, record: Record) -> bool:
+        since = version(entity, record)
+        return since is None or since < self.now
+
+    @property
+    def out_of_ranking(self) -> set[str]:
+        """Creators that are banned or deleted."""
+        creators = self.known("creators").values()
+        return {creator["_id"] for creator in creators if creator["status"] in ("banned", "deleted")}
+
+    @property
+    def follows(self) -> set[tuple[str, str]]:
+        """(user, creator) for everybody who follows somebody."""
+        follows = self.known("follows").values()
+        return {
+            (follow["userId"], follow["creatorId"])
+            for follow in follows
+            if not follow["deleted"] and follow["userId"] not in self.erased
+        }
+
+    @property
+    def rentals(self) -> list[Record]:
+        rentals = self.known("replay_rentals").values()
+        return [rental for rental in rentals if rental["userId"] not in self.erased]
+
+    # --- sessions
+
+    def why_it_does_not_count(self, session: Record) -> str | None:
+        """Why a session, in its newest revision, is in no ranking at all; None when it is good."""
+        viewer, watched = session["viewerId"], watched_milliseconds(session)
+        if session["deleted"]:
+            return "deleted"
+        if viewer is not None and viewer in self.erased:
+            return "erased"
+        if self.policy.leave_out_own_views and viewer == session["creatorId"]:
+            return "own_view"
+        if watched < self.policy.min_watched_seconds * 1000:
+            return "under_minimum"
+        if watched > self.policy.max_session_hours * HOUR:
+            return "too_long"
+        return None
+
+    @cached_property
+    def good_sessions(self) -> list[Record]:
+        """Newest revisions that count, of all creators, of all times."""
+        sessions = newest("viewing_sessions", self.landed["viewing_sessions"]).values()
+        return [session for session in sessions if self.why_it_does_not_count(session) is None]
+
+    def funnel(self, window_days: int = 30) -> dict[str, int]:
+        """What became of every accepted session record; the counts add up to `accepted`."""
+        accepted = self.landed["viewing_sessions"]
+        different = {content(record) for record in accepted}
+        winners = newest("viewing_sessions", accepted).values()
+        fates = Counter(
+            accepted=len(accepted),
+            duplicate=len(accepted) - len(different),
+            superseded=len(different) - len(winners),
+        )
+        start = self.start(self.as_of - timedelta(days=window_days))
+        for session in winners:
+            fate = self.why_it_does_not_count(session)
+            if fate is None and session["creatorId"] in self.out_of_ranking:
+                fate = "banned_or_deleted_creator"
+            if fate is None and session["startedAt"] >= self.now:
+                fate = "not_yet"
+            if fate is None and not overlaps(session, start, self.now):
+                fate = "outside_window"
+            fates[fate or "ranked"] += 1
+        return dict(fates)
+
+    def ranking(self, first_day: date, end_day: date) -> list[Ranked]:
+        """All creators with a session in [first_day, end_day), by position."""
+        start, end = self.start(first_day), self.start(end_day)
+        seen = defaultdict(list)
+        for session in self.good_sessions:
+            if overlaps(session, start, end) and session["creatorId"] not in self.out_of_ranking:
+                seen[session["creatorId"]].append(session)
+        measured = []
+        for creator_id, sessions in seen.items():
+            viewers = {session["viewerId"] for session in sessions} - {None}
+            devices = {session["deviceId"] for session in sessions if session["viewerId"] is None} - {None}
+            watched_seconds = sum(watched_inside(session, start, end) for session in sessions) // 1000
+            measured.append((creator_id, len(viewers), len(devices), len(sessions), watched_seconds))
+        measured.sort(key=lambda row: (-row[1], -row[4], row[0].encode()))
+        return [
+            Ranked(position, 1 + sum(other[1] > row[1] for other in measured), *row)
+            for position, row in enumerate(measured, start=1)
+        ]
+
+    def window(self, days: int) -> list[Ranked]:
+        """The ranking of the last `days` days, with the ranks of the same window one day earlier."""
+        day = timedelta(days=1)
+        yesterday = self.ranking(self.as_of - (days + 1) * day, self.as_of - day)
+        previous_rank = {row.creator_id: row.rank for row in yesterday}
+        return [
+            Ranked(**(vars(row) | {"previous_rank": previous_rank.get(row.creator_id)}))
+            for row in self.ranking(self.as_of - days * day, self.as_of)
+        ]
+
+    @property
+    def unknown_creators(self) -> set[str]:
+        """Ranked in the last 30 days, but never landed in `creators`."""
+        landed = {creator_id for (creator_id,) in self.known("creators")}
+        return {row.creator_id for row in self.window(30)} - landed
+
+    # --- funding
+
+    def captured(self, pledge: Record) -> Decimal | None:
+        """What was captured before as_of; None when nothing was."""
+        taken = pledge["status"] in ("captured", "refunded") and pledge["capturedAt"] is not None
+        return pledge["amount"] if taken and pledge["capturedAt"] < self.now else None
+
+    def refunded(self, pledge: Record) -> Decimal | None:
+        """What of a captured pledge was given back before as_of; None when nothing was."""
+        if pledge["refundedAt"] is not None and pledge["refundedAt"] >= self.now:
+            return None
+        if pledge["refundedAmount"] is not None:
+            return pledge["refundedAmount"]
+        return pledge["amount"] if pledge["status"] == "refunded" else None
+
+    def is_refunded_in_full(self, pledge: Record) -> bool:
+        refunded = self.refunded(pledge)
+        return refunded is not None and refunded >= pledge["amount"]
+
+    @cached_property
+    def captured_pledges(self) -> list[Record]:
+        """Newest versions that were captured before as_of, for a known stream, in its currency."""
+        pledges = []
+        for pledge in newest("pledges", self.landed["pledges"]).values():
+            stream = self.known("live_streams").get((pledge["streamId"],))
+            if stream is None or pledge["userId"] in self.erased or self.captured(pledge) is None:
+                continue
+            if len({pledge["currency"], stream["currency"]} - {None}) <= 1:
+                pledges.append(pledge)
+        return pledges
+
+    @property
+    def funded(self) -> set[tuple[str, str]]:
+        """(user, stream) where a captured pledge of the user's is not refunded in full."""
+        return {
+            (pledge["userId"], pledge["streamId"])
+            for pledge in self.captured_pledges
+            if not self.is_refunded_in_full(pledge)
+        }
+
+    def live_stream_funding(self) -> list[Funding]:
+        """Every stream, by id, with pledges or without."""
+        rows = []
+        for stream in self.known("live_streams").values():
+            pledges = [pledge for pledge in self.captured_pledges if pledge["streamId"] == stream["id"]]
+            collected = sum((pledge["amount"] - (self.refunded(pledge) or 0) for pledge in pledges), Decimal(0))
+            backers = {user for user, stream_id in self.funded if stream_id == stream["id"]}
+            goal = stream["fundingGoal"]
+            percentage = int(collected * 100 // goal) if goal else None
+            of = (stream["id"], stream["creatorId"])
+            rows.append(Funding(*of, goal, collected, stream["currency"], percentage, len(backers)))
+        return sorted(rows, key=lambda row: row.stream_id.encode())

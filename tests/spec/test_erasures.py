@@ -1,0 +1,130 @@
+"""A user who asked to be erased is in no snapshot that is published from then on."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+
+@pytest.fixture
+def busy_world(world: World) -> World:
+    """ann and ben watch, follow, pledge and rent."""
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        ada     | ann    | 2026-01-05 10:00 | 5
+        ada     | ben    | 2026-01-06 10:00 | 5
+        bob     | ann    | 2026-01-07 10:00 | 5
+    """)
+    world.land(
+        "live_streams",
+        """
+        stream | funding_goal | currency
+        s1     | 100          | TRY
+    """,
+    )
+    world.land(
+        "pledges",
+        """
+        pledge | user | stream | amount | currency | status   | captured_at
+        p1     | ann  | s1     | 30     | TRY      | captured | 2026-01-10 10:00
+        p2     | ben  | s1     | 20     | TRY      | captured | 2026-01-10 10:00
+    """,
+    )
+    world.land(
+        "follows",
+        """
+        user | creator | updated_at
+        ann  | ada     | 2026-01-10 10:00
+        ben  | ada     | 2026-01-10 10:00
+    """,
+    )
+    world.land(
+        "replay_rentals",
+        """
+        user | stream | rented_at        | expires_at
+        ann  | s1     | 2026-01-10 10:00 | 2026-01-12 10:00
+        ben  | s1     | 2026-01-10 10:00 | 2026-01-12 10:00
+    """,
+    )
+    return world
+
+
+def test_the_next_run_publishes_without_the_erased_user(busy_world):
+    """Sessions, pledges, follows and rentals of an erased user are dropped; those of everybody else stay."""
+    before = busy_world.run()
+    busy_world.land(
+        "erasures",
+        """
+        user | erased_at
+        ann  | 2026-01-20 10:00
+    """,
+    )
+    after = busy_world.run()
+    assert before.viewers() == [("ada", 2), ("bob", 1)]
+    assert after.viewers() == [("ada", 1)]
+    assert (after.stream("s1").collected_funding, after.stream("s1").backers) == (20, 1)
+    assert (after.follows(), after.funded()) == ([("ben", "ada")], [("ben", "s1")])
+    assert [row["user_id"] for row in after.rows("private/replay_rentals.parquet")] == ["ben"]
+    assert "ann" in before.values()
+    assert "ann" not in after.values()
+
+
+def test_a_published_snapshot_does_not_change(busy_world):
+    """The snapshot from before the erasure stays what it was, byte for byte."""
+    before = busy_world.run()
+    files = before.files()
+    busy_world.land("erasures", "user\nann")
+    assert busy_world.run().snapshot_id != before.snapshot_id
+    assert before.files() == files
+
+
+@pytest.mark.parametrize("erased_at", ["", "2026-03-01 10:00", "1999-01-01 00:00"])
+def test_an_erasure_counts_whatever_its_instant(busy_world, erased_at):
+    """An erasure counts in every run after it landed, also with an instant after as_of, or none."""
+    busy_world.land("erasures", f"user | erased_at\nann | {erased_at}")
+    assert busy_world.run().viewers() == [("ada", 1)]
+
+
+def test_sessions_that_arrive_after_the_erasure_are_dropped_too(busy_world):
+    """Late and corrected sessions of an erased user stay out."""
+    busy_world.land("erasures", "user\nann")
+    first = busy_world.run()
+    busy_world.sessions("""
+        creator | viewer | started_at       | minutes
+        eve     | ann    | 2026-01-08 10:00 | 5
+    """)
+    assert busy_world.run().snapshot_id == first.snapshot_id
+
+
+def test_a_session_reattributed_to_somebody_else_counts(world):
+    """It is the newest revision's viewer who decides."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | ann    | 2026-01-05 10:00 | 5
+        s1      | 1        | ada     | ben    | 2026-01-05 10:00 | 5
+        s2      | 0        | bob     | ben    | 2026-01-05 10:00 | 5
+        s2      | 1        | bob     | ann    | 2026-01-05 10:00 | 5
+    """)
+    world.land("erasures", "user\nann")
+    assert world.run().viewers() == [("ada", 1)]
+
+
+def test_an_erased_user_who_is_a_creator_stays_a_creator(world):
+    """Erasing takes out what a user watched; what others watched of them is the others'."""
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        ann     | ben    | 2026-01-05 10:00 | 5
+        ben     | ann    | 2026-01-05 10:00 | 5
+    """)
+    world.land("erasures", "user\nann")
+    assert world.run().viewers() == [("ann", 1)]
+
+
+def test_a_device_named_like_an_erased_user_stays(world):
+    """Only signed-in viewers are users."""
+    world.sessions("""
+        creator | device | started_at       | minutes
+        ada     | ann    | 2026-01-05 10:00 | 5
+    """)
+    world.land("erasures", "user\nann")
+    assert world.run().measured("ada").anonymous_viewers == 1

@@ -1,0 +1,252 @@
+"""Which of several records of one session counts: the highest revision, once."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+
+def test_an_open_session_counts_from_its_start_with_no_time(world):
+    """A session that has not ended yet counts its viewer, with 0 watched seconds."""
+    world.sessions("""
+        creator | viewer | started_at
+        ada     | v1     | 2026-01-05 10:00
+    """)
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.sessions, ada.watched_seconds) == (1, 1, 0)
+
+
+def test_an_open_session_is_closed_by_a_later_revision(world):
+    """The revision that closes an open session adds its time, and no second session."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 |
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 7
+    """)
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.sessions, ada.watched_seconds) == (1, 1, 420)
+
+
+def test_closing_arrives_on_another_night(world):
+    """Closed a night later, the session has its time in the next snapshot and none in the last."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at
+        s1      | 0        | ada     | v1     | 2026-01-30 23:50
+    """)
+    first = world.run("2026-01-31")
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | ended_at
+        s1      | 1        | ada     | v1     | 2026-01-30 23:50 | 2026-01-31 00:20
+    """)
+    second = world.run("2026-02-01")
+    assert first.measured("ada").watched_seconds == 0
+    assert second.measured("ada").watched_seconds == 1800
+    assert second.measured("ada", window=1).watched_seconds == 1200
+
+
+def test_the_highest_revision_counts_whatever_arrived_last(world):
+    """An older revision that arrives later changes nothing."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 2        | ada     | v1     | 2026-01-05 10:00 | 20
+    """)
+    first = world.run()
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 1        | bob     | v9     | 2026-01-07 10:00 | 10
+    """)
+    second = world.run()
+    assert second.viewers() == [("ada", 1)]
+    assert second.snapshot_id == first.snapshot_id
+
+
+def test_a_missing_revision_is_revision_0(ranking):
+    """A record without a revision is superseded by revision 1."""
+    assert ranking("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 20
+        s1      |          | bob     | v1     | 2026-01-05 10:00 | 20
+    """) == [("ada", 1)]
+
+
+def test_a_correction_can_change_creator_and_viewer(ranking):
+    """A corrected session counts for the creator and the viewer of the correction, and for no other."""
+    assert ranking("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5
+        s2      | 0        | bob     | v1     | 2026-01-05 10:00 | 5
+        s1      | 1        | bob     | v2     | 2026-01-05 10:00 | 5
+    """) == [("bob", 2)]
+
+
+def test_signing_in_turns_a_device_into_a_viewer(world):
+    """A revision that names the viewer takes the anonymous device out again."""
+    world.sessions("""
+        session | revision | creator | viewer | device | started_at       | minutes
+        s1      | 0        | ada     |        | d1     | 2026-01-05 10:00 | 5
+        s1      | 1        | ada     | v1     | d1     | 2026-01-05 10:00 | 5
+    """)
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.anonymous_viewers) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("day", "viewers"),
+    [
+        ("2026-01-04", 1),
+        ("2026-01-06", 1),
+        ("2026-01-29", 1),
+        ("2025-12-31", 0),
+        ("2025-03-05", 0),
+        ("2026-02-05", 0),
+    ],
+)
+def test_a_correction_can_move_a_session_to_another_day(world, day, viewers):
+    """A corrected session counts where the correction puts it: a day off, or out of the window."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5
+    """)
+    assert world.run().viewers() == [("ada", 1)]
+    world.sessions(f"""
+        session | revision | creator | viewer | started_at  | minutes
+        s1      | 1        | ada     | v1     | {day} 10:00 | 5
+    """)
+    night = world.run()
+    assert night.viewers() == [("ada", 1)] * viewers
+    assert night.top("2026-01-05", "2026-01-06") == []
+
+
+def test_a_session_can_move_away_and_back(world):
+    """Moved to another day and back again, a session is where it was, and so is the snapshot."""
+    moves = ["2026-01-05", "2025-06-05", "2026-01-29", "2026-01-05"]
+    nights = []
+    for revision, day in enumerate(moves):
+        world.sessions(f"""
+            session | revision   | creator | viewer | started_at  | minutes
+            s1      | {revision} | ada     | v1     | {day} 10:00 | 5
+        """)
+        nights.append(world.run())
+    assert [night.viewers() for night in nights] == [[("ada", 1)], [], [("ada", 1)], [("ada", 1)]]
+    assert nights[3].snapshot_id == nights[0].snapshot_id != nights[2].snapshot_id
+
+
+def test_a_move_reaches_a_day_that_nothing_else_has(world):
+    """A session moved from far outside everything we hold into the window counts there."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2019-01-05 10:00 | 5
+    """)
+    assert world.run().viewers() == []
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 5
+    """)
+    assert world.run().viewers() == [("ada", 1)]
+
+
+def test_a_retracted_session_does_not_count(world):
+    """`deleted: true` in the highest revision retracts the session."""
+    world.sessions("""
+        session | creator | viewer | started_at       | minutes
+        s1      | ada     | v1     | 2026-01-05 10:00 | 5
+        s2      | ada     | v2     | 2026-01-05 10:00 | 5
+    """)
+    assert world.run().viewers() == [("ada", 2)]
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes | deleted
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 5       | yes
+    """)
+    assert world.run().viewers() == [("ada", 1)]
+
+
+def test_a_retraction_on_another_day_retracts_too(ranking):
+    """A retraction retracts wherever it says that the session was."""
+    assert (
+        ranking("""
+        session | revision | creator | viewer | started_at       | minutes | deleted
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5       |
+        s1      | 1        | ada     | v1     | 2025-11-05 10:00 | 5       | yes
+    """)
+        == []
+    )
+
+
+def test_a_higher_revision_brings_a_retracted_session_back(ranking):
+    """A revision after the retraction counts again."""
+    assert ranking("""
+        session | revision | creator | viewer | started_at       | minutes | deleted
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5       |
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 5       | yes
+        s1      | 2        | ada     | v1     | 2026-01-06 10:00 | 5       | no
+    """) == [("ada", 1)]
+
+
+def test_a_duplicate_counts_once(world):
+    """The same record landed again, in the same file or another, is one session."""
+    table = """
+        session | creator | viewer | started_at       | minutes
+        s1      | ada     | v1     | 2026-01-05 10:00 | 5
+        s1      | ada     | v1     | 2026-01-05 10:00 | 5
+    """
+    world.sessions(table)
+    first = world.run()
+    assert first.measured("ada").sessions == 1
+    world.sessions(table + "s2 | bob | v1 | 2025-11-05 10:00 | 5")
+    assert world.run().snapshot_id == first.snapshot_id
+
+
+def test_the_source_is_part_of_the_key(world):
+    """One session id from two sources is two sessions; an absent, a null and an empty source are one."""
+    world.land(
+        "viewing_sessions",
+        [
+            {"sessionId": "s1", "creatorId": "ada", "startedAt": "2026-01-05T10:00:00Z", "revision": revision} | source
+            for revision, source in enumerate([{}, {"source": None}, {"source": ""}, {"source": "app"}])
+        ],
+    )
+    assert world.run().measured("ada").sessions == 2
+
+
+@pytest.mark.parametrize(
+    ("what_decides", "lesser", "greater"),
+    [
+        ("retracted", "ada | 10:00 | 10:05 | v1", "ada | 10:00 |       | v1 |    | yes"),
+        ("closed", "zoe | 10:00 |       | v1", "ada | 10:00 | 10:05 | v1"),
+        ("the later end", "zoe | 10:00 | 10:05 | v1", "ada | 10:00 | 10:06 | v1"),
+        ("the creator", "ada | 10:04 | 10:05 | v9", "bob | 10:00 | 10:05 | v1"),
+        ("small letters after capitals", "Zoe | 10:00 | 10:05 | v1", "ada | 10:00 | 10:05 | v1"),
+        ("letters after digits", "9 | 10:00 | 10:05 | v1", "a | 10:00 | 10:05 | v1"),
+        ("the longer text", "ada | 10:00 | 10:05 | v1", "ada2 | 10:00 | 10:05 | v1"),
+        ("Turkish letters after Latin ones", "zoe | 10:00 | 10:05 | v1", "çağ | 10:00 | 10:05 | v1"),
+        ("UTF-8, not UTF-16", "\uff21 | 10:00 | 10:05 | v1", "😀 | 10:00 | 10:05 | v1"),
+        ("the later start", "ada | 10:00 | 10:05 | v9", "ada | 10:01 | 10:05 | v1"),
+        ("any viewer", "ada | 10:00 | 10:05 |    | d1", "ada | 10:00 | 10:05 | v1 |"),
+        ("the viewer", "ada | 10:00 | 10:05 | v1 | d9", "ada | 10:00 | 10:05 | v2 | d1"),
+        ("any device", "ada | 10:00 | 10:05 |", "ada | 10:00 | 10:05 |    | d1"),
+    ],
+)
+def test_equal_revisions_are_decided_by_their_content(tmp_path, what_decides, lesser, greater):
+    """Of two records with one revision the greater tuple counts, in whichever order they arrive."""
+    ids = {}
+    for order, lines in {"first": (greater, lesser), "last": (lesser, greater), "alone": (greater,)}.items():
+        world = World(tmp_path / order)
+        for line in lines:
+            world.sessions(
+                "session | creator | started_at | ended_at | viewer | device | deleted\ns1 | "
+                + line.replace("10:", "2026-01-05 10:")
+            )
+        ids[order] = world.run().snapshot_id
+    assert ids["first"] == ids["last"] == ids["alone"]
+
+
+def test_conflicts_are_counted(world):
+    """Two different records with one revision are one conflict in the manifest; identical ones are none."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 3        | ada     | v1     | 2026-01-05 10:00 | 5
+        s1      | 3        | ada     | v2     | 2026-01-05 10:00 | 5
+        s2      | 0        | ada     | v2     | 2026-01-05 10:00 | 5
+        s2      | 0        | ada     | v2     | 2026-01-05 10:00 | 5
+    """)
+    assert world.run().conflicts() == 1

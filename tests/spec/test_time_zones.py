@@ -1,0 +1,90 @@
+"""A day is a calendar day in the policy's time zone."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+
+import pytest
+
+DAY = timedelta(days=1)
+
+
+def test_the_day_boundary_is_midnight_in_istanbul(world):
+    """In Europe/Istanbul a day begins at 21:00 UTC of the day before."""
+    world.sessions("""
+        creator | viewer | started_at              | minutes
+        ada     | v1     | 2026-01-09 20:59:59.999 |
+        ada     | v2     | 2026-01-09 21:00        | 1
+        ada     | v3     | 2026-01-10 20:59:59.999 |
+        ada     | v4     | 2026-01-10 21:00        | 1
+    """)
+    night = world.run(day_timezone="Europe/Istanbul")
+    assert [row.viewers for row in night.top("2026-01-09", "2026-01-10")] == [1]
+    assert [row.viewers for row in night.top("2026-01-10", "2026-01-11")] == [2]
+    assert night.manifest["policy"]["day_timezone"] == "Europe/Istanbul"
+
+
+def test_as_of_is_midnight_in_the_time_zone(world):
+    """as_of, and the first day of the window, begin at midnight in the policy's zone."""
+    world.sessions("""
+        creator | viewer | started_at
+        early   | v1     | 2025-12-31 20:59:59.999
+        first   | v1     | 2025-12-31 21:00
+        last    | v1     | 2026-01-30 20:59:59.999
+        late    | v1     | 2026-01-30 21:00
+    """)
+    assert world.run(day_timezone="Europe/Istanbul").viewers() == [("first", 1), ("last", 1)]
+
+
+def test_another_time_zone_is_another_snapshot(world):
+    """The policy is part of the snapshot's id, the time zone of the policy, even where the numbers agree."""
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        ada     | v1     | 2026-01-10 12:00 | 1
+    """)
+    assert world.run().snapshot_id != world.run(day_timezone="Europe/Istanbul").snapshot_id
+
+
+@pytest.mark.parametrize(
+    ("timezone", "changes_on", "hours"),
+    [
+        ("America/New_York", "2026-03-08", 23),
+        ("America/New_York", "2026-11-01", 25),
+        ("Australia/Lord_Howe", "2026-04-05", 24.5),
+        ("Australia/Lord_Howe", "2026-10-04", 23.5),
+        ("America/Havana", "2026-03-08", 23),  # has no midnight on that day
+        ("America/St_Johns", "2010-11-07", 25),  # goes back to the day before a minute after midnight
+        ("Pacific/Apia", "2011-12-29", 24),
+        ("Pacific/Apia", "2011-12-30", 0),  # was left out of the calendar
+        ("Pacific/Apia", "2011-12-31", 24),
+    ],
+)
+def test_days_on_which_the_clocks_change(world, timezone, changes_on, hours):
+    """A day is as long as it is: somebody who watches throughout has watched that long, on that day."""
+    changed = date.fromisoformat(changes_on)
+    half_days = [datetime.combine(changed, time.min) + timedelta(hours=hours) for hours in range(-60, 60, 12)]
+    world.sessions("creator | viewer | started_at | hours\n" + "\n".join(f"ada|v1|{at}|12" for at in half_days))
+    world.sessions("creator | viewer | started_at\n" + "\n".join(f"bob|{at}|{at}" for at in half_days))
+    night = world.run(changed + 2 * DAY, day_timezone=timezone)
+    ada = [row for row in night.top(changed, changed + DAY) if row.creator_id == "ada"]
+    assert sum(row.watched_seconds for row in ada) == hours * 3600
+    right = world.oracle(changed + 2 * DAY, night.settings)
+    for first in range(-3, 2):
+        for end in range(first + 1, 3):
+            range_of_days = (changed + first * DAY, changed + end * DAY)
+            assert night.top(*range_of_days) == right.ranking(*range_of_days)
+
+
+@pytest.mark.parametrize(
+    "timezone", ["America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Kiritimati"]
+)
+def test_thirty_days_are_thirty_calendar_days(world, timezone):
+    """A window over a change of the clocks is 30 calendar days, not 720 hours."""
+    lines = [
+        f"h{hour:02} | v1 | {on} {hour:02}:15"
+        for hour in range(24)
+        for on in ("2026-03-02", "2026-03-03", "2026-04-01", "2026-04-02")
+    ]
+    world.sessions("creator | viewer | started_at\n" + "\n".join(lines))
+    night = world.run("2026-04-02", day_timezone=timezone)
+    assert night.ranking() == world.oracle("2026-04-02", night.settings).window(30)
