@@ -133,11 +133,6 @@ def _errors_said_once() -> Iterator[None]:
         handler.addFilter(is_worth_saying)
     try:
         yield
-    except BaseException as error:
-        # Prefect keeps the exception until the process ends, and with it every frame's database connections, which
-        # then complain at length of having been leaked.
-        traceback.clear_frames(error.__traceback__)
-        raise
     finally:
         for handler in handlers:
             handler.removeFilter(is_worth_saying)
@@ -171,15 +166,16 @@ def publish_most_watched_creators(
 ) -> NightReport:
     """Publish the ranking of the days before `as_of`; without one, before today in the policy's time zone."""
     settings = _settings(home)
-    report = nightly.run(
-        settings,
-        as_of or _today(settings),
-        _folders(landing),
-        accept_rejects=accept_rejects,
-        allow_incomplete=allow_incomplete,
-        progress=_progress(),
-        stage=as_task,
-    )
+    with _nothing_held_by_errors():
+        report = nightly.run(
+            settings,
+            as_of or _today(settings),
+            _folders(landing),
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=_progress(),
+            stage=as_task,
+        )
     _show(report)
     return report
 
@@ -208,13 +204,15 @@ def backfill(
         stage=as_task,
     )
     published, refused = [], []
-    for night in nights:
-        if isinstance(night, RefusedToPublish):
-            get_run_logger().error("Refused: %s", night)
-            refused.append(str(night))
-        else:
-            _show(night)
-            published.append(night.snapshot_id)
+    with _nothing_held_by_errors():
+        for night in nights:
+            if isinstance(night, RefusedToPublish):
+                get_run_logger().error("Refused: %s", night)
+                refused.append(str(night))
+                traceback.clear_frames(night.__traceback__)
+            else:
+                _show(night)
+                published.append(night.snapshot_id)
     if refused:
         raise RefusedToPublish(f"{len(published)} published, {len(refused)} refused. " + " ".join(refused))
     return published
@@ -239,6 +237,7 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
 
     Every stage is safe to repeat: what it finished before is there and is not done again.
     """
+    work = [function]  # so that it can be let go: Prefect keeps its tasks until the process ends
     stage = task(
         name=name,
         retries=RETRIES,
@@ -247,9 +246,26 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
         retry_condition_fn=_may_retry,
         cache_policy=NO_CACHE,  # the lake is the cache
         persist_result=False,
-    )(function)
-    result: Result = stage()
+    )(lambda: work[0]())
+    try:
+        result: Result = stage()
+    finally:
+        work.clear()
     return result
+
+
+@contextmanager
+def _nothing_held_by_errors() -> Iterator[None]:
+    """Empty the frames that an error came through.
+
+    Prefect keeps the error until the process ends, and with it what those frames held: database connections, which
+    then complain at length of having been leaked.
+    """
+    try:
+        yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 def can_pass(error: BaseException | None) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -339,6 +340,9 @@ _INDEX = msgspec.json.Decoder(dict[str, Any])
 # --- which files were read already ------------------------------------------------------------------------------
 
 
+_CLOCK_TICK_NS = 2_000_000_000  # as coarse as modification times get
+
+
 class _LandedCache:
     """Landed files by path, size, modification time and inode -> the sha256 of their bytes.
 
@@ -360,8 +364,9 @@ class _LandedCache:
         return sha256 if known == _as_tuple(stamp) else None
 
     def put(self, path: Path, stamp: Stamp, sha256: str) -> None:
-        """Remember what was read."""
-        self._known[str(path.absolute())] = (_as_tuple(stamp), sha256)
+        """Remember what was read, unless a change so soon after the last one might leave the same stamp."""
+        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:
+            self._known[str(path.absolute())] = (_as_tuple(stamp), sha256)
 
     def save(self, still_there: set[str]) -> None:
         """Write the cache, without the files that are gone."""

@@ -270,6 +270,7 @@ RELATIONS = {
 def key_of(model: models.Model, step: Step) -> str:
     """The name of the file that `step` derives: 64 hexadecimal digits."""
     digest = hashlib.sha256(model.canonical.encode())
+    digest.update(f"\norder by {', '.join(model.keys)}".encode())
     for param in model.params:
         digest.update(f"\n{param}={step.params.get(param)!r}".encode())
     for source in model.sources:

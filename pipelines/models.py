@@ -134,7 +134,7 @@ def _final_select(statement: str) -> str:
 _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
 _FIELD = re.compile(r"^-- (?P<field>grain|keys|sources|params):(?P<value>.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
-_TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|\s+")
+_TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
 _CHECK = re.compile(
     r"^-- check: (?P<title>.+?)\s+severity: (?P<severity>fail|warn)\s*\n(?P<statement>.*?)(?=^-- check: |\Z)",
     re.MULTILINE | re.DOTALL,

@@ -177,11 +177,12 @@ def _night(
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
     with _lake(settings, progress) as lake:
-        try:
-            built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
-        except RawDamaged as damage:
-            _parse_again(settings, damage, landing, progress)
-            built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
+        while True:
+            try:
+                built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
+                break
+            except RawDamaged as damage:  # of several damaged files one is found at a time
+                _parse_again(settings, damage, landing, progress)
         raw = raw_files(settings)
         published = stage(
             "publish",
@@ -201,11 +202,12 @@ def _parse_again(settings: Settings, damage: RawDamaged, landing: Sequence[Path]
     try:
         ingest(settings, landing, progress)
     finally:
-        if folder.exists():
+        is_parsed_again = folder.exists()
+        if is_parsed_again:
             shutil.rmtree(aside)
         else:
             aside.rename(folder)
-    if aside.exists() or not folder.exists():
+    if not is_parsed_again:
         raise Damaged(f"{damage} What it was parsed from is not in the landing folder: land that file again.")
 
 

@@ -91,10 +91,12 @@ def publish(
     damage = snapshot.damage()
     if damage:
         raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
-    moves = pointer is None or not (pointer.pinned or pointer.as_of > built.as_of)
+    moves = pointer is None or pointer.snapshot_id == snapshot_id or not (pointer.pinned or pointer.as_of > built.as_of)
     landed = tuple(sorted(file.key for file in raw))
-    if moves and (pointer is None or (pointer.snapshot_id, pointer.landed) != (snapshot_id, landed)):
-        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=False)
+    # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
+    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
+        pinned = pointer is not None and pointer.pinned
+        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
     return Published(snapshot, is_new, is_current=moves, warnings=warnings)
 
 
@@ -243,7 +245,8 @@ def _write(
             "sha256": store.sha256_of(path),
             "rows_sha256": None,
         }
-        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"files": facts}))
+        manifest = manifest | {"files": facts}
+        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"seal": snapshots.seal_of(manifest)}))
 
 
 def _manifest(

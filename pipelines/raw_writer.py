@@ -22,7 +22,7 @@ from pipelines.store import RowDigest, sha256_of
 MAX_OPEN_FILES = 40  # a month and a few late days; each holds a row group's encoders
 ROW_GROUP_ROWS = 1 << 17
 MAX_BUFFERED_BYTES = 64 << 20  # of all rows that wait to be written
-MAX_BUFFERED_DAYS = 2000  # a table has a cost of its own, however few its rows
+MAX_BUFFERED_TABLES = 10_000  # each has a cost of its own, some kilobytes, however few its rows
 ALL = "all"  # the name of the only file of an entity that is not split by day
 
 # Ids are all different, or nearly so: a dictionary of them costs time and saves nothing.
@@ -61,6 +61,7 @@ class RawWriter:
         self._open: dict[str, _DayFile] = {}  # least recently written first
         self._waiting: dict[str, _DayFile] = {}
         self._waiting_bytes = 0
+        self._waiting_tables = 0
         self._rejects: pq.ParquetWriter | None = None
         self._rejected_rows = 0
         self._rejected: list[RejectedLine] = []
@@ -71,7 +72,7 @@ class RawWriter:
         if batch.accepted.num_rows:
             for name, rows in self._split(batch.accepted):
                 self._add(name, rows)
-            if self._waiting_bytes > MAX_BUFFERED_BYTES or len(self._waiting) > MAX_BUFFERED_DAYS:
+            if self._waiting_bytes > MAX_BUFFERED_BYTES or self._waiting_tables > MAX_BUFFERED_TABLES:
                 for day in list(self._waiting.values()):
                     self._flush(day)
         for rejected in batch.rejected:
@@ -124,6 +125,7 @@ class RawWriter:
         day.waiting_rows += rows.num_rows
         day.waiting_bytes += size
         self._waiting_bytes += size
+        self._waiting_tables += 1
         self._waiting[name] = day
         if day.waiting_rows >= ROW_GROUP_ROWS:
             self._flush(day)
@@ -134,6 +136,7 @@ class RawWriter:
             return
         rows = pa.concat_tables(day.waiting)
         self._waiting_bytes -= day.waiting_bytes
+        self._waiting_tables -= len(day.waiting)
         day.waiting, day.waiting_rows, day.waiting_bytes = [], 0, 0
         if day.writer is None:
             if len(self._open) >= MAX_OPEN_FILES:

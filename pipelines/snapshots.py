@@ -134,13 +134,15 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
     """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
 
     Raises UsageError when there is none of that name, Damaged when its manifest is not what the pointer
-    (`manifest_sha256`) or its own name says.
+    (`manifest_sha256`; its own seal, without one) or its own name says.
     """
     as_of_of(snapshot_id)
     path = snapshots / snapshot_id
     try:
         content = (path / MANIFEST).read_bytes()
     except FileNotFoundError:
+        if manifest_sha256 is not None or path.is_dir():
+            raise Damaged(f"{path / MANIFEST} is missing. Run again.") from None
         known = ", ".join(names(snapshots)[-5:]) or "none"
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
     except OSError as error:
@@ -155,11 +157,13 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
         derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path / MANIFEST} is damaged: {error}.") from error
-    if version > SCHEMA_VERSION:
+    is_sealed = (manifest.get("seal"), content) == (seal_of(manifest), store.json_bytes(manifest))
+    is_vouched_for = is_sealed or manifest_sha256 is not None
+    if is_vouched_for and version > SCHEMA_VERSION:
         raise UsageError(
             f"{path} was published by a newer version (schema {version}); this one reads {SCHEMA_VERSION}."
         )
-    if not stated == derived == snapshot_id:
+    if not (is_vouched_for and stated == derived == snapshot_id):
         raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}.")
     return Snapshot(path, manifest, found)
 
@@ -179,6 +183,11 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
     """
     parts = [json.dumps(policy, sort_keys=True), *(f"{name} {rows_sha256[name]}" for name in sorted(rows_sha256))]
     return f"{as_of}-{store.combined_digest(parts)[:12]}"
+
+
+def seal_of(manifest: dict[str, Any]) -> str:
+    """The sha256 of a manifest, itself apart: its last entry, by which it can tell that it was damaged."""
+    return hashlib.sha256(store.json_bytes({name: manifest[name] for name in manifest if name != "seal"})).hexdigest()
 
 
 def names(snapshots: Path) -> list[str]:

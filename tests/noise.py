@@ -9,14 +9,15 @@ from oracle import Record
 from world import World
 
 FIRST = datetime(2025, 12, 20, tzinfo=UTC)
-DAYS = 44  # up to 2026-02-02, after world.AS_OF
+END = datetime(2026, 2, 2, tzinfo=UTC)  # after world.AS_OF
+DAYS = 44
 CREATORS = ("ada", "bob", "eve", "mal", "çağ")
 USERS = ("v1", "v2", "v3", "v4", "v5", "gone", "ada")
 STREAMS = ("s1", "s2", "s3")
 
 
 def land_noise(world: World, seed: int, sessions: int = 300, days: int = DAYS) -> None:
-    """Land `sessions` session records over `days` days and some of every other entity, a file an entity."""
+    """Land `sessions` session records over the last `days` days and some of every other entity, a file an entity."""
     draw = Random(seed)
     land_sessions(world, draw, sessions, days)
     world.land("creators", [_creator(draw) for _ in range(14)])
@@ -36,7 +37,7 @@ def land_sessions(world: World, draw: Random, count: int, days: int = DAYS) -> N
 
 def session(draw: Random, ids: int, days: int = DAYS) -> Record:
     """A random session, often a version or a copy of another one."""
-    started = FIRST + timedelta(minutes=draw.randrange(days * 24 * 60))
+    started = END - timedelta(minutes=draw.randrange(1, days * 24 * 60))
     length = draw.choice([0, 1, 600, 3600, 20_000, 80_000, 100_000])
     return {
         "sessionId": f"s{draw.randrange(ids)}",

@@ -1,7 +1,7 @@
 """The read API: three documented endpoints over the published snapshot.
 
-    app        routes and the layers around them  endpoints   what each route answers
-    server     uvicorn, as we run it              funded      the body that depends most on its caller
+    app        routes, layers, the server         endpoints   what each route answers
+    wire       HTTP below ASGI                    funded      the body that depends most on its caller
     watching   the snapshot that is being served  responses   published tables -> bytes
     auth, keys bearer tokens and the keys behind  limits      moving windows (redis_limits: shared ones)
     exchange   requests and replies as ASGI       envelope    the body around every answer, clock, instants

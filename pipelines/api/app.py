@@ -1,7 +1,8 @@
-"""The application: its routes, the layers around them, start and stop."""
+"""The application and its server: routes, the layers around them, start and stop."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 import time
@@ -9,10 +10,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
+from uvicorn.supervisors import Multiprocess
 
 from pipelines.api import contract, limits
 from pipelines.api.auth import Authenticator, Expected
@@ -31,8 +34,9 @@ from pipelines.api.envelope import Clock
 from pipelines.api.exchange import STATUS_KEY, error
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
-from pipelines.api.telemetry import UNMATCHED, Metrics
+from pipelines.api.telemetry import UNMATCHED, Metrics, log_as_json_lines
 from pipelines.api.watching import Watcher
+from pipelines.api.wire import BoundedHttp
 from pipelines.settings import Settings
 
 METHODS = ("GET", "HEAD")
@@ -212,3 +216,46 @@ class RateLimited:
             await send(message)
 
         await self._app(scope, receive, send_with_limits)
+
+
+def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Serve until SIGINT or SIGTERM. Raises UsageError for an unusable setting, before anything listens.
+
+    Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
+    """
+    log_as_json_lines(settings.log_level)
+    create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
+    if workers > 1 and settings.redis_url is None:
+        log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
+    config = server_config(settings, host, port, workers)
+    if workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def server_config(settings: Settings, host: str, port: int, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn is run. Proxy headers are off: whose request it is, is decided in clients.py alone."""
+    return uvicorn.Config(
+        functools.partial(_worker, settings),
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http=BoundedHttp,
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def _worker(settings: Settings) -> Starlette:
+    """The application of one worker process; at module level, so that it can be sent to a new process."""
+    log_as_json_lines(settings.log_level)
+    return create_app(settings)

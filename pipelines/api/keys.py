@@ -245,6 +245,7 @@ class KeyUrl:
         self._keys: tuple[VerificationKey, ...] = ()
         self._tried_at: int | None = None
         self._fetching = threading.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Fetch in the background."""
@@ -258,9 +259,13 @@ class KeyUrl:
 
     async def renewed(self) -> bool:
         """Fetch if none was tried in the last 30 s (or wait for the one under way)."""
-        if not self._fetching.locked() and not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
-            return False
-        await asyncio.to_thread(self.fetch)
+        renewal = self._renewal
+        if renewal is None or renewal.done():
+            if not self._fetching.locked() and not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
+                return False
+            # one thread, however many requests wait for it; and it goes on if this request's client goes away
+            renewal = self._renewal = asyncio.create_task(asyncio.to_thread(self.fetch))
+        await asyncio.shield(renewal)
         return True
 
     def fetch(self) -> None:

@@ -137,7 +137,11 @@ class BlockReading:
         """Read the lines that the matcher's template fits."""
         if len(self.left) < self._min_lines:
             return
-        data = self._block.data if self._whole else b"\n".join(self._line(number) for number in self.left.to_pylist())
+        data = (
+            self._block.data
+            if self._whole
+            else b"".join(self._line(number) + b"\n" for number in self.left.to_pylist())
+        )
         table, places = matcher.match(data, len(self.left))
         if not table.num_rows:
             return

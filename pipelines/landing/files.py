@@ -187,10 +187,11 @@ def open_landed(path: Path) -> Iterator[Source]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Postponed(f"it cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Postponed("it is not a regular file")
     source = Source(path, descriptor)
     with source.file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Postponed("it is not a regular file")
         yield source
 
 

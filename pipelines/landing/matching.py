@@ -131,7 +131,10 @@ class _Fixed:
 
 
 def split(data: bytes, separator: str, pieces: int) -> tuple[list[pa.Array], pa.Array | None]:
-    """Split every line at `separator`: the columns of the lines of just so many pieces, and which (None: all)."""
+    """Split every line at `separator`: the columns of the lines of just so many pieces, and which (None: all).
+
+    Where Arrow does not take the text at all, no line is.
+    """
     others: list[int] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -139,14 +142,19 @@ def split(data: bytes, separator: str, pieces: int) -> tuple[list[pa.Array], pa.
         return "skip"
 
     names = [str(number) for number in range(pieces)]
-    table = pyarrow.csv.read_csv(
-        pa.py_buffer(data),
-        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
-    )
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.py_buffer(data),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), check_utf8=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return [pa.array([], pa.string()) for _ in names], pa.array([], pa.int64())
     arrays = [column.combine_chunks() for column in table.columns]
     if not others:
         return arrays, None

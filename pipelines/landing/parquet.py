@@ -95,6 +95,7 @@ class _Reader:
         read = rows.batch()
         if fast is None or not fast.num_rows:
             return read
+        fast = pa.Table.from_arrays(fast.columns, schema=self._raw_schema)  # not null is known now
         merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
         merged = merged.sort_by("line") if read.accepted.num_rows else merged
         return Batch(merged, read.rejected, read.blank, read.unknown_fields)

@@ -1,63 +1,18 @@
-"""A client in process, and a real server on a loopback port."""
+"""Fixtures: a home, keys, and clients of the documents' example platform."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
+from calling import Client, StoppedClock
 from published import EXAMPLE, publish
-from starlette.applications import Starlette
-from tokens import NOW, jwks
+from tokens import jwks
 
 from pipelines.api.app import create_app
-from pipelines.api.envelope import Clock
-from pipelines.api.server import server_config
 from pipelines.settings import Settings
-
-
-class StoppedClock:
-    """A clock that stands at NOW until a test moves it."""
-
-    def __init__(self) -> None:
-        self.us = NOW * 1_000_000
-
-    def advance(self, seconds: float) -> None:
-        self.us += round(seconds * 1_000_000)
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(now_ms=lambda: self.us // 1000, monotonic_us=lambda: self.us)
-
-
-class Client:
-    """Calls an application in process. Its background watch is not running: every request looks for itself."""
-
-    def __init__(self, app: Starlette, peer: str = "192.0.2.1") -> None:
-        self.app = app
-        self._peer = peer
-
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request."""
-
-        async def call() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, client=(options.pop("peer", self._peer), 50000))
-            async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-                return await client.request(method, path, **options)
-
-        return asyncio.run(call())
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        """One GET."""
-        return self.request("GET", path, **options)
 
 
 @pytest.fixture
@@ -97,23 +52,10 @@ def client(home: Path, jwks_file: Path, client_for: Callable[..., Client]) -> Cl
     return client_for(jwks=str(jwks_file))
 
 
-@contextmanager
-def running(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
-    """A real server in a thread; gives its address."""
-    config = server_config(settings, "127.0.0.1", 0)
-    # the same application without `_worker`, which would take over this process's logging
-    config.app = functools.partial(create_app, settings, clock)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 10
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
+@pytest.fixture(scope="session")
+def example_client(tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """The same, made once, for the many tests that change nothing. Its clock stands still: so do its rate limits."""
+    home = tmp_path_factory.mktemp("example")
+    publish(home, EXAMPLE)
+    (home / "jwks.json").write_bytes(jwks("rsa-1", "ec-1", "ed-1", "oct-1"))
+    return Client(create_app(Settings(home=home, jwks=str(home / "jwks.json")), StoppedClock().clock))

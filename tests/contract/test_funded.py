@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Client, StoppedClock
+from calling import Client, StoppedClock
 from published import CREATOR_ID, EXAMPLE, FOLLOWER, STREAM, publish, ts
 from tokens import NOW, bearer, claims, sign
 
@@ -72,21 +72,21 @@ def test_body_is_the_document_to_the_letter(client: Client, clock: StoppedClock)
     assert client.get(PATH, headers=bearer(token)).text == expected
 
 
-def test_without_a_token_it_is_the_documents_401(client: Client) -> None:
-    response = client.get(PATH)
+def test_without_a_token_it_is_the_documents_401(example_client: Client) -> None:
+    response = example_client.get(PATH)
     expected = json.loads((EXAMPLES / "funded.401.json").read_text("utf-8"))
     assert response.status_code == 401
     assert list(response.json().items())[:4] == list(expected.items())[:4]
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_nobody_sees_what_another_has_funded(client: Client) -> None:
-    response = client.get(PATH, headers=bearer(sign(claims(FOLLOWER))))
+def test_nobody_sees_what_another_has_funded(example_client: Client) -> None:
+    response = example_client.get(PATH, headers=bearer(sign(claims(FOLLOWER))))
     assert (response.status_code, response.json()["data"]) == (200, [])
 
 
-def test_it_is_never_stored(client: Client) -> None:
-    headers = client.get(PATH, headers=bearer(sign(claims(CREATOR_ID)))).headers
+def test_it_is_never_stored(example_client: Client) -> None:
+    headers = example_client.get(PATH, headers=bearer(sign(claims(CREATOR_ID)))).headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["Vary"] == "Authorization"
     assert "ETag" not in headers

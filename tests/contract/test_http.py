@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Client, running
+from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, publish
 from tokens import bearer, claims, jwks, sign
 
@@ -79,8 +79,8 @@ def test_the_server_says_nothing_about_itself(http: httpx.Client, path: str) -> 
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"])
-def test_another_method_is_405_with_allow(client: Client, method: str, path: str) -> None:
-    response = client.request(method, path)
+def test_another_method_is_405_with_allow(example_client: Client, method: str, path: str) -> None:
+    response = example_client.request(method, path)
     _is_envelope(response, 405, "Method not allowed")
     assert response.headers["Allow"] == "GET, HEAD"
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from conftest import Client, StoppedClock, running
-from hypothesis import given
+from calling import Client, StoppedClock, running
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import EXAMPLE, publish
 
@@ -27,12 +26,8 @@ from pipelines.settings import Settings
 PATH = "/lls/v1.0/stream"
 
 
-def _burst(client: Client, count: int, path: str = PATH, **options: Any) -> list[int]:
-    return [client.get(path, **options).status_code for _ in range(count)]
-
-
 def test_the_hundred_and_first_request_in_a_minute_is_429(client: Client, clock: StoppedClock) -> None:
-    assert _burst(client, 100) == [200] * 100
+    assert client.burst(100, PATH) == [200] * 100
     clock.advance(12.25)
     response = client.get(PATH)
     assert response.status_code == 429
@@ -52,7 +47,7 @@ def test_retry_after_is_exact(client: Client, clock: StoppedClock) -> None:
     wait = int(client.get(PATH).headers["Retry-After"])
     assert wait == 50
     clock.advance(wait - 1)
-    assert _burst(client, 3) == [429] * 3
+    assert client.burst(3, PATH) == [429] * 3
     clock.advance(1)
     assert client.get(PATH).status_code == 200
     assert client.get(PATH).status_code == 429
@@ -60,7 +55,7 @@ def test_retry_after_is_exact(client: Client, clock: StoppedClock) -> None:
 
 def test_a_thousand_in_an_hour(client: Client, clock: StoppedClock) -> None:
     for _ in range(10):
-        assert set(_burst(client, 100)) == {200}
+        assert set(client.burst(100, PATH)) == {200}
         clock.advance(60)
     response = client.get(PATH)
     assert (response.status_code, response.headers["Retry-After"]) == (429, "3000")
@@ -81,11 +76,11 @@ def test_every_admitted_request_counts_whatever_its_answer(client: Client) -> No
     assert response.headers["RateLimit"].startswith('"minute";r=94;')
     other = client.get("/api/v1/live-stream/most-watched-creators")
     assert not [name for name in other.headers if "ratelimit" in name]
-    assert set(_burst(client, 150, "/healthz")) == {200}
+    assert set(client.burst(150, "/healthz")) == {200}
 
 
 def test_clients_do_not_disturb_each_other(client: Client) -> None:
-    assert set(_burst(client, 100, peer="192.0.2.1")) == {200}
+    assert set(client.burst(100, PATH, peer="192.0.2.1")) == {200}
     assert client.get(PATH, peer="192.0.2.1").status_code == 429
     assert client.get(PATH, peer="192.0.2.2").status_code == 200
     assert client.get(PATH, peer="2001:db8::1").status_code == 200
@@ -141,6 +136,8 @@ def test_a_bad_proxy_is_told_at_once(home: Path) -> None:
 
 # --- against the oracle ---
 
+THOROUGH = settings(max_examples=max(200, settings.default.max_examples), deadline=None)  # each takes a millisecond
+
 SMALL = (Limit("short", 3, 10 * SECOND), Limit("long", 5, 60 * SECOND))
 
 
@@ -163,6 +160,7 @@ steps = st.one_of(
 )
 
 
+@THOROUGH
 @given(st.lists(steps, max_size=80))
 def test_exactly_what_brute_force_admits(gaps: list[int]) -> None:
     now = 0
@@ -175,6 +173,7 @@ def test_exactly_what_brute_force_admits(gaps: list[int]) -> None:
     assert answers == _oracle(instants)
 
 
+@THOROUGH
 @given(st.lists(steps, min_size=5, max_size=60))
 def test_retry_after_is_the_smallest_that_works(gaps: list[int]) -> None:
     now = 0
@@ -190,6 +189,7 @@ def test_retry_after_is_the_smallest_that_works(gaps: list[int]) -> None:
         instants.append(now)
 
 
+@THOROUGH
 @given(st.lists(st.tuples(st.integers(0, 20 * SECOND), st.sampled_from("abcdef")), max_size=80))
 def test_forgetting_the_idle_forgets_nothing_that_counts(hits: list[tuple[int, str]]) -> None:
     now = 0
@@ -244,7 +244,7 @@ def test_without_redis_the_worker_limits_alone(home: Path, client_for: Callable[
     """An unreachable Redis costs exactness over workers, never an answer."""
     publish(home, EXAMPLE)
     client = client_for(redis_url="redis://127.0.0.1:1/0")
-    assert _burst(client, 101) == [200] * 100 + [429]
+    assert client.burst(101, PATH) == [200] * 100 + [429]
     assert 'mostwatched_rate_limit_fallbacks_total{reason="redis_away"} 101.0' in client.get("/metrics").text
 
 

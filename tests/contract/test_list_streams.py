@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Client
+from calling import Client
 from published import LLS_ACTIVE, LLS_BANNED, publish, ts
 
 PATH = "/lls/v1.0/stream"
@@ -20,10 +20,10 @@ EXAMPLES = Path(__file__).parent / "examples"
     ("example", "query"),
     [("domain", "domain=live.example.com"), ("active", "domain=live.example.com&app=live&status=active")],
 )
-def test_body_is_the_document_to_the_letter(client: Client, example: str, query: str) -> None:
+def test_body_is_the_document_to_the_letter(example_client: Client, example: str, query: str) -> None:
     text = (EXAMPLES / f"list-streams.{example}.json").read_text("utf-8")
     expected = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
-    response = client.get(f"{PATH}?{query}")
+    response = example_client.get(f"{PATH}?{query}")
     assert (response.status_code, response.text) == (200, expected)
 
 
@@ -74,8 +74,8 @@ def test_instants_are_cut_to_whole_seconds(home: Path, client_for: Callable[...,
     assert (one["created"], one["updated"]) == ("2025-07-11T14:20:59Z", "1969-12-31T23:59:58Z")
 
 
-def test_nothing_matches(client: Client) -> None:
-    assert client.get(f"{PATH}?domain=x").text == '{"streams":[]}'
+def test_nothing_matches(example_client: Client) -> None:
+    assert example_client.get(f"{PATH}?domain=x").text == '{"streams":[]}'
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_nothing_matches(client: Client) -> None:
         "app=%c3%28",
     ],
 )
-def test_bad_filter_is_400_in_the_envelope(client: Client, query: str) -> None:
-    response = client.get(f"{PATH}?{query}")
+def test_bad_filter_is_400_in_the_envelope(example_client: Client, query: str) -> None:
+    response = example_client.get(f"{PATH}?{query}")
     assert response.status_code == 400
     assert response.json()["errors"] == ["Validation failed"]
     assert list(response.json()) == ["isSuccess", "statusCode", "data", "errors", "timestamp"]

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from conftest import Client
+from calling import Client
 from published import CREATOR_ID, EXAMPLE, FOLLOWER, many, publish
 from starlette.routing import Route
 from tokens import bearer, claims, sign
@@ -36,8 +36,8 @@ def _validate(instance: Any, schema: Mapping[str, Any]) -> None:
     jsonschema.Draft202012Validator(whole | {"allOf": [schema]}).validate(instance)
 
 
-def test_the_contract_is_openapi_3_1(client: Client) -> None:
-    response = client.get("/openapi.json")
+def test_the_contract_is_openapi_3_1(example_client: Client) -> None:
+    response = example_client.get("/openapi.json")
     assert response.headers["Content-Type"] == "application/json"
     assert response.json() == DOCUMENT
     assert DOCUMENT["openapi"].startswith("3.1.")
@@ -68,13 +68,13 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     assert components == references
 
 
-def test_routes_and_paths_are_the_same(client: Client) -> None:
-    routes = {route.path: route.methods for route in client.app.routes if isinstance(route, Route)}
+def test_routes_and_paths_are_the_same(example_client: Client) -> None:
+    routes = {route.path: route.methods for route in example_client.app.routes if isinstance(route, Route)}
     assert routes.keys() == OPERATIONS.keys()
     for path, methods in routes.items():
         assert methods == {"GET", "HEAD"}
         assert list(DOCUMENT["paths"][path]) == ["get"]
-        assert client.get(path, headers=bearer(sign(claims()))).status_code == 200
+        assert example_client.get(path, headers=bearer(sign(claims()))).status_code == 200
 
 
 def test_operation_ids_are_unique() -> None:
@@ -210,9 +210,9 @@ def test_parameters_are_documented() -> None:
     assert names(STREAMS) == ["domain", "app", "status", "If-None-Match"]
 
 
-def test_the_page_needs_no_other_host(client: Client) -> None:
+def test_the_page_needs_no_other_host(example_client: Client) -> None:
     """Nothing in it loads anything, and its policy would not let it."""
-    response = client.get("/docs")
+    response = example_client.get("/docs")
     page = response.text
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert not re.search(r"<(script|link|img|iframe|object|embed|form|base|meta http)", page)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Client, StoppedClock
+from calling import Client, StoppedClock
 from published import EXAMPLE, FOLLOWER, STRANGER, many, publish, ranked
 from tokens import bearer, claims, sign
 
@@ -15,19 +15,19 @@ PATH = "/api/v1/live-stream/most-watched-creators"
 EXAMPLES = Path(__file__).parent / "examples"
 
 
-def test_body_is_the_document_to_the_letter(client: Client) -> None:
+def test_body_is_the_document_to_the_letter(example_client: Client) -> None:
     """The example body, key order included, but for the instant of the answer."""
     example = (EXAMPLES / "most-watched-creators.200.json").read_text("utf-8")
-    body = client.get(PATH, headers=bearer(sign(claims(FOLLOWER)))).text
+    body = example_client.get(PATH, headers=bearer(sign(claims(FOLLOWER)))).text
     expected = json.dumps(json.loads(example), ensure_ascii=False, separators=(",", ":"))
     cut = expected.index('"timestamp":"') + len('"timestamp":"')
     assert body[:cut] == expected[:cut]
     assert body[cut:] == '2026-05-28T20:26:40.000Z"}'
 
 
-def test_is_following_is_null_without_a_token_and_true_or_false_with_one(client: Client) -> None:
+def test_is_following_is_null_without_a_token_and_true_or_false_with_one(example_client: Client) -> None:
     def following(headers: dict[str, str]) -> object:
-        return client.get(PATH, headers=headers).json()["data"][0]["isFollowing"]
+        return example_client.get(PATH, headers=headers).json()["data"][0]["isFollowing"]
 
     assert following({}) is None
     assert following(bearer(sign(claims(FOLLOWER)))) is True
@@ -148,8 +148,8 @@ def test_limit_cuts_by_position(home: Path, client_for: Callable[..., Client], q
         "0x10",
     ],
 )
-def test_bad_limit_is_400(client: Client, limit: str) -> None:
-    response = client.get(f"{PATH}?limit={limit}")
+def test_bad_limit_is_400(example_client: Client, limit: str) -> None:
+    response = example_client.get(f"{PATH}?limit={limit}")
     assert response.status_code == 400
     expected = json.loads((EXAMPLES / "most-watched-creators.400.json").read_text("utf-8"))
     assert response.json() | {"timestamp": expected["timestamp"]} == expected
@@ -157,8 +157,8 @@ def test_bad_limit_is_400(client: Client, limit: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=1", "limit=1&limit=2", "limit&limit=5", "%6cimit=1&limit=1"])
-def test_limit_more_than_once_is_400(client: Client, query: str) -> None:
-    assert client.get(f"{PATH}?{query}").status_code == 400
+def test_limit_more_than_once_is_400(example_client: Client, query: str) -> None:
+    assert example_client.get(f"{PATH}?{query}").status_code == 400
 
 
 def test_headers_say_which_snapshot_and_which_days(home: Path, client: Client) -> None:
@@ -177,53 +177,53 @@ def test_data_until_is_absent_without_sessions(home: Path, client_for: Callable[
     assert "X-Data-Until" not in client_for().get(PATH).headers
 
 
-def test_answers_to_a_token_are_private(client: Client) -> None:
-    headers = client.get(PATH, headers=bearer(sign(claims(FOLLOWER)))).headers
+def test_answers_to_a_token_are_private(example_client: Client) -> None:
+    headers = example_client.get(PATH, headers=bearer(sign(claims(FOLLOWER)))).headers
     assert headers["Cache-Control"].startswith("private")
     assert headers["Vary"] == "Authorization"
 
 
-def test_etag_is_weak_and_names_snapshot_and_representation(client: Client) -> None:
-    first = client.get(PATH).headers
+def test_etag_is_weak_and_names_snapshot_and_representation(example_client: Client) -> None:
+    first = example_client.get(PATH).headers
     etag = first["ETag"]
     assert etag.startswith(f'W/"{first["X-Snapshot-Id"]}-')
     follower, stranger = bearer(sign(claims(FOLLOWER))), bearer(sign(claims(STRANGER)))
     others = [
-        client.get(f"{PATH}?limit=99").headers["ETag"],
-        client.get(PATH, headers=follower).headers["ETag"],
-        client.get(PATH, headers=stranger).headers["ETag"],
+        example_client.get(f"{PATH}?limit=99").headers["ETag"],
+        example_client.get(PATH, headers=follower).headers["ETag"],
+        example_client.get(PATH, headers=stranger).headers["ETag"],
     ]
     assert len({etag, *others}) == 4
-    assert client.get(f"{PATH}?limit=100").headers["ETag"] == etag
+    assert example_client.get(f"{PATH}?limit=100").headers["ETag"] == etag
     assert not any(FOLLOWER in other or STRANGER in other for other in others)
 
 
 @pytest.mark.parametrize("form", ["{}", '{}, "x"', '"a,b" , W/"y",{}', "*", " * ", "strong"])
-def test_if_none_match_is_304(client: Client, form: str) -> None:
-    fresh = client.get(PATH).headers
+def test_if_none_match_is_304(example_client: Client, form: str) -> None:
+    fresh = example_client.get(PATH).headers
     value = fresh["ETag"].removeprefix("W/") if form == "strong" else form.replace("{}", fresh["ETag"])
-    response = client.get(PATH, headers={"If-None-Match": value})
+    response = example_client.get(PATH, headers={"If-None-Match": value})
     assert (response.status_code, response.content) == (304, b"")
     for name in ("ETag", "Vary", "Cache-Control"):
         assert response.headers[name] == fresh[name]
 
 
-def test_if_none_match_on_several_lines(client: Client) -> None:
-    etag = client.get(PATH).headers["ETag"]
-    assert client.get(PATH, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
+def test_if_none_match_on_several_lines(example_client: Client) -> None:
+    etag = example_client.get(PATH).headers["ETag"]
+    assert example_client.get(PATH, headers=[("If-None-Match", '"x"'), ("If-None-Match", etag)]).status_code == 304
 
 
 @pytest.mark.parametrize("value", ['"x"', "", "x", 'W/"', "**", '"*"'])
-def test_another_if_none_match_is_200(client: Client, value: str) -> None:
-    assert client.get(PATH, headers={"If-None-Match": value}).status_code == 200
+def test_another_if_none_match_is_200(example_client: Client, value: str) -> None:
+    assert example_client.get(PATH, headers={"If-None-Match": value}).status_code == 200
 
 
-def test_304_for_a_token_depends_on_what_that_caller_sees(client: Client) -> None:
+def test_304_for_a_token_depends_on_what_that_caller_sees(example_client: Client) -> None:
     follower, stranger = bearer(sign(claims(FOLLOWER))), bearer(sign(claims(STRANGER)))
-    etag = client.get(PATH, headers=follower).headers["ETag"]
-    assert client.get(PATH, headers=follower | {"If-None-Match": etag}).status_code == 304
-    assert client.get(PATH, headers=stranger | {"If-None-Match": etag}).status_code == 200
-    assert client.get(PATH, headers={"If-None-Match": etag}).status_code == 200
+    etag = example_client.get(PATH, headers=follower).headers["ETag"]
+    assert example_client.get(PATH, headers=follower | {"If-None-Match": etag}).status_code == 304
+    assert example_client.get(PATH, headers=stranger | {"If-None-Match": etag}).status_code == 200
+    assert example_client.get(PATH, headers={"If-None-Match": etag}).status_code == 200
 
 
 def test_a_new_snapshot_has_another_etag(home: Path, client: Client) -> None:

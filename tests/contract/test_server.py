@@ -20,7 +20,7 @@ RANKING = "/api/v1/live-stream/most-watched-creators"
 SERVE = """
 import sys
 from pathlib import Path
-from pipelines.api.server import serve
+from pipelines.api.app import serve
 from pipelines.settings import Settings
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Client, StoppedClock, running
+from calling import Client, StoppedClock, running
 from published import EXAMPLE, many, point, publish
 from tokens import bearer, claims, jwks, sign
 

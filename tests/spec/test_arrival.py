@@ -111,6 +111,14 @@ def test_another_landing_folder_gives_the_same_snapshot(tmp_path, at_once):
     assert nightly.run(world.settings, AS_OF, [at_once.settings.landing]).snapshot_id == at_once.id
 
 
+def test_the_machine_does_not_matter(tmp_path, at_once):
+    """More threads, another memory limit: the same snapshot."""
+    world = World(tmp_path)
+    for entity, records in at_once.landed.items():
+        world.land(entity, records)
+    assert world.run(threads=3, memory_limit="1GB").snapshot_id == at_once.id
+
+
 def test_a_late_file_changes_only_what_is_published_next(world):
     """Sessions of an old day that arrive late are in the next snapshot; the published one stays as it was."""
     world.sessions("""

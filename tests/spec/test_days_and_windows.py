@@ -6,8 +6,11 @@ import itertools
 from datetime import date
 
 import pytest
+from world import AS_OF
 
+from pipelines import nightly
 from pipelines.errors import UsageError
+from pipelines.settings import load
 
 
 def test_the_window_is_half_open(world):
@@ -212,6 +215,13 @@ def test_a_longer_longest_window_gives_the_same_short_ones(world):
     short, long = world.run(), world.run(max_window_days=45)
     assert short.ranking() == long.ranking()
     assert [row.viewers for row in long.top("2025-12-17", "2026-01-31")] == [2]
+
+
+def test_a_window_longer_than_the_cube_is_wrong_usage(world):
+    """A window that the cube cannot answer is refused with a message, before anything is built."""
+    environ = {"MOSTWATCHED_WINDOWS": "1,40", "MOSTWATCHED_MAX_WINDOW_DAYS": "30"}
+    with pytest.raises(UsageError, match="40"):
+        nightly.run(load(world.settings.home, environ), AS_OF)
 
 
 def test_windows_are_a_setting(world):

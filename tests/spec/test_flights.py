@@ -108,7 +108,7 @@ def test_seven_shuffled_overlapping_deliveries_end_in_the_same_snapshot(flown, t
             with gzip.open(landing / entity / f"delivery-{night}.ndjson.gz", "wb", compresslevel=1) as file:
                 file.writelines(delivery)
         as_of = date(2013, 6, 24) + timedelta(days=night)
-        run = ("run", "--json", "--direct", "--json", "--allow-incomplete", "--landing", landing, "--as-of", as_of)
+        run = ("run", "--direct", "--json", "--allow-incomplete", "--landing", landing, "--as-of", as_of)
         report = json.loads(mostwatched(home, *run))
     assert report["as_of"] == "2013-07-01"
     assert report["snapshot_id"] == flown[1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 
 import pytest
+from world import days
 
-from pipelines import snapshots
+from pipelines import nightly, snapshots
 from pipelines.errors import UsageError
 
 
@@ -41,6 +43,20 @@ def test_a_run_never_moves_the_pointer_to_an_earlier_as_of(world, three_nights):
     assert backfilled.snapshot_id not in [night.snapshot_id for night in three_nights]
     assert world.current() == three_nights[2].snapshot_id
     assert world.run("2026-01-04").snapshot_id == world.current()
+
+
+def test_a_backfill_publishes_every_day_as_a_run_would(world, three_nights):
+    """A backfill is one snapshot for each as_of, both ends included, the same as single runs; readers get the last."""
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        bob     | v1     | 2026-01-01 09:00 | 5
+        bob     | v2     | 2026-01-05 09:00 | 5
+    """)
+    reports = nightly.backfill(world.settings, date(2026, 1, 2), date(2026, 1, 6))
+    ids = {str(report.as_of): report.snapshot_id for report in reports}
+    assert list(ids) == days("2026-01-02", 5)
+    assert world.current() == ids["2026-01-06"]
+    assert all(world.run(as_of).snapshot_id == ids[as_of] for as_of in ids)
 
 
 def test_a_rolled_back_pointer_is_pinned(world, three_nights):

@@ -24,6 +24,22 @@ def test_the_day_boundary_is_midnight_in_istanbul(world):
     assert night.manifest["policy"]["day_timezone"] == "Europe/Istanbul"
 
 
+def test_a_session_over_midnight_there_is_two_days_and_over_midnight_here_one(world):
+    """In Istanbul midnight is at 21:00 UTC: what ends then is not in the next day; 00:00 UTC is no boundary."""
+    world.sessions("""
+        creator | viewer | started_at       | ended_at
+        ends    | v1     | 2026-01-09 20:00 | 2026-01-09 21:00
+        crosses | v1     | 2026-01-09 20:30 | 2026-01-09 21:00:00.001
+        begins  | v1     | 2026-01-09 21:00 | 2026-01-09 21:30
+        utc     | v1     | 2026-01-09 23:30 | 2026-01-10 00:30
+    """)
+    night = world.run(day_timezone="Europe/Istanbul")
+    ninth, tenth, eleventh = (night.top(f"2026-01-{day:02}", f"2026-01-{day + 1}") for day in (9, 10, 11))
+    assert [(row.creator_id, row.watched_seconds) for row in ninth] == [("ends", 3600), ("crosses", 1800)]
+    assert [(row.creator_id, row.watched_seconds) for row in tenth] == [("utc", 3600), ("begins", 1800), ("crosses", 0)]
+    assert eleventh == []
+
+
 def test_as_of_is_midnight_in_the_time_zone(world):
     """as_of, and the first day of the window, begin at midnight in the policy's zone."""
     world.sessions("""

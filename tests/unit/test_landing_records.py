@@ -177,7 +177,7 @@ def test_a_live_stream_keeps_its_lists_as_json() -> None:
     )
     stream = accept("live_streams", text % (OID, OID))
     assert stream["stream_id"] == OID
-    assert stream["broadcasters"] == '[{"_id":"%s","share":0.50}]' % OID
+    assert stream["broadcasters"] == f'[{{"_id":"{OID}","share":0.50}}]'
     assert (stream["guests"], stream["mini_crowd_fundings"], stream["recording"]) == ("[]", None, False)
     assert (stream["price"], stream["duration_goal"], stream["funding_goal"]) == (
         Decimal("9.99"), Decimal("60.00"), Decimal("1000.00")
@@ -191,7 +191,7 @@ def test_a_live_stream_keeps_its_lists_as_json() -> None:
 )
 def test_a_pledge_is_exact_in_every_form(amount: str) -> None:
     """A number, a decimal text or Extended JSON: the same amount."""
-    text = '{"pledgeId":"p","userId":"u","streamId":"l","status":"pending","amount":%s}' % amount
+    text = '{"pledgeId":"p","userId":"u","streamId":"l","status":"pending","amount":' + amount + "}"
     assert accept("pledges", text)["amount"] == Decimal("12.50")
 
 

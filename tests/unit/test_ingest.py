@@ -1,0 +1,387 @@
+"""Landed files become raw: what is written, what is kept about every record, and what a second run does."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import resource
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from pipelines import raw_writer
+from pipelines.contracts import ENTITIES, RAW_SCHEMAS
+from pipelines.errors import Damaged, UsageError
+from pipelines.ingest import PARSER_VERSION, discard, ingest, raw_files, raw_key, rejected_records
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
+from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
+from pipelines.settings import Settings
+from pipelines.store import row_digest, sha256_of
+
+SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
+FOLLOW = b'{"userId":"u","creatorId":"c"}\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def land(home: Settings) -> Land:
+    """Drop a file under the home's landing folder."""
+
+    def drop(name: str, content: bytes | str) -> Path:
+        path = home.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return drop
+
+
+Land = Callable[[str, bytes | str], Path]
+
+
+def rows(home: Settings, entity: str = "viewing_sessions") -> list[dict[str, Any]]:
+    return [
+        row
+        for raw in raw_files(home)
+        if raw.entity == entity
+        for name in raw.files
+        for row in pq.read_table(raw.path(name)).to_pylist()
+    ]
+
+
+def rejects(home: Settings) -> list[tuple[int, str | None, str, str]]:
+    return [(each.line, each.field, each.reason, each.text) for each in rejected_records(home)]
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(path): (path.stat().st_ino, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+# --- what is written --------------------------------------------------------------------------------------------
+
+
+def test_a_raw_folder(home: Settings, land: Land) -> None:
+    """Named by the landed bytes and the parser; a file a day, the rejects, and an index that tells all about them."""
+    content = SESSION % (1, 5) + SESSION % (2, 4) + "oops\n\n" + SESSION % (3, 5)
+    path = land("viewing_sessions/jan.ndjson", content)
+    report = ingest(home)
+    landed_sha256 = hashlib.sha256(content.encode()).hexdigest()
+    key = hashlib.sha256(f"{landed_sha256}:viewing_sessions:{PARSER_VERSION}".encode()).hexdigest()
+    folder = home.lake / "raw" / "viewing_sessions" / key
+    assert key == raw_key("viewing_sessions", landed_sha256)
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "2026-01-04.parquet", "2026-01-05.parquet", "index.json", "rejects.parquet"
+    ]  # fmt: skip
+    day = pq.read_table(folder / "2026-01-05.parquet")
+    assert day.schema == RAW_SCHEMAS["viewing_sessions"]
+    assert day.select(["session_id", "line"]).to_pylist() == [
+        {"session_id": "s1", "line": 1},
+        {"session_id": "s3", "line": 5},
+    ]
+    index = json.loads((folder / "index.json").read_text())
+    day_file, rejects_file = folder / "2026-01-05.parquet", folder / "rejects.parquet"
+    assert index["files"].pop("2026-01-04")["rows"] == 1
+    assert index == {
+        "entity": "viewing_sessions",
+        "landed_name": "viewing_sessions/jan.ndjson",
+        "landed_sha256": landed_sha256,
+        "landed_bytes": path.stat().st_size,
+        "parser_version": PARSER_VERSION,
+        "records": 4,
+        "accepted": 3,
+        "rejected": 1,
+        "blank": 1,
+        "unknown_fields": {},
+        "rejected_by_reason": {"not valid JSON: a value is missing or misspelt": 1},
+        "files": {
+            "2026-01-05": {
+                "rows": 2,
+                "bytes": day_file.stat().st_size,
+                "sha256": sha256_of(day_file),
+                "digest": row_digest(day, leave_out=["line"]),
+            }
+        },
+        "rejects": {"rows": 1, "bytes": rejects_file.stat().st_size, "sha256": sha256_of(rejects_file)},
+    }
+    (raw,) = raw_files(home)
+    assert report.new == (raw,)
+    assert (report.new_files, report.new_records, report.new_accepted, report.new_rejected) == (1, 4, 3, 1)
+    assert (raw.key, raw.records, raw.files["2026-01-05"].rows, raw.rejects_path) == (key, 4, 2, rejects_file)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_every_entity_has_its_schema(home: Settings, land: Land, entity: str) -> None:
+    """The types that the models read, also where a column holds nothing but nulls."""
+    at = "2026-01-05T10:00:00Z"
+    landed = {"sessionId": "s", "creatorId": "c", "startedAt": at, "_id": "c", "username": "u", "userId": "u",
+              "streamId": "l", "pledgeId": "p", "amount": 5, "rentedAt": at, "expiresAt": at, "domain": "d", "app": "a",
+              "stream": "s", "created": at, "status": "pending" if entity == "pledges" else "active"}  # fmt: skip
+    if entity != "live_streams":
+        landed["id"] = "l"
+    land(f"{entity}/x.ndjson", json.dumps(landed))
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.rejected_by_reason == {}
+    (name,) = raw.files
+    assert name == ("2026-01-05" if entity == "viewing_sessions" else "all")
+    assert pq.read_schema(raw.path(name)) == RAW_SCHEMAS[entity]
+
+
+def test_an_empty_file_and_one_of_rejects_only(home: Settings, land: Land) -> None:
+    """Have an index, and no files that hold nothing."""
+    land("follows/a.ndjson", b"")
+    land("follows/b.ndjson", b"\n \t\r\n")
+    land("follows/c.ndjson", b"{}\n")
+    ingest(home)
+    empty, blank, bad = sorted(raw_files(home), key=lambda raw: raw.landed_name)
+    assert (empty.records, empty.blank, empty.files, empty.rejects) == (0, 0, {}, None)
+    assert (blank.records, blank.blank) == (0, 2)
+    assert (bad.records, bad.rejected, bad.files) == (1, 1, {})
+
+
+def test_rejects_say_where_why_and_what(home: Settings, land: Land) -> None:
+    """In order of entity, file and line, with the whole text."""
+    land("viewing_sessions/b.ndjson", SESSION % (1, 5) + '{"sessionId":5}\r\n')
+    land("viewing_sessions/a.ndjson", b'\xff\xfe\n{"sessionId":"x","creatorId":"c","startedAt":"soon"}')
+    land("erasures/z.ndjson", b'{"userId":""}\n')
+    ingest(home)
+    assert [(each.entity, each.file, each.line, each.field, each.text) for each in rejected_records(home)] == [
+        ("erasures", "erasures/z.ndjson", 1, "userId", '{"userId":""}'),
+        ("viewing_sessions", "viewing_sessions/a.ndjson", 1, None, "\\xff\\xfe"),
+        ("viewing_sessions", "viewing_sessions/a.ndjson", 2, "startedAt",
+         '{"sessionId":"x","creatorId":"c","startedAt":"soon"}'),
+        ("viewing_sessions", "viewing_sessions/b.ndjson", 2, "sessionId", '{"sessionId":5}'),
+    ]  # fmt: skip
+    assert rejects(home)[1][2] == NOT_UTF8
+
+
+def test_a_line_of_more_than_a_mebibyte_is_one_rejected_record(home: Settings, land: Land) -> None:
+    """With the beginning of its text; a line of just that size is a line."""
+    record = b'{"userId":"u","x":"%s"}'
+    just = record % (b"y" * (MAX_LINE_BYTES - len(record) + 2))
+    land("erasures/x.ndjson", just + b"\n" + just.replace(b"u", b"uu", 1) + b"y\n" + b"z" * (3 * MAX_LINE_BYTES))
+    ingest(home)
+    assert [(line, reason, len(text)) for line, _, reason, text in rejects(home)] == [
+        (2, LINE_TOO_LONG, LONG_LINE_TEXT_BYTES), (3, LINE_TOO_LONG, LONG_LINE_TEXT_BYTES)
+    ]  # fmt: skip
+    assert [row["line"] for row in rows(home, "erasures")] == [1]
+
+
+def test_the_order_of_days_does_not_matter(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a day stay in landed order, also where a file has more days than may be open at once."""
+    for name, value in {"MAX_OPEN_FILES": 2, "MAX_BUFFERED_TABLES": 3, "ROW_GROUP_ROWS": 4}.items():
+        monkeypatch.setattr(raw_writer, name, value)
+    days = [1 + number * 7 % 11 for number in range(300)]
+    schema = RAW_SCHEMAS["viewing_sessions"]
+    folder = home.home / "aside"
+    folder.mkdir(parents=True)
+    land("viewing_sessions/x.ndjson", "".join(SESSION % (n, day) for n, day in enumerate(days)))
+    ingest(home)
+    whole = {raw.landed_name: raw.files for raw in raw_files(home)}["viewing_sessions/x.ndjson"]
+    writer = raw_writer.RawWriter("viewing_sessions", folder)
+    everything = pa.Table.from_pylist(sorted(rows(home), key=lambda row: row["line"]), schema=schema)
+    for start in range(0, 300, 7):
+        writer.append(Batch(everything.slice(start, 7), [], 0, Counter()))
+    files, no_rejects = writer.finish()
+    assert no_rejects is None
+    assert sorted(path.name for path in folder.iterdir()) == [f"2026-01-{day:02}.parquet" for day in range(1, 12)]
+    for name, written in files.items():
+        table = pq.read_table(folder / f"{name}.parquet")
+        lines = table.column("line").to_pylist()
+        assert lines == [n for n, day in enumerate(days, 1) if day == int(name[-2:])]
+        assert written.digest == whole[name].digest == row_digest(table, leave_out=["line"])
+        assert written.rows == len(lines)
+
+
+# --- a second run -----------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_reads_and_writes_nothing(home: Settings, land: Land) -> None:
+    """Neither does one without the cache, or with a damaged one."""
+    land("viewing_sessions/a.ndjson", SESSION % (1, 5))
+    land("follows/a.ndjson", FOLLOW)
+    ingest(home)
+    before = tree(home.lake)
+    for cache in (None, b"", b"[1]", b"\xff", b'{"x":1}', b'{"x":[["a"],1]}', b"[" * 100_000, "missing"):
+        if cache == "missing":
+            (home.lake / "landed.json").unlink()
+        elif isinstance(cache, bytes):
+            (home.lake / "landed.json").write_bytes(cache)
+        assert ingest(home).new_files == 0
+        assert {name: known for name, known in tree(home.lake).items() if "landed.json" not in name} == {
+            name: known for name, known in before.items() if "landed.json" not in name
+        }
+
+
+def test_the_same_bytes_count_once(home: Settings, land: Land) -> None:
+    """Under another name, in another folder, landed again; as another entity they are another file."""
+    land("follows/a.ndjson", FOLLOW)
+    land("follows/again/b.ndjson", FOLLOW)
+    assert ingest(home).new_files == 1
+    land("follows/c.ndjson", FOLLOW)
+    assert ingest(home).new_files == 0
+    land("erasures/a.ndjson", FOLLOW)
+    assert ingest(home).new_files == 1
+    assert [raw.landed_name for raw in raw_files(home)] == ["erasures/a.ndjson", "follows/a.ndjson"]
+
+
+def test_changed_bytes_are_another_file(home: Settings, land: Land) -> None:
+    """What landed before stays: raw only grows."""
+    land("follows/a.ndjson", FOLLOW)
+    ingest(home)
+    land("follows/a.ndjson", FOLLOW.replace(b"u", b"v"))
+    assert ingest(home).new_files == 1
+    assert len(raw_files(home)) == 2
+
+
+def test_raw_that_was_removed_or_damaged_is_made_again(home: Settings, land: Land) -> None:
+    """From what landed, with the same rows."""
+    land("follows/a.ndjson", FOLLOW)
+    ingest(home)
+    (raw,) = raw_files(home)
+    discard(raw)
+    assert raw_files(home) == []
+    assert ingest(home).new == (raw,)
+    (raw.folder / "index.json").unlink()
+    assert raw_files(home) == []
+    assert ingest(home).new == (raw,)
+    (raw.folder / "index.json").write_bytes(b"{")
+    with pytest.raises(Damaged, match=r"index\.json"):
+        raw_files(home)
+    assert ingest(home).new == (raw,)
+    assert raw_files(home) == [raw]
+
+
+def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What landed is read again; of two readings of the same bytes only the later counts."""
+    path = land("follows/a.ndjson", FOLLOW)
+    land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
+    ingest(home)
+    path.unlink()
+    monkeypatch.setattr("pipelines.ingest.PARSER_VERSION", PARSER_VERSION + 1)
+    assert ingest(home).new_files == 1
+    assert sorted((raw.landed_name, raw.parser_version) for raw in raw_files(home)) == [
+        ("follows/a.ndjson", PARSER_VERSION), ("follows/b.ndjson", PARSER_VERSION + 1)
+    ]  # fmt: skip
+
+
+def test_leftovers_of_a_dead_run_do_not_exist(home: Settings, land: Land) -> None:
+    """Folders under a temporary name, and folders without an index, are no raw files."""
+    land("follows/a.ndjson", FOLLOW)
+    ingest(home)
+    root = home.lake / "raw" / "follows"
+    (root / ".tmp-1").mkdir()
+    (root / ".tmp-1" / "index.json").write_text("{")
+    (root / ("0" * 64)).mkdir()
+    (root / "file").write_text("")
+    assert len(raw_files(home)) == 1
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_grows_while_it_is_read_is_postponed(
+    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is kept; the next run reads it whole."""
+    path = land("viewing_sessions/a.ndjson", SESSION % (1, 5))
+    land("viewing_sessions/b.ndjson", SESSION % (2, 5))
+    grown: list[int] = []
+
+    append = raw_writer.RawWriter.append
+
+    def grow(self: raw_writer.RawWriter, batch: Batch) -> None:
+        if not grown:
+            grown.append(1)
+            with path.open("a") as file:
+                file.write(SESSION % (3, 5))
+        append(self, batch)
+
+    monkeypatch.setattr(raw_writer.RawWriter, "append", grow)
+    report = ingest(home)
+    assert [(each.name, each.reason) for each in report.postponed] == [
+        ("viewing_sessions/a.ndjson", "it changed while it was read")
+    ]
+    assert [raw.landed_name for raw in raw_files(home)] == ["viewing_sessions/b.ndjson"]
+    assert not list(home.lake.rglob(".tmp-*"))
+    assert ingest(home).postponed == ()
+    assert sorted(row["session_id"] for row in rows(home)) == ["s1", "s2", "s3"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_postponed(home: Settings, land: Land) -> None:
+    """With its reason; the others are in."""
+    land("follows/a.ndjson", FOLLOW).chmod(0)
+    land("follows/b.ndjson", FOLLOW)
+    report = ingest(home)
+    assert [each.name for each in report.postponed] == ["follows/a.ndjson"]
+    assert report.new_files == 1
+
+
+def test_landing_folders(home: Settings, tmp_path: Path) -> None:
+    """The home's own is made when it is missing; one that was asked for must be there."""
+    assert ingest(home).landed_files == 0
+    assert home.landing.is_dir()
+    with pytest.raises(UsageError, match="nowhere"):
+        ingest(home, [tmp_path / "nowhere"])
+
+
+def test_progress_counts_files(home: Settings, land: Land) -> None:
+    """One call before each file, one at the end."""
+    land("follows/a.ndjson", FOLLOW)
+    land("follows/b.ndjson", FOLLOW + FOLLOW)
+    calls: list[tuple[str, int, int]] = []
+    ingest(home, progress=lambda step, done, total: calls.append((step, done, total)))
+    assert calls == [
+        ("read follows/a.ndjson", 0, 2), ("read follows/b.ndjson", 1, 2), ("read landed files", 2, 2)
+    ]  # fmt: skip
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_no_threads_or_files_are_left_behind(home: Settings, land: Land) -> None:
+    """Whatever the file was."""
+    land("viewing_sessions/a.ndjson", SESSION % (1, 5))
+    land("viewing_sessions/b.parquet", b"PAR1")
+    ingest(home)
+    before = (threading.active_count(), open_files())
+    for number in range(5):
+        land("viewing_sessions/c.ndjson.gz", gzip.compress((SESSION % (number, 5)).encode())[:-2])
+        ingest(home)
+    assert (threading.active_count(), open_files()) == before
+
+
+def test_memory_does_not_grow_with_the_file(home: Settings, land: Land) -> None:
+    """A gigabyte of spaces in one line, compressed to a megabyte, takes no more than a block."""
+    compressor = zstandard.ZstdCompressor(level=3).compressobj()
+    packed = b"".join([*(compressor.compress(b" " * (1 << 24)) for _ in range(64)), compressor.flush()])
+    land("follows/a.ndjson.zst", packed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ingest(home)
+    assert [line[2] for line in rejects(home)] == [LINE_TOO_LONG]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+
+
+def test_the_flights(home: Settings, test_data: Path) -> None:
+    """327,346 real sessions of 104 creators, all accepted, each on the day it started."""
+    report = ingest(home, [test_data / "flights" / "landing"])
+    assert (report.new_rejected, report.postponed, report.ignored) == (0, (), ())
+    accepted = {entity: sum(raw.accepted for raw in report.new if raw.entity == entity) for entity in ENTITIES}
+    assert (accepted["viewing_sessions"], accepted["creators"]) == (327_346, 104)
+    for raw in report.new:
+        assert sum(file.rows for file in raw.files.values()) == raw.accepted == raw.records

@@ -1,0 +1,140 @@
+"""Every setting comes from one variable of the environment, or is refused with its name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import UsageError
+from pipelines.settings import Policy, Settings, load, unknown_variables, variable
+
+# One value of every setting that is not its default: as written, and as read.
+VALUES: dict[str, tuple[str, Any]] = {
+    "home": ("/somewhere/else", Path("/somewhere/else")),
+    "day_timezone": ("Europe/Istanbul", "Europe/Istanbul"),
+    "min_watched_seconds": ("30", 30),
+    "leave_out_own_views": ("false", False),
+    "max_session_hours": ("12", 12),
+    "max_window_days": ("365", 365),
+    "windows": ("30, 7,14", (7, 14, 30)),
+    "max_rejected_share": ("0.05", Decimal("0.05")),
+    "memory_limit": ("1GB", "1GB"),
+    "threads": ("2", 2),
+    "keep_snapshots": ("3", 3),
+    "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
+    "jwt_issuer": ("https://id.example", "https://id.example"),
+    "jwt_audience": ("clients", "clients"),
+    "jwt_subject_claim": ("uid", "uid"),
+    "stale_hours": ("24", 24),
+    "redis_url": ("redis://localhost/0", "redis://localhost/0"),
+    "trusted_proxies": ("10.0.0.1, 10.1.0.0/16,", ("10.0.0.1", "10.1.0.0/16")),
+    "log_level": ("DEBUG", "DEBUG"),
+}
+every_setting = pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+
+
+def test_without_an_environment_there_are_defaults():
+    """Nothing has to be set; the home is ./data, and always absolute."""
+    assert load(environ={}) == Settings(home=Path("data").absolute())
+
+
+@every_setting
+def test_every_setting_has_its_variable(name):
+    """A variable sets its setting and nothing else."""
+    text, value = VALUES[name]
+    settings = load(environ={variable(name): text})
+    changed = {
+        field.name
+        for field in fields(Settings)
+        if getattr(settings, field.name) != getattr(load(environ={}), field.name)
+    }
+    assert getattr(settings, name) == value
+    assert changed == {name}
+
+
+@every_setting
+def test_an_empty_variable_is_absent(name):
+    """What is set to nothing is not set."""
+    assert load(environ={variable(name): ""}) == load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("day_timezone", "Istanbul", "IANA time zone such as Europe/Istanbul"),
+        ("day_timezone", "../../etc/passwd", "IANA time zone"),
+        ("min_watched_seconds", "-1", "from 0"),
+        ("min_watched_seconds", "1.5", "whole number"),
+        ("leave_out_own_views", "maybe", "true or false"),
+        ("max_session_hours", "0", "from 1"),
+        ("max_window_days", "29", "from 30"),
+        ("max_window_days", "many", "whole number"),
+        ("windows", "0", "from 1"),
+        ("windows", "7,,30", "whole number"),
+        ("windows", "7;30", "whole number"),
+        ("max_rejected_share", "1.01", "from 0 to 1"),
+        ("max_rejected_share", "1%", "from 0 to 1"),
+        ("max_rejected_share", "nan", "from 0 to 1"),
+        ("threads", "-1", "from 0"),
+        ("keep_snapshots", "0", "from 1"),
+        ("stale_hours", "0", "from 1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name, text, reason):
+    """The error says which variable, what it is, and what it must be."""
+    with pytest.raises(UsageError, match=reason) as error:
+        load(environ={variable(name): text})
+    assert variable(name) in str(error.value)
+    assert repr(text) in str(error.value)
+
+
+def test_an_unknown_variable_with_our_prefix_is_found():
+    """A misspelt setting is found, so that it is not ignored in silence; the rest of the environment is not ours."""
+    environ = {"MOSTWATCHED_TIMEZONE": "UTC", "MOSTWATCHED_THREADS": "1", "MOSTWATCHED_TEST_DATA": "/d", "TZ": "UTC"}
+    assert unknown_variables(environ) == ["MOSTWATCHED_TIMEZONE"]
+    assert load(environ=environ) == load(environ={"MOSTWATCHED_THREADS": "1"})
+
+
+def test_other_variables_are_none_of_our_business():
+    """The rest of the environment is not read."""
+    assert load(environ={"HOME": "/root", "TZ": "Asia/Tokyo", "mostwatched_threads": "5"}) == load(environ={})
+
+
+def test_a_home_that_is_handed_in_comes_first():
+    """`--home` goes before MOSTWATCHED_HOME."""
+    settings = load(Path("/given"), {variable("home"): "/set"})
+    assert settings.home == Path("/given")
+    assert settings.landing == Path("/given/landing")
+    assert settings.lake == Path("/given/lake")
+    assert settings.snapshots == Path("/given/snapshots")
+
+
+def test_the_served_window_is_always_published():
+    """The API serves 30 days, so they are published whatever is asked for; each window once, shortest first."""
+    assert load(environ={variable("windows"): "14,1,14"}).windows == (1, 14, 30)
+
+
+def test_a_window_must_fit_into_the_cube():
+    """A window that the cube cannot answer is refused, with both ways out."""
+    with pytest.raises(UsageError, match="MOSTWATCHED_WINDOWS has a window of 91 days.*MAX_WINDOW_DAYS"):
+        load(environ={variable("windows"): "91"})
+    assert load(environ={variable("windows"): "91", variable("max_window_days"): "91"}).windows == (30, 91)
+
+
+def test_the_policy_is_what_decides_the_numbers():
+    """A policy comes out of a manifest as it went in, and holds nothing of where and how fast."""
+    values = {variable(name): VALUES[name][0] for name in VALUES}
+    policy = load(environ=values).policy
+    assert Policy.from_json(policy.as_json()) == policy != Policy()
+    assert list(policy.as_json()) == [field.name for field in fields(Policy)]
+    assert load(environ={}).policy == Policy()
+
+
+def test_settings_cannot_be_changed():
+    """One frozen object is handed on."""
+    with pytest.raises(AttributeError):
+        load(environ={}).threads = 3  # type: ignore[misc]
