@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import build, snapshots
+from pipelines.errors import Damaged
 from pipelines.ingest import RejectedRecord, raw_files, rejected_records
 from pipelines.lake import Lake
 from pipelines.settings import Policy, Settings
@@ -70,4 +71,4 @@ def _plain(value: Any) -> str:
 
 
 def _no_engine() -> Any:
-    raise AssertionError("nothing is built when looking for rejected records")
+    raise Damaged("The file of pledges that were judged is damaged. Run again: that builds it anew.")

@@ -45,7 +45,7 @@ def test_data() -> Path:
     folder = os.environ.get(TEST_DATA)
     if not folder:
         pytest.skip(f"no real data: {TEST_DATA} does not name the folder that holds it")
-    path = Path(folder) / "data"
+    path = Path(folder).resolve() / "data"
     if not path.is_dir():
         pytest.skip(f"no real data: {TEST_DATA} is {folder!r}, which has no folder data")
     return path

@@ -12,6 +12,8 @@ from calling import Client, StoppedClock
 from published import EXAMPLE, publish
 from tokens import NOW, b64, bearer, claims, key, sign
 
+from pipelines.api.auth import InvalidToken, parse
+
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated", "ignore:Key size should be")
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
@@ -194,6 +196,12 @@ def test_what_is_no_bearer_token_is_401_and_never_anonymous(
     example_client: Client, headers: list[tuple[str, str]]
 ) -> None:
     _is_refused(example_client, headers, "Bearer")
+
+
+@pytest.mark.parametrize("name", ["signature in another spelling", "claims in another spelling"])
+def test_another_spelling_is_refused_before_any_library_sees_it(name: str) -> None:
+    with pytest.raises(InvalidToken, match="base64"):
+        parse(HOSTILE_TOKENS[name].encode())
 
 
 VALID_TOKENS = {

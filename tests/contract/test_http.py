@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,6 +70,32 @@ def test_head_is_get_without_the_body(http: httpx.Client, path: str) -> None:
     assert {name: head.headers[name] for name in head.headers if name not in volatile} == {
         name: get.headers[name] for name in get.headers if name not in volatile
     }
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/nowhere"])
+def test_the_application_sends_no_body_for_head(example_client: Client, path: str) -> None:
+    """Not even to a server that would not drop it (clients in process do, too, so the application is asked itself)."""
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        authorization = bearer(sign(claims()))["Authorization"].encode()
+        scope = {
+            "type": "http",
+            "method": "HEAD",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"authorization", authorization)],
+            "client": ("192.0.2.1", 50000),
+        }
+        await example_client.app(scope, send, send)
+
+    asyncio.run(ask())
+    start, body = sent
+    assert body["body"] == b""
+    assert int(dict(start["headers"])[b"content-length"]) > 0
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -20,16 +20,16 @@ from pathlib import Path
 import oracle
 import pytest
 
-COMMAND = "import sys; from pipelines.cli import main; sys.exit(main())"  # what the script mostwatched does
+ROOT = Path(__file__).parents[2]
 COLUMNS = ("creator", "viewers", "sessions", "watched_seconds")
 
 
 def mostwatched(home: Path, *arguments: object, code: int = 0, **variables: str) -> str:
     """Run the command as a user would; its last line of stdout."""
-    command = [sys.executable, "-c", COMMAND, "--home", home, *arguments]
+    command = [sys.executable, "-m", "pipelines.cli", "--home", home, *arguments]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MOSTWATCHED_")}
     done = subprocess.run(
-        [str(part) for part in command], check=False, capture_output=True, text=True, env=ours | variables
+        [str(part) for part in command], check=False, capture_output=True, text=True, env=ours | variables, cwd=ROOT
     )
     assert done.returncode == code, done.stderr
     return done.stdout.rstrip("\n").rpartition("\n")[2]

@@ -1,0 +1,390 @@
+"""The command line: what it prints, and the exit code of everything that can happen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from world import World
+
+from pipelines import __version__, nightly, snapshots, store
+from pipelines import cli as command_line
+
+NIGHTS = [date(2026, 1, 29), date(2026, 1, 30), date(2026, 1, 31)]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What `--json` printed: one line, the last of stdout."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def mostwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command on the home of this test."""
+    monkeypatch.setenv("MOSTWATCHED_MAX_WINDOW_DAYS", "30")
+    monkeypatch.setenv("MOSTWATCHED_THREADS", "1")
+
+    def run(*arguments: object) -> Done:
+        texts = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["mostwatched", "--home", str(tmp_path / "home"), *texts])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def three_nights(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Three snapshots; copy the home before changing anything."""
+    world = World(tmp_path_factory.mktemp("nights"))
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        ada     | v1     | 2026-01-05 10:00 | 5
+        ada     | v2     | 2026-01-29 10:00 | 5
+        bob     | v1     | 2026-01-30 10:00 | 5
+    """)
+    for as_of in NIGHTS:
+        nightly.run(world.settings, as_of)
+    return world
+
+
+@pytest.fixture
+def home(tmp_path: Path, three_nights: World) -> Path:
+    """Such a home for this test."""
+    shutil.copytree(three_nights.settings.home, tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def ids(three_nights: World) -> list[str]:
+    return snapshots.names(three_nights.settings.snapshots)
+
+
+SESSION = '{"sessionId":"s%d","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
+
+
+def landed(folder: Path, lines: str) -> Path:
+    """A landing folder with one file of sessions."""
+    (folder / "viewing_sessions").mkdir(parents=True)
+    (folder / "viewing_sessions" / "some.ndjson").write_text(lines)
+    return folder
+
+
+# --- run -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_publishes_what_landed(mostwatched, tmp_path):
+    """Without --landing it is HOME/landing; the summary is for people, on stdout."""
+    landed(tmp_path / "home" / "landing", SESSION % 1)
+    done = mostwatched("run", "--direct", "--as-of", "2026-01-31")
+    assert done.code == 0
+    assert done.out.startswith("Snapshot 2026-01-31-")
+    assert "New: 1 files with 1 records, 0 rejected." in done.out
+    assert "1 ranked" in done.out
+    again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
+    assert "published before, unchanged" in again.out
+
+
+def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
+    """One object on one line: the snapshot, the books of the lake, and what was new."""
+    folders = [landed(tmp_path / name, SESSION % number) for number, name in enumerate(("a", "b"))]
+    done = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31", *(f"--landing={path}" for path in folders))
+    assert len(done.out.splitlines()) == 1
+    pointer = snapshots.current(tmp_path / "home" / "snapshots")
+    assert pointer
+    assert done.json.items() >= {
+        "snapshot_id": pointer.snapshot_id,
+        "as_of": "2026-01-31",
+        "is_new": True,
+        "is_current": True,
+        "records": 2,
+        "accepted": 2,
+        "rejected": 0,
+        "new_files": 2,
+        "new_records": 2,
+        "new_accepted": 2,
+        "new_rejected": 0,
+        "postponed": [],
+        "warnings": [],
+    }.items()
+    assert done.json["funnel"]["ranked"] == 2
+
+
+def test_the_default_as_of_is_today(mostwatched, tmp_path, monkeypatch):
+    """Only the command line asks the clock, and in the policy's zone."""
+    monkeypatch.setenv("MOSTWATCHED_DAY_TIMEZONE", "Pacific/Kiritimati")
+    before = datetime.now(UTC)
+    done = mostwatched("run", "--direct", "--json")
+    zone = command_line.ZoneInfo("Pacific/Kiritimati")
+    assert done.json["as_of"] in {str(moment.astimezone(zone).date()) for moment in (before, datetime.now(UTC))}
+
+
+def test_a_refused_run_is_exit_code_3(mostwatched, tmp_path):
+    """Too many rejected records, and a last day that is not all there: each with its way out."""
+    landing = landed(tmp_path / "bad", SESSION % 1 + "no record\n")
+    refused = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31", "--landing", landing)
+    assert (refused.code, refused.out) == (3, "")
+    assert "mostwatched: Not published" in refused.err
+    assert "--accept-rejects" in refused.err
+    accepted = mostwatched("run", "--direct", "--json", "--accept-rejects", "--as-of", "2026-01-31", "--landing", landing)
+    assert (accepted.code, accepted.json["rejected"]) == (0, 1)
+
+
+def test_a_run_with_an_incomplete_day_is_exit_code_3(mostwatched, tmp_path):
+    """`--allow-incomplete` publishes the day as it is."""
+    world = World(tmp_path)
+    world.busy_days("2026-01-23", 7)
+    run = ("run", "--direct", "--as-of", "2026-01-31")
+    refused = mostwatched(*run)
+    assert (refused.code, "--allow-incomplete" in refused.err) == (3, True)
+    assert mostwatched(*run, "--allow-incomplete").code == 0
+
+
+def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
+    """Whoever comes second is told to wait; reading goes on."""
+    with store.lock(home / ".lock"):
+        for arguments in (("run", "--direct"), ("snapshots", "prune"), ("snapshots", "rollback")):
+            done = mostwatched(*arguments)
+            assert (done.code, done.out) == (4, "")
+            assert "is at work in" in done.err
+        assert mostwatched("top").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("run", "--direct", "--as-of", "yesterday"), "is not a day such as"),
+        (("run", "--direct", "--as-of", "2026-02-30"), "is not a day such as"),
+        (("run", "--direct", "--landing", "nowhere"), "nowhere does not exist"),
+        (("backfill", "--from", "2026-01-05"), "Missing option '--to'"),
+        (("backfill", "--from", "2026-01-05", "--to", "2026-01-04"), "is after the last one"),
+        (("top", "--window", "many"), "not a valid integer"),
+        (("top", "--window", "0"), "at least one day"),
+        (("top", "--window", "31"), "at most 30"),
+        (("top", "--window", "7", "--from", "2026-01-05", "--to", "2026-01-06"), "without --window"),
+        (("top", "--from", "2026-01-05"), "--from and --to together"),
+        (("top", "--from", "2026-01-05", "--to", "2026-01-05"), "must be before"),
+        (("top", "--from", "2026-01-05", "--to", "2026-02-05"), "at most 30"),
+        (("top", "--from", "2026-01-25", "--to", "2026-02-05"), "holds the days"),
+        (("top", "--limit", "0"), "not in the range"),
+        (("top", "--snapshot", "newest"), "is not a snapshot id"),
+        (("top", "--snapshot", "2026-01-05-0123456789ab"), "There is no snapshot"),
+        (("snapshots", "verify", "2026-01-05-0123456789ab"), "There is no snapshot"),
+        (("snapshots", "rollback", "2026-01-05-0123456789ab"), "There is no snapshot"),
+        (("snapshots", "rollback", "--release", "2026-01-05-0123456789ab"), "not both"),
+        (("publish",), "No such command"),
+        (("run", "--force"), "No such option"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(mostwatched, home, arguments, reason):
+    """The message says what is wrong; nothing is printed on stdout, and nothing moves."""
+    before = snapshots.current(home / "snapshots")
+    done = mostwatched(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert reason in done.err
+    assert snapshots.current(home / "snapshots") == before
+
+
+def test_a_setting_that_cannot_be_is_exit_code_2(mostwatched, monkeypatch):
+    """The variable and its value are named."""
+    monkeypatch.setenv("MOSTWATCHED_DAY_TIMEZONE", "Mars")
+    done = mostwatched("top")
+    assert (done.code, done.out) == (2, "")
+    assert "MOSTWATCHED_DAY_TIMEZONE is 'Mars'" in done.err
+
+
+def test_a_misspelt_setting_is_mentioned(mostwatched, home, monkeypatch):
+    """It is not ignored in silence, and does not disturb what is printed."""
+    monkeypatch.setenv("MOSTWATCHED_THREDS", "1")
+    done = mostwatched("top", "--json")
+    assert (done.code, len(done.json)) == (0, 2)
+    assert "MOSTWATCHED_THREDS is not a setting" in done.err
+
+
+def test_nothing_published_is_exit_code_1(mostwatched):
+    """Where there is no snapshot the error says how to get one."""
+    done = mostwatched("top")
+    assert (done.code, done.out) == (1, "")
+    assert "`mostwatched run` does that" in done.err
+
+
+def test_damage_is_exit_code_1(mostwatched, home, ids):
+    """A damaged table is not read from."""
+    (home / "snapshots" / ids[-1] / "creators.parquet").write_bytes(b"")
+    done = mostwatched("top")
+    assert (done.code, done.out) == (1, "")
+    assert "creators.parquet is damaged" in done.err
+
+
+def test_backfill_publishes_every_day(mostwatched, home, ids):
+    """One line a day, oldest first; the newest stays current."""
+    done = mostwatched("backfill", "--from", "2026-01-28", "--to", "2026-01-30")
+    assert [line.split("  ")[0] for line in done.out.splitlines()] == ["2026-01-28", "2026-01-29", "2026-01-30"]
+    assert done.out.splitlines()[1].endswith(ids[0])
+    pointer = snapshots.current(home / "snapshots")
+    assert pointer
+    assert (done.code, pointer.snapshot_id) == (0, ids[-1])
+    as_json = mostwatched("backfill", "--json", "--from", "2026-01-29", "--to", "2026-01-30")
+    assert [night["snapshot_id"] for night in as_json.json] == ids[:2]
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+def test_top_prints_the_ranking(mostwatched, home, ids):
+    """A table for people that says which snapshot and which days."""
+    done = mostwatched("top", "--limit", "1")
+    assert done.out.splitlines()[0] == f"Snapshot {ids[-1]}, the days 2026-01-01/2026-01-31 (end not included)"
+    assert done.out.splitlines()[2].split() == list(COLUMNS)
+    assert done.out.splitlines()[3].split() == ["1", "1", "ada", "2", "0", "2", "600"]
+    assert len(done.out.splitlines()) == 4
+
+
+COLUMNS = ("position", "rank", "creator_id", "viewers", "anonymous_viewers", "sessions", "watched_seconds")
+
+
+def test_top_answers_in_json(mostwatched, home, ids):
+    """One list on one line: a window, a range, an older snapshot."""
+    ada, bob = mostwatched("top", "--json").json
+    assert ada == dict(zip(COLUMNS, (1, 1, "ada", 2, 0, 2, 600), strict=True))
+    assert bob == dict(zip(COLUMNS, (2, 2, "bob", 1, 0, 1, 300), strict=True))
+    assert list(ada) == list(COLUMNS)
+    assert [row["creator_id"] for row in mostwatched("top", "--json", "--window", "1").json] == ["bob"]
+    ranged = mostwatched("top", "--json", "--from", "2026-01-05", "--to", "2026-01-06")
+    assert [(row["creator_id"], row["viewers"]) for row in ranged.json] == [("ada", 1)]
+    older = mostwatched("top", "--json", "--snapshot", ids[0])
+    assert [(row["creator_id"], row["viewers"]) for row in older.json] == [("ada", 1)]
+    assert mostwatched("top", "--json", "--from", "2026-01-10", "--to", "2026-01-11").json == []
+
+
+def test_rejects_are_listed(mostwatched, tmp_path):
+    """Where, which field, why, and the text, made safe for a terminal."""
+    bad = '{"sessionId":"s","creatorId":"ada","startedAt":"\x1b[31myesterday"}\n'
+    landing = landed(tmp_path / "bad", SESSION % 1 + bad + "no record\n")
+    assert mostwatched("rejects").out == "No rejected records.\n"
+    mostwatched("run", "--direct", "--accept-rejects", "--as-of", "2026-01-31", "--landing", landing)
+    done = mostwatched("rejects")
+    assert done.code == 0
+    assert "viewing_sessions/some.ndjson line 2: " in done.out
+    assert done.out.endswith("2 rejected records\n")
+    assert "\x1b" not in done.out
+    rows = mostwatched("rejects", "--json").json
+    assert [list(row) for row in rows] == [["entity", "file", "line", "field", "reason", "text"]] * 2
+    assert [(row["line"], row["text"]) for row in rows] == [(2, bad.strip("\n")), (3, "no record")]
+    assert len(mostwatched("rejects", "--json", "--limit", "1").json) == 1
+
+
+# --- snapshots -----------------------------------------------------------------------------------------------------
+
+
+def test_snapshots_are_listed(mostwatched, home, ids):
+    """Oldest first, with a mark at the one that readers see."""
+    lines = mostwatched("snapshots", "list").out.splitlines()
+    assert [line.split()[0] for line in lines] == ids
+    assert [line.endswith(" current") for line in lines] == [False, False, True]
+    rows = mostwatched("snapshots", "list", "--json").json
+    assert [row["is_current"] for row in rows] == [False, False, True]
+    assert [row["as_of"] for row in rows] == [str(night) for night in NIGHTS]
+    mostwatched("snapshots", "rollback", ids[0])
+    assert mostwatched("snapshots", "list").out.splitlines()[0].endswith(" pinned")
+
+
+def test_an_empty_list_says_how_to_fill_it(mostwatched):
+    """Nothing published is no error here."""
+    assert "mostwatched run" in mostwatched("snapshots", "list").out
+    assert mostwatched("snapshots", "list", "--json").json == []
+
+
+@pytest.mark.parametrize("name", ["creator_reach/2026-01-20.parquet", "manifest.json", "warehouse.duckdb"])
+def test_verify_finds_damage(mostwatched, home, ids, name):
+    """Whole is exit code 0; a changed byte in any snapshot is 1, and the file is named."""
+    assert mostwatched("snapshots", "verify").out.splitlines() == [f"{name}  whole" for name in ids]
+    path = home / "snapshots" / ids[0] / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    done = mostwatched("snapshots", "verify")
+    assert done.code == 1
+    assert f"{ids[0]}  DAMAGED\n    {path} is damaged" in done.out
+    as_json = mostwatched("snapshots", "verify", "--json", ids[0])
+    assert (as_json.code, as_json.json[0]["is_whole"]) == (1, False)
+    assert mostwatched("snapshots", "verify", ids[1]).code == 0
+
+
+def test_rolling_back_and_releasing(mostwatched, home, ids):
+    """Without an ID to the one before; with one to that; --release returns to the newest."""
+    assert mostwatched("snapshots", "rollback").out.startswith(f"{ids[1]} is current and pinned")
+    assert mostwatched("top", "--json", "--window", "1").json[0]["creator_id"] == "ada"
+    done = mostwatched("run", "--direct", "--as-of", "2026-01-31")
+    assert "not current: a later or pinned snapshot is" in done.out
+    assert mostwatched("snapshots", "rollback", ids[0]).code == 0
+    assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
+
+
+def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):
+    """As many snapshots as are to be kept stay."""
+    monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
+    done = mostwatched("snapshots", "prune")
+    assert done.out.startswith("Removed 2 snapshots and ")
+    assert snapshots.names(home / "snapshots") == ids[2:]
+    assert mostwatched("snapshots", "prune", "--json").json == {"snapshots": [], "lake_files": 0, "lake_bytes": 0}
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from commands(command)
+
+
+EVERYTHING = dict(commands(command_line.cli))
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_command_explains_itself(name):
+    """A command has a sentence of help, and so has every option that is not named for what it takes."""
+    command = EVERYTHING[name]
+    assert (command.help or "").split("\n\n")[0].rstrip().endswith(".")
+    named_for_it = {"--host", "--port", "--seed"}
+    for option in command.params:
+        if isinstance(option, click.Option) and not named_for_it & set(option.opts):
+            assert option.help, option.opts
+
+
+def test_help_and_version_need_no_home():
+    """The real program, in a process of its own: -h lists the commands and the exit codes."""
+    program = [sys.executable, "-m", "pipelines.cli"]
+    shown = subprocess.run([*program, "-h"], capture_output=True, text=True, check=True).stdout
+    assert "Exit codes: 0 done, 1 failed" in shown
+    for name in ("run", "backfill", "top", "rejects", "snapshots", "serve"):
+        assert f"\n  {name} " in shown
+    version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
+    assert version == f"mostwatched, version {__version__}\n"
