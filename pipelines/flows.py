@@ -237,7 +237,6 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
 
     Every stage is safe to repeat: what it finished before is there and is not done again.
     """
-    work = [function]  # so that it can be let go: Prefect keeps its tasks until the process ends
     stage = task(
         name=name,
         retries=RETRIES,
@@ -246,11 +245,8 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
         retry_condition_fn=_may_retry,
         cache_policy=NO_CACHE,  # the lake is the cache
         persist_result=False,
-    )(lambda: work[0]())
-    try:
-        result: Result = stage()
-    finally:
-        work.clear()
+    )(function)
+    result: Result = stage()
     return result
 
 

@@ -195,7 +195,7 @@ class Lake:
             stored = Stored(model, step.day, key, path, facts["rows"], facts["sha256"], facts["digest"], step)
         except (OSError, ValueError, KeyError, TypeError):
             return None  # a file without its sidecar does not exist
-        if not path.exists():
+        if facts.get("seal") != store.seal_of(facts) or not path.exists():
             return None
         self._known[path] = stored
         return stored
@@ -217,7 +217,8 @@ class Lake:
                 store.fsync(temporary[step.day])
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
-                store.write_json(_sidecar(final), {"rows": rows, "sha256": sha256, "digest": digest})
+                facts = {"rows": rows, "sha256": sha256, "digest": digest}
+                store.write_json(_sidecar(final), facts | {"seal": store.seal_of(facts)})
                 self._known[final] = Stored(name, step.day, key, final, rows, sha256, digest, step)
                 self._checked.add(final)
         finally:

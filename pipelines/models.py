@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Model:
     params: tuple[str, ...]
     columns: dict[str, str]  # what each column of the result means, in the order of the final select
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """The statement without comments and spacing: what a derived file is named by."""
         return without_comments(self.statement)

@@ -71,6 +71,7 @@ def publish(
     funnel, newest_session = read_funnel(lake, built, raw)
     with _tables(settings, lake, built) as connection:
         results = list(_run_checks(connection))
+        unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
     if not accept_rejects:
         refusals += _too_many_rejects(settings, raw, set(pointer.landed) if pointer else set())
@@ -85,7 +86,7 @@ def publish(
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
     is_new = _ensure_whole(settings, snapshot_id)
     if is_new:
-        manifest = _manifest(snapshot_id, built, raw, funnel, newest_session, results)
+        manifest = _manifest(snapshot_id, built, raw, funnel, unknown_creators, newest_session, results)
         _write(settings, built, files, snapshot_id, manifest)
     snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
     damage = snapshot.damage()
@@ -182,6 +183,13 @@ def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:
             yield CheckResult(check, offenders.num_rows, first[0] if first else None)
 
 
+_UNKNOWN_CREATORS = """
+    select count(distinct creator_id) as creators
+    from creator_rankings
+    where creator_id not in (select creator_id from creators)
+"""
+
+
 @contextmanager
 def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
     """The tables to be published, as views by their names."""
@@ -246,7 +254,7 @@ def _write(
             "rows_sha256": None,
         }
         manifest = manifest | {"files": facts}
-        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"seal": snapshots.seal_of(manifest)}))
+        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"seal": store.seal_of(manifest)}))
 
 
 def _manifest(
@@ -254,6 +262,7 @@ def _manifest(
     built: Built,
     raw: Sequence[RawFile],
     funnel: Mapping[str, int],
+    unknown_creators: int,
     newest_session: datetime | None,
     results: Sequence[CheckResult],
 ) -> dict[str, Any]:
@@ -271,6 +280,7 @@ def _manifest(
         "created_at": _rfc3339(datetime.now(UTC)),
         "freshness": {"newest_session_at": newest_session and _rfc3339(newest_session)},
         "funnel": dict(funnel),
+        "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
         "rejected_by_reason": rejected,
         "landed": [
             {

@@ -157,7 +157,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
         derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path / MANIFEST} is damaged: {error}.") from error
-    is_sealed = (manifest.get("seal"), content) == (seal_of(manifest), store.json_bytes(manifest))
+    is_sealed = (manifest.get("seal"), content) == (store.seal_of(manifest), store.json_bytes(manifest))
     is_vouched_for = is_sealed or manifest_sha256 is not None
     if is_vouched_for and version > SCHEMA_VERSION:
         raise UsageError(
@@ -183,11 +183,6 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
     """
     parts = [json.dumps(policy, sort_keys=True), *(f"{name} {rows_sha256[name]}" for name in sorted(rows_sha256))]
     return f"{as_of}-{store.combined_digest(parts)[:12]}"
-
-
-def seal_of(manifest: dict[str, Any]) -> str:
-    """The sha256 of a manifest, itself apart: its last entry, by which it can tell that it was damaged."""
-    return hashlib.sha256(store.json_bytes({name: manifest[name] for name in manifest if name != "seal"})).hexdigest()
 
 
 def names(snapshots: Path) -> list[str]:

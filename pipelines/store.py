@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,11 @@ def lock(path: Path) -> Iterator[None]:
 
 
 # --- knowing what was written ------------------------------------------------------------------------------------
+
+
+def seal_of(facts: Mapping[str, Any]) -> str:
+    """The sha256 of a JSON object without its `seal`: by that last entry it can tell that it was damaged itself."""
+    return hashlib.sha256(json_bytes({name: facts[name] for name in facts if name != "seal"})).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

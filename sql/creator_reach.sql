@@ -59,7 +59,7 @@ select
     day                                         as day,                  -- day of the policy's zone
     creator_id                                  as creator_id,           -- who was watched
     is_signed_in                                as is_signed_in,         -- false: anonymous devices
-    cast(gap_days as smallint)                  as gap_days,             -- since the last time; null: never, or over the maximum
+    cast(gap_days as smallint)                  as gap_days,             -- days since the last visit; null: none in max_window_days
     count(viewer_id)                            as viewers,              -- distinct viewers with this gap
     cast(sum(sessions_started) as bigint)       as sessions_started,     -- their sessions that started that day
     cast(sum(sessions_carried_in) as bigint)    as sessions_carried_in,  -- and those that went on into it

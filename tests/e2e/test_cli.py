@@ -116,21 +116,24 @@ def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
     assert len(done.out.splitlines()) == 1
     pointer = snapshots.current(tmp_path / "home" / "snapshots")
     assert pointer
-    assert done.json.items() >= {
-        "snapshot_id": pointer.snapshot_id,
-        "as_of": "2026-01-31",
-        "is_new": True,
-        "is_current": True,
-        "records": 2,
-        "accepted": 2,
-        "rejected": 0,
-        "new_files": 2,
-        "new_records": 2,
-        "new_accepted": 2,
-        "new_rejected": 0,
-        "postponed": [],
-        "warnings": [],
-    }.items()
+    assert (
+        done.json.items()
+        >= {
+            "snapshot_id": pointer.snapshot_id,
+            "as_of": "2026-01-31",
+            "is_new": True,
+            "is_current": True,
+            "records": 2,
+            "accepted": 2,
+            "rejected": 0,
+            "new_files": 2,
+            "new_records": 2,
+            "new_accepted": 2,
+            "new_rejected": 0,
+            "postponed": [],
+            "warnings": [],
+        }.items()
+    )
     assert done.json["funnel"]["ranked"] == 2
 
 
@@ -150,7 +153,9 @@ def test_a_refused_run_is_exit_code_3(mostwatched, tmp_path):
     assert (refused.code, refused.out) == (3, "")
     assert "mostwatched: Not published" in refused.err
     assert "--accept-rejects" in refused.err
-    accepted = mostwatched("run", "--direct", "--json", "--accept-rejects", "--as-of", "2026-01-31", "--landing", landing)
+    accepted = mostwatched(
+        "run", "--direct", "--json", "--accept-rejects", "--as-of", "2026-01-31", "--landing", landing
+    )
     assert (accepted.code, accepted.json["rejected"]) == (0, 1)
 
 

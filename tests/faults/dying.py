@@ -1,8 +1,9 @@
 """A process that runs commands in children which die by SIGKILL when they are told to.
 
 Reads one JSON object a line: {"do": "run" | "prune" | "rollback", "home": …, "landing": …, "as_of": …, "to": …,
-"die_at": k, "die_after": seconds}. The child kills itself just before its k-th change of the home: opening a file to
-write, fsync, rename, link, unlink, mkdir, rmdir; or after some seconds, wherever it is. Answers with {"died": bool, "changes": how many there were, "result": …}.
+"die_at": k, "die_after": seconds}. The child kills itself just before its k-th change of the home (opening a file to
+write, fsync, rename, link, unlink, mkdir, rmdir), or dies after some seconds, wherever it is. The answer is
+{"died": true}, or {"died": false, "changes": how many there were, "result": …}.
 
 Children are forked, so that a death costs a few hundredths of a second and not an interpreter's start. Nothing in
 here has run a query or parsed a file before it forks: libraries that start threads have not started them yet.
@@ -91,7 +92,7 @@ def in_a_child(task: dict[str, Any]) -> dict[str, Any]:
             sys.stderr.flush()
             os._exit(status)
     os.close(writing)
-    with open(reading, "rb") as answer:
+    with os.fdopen(reading, "rb") as answer:
         content = answer.read()
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if ended in (-signal.SIGKILL, -signal.SIGALRM):

@@ -144,7 +144,7 @@ def assert_one_rerun_is_enough(scene: Scene, home: Path, files: set[str], why: s
 @pytest.mark.parametrize("part", ["a", "b"])
 def test_a_run_can_be_killed_before_any_change(tmp_path, scene, part):
     """Readers see the old snapshot or the new; one rerun ends where an undisturbed run ends, file by file."""
-    for number in moments(scene.changes["run"], f"run {part}", 4):
+    for number in moments(scene.changes["run"], f"run {part}", 3):
         why = f"killed before change {number} of {scene.changes['run']}; FAULT_SEED={SEED}"
         home = tmp_path / f"{number}"
         shutil.copytree(scene.before, home)
@@ -170,7 +170,7 @@ def test_the_last_changes_of_a_run_move_the_pointer(tmp_path, scene):
 
 def test_the_first_run_can_be_killed_before_any_change(tmp_path, scene):
     """Readers see no snapshot or the first one, whole."""
-    for number in moments(scene.changes["first run"], "first run", 4):
+    for number in moments(scene.changes["first run"], "first run", 3):
         why = f"killed before change {number} of {scene.changes['first run']}; FAULT_SEED={SEED}"
         home = tmp_path / f"{number}"
         run = {"landing": str(scene.new_landing), "as_of": AS_OF["new"]}
@@ -196,7 +196,7 @@ def test_a_run_can_be_killed_again_and_again(tmp_path, scene):
 
 def test_a_prune_can_be_killed_before_any_change(tmp_path, scene):
     """What readers see stays whole; the rerun of the night builds nothing; the next prune finishes the work."""
-    for number in moments(scene.changes["prune"], "prune", 5):
+    for number in moments(scene.changes["prune"], "prune", 4):
         why = f"killed before change {number} of {scene.changes['prune']}; FAULT_SEED={SEED}"
         home = tmp_path / f"{number}"
         shutil.copytree(scene.after, home)

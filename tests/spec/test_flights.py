@@ -89,6 +89,7 @@ def test_top_of_any_range_is_the_truth(flown, test_data):
     assert answered(of_range) == answered(of_window) == truth(test_data, 7)
 
 
+@pytest.mark.timeout(900)
 def test_seven_shuffled_overlapping_deliveries_end_in_the_same_snapshot(flown, test_data, tmp_path):
     """Delivered shuffled and overlapping over seven nights, the same sessions end in the same snapshot."""
     dice = random.Random(2013)

@@ -91,6 +91,16 @@ def test_days_on_which_the_clocks_change(world, timezone, changes_on, hours):
             assert night.top(*range_of_days) == right.ranking(*range_of_days)
 
 
+def test_a_window_may_begin_on_a_day_that_was_left_out(world):
+    """A window from Apia's missing 30 December 2011 begins where the 31st does, with what is carried over it."""
+    world.sessions("""
+        creator | viewer | started_at       | ended_at
+        ada     | v1     | 2011-12-30 09:30 | 2011-12-30 10:30
+    """)
+    ada = world.run("2012-01-29", day_timezone="Pacific/Apia").measured("ada")
+    assert (ada.viewers, ada.sessions, ada.watched_seconds) == (1, 1, 1800)
+
+
 @pytest.mark.parametrize(
     "timezone", ["America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Kiritimati"]
 )

@@ -112,6 +112,7 @@ def test_a_file_says_what_it_is(follows, lake):
         "rows": 2,
         "sha256": store.sha256_of(stored.path),
         "digest": store.row_digest(pq.read_table(stored.path)),
+        "seal": store.seal_of(facts),
     }
     assert sorted(path.name for path in stored.path.parent.iterdir()) == [f"{stored.key}.json", f"{stored.key}.parquet"]
 
@@ -218,13 +219,33 @@ def test_a_sidecar_that_cannot_be_read_does_not_exist(follows, content):
     assert follows.pairs(raw) == [("ann", "ada")]
 
 
+@pytest.mark.parametrize("fact", ["rows", "sha256", "digest", "seal"])
+def test_a_sidecar_that_says_otherwise_does_not_exist(follows, fact):
+    """What other files are named by is not taken from a sidecar that was changed."""
+    raw = follows.raw(("ann", "ada"))
+    lake = follows.lake()
+    stored = follows.derive(lake, raw)
+    sidecar = stored.path.with_suffix(".json")
+    facts = json.loads(sidecar.read_bytes())
+    sidecar.write_text(json.dumps(facts | {fact: 7 if fact == "rows" else facts[fact][::-1]}))
+    again = follows.lake()
+    assert (follows.derive(again, raw), again.built) == (stored, {"follows": 1})
+    assert json.loads(sidecar.read_bytes()) == facts
+    lake.close()
+    again.close()
+
+
 def test_a_damaged_file_is_noticed_and_built_again(follows):
     """Before its first read in a run a file is checked; a damaged one is replaced by what it should be."""
     raw = follows.raw(("ann", "ada"))
     lake = follows.lake()
     stored = follows.derive(lake, raw)
     lake.close()
-    for spoil in (flip_a_bit, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(path.read_bytes()[:-9])):
+    for spoil in (
+        flip_a_bit,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    ):
         spoil(stored.path)
         assert follows.pairs(raw) == [("ann", "ada")]
         store.verify(stored.path, json.loads(stored.path.with_suffix(".json").read_bytes())["sha256"])

@@ -51,13 +51,10 @@ def test_the_id_does_not_depend_on_how(tmp_path, noisy, monkeypatch):
     assert night.manifest["code_version"] == "another version"
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [{"min_watched_seconds": 1}, {"windows": (1, 30)}, {"max_window_days": 31}, {"day_timezone": "Africa/Abidjan"}],
-)
-def test_the_id_depends_on_the_policy(world, policy):
+def test_the_id_depends_on_the_policy(world):
     """Another policy is another snapshot, even where every number is the same."""
-    assert world.run(**policy).snapshot_id != world.run().snapshot_id
+    policies = [{}, {"min_watched_seconds": 1}, {"max_session_hours": 23}, {"day_timezone": "Africa/Abidjan"}]
+    assert len({world.run(**policy).snapshot_id for policy in policies}) == len(policies)
 
 
 def test_the_id_depends_on_every_table(noisy):
@@ -122,7 +119,8 @@ def test_the_manifest_accounts_for_every_record(world):
         "viewing_sessions": 1
     }
     assert manifest["funnel"] == {
-        **{"accepted": 1, "ranked": 1},
+        "accepted": 1,
+        "ranked": 1,
         **dict.fromkeys((*publish.FUNNEL[1:], "conflicts"), 0),
     }
     assert all(check["offenders"] == 0 for check in manifest["checks"])
@@ -240,7 +238,7 @@ def test_a_table_that_fails_its_check_refuses(world):
     """A sum too large for its column is not published as something smaller, whatever is overridden."""
     captured(world, *TOO_MUCH)
     for night in ({}, ACCEPT):
-        with pytest.raises(RefusedToPublish, match="live_stream_funding: .*does not hold for 1 rows, such as .*'s1'"):
+        with pytest.raises(RefusedToPublish, match=r"live_stream_funding: .*does not hold for 1 rows, such as .*'s1'"):
             world.run(compare=False, night=night)
     assert world.current() is None
     assert snapshots.names(world.settings.snapshots) == []

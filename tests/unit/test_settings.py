@@ -120,7 +120,7 @@ def test_the_served_window_is_always_published():
 
 def test_a_window_must_fit_into_the_cube():
     """A window that the cube cannot answer is refused, with both ways out."""
-    with pytest.raises(UsageError, match="MOSTWATCHED_WINDOWS has a window of 91 days.*MAX_WINDOW_DAYS"):
+    with pytest.raises(UsageError, match=r"MOSTWATCHED_WINDOWS has a window of 91 days.*MAX_WINDOW_DAYS"):
         load(environ={variable("windows"): "91"})
     assert load(environ={variable("windows"): "91", variable("max_window_days"): "91"}).windows == (30, 91)
 

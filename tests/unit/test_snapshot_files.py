@@ -116,7 +116,7 @@ def test_a_table_is_checked_as_it_is_read(home):
     path.unlink()
     with pytest.raises(Damaged, match=r"creators\.parquet cannot be read"):
         snapshot.table("creators.parquet")
-    with pytest.raises(UsageError, match="has no file users.parquet. It has: creator_rankings.parquet"):
+    with pytest.raises(UsageError, match=r"has no file users\.parquet\. It has: creator_rankings.parquet"):
         snapshot.table("users.parquet")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,7 @@ def test_a_digest_does_not_see_chunks_and_slices(content, cuts):
     whole = table(*content)
     borders = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     around = table(ROW, NOTHING, *content, ROW).slice(2, len(content))
-    chunked = pa.concat_tables(
-        [around.slice(start, end - start) for start, end in zip(borders, borders[1:], strict=False)] or [whole]
-    )
+    chunked = pa.concat_tables([around.slice(start, end - start) for start, end in pairwise(borders)] or [whole])
     by_batches = store.RowDigest(SCHEMA)
     for batch in chunked.to_batches(max_chunksize=3):
         by_batches.update(batch)
@@ -98,13 +97,16 @@ def test_a_digest_does_not_see_encodings(content):
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint32(), pa.uint64()])
 def test_integers_count_by_their_value(kind):
     """A count is the same count in 8 bits or in 64."""
-    narrow, wide = (pa.table({"count": pa.array([7, None, 0], type)}) for type in (kind, pa.int64()))
+    narrow, wide = (pa.table({"count": pa.array([7, None, 0], each)}) for each in (kind, pa.int64()))
     assert digest(narrow) == digest(wide)
 
 
 def test_decimals_count_by_their_value_at_a_scale():
     """A price is the same in a wider decimal."""
-    narrow, wide = (pa.table({"price": pa.array([Decimal("9.90"), None], kind)}) for kind in (pa.decimal128(5, 2), pa.decimal128(38, 2)))
+    narrow, wide = (
+        pa.table({"price": pa.array([Decimal("9.90"), None], kind)})
+        for kind in (pa.decimal128(5, 2), pa.decimal128(38, 2))
+    )
     assert digest(narrow) == digest(wide)
 
 
@@ -148,7 +150,10 @@ def test_any_other_value_gives_another_digest(content, data):
         ([{"count": 0}], [{"count": None}]),
         ([{"yes": False}], [{"yes": None}]),
         ([{"price": Decimal("0.00")}], [{"price": None}]),
-        ([{"price": Decimal("1.00")}, {"price": Decimal("11.00")}], [{"price": Decimal("11.00")}, {"price": Decimal("1.00")}]),
+        (
+            [{"price": Decimal("1.00")}, {"price": Decimal("11.00")}],
+            [{"price": Decimal("11.00")}, {"price": Decimal("1.00")}],
+        ),
         ([{"at": MOMENT}], [{"at": MOMENT + timedelta(milliseconds=1)}]),
         ([], [{}]),
         ([{}], [{}, {}]),
@@ -251,7 +256,7 @@ def test_a_failed_folder_leaves_nothing(tmp_path):
             (temporary / "file").write_text("content")
             raise ValueError
 
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         fail()
     assert not list(tmp_path.iterdir())
 
@@ -373,7 +378,7 @@ def test_a_lock_is_freed_by_an_exception(tmp_path: Path):
         with store.lock(tmp_path / ".lock"):
             raise ValueError
 
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         fail()
     with store.lock(tmp_path / ".lock"):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -81,10 +82,10 @@ def test_days_follow_each_other(zone, day):
     assert timedelta(0) <= end - start <= 2 * DAY
 
 
-@given(a_zone, st.datetimes(datetime(1970, 1, 3), datetime(2037, 12, 30)))
-def test_the_day_of_an_instant_is_the_one_that_holds_it(zone, naive):
+@given(a_zone, st.integers(2 * 86_400_000, 67 * 365 * 86_400_000))
+def test_the_day_of_an_instant_is_the_one_that_holds_it(zone, milliseconds):
     """day_of is the inverse of day_bounds."""
-    instant = naive.replace(tzinfo=UTC)
+    instant = datetime(1970, 1, 1, tzinfo=UTC) + milliseconds * MILLISECOND
     start, end = window.day_bounds(window.day_of(instant, zone), zone)
     assert start <= instant < end
 
@@ -187,5 +188,5 @@ def test_a_window_without_a_day_is_an_error(end):
 def test_a_window_holds_consecutive_days(as_of, length):
     """Every day once, oldest first, up to the one before as_of."""
     days = list(window.rolling(as_of, length)) if as_of.toordinal() > length else [as_of - DAY]
-    assert all(later - earlier == DAY for earlier, later in zip(days, days[1:], strict=False))
+    assert all(later - earlier == DAY for earlier, later in pairwise(days))
     assert days[-1] == as_of - DAY
