@@ -61,7 +61,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     rankings = lake.derive_one(
         "creator_rankings",
         {"creator_reach": [cube[day] for day in _days_ranked(policy, as_of)], "creators": [creators]},
-        relations={"windows": windows_relation(policy.windows, as_of)},
+        relations={"windows": windows_relation(policy.windows, as_of, zone)},
     )
     longest = window.rolling(as_of, max(policy.windows))
     funnel = table(
@@ -100,18 +100,23 @@ def _days_ranked(policy: Policy, as_of: date) -> Window:
     return window.rolling(as_of, max(policy.windows) + 1)
 
 
-def windows_relation(lengths: Iterable[int], as_of: date) -> pa.Table:
+def windows_relation(lengths: Iterable[int], as_of: date, zone: ZoneInfo) -> pa.Table:
     """Rows of (window, the same one a day earlier?, its first day, each of its days) for windows ending at as_of."""
     rows = []
     for days in lengths:
-        rows += window_rows(days, window.rolling(as_of, days), is_previous=False)
-        rows += window_rows(days, window.rolling(as_of - window.ONE_DAY, days), is_previous=True)
+        rows += window_rows(days, window.rolling(as_of, days), zone, is_previous=False)
+        rows += window_rows(days, window.rolling(as_of - window.ONE_DAY, days), zone, is_previous=True)
     return pa.Table.from_pylist(rows, schema=RELATIONS["windows"])
 
 
-def window_rows(window_days: int, days: Window, *, is_previous: bool) -> list[dict[str, object]]:
-    """The rows of one window in the relation `windows`."""
-    shared = {"window_days": window_days, "is_previous": is_previous, "first_day": days.first_day}
+def window_rows(window_days: int, days: Window, zone: ZoneInfo, *, is_previous: bool) -> list[dict[str, object]]:
+    """The rows of one window in the relation `windows`.
+
+    A day that the zone left out holds nothing, so a window that begins with one begins with the day after it: that
+    is the day into which sessions are carried.
+    """
+    first_day = window.first_with_length(days, zone)
+    shared = {"window_days": window_days, "is_previous": is_previous, "first_day": first_day}
     return [shared | {"day": day} for day in days]
 
 
@@ -186,8 +191,7 @@ def _session_outcomes(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo
     steps = []
     for day, stored in sessions.items():
         # Sessions that count start on this UTC day and are at most max_session_hours long.
-        reaches_until = day + window.ONE_DAY + timedelta(hours=policy.max_session_hours)
-        days = Window(day - window.ONE_DAY, reaches_until + 2 * window.ONE_DAY)
+        days = window.days_around(day, before=1, after=2 + policy.max_session_hours // 24 + 1)
         steps.append(
             Step(day, {"sessions": [stored]}, {"calendar": _calendar_relation(days, zone)}, weight=stored.rows)
         )
@@ -204,7 +208,7 @@ def _creator_reach(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo, a
     for day in window.rolling(as_of, 2 * policy.max_window_days + 1):
         starts_at, ends_at = window.day_bounds(day, zone)
         reaching = [sessions[utc] for utc in window.utc_days(starts_at - longest, ends_at) if utc in sessions]
-        calendar = _calendar_relation(Window(day, day + window.ONE_DAY), zone)
+        calendar = _calendar_relation([day], zone)
         steps.append(
             Step(day, {"sessions": reaching}, {"calendar": calendar}, weight=sum(file.rows for file in reaching))
         )
@@ -264,6 +268,6 @@ def _days_relation(days: Sequence[date]) -> pa.Table:
     return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])
 
 
-def _calendar_relation(days: Window, zone: ZoneInfo) -> pa.Table:
+def _calendar_relation(days: Iterable[date], zone: ZoneInfo) -> pa.Table:
     parts = [vars(part) for day in days for part in window.day_parts(day, zone)]
     return pa.Table.from_pylist(parts, schema=RELATIONS["calendar"])

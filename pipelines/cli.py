@@ -62,7 +62,7 @@ def cli(context: click.Context, home: Path | None) -> None:
     """
     context.obj = home
     for name in unknown_variables():
-        click.echo(f"mostwatched: {name} is not a setting and is ignored; see the README for those there are.", err=True)
+        click.echo(f"mostwatched: {name} is not a setting and is ignored; the README lists those there are.", err=True)
 
 
 def command(group: click.Group, name: str | None = None) -> Callable[[Command], Command]:
@@ -387,9 +387,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     state = "published" if summary["is_new"] else "published before, unchanged"
     current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
     click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")
-    click.echo(
-        f"New: {summary['new_files']:,} files with {summary['new_records']:,} records, {summary['new_rejected']:,} rejected."
-    )
+    files, records, rejected = (summary[name] for name in ("new_files", "new_records", "new_rejected"))
+    click.echo(f"New: {files:,} files with {records:,} records, {rejected:,} rejected.")
     click.echo(
         f"Lake: {summary['records']:,} records = {summary['accepted']:,} accepted + {summary['rejected']:,} rejected."
     )

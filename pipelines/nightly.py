@@ -86,6 +86,7 @@ def run(
     `landing` holds the folders to read what landed from, instead of the home's own. Raises Busy when another run is at
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
+    require_possible(settings, as_of)
     with _held(settings):
         return _night(
             settings,
@@ -116,6 +117,8 @@ def backfill(
     """
     if first > last:
         raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
+    require_possible(settings, first)
+    require_possible(settings, last)
     with _held(settings):
         ingested = stage("ingest", lambda: ingest(settings, landing, progress))
         for days in range((last - first).days + 1):
@@ -133,6 +136,13 @@ def backfill(
                 )
             except RefusedToPublish as refusal:
                 yield refusal
+
+
+def require_possible(settings: Settings, as_of: date) -> None:
+    """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
+    days_before = 2 * settings.max_window_days + settings.max_session_hours // 24 + 3
+    if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
+        raise UsageError(f"{as_of} cannot be an as_of: a snapshot rests on the {days_before} days before it.")
 
 
 @dataclass(frozen=True)

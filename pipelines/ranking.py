@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -27,11 +28,12 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
     Raises UsageError for a range that the snapshot does not hold, Damaged for files that are not as published.
     """
     require_held(snapshot, days)
+    zone = snapshot.manifest["policy"]["day_timezone"]
     model = models.model("creator_rankings")
     connection = engine.connect(settings.memory_limit, settings.threads, None)
     try:
         cube = [snapshot.verified(f"creator_reach/{day}.parquet") for day in days]
-        rows = build.window_rows(days.days, days, is_previous=False)
+        rows = build.window_rows(days.days, days, ZoneInfo(zone), is_previous=False)
         engine.register(connection, "creator_reach", cube)
         engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
         engine.register(connection, "windows", pa.Table.from_pylist(rows, schema=RELATIONS["windows"]))

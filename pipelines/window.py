@@ -14,6 +14,10 @@ ONE_DAY = timedelta(days=1)
 ONE_MILLISECOND = timedelta(milliseconds=1)  # the finest step of an instant that we keep
 
 
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)  # after every instant that we keep: those are whole milliseconds
+
+
 @dataclass(frozen=True, order=True)
 class Window:
     """The days from `first_day` (inclusive) to `end_day` (exclusive)."""
@@ -49,8 +53,11 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     """The instant at which a calendar day begins in a zone, in UTC.
 
     That is the first instant of the day: where a clock change skips or repeats midnight, the earlier one that
-    belongs to the day; where a zone left a whole day out, the day begins and ends at the same instant.
+    belongs to the day; where a zone left a whole day out, the day begins and ends at the same instant. The first
+    day of the calendar begins with the calendar, the last one ends with it, so that every instant has a day.
     """
+    if day == date.min:
+        return FIRST_INSTANT
     midnight = datetime.combine(day, time.min, zone)
     # Midnight may not exist (clocks go forward at 00:00): fold=0 then gives the offset before the change, which
     # names the very instant of the change. It may be ambiguous: fold=0 is the earlier one.
@@ -59,7 +66,19 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The UTC instants at which a day begins (inclusive) and ends (exclusive)."""
-    return day_start(day, zone), day_start(day + ONE_DAY, zone)
+    return day_start(day, zone), END_OF_TIME if day == date.max else day_start(day + ONE_DAY, zone)
+
+
+def days_around(day: date, before: int, after: int) -> list[date]:
+    """The days from `before` days before a day to `after` days after it, as far as the calendar goes."""
+    first = max(day.toordinal() - before, date.min.toordinal())
+    last = min(day.toordinal() + after, date.max.toordinal())
+    return [date.fromordinal(ordinal) for ordinal in range(first, last + 1)]
+
+
+def first_with_length(days: Window, zone: ZoneInfo) -> date:
+    """The first day of a window that is not one that the zone left out; the first one if it has no other."""
+    return next((day for day in days if day_parts(day, zone)), days.first_day)
 
 
 def day_of(instant: datetime, zone: ZoneInfo) -> date:
@@ -99,6 +118,7 @@ def day_parts(day: date, zone: ZoneInfo) -> list[DayPart]:
     parts = []
     for utc_day in utc_days(first, end):
         midnight = datetime.combine(utc_day, time.min, UTC)
-        starts_at, ends_at = max(first, midnight), min(end, midnight + ONE_DAY)
+        starts_at = max(first, midnight)
+        ends_at = end if utc_day == date.max else min(end, midnight + ONE_DAY)
         parts.append(DayPart(utc_day, day, starts_at, ends_at, is_first=starts_at == first))
     return parts

@@ -34,6 +34,7 @@ def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Conne
         settings["temp_directory"] = str(spill)
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")  # it would be drawn on stdout, which is ours
     return connection
 
 

@@ -226,9 +226,8 @@ _INSTANT = re.compile(
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?"
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# A day of margin at both ends, so that the instant exists in every time zone.
-FIRST_INSTANT = (date(1, 1, 2).toordinal() - _EPOCH_DAY) * MILLISECONDS_PER_DAY
-LAST_INSTANT = (date(9999, 12, 31).toordinal() - _EPOCH_DAY) * MILLISECONDS_PER_DAY - 1
+FIRST_INSTANT = (date.min.toordinal() - _EPOCH_DAY) * MILLISECONDS_PER_DAY
+LAST_INSTANT = (date.max.toordinal() + 1 - _EPOCH_DAY) * MILLISECONDS_PER_DAY - 1
 
 
 def parse_instant(text: str) -> Instant:

@@ -4,12 +4,23 @@
 -- Banned and deleted creators are in it: this is what happened, not a ranking.
 create macro reach(from_date, to_date) as table
 with inside as (
-    select
-        *,
-        gap_days is null or gap_days > date_diff('day', cast(from_date as date), day) as is_first_visit,
-        day = cast(from_date as date) as is_first_day
+    select *
     from creator_reach
     where day >= cast(from_date as date) and day < cast(to_date as date)
+),
+
+-- Days before the first one with a row hold nothing. That one, not from_date, is the day into which sessions are
+-- carried: a range may begin with a day that the zone left out.
+beginning as (
+    select min(day) as first_day from inside
+),
+
+since as (
+    select
+        inside.*,
+        gap_days is null or gap_days > date_diff('day', first_day, day) as is_first_visit,
+        day = first_day as is_first_day
+    from inside, beginning
 )
 
 select
@@ -18,7 +29,7 @@ select
     cast(coalesce(sum(viewers) filter (where not is_signed_in and is_first_visit), 0) as bigint) as anonymous_viewers,
     cast(sum(sessions_started) + sum(case when is_first_day then sessions_carried_in else 0 end) as bigint) as sessions,
     cast(sum(watched_milliseconds) // 1000 as bigint) as watched_seconds
-from inside
+from since
 group by creator_id
 having sum(sessions_started) + sum(case when is_first_day then sessions_carried_in else 0 end) > 0
 union all

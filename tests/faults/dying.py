@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,11 @@ def in_a_child(task: dict[str, Any]) -> dict[str, Any]:
             result = do(task)
             os.write(writing, json.dumps({"changes": deaths.changes, "result": result}).encode())
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
-            os._exit(status)
+            os._exit(status)  # never back into the loop of the parent
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         content = answer.read()

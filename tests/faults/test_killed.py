@@ -68,7 +68,8 @@ class Scene:
 
 
 def files_of(home: Path) -> set[str]:
-    return {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    """Every file by its path, but for the cache of landed files: whether that is worth writing depends on the clock."""
+    return {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()} - {"lake/landed.json"}
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +126,10 @@ def current(home: Path) -> str | None:
     return snapshot.id
 
 
-def moments(changes: int, part: str, sample: int) -> list[int]:
-    """At which changes to die: every one, or one drawn from each of `sample` stretches of equal length."""
+def moments(changes: int, part: str, sample: int, first: int = 1, step: int = 1) -> list[int]:
+    """At which changes to die: one drawn from each of `sample` stretches of equal length, or all (from first by step)."""
     if FULL:
-        return list(range(1, changes + 1))
+        return list(range(first, changes + 1, step))
     draw = Random(f"{SEED} {part}")
     return [draw.randint(changes * n // sample + 1, changes * (n + 1) // sample) for n in range(sample)]
 
@@ -141,10 +142,10 @@ def assert_one_rerun_is_enough(scene: Scene, home: Path, files: set[str], why: s
     assert files_of(home) == files, why
 
 
-@pytest.mark.parametrize("part", ["a", "b"])
+@pytest.mark.parametrize("part", [1, 2])
 def test_a_run_can_be_killed_before_any_change(tmp_path, scene, part):
     """Readers see the old snapshot or the new; one rerun ends where an undisturbed run ends, file by file."""
-    for number in moments(scene.changes["run"], f"run {part}", 3):
+    for number in moments(scene.changes["run"], f"run {part}", 3, first=part, step=2):
         why = f"killed before change {number} of {scene.changes['run']}; FAULT_SEED={SEED}"
         home = tmp_path / f"{number}"
         shutil.copytree(scene.before, home)

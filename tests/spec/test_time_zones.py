@@ -114,3 +114,20 @@ def test_thirty_days_are_thirty_calendar_days(world, timezone):
     world.sessions("creator | viewer | started_at\n" + "\n".join(lines))
     night = world.run("2026-04-02", day_timezone=timezone)
     assert night.ranking() == world.oracle("2026-04-02", night.settings).window(30)
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_first_and_the_last_instant_of_the_calendar_break_nothing(world, timezone):
+    """Sessions in the years 1 and 9999 are outside the window and not yet, in every zone."""
+    first, last = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"
+    world.land(
+        "viewing_sessions",
+        [
+            {"sessionId": "a", "creatorId": "ada", "startedAt": first, "endedAt": "0001-01-01T01:00:00Z"},
+            {"sessionId": "b", "creatorId": "ada", "startedAt": "9999-12-31T23:00:00Z", "endedAt": last},
+            {"sessionId": "c", "creatorId": "ada", "startedAt": "2026-01-09T10:00:00Z", "endedAt": last},
+        ],
+    )
+    night = world.run(compare=False, day_timezone=timezone)  # the oracle's datetimes end where these begin
+    counts = {outcome: count for outcome, count in night.report.funnel.items() if count}
+    assert counts == {"accepted": 3, "outside_window": 1, "not_yet": 1, "too_long": 1}
