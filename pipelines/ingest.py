@@ -38,7 +38,7 @@ from pipelines.landing import (
 )
 from pipelines.raw_writer import RawWriter, WrittenFile
 from pipelines.settings import Settings
-from pipelines.store import make_folder, new_folder, temporary_beside, write_bytes, write_json
+from pipelines.store import make_folder, new_folder, seal_of, temporary_beside, verify, write_bytes, write_json
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
@@ -143,14 +143,14 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
     One bad line never stops a file, one bad file never stops the run. Raises UsageError for a landing folder that does
-    not exist. Needs the lock of the home.
+    not exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
         make_folder(settings.landing)
         landing = [settings.landing]
     files, ignored = find_landed(landing)
     seen = _LandedCache(settings.lake / "landed.json")
-    sizes = {(raw.entity, raw.landed_bytes) for raw in _indexes(settings, on_damage=_remove)}
+    sizes = {(raw.entity, raw.landed_bytes) for raw in _indexes(settings, on_damage=set_aside)}
     new: list[RawFile] = []
     postponed: list[PostponedFile] = []
     for done, file in enumerate(files):
@@ -165,6 +165,11 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
             sizes.add((raw.entity, raw.landed_bytes))
     seen.save({str(file.path.absolute()) for file in files})
     progress("read landed files", len(files), len(files))
+    lost = settle(settings)
+    if lost:
+        raise Damaged(
+            f"{lost[0]} is damaged, and what it was parsed from is not in the landing folder: land that file again."
+        )
     return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored))
 
 
@@ -265,15 +270,36 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
     """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
     with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
     for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
+        assert raw.rejects is not None
+        verify(raw.rejects_path, raw.rejects.sha256)
         with pq.ParquetFile(raw.rejects_path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     yield RejectedRecord(raw.entity, raw.landed_name, **row)
 
 
-def discard(raw: RawFile) -> None:
-    """Remove a raw folder, say because a file in it is damaged; the next `ingest` makes it again from what landed."""
-    _remove(raw.folder)
+# --- damaged folders: never removed before there is another in their place -----------------------------------------
+
+
+SET_ASIDE_PREFIX = ".damaged-"
+
+
+def set_aside(folder: Path) -> None:
+    """Take a damaged raw folder out of the way, so that the next `ingest` makes it again from what landed."""
+    folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
+
+
+def settle(settings: Settings) -> list[Path]:
+    """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
+    lost = []
+    for aside in sorted(_raw_root(settings).glob(f"*/{SET_ASIDE_PREFIX}*")):
+        folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+            lost.append(folder)
+    return lost
 
 
 def _raw_root(settings: Settings) -> Path:
@@ -282,11 +308,6 @@ def _raw_root(settings: Settings) -> Path:
 
 def _stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
     return (_raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
-
-
-def _remove(folder: Path) -> None:
-    (folder / "index.json").unlink(missing_ok=True)  # first: what is half removed must not look whole
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _complain(folder: Path) -> None:
@@ -310,7 +331,7 @@ def _indexes(settings: Settings, on_damage: Any) -> Iterator[RawFile]:
                 continue
             try:
                 yield _from_index(folder, content)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, Damaged):
                 on_damage(folder)
 
 
@@ -320,7 +341,7 @@ def _as_index(raw: RawFile) -> dict[str, Any]:
     }
     index["files"] = {name: _written(file) for name, file in raw.files.items()}
     index["rejects"] = _written(raw.rejects, "digest") if raw.rejects else None
-    return index
+    return index | {"seal": seal_of(index)}
 
 
 def _written(file: WrittenFile, leave_out: str = "") -> dict[str, Any]:
@@ -329,6 +350,8 @@ def _written(file: WrittenFile, leave_out: str = "") -> dict[str, Any]:
 
 def _from_index(folder: Path, content: bytes) -> RawFile:
     index = _INDEX.decode(content)
+    if index.pop("seal", None) != seal_of(index):
+        raise Damaged(f"{folder / 'index.json'} is not what was written.")
     if index.get("rejects"):
         index["rejects"] = {**index["rejects"], "digest": ""}
     return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)

@@ -89,6 +89,7 @@ class Lake:
         """End the engine, if one was started."""
         if self._engine is not None:
             self._engine.close()
+            self._engine = None
 
     def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
         """The files of `model` for every step, by day: found, or built in as few statements as memory allows."""

@@ -5,7 +5,6 @@ No Prefect in here, and no clock: `as_of` is an argument. flows.py runs the same
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines import build, snapshots, store
-from pipelines.errors import Damaged, RefusedToPublish, UsageError
-from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files
+from pipelines.errors import RefusedToPublish, UsageError
+from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files, set_aside, settle
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish, read_funnel
 from pipelines.settings import Policy, Settings
 
 Result = TypeVar("Result")
 Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
-
-DAMAGED_PREFIX = ".damaged-"  # a raw folder that was set aside until what landed has been parsed again
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,8 @@ def _night(
                 built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
                 break
             except RawDamaged as damage:  # of several damaged files one is found at a time
-                _parse_again(settings, damage, landing, progress)
+                set_aside(damage.stored.path.parent)
+                ingest(settings, landing, progress)
         raw = raw_files(settings)
         published = stage(
             "publish",
@@ -204,23 +202,6 @@ def _night(
         return NightReport(as_of, ingested, raw, published, funnel, dict(lake.built))
 
 
-def _parse_again(settings: Settings, damage: RawDamaged, landing: Sequence[Path] | None, progress: Progress) -> None:
-    """Replace a damaged raw folder by parsing its landed file again. Raises Damaged when that is not there any more."""
-    folder = damage.stored.path.parent
-    aside = folder.with_name(DAMAGED_PREFIX + folder.name)
-    folder.rename(aside)
-    try:
-        ingest(settings, landing, progress)
-    finally:
-        is_parsed_again = folder.exists()
-        if is_parsed_again:
-            shutil.rmtree(aside)
-        else:
-            aside.rename(folder)
-    if not is_parsed_again:
-        raise Damaged(f"{damage} What it was parsed from is not in the landing folder: land that file again.")
-
-
 @contextmanager
 def _held(settings: Settings) -> Iterator[None]:
     """Hold the home: lock it and tidy up what dead runs left."""
@@ -229,12 +210,7 @@ def _held(settings: Settings) -> Iterator[None]:
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
             store.sweep(folder)
-        for aside in settings.lake.glob(f"raw/*/{DAMAGED_PREFIX}*"):
-            folder = aside.with_name(aside.name.removeprefix(DAMAGED_PREFIX))
-            if folder.exists():
-                shutil.rmtree(aside)
-            else:
-                aside.rename(folder)
+        settle(settings)
         yield
 
 

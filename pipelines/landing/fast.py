@@ -27,13 +27,16 @@ from pipelines.landing.records import count_unknown
 from pipelines.landing.templates import learn
 
 PARSERS = max(1, min(4, os.cpu_count() or 1))  # blocks parsed at a time; each costs the memory of one
-MAX_TEMPLATES = 8  # a platform writes one or two; each costs another look at the lines that did not match the others
+MAX_TEMPLATES = 256  # a platform that leaves out what is null writes dozens; each costs some memory
 MIN_LINES = 48  # fewer are read one by one in less time than it takes to split them
-MAX_LEARNING = 4  # lines of a block that a template is sought from
+MAX_LEARNING = 4  # lines of one shape that a template is sought from
+SAMPLED_LINES = 256  # of a block, to see which fields are there only sometimes
+MAX_SIGNS = 32  # such fields that shapes are told apart by
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Arrow would skip it
 # Control characters and a byte order mark at the start of a line: not for this module.
 _UNFIT = re.compile(rb"[\x00-\x1f]|^\xef\xbb\xbf")
+_KEY = re.compile(r'"([^"\\]{1,100})"\s*:')
 NOT_IN_JSON = b"\\"  # escapes in strings: they would have to be resolved
 
 ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
@@ -65,7 +68,9 @@ class FastReader:
     def __init__(self, entity: str, min_lines: int = MIN_LINES) -> None:
         self._entity = entity
         self._min_lines = min_lines
-        self._matchers: tuple[Matcher, ...] = ()
+        self._matchers: dict[tuple[str, ...], Matcher] = {}  # by the fixed pieces of their templates
+        self._first: Matcher | None = None
+        self._is_mixed = False  # lines of several shapes come one after the other
         self._learning = threading.Lock()
 
     def read_piece(self, piece: Piece) -> Batch:
@@ -79,28 +84,40 @@ class FastReader:
     def read(self, block: Block) -> Batch:
         """The records of a block: what `read_piece` would give, sooner."""
         reading = BlockReading(block, Rows(self._entity), read_line, NOT_IN_JSON, self._min_lines)
-        for matcher in self._matchers:
-            reading.match(matcher)
+        if not self._is_mixed:
+            if self._first is not None:
+                reading.match(self._first)
+            else:
+                self._learn_and_match(reading)
+            self._is_mixed = len(reading.left) * 8 > block.lines
+        if len(reading.left) >= reading.min_lines:
+            reading.match_by_shape(self._learn_and_match)
+        return reading.finish()
+
+    def _learn_and_match(self, reading: BlockReading) -> None:
+        """Learn from the first line that is accepted, and read the lines like it."""
         for _ in range(MAX_LEARNING):
-            if len(reading.left) < self._min_lines or len(self._matchers) >= MAX_TEMPLATES:
-                break
+            if len(reading.left) < reading.min_lines:
+                return
             line = reading.take_first()
             learned = None if line is None else self._learn(line)
             if learned is not None:
                 reading.match(learned)
-        return reading.finish()
+                return
 
     def _learn(self, line: bytes) -> Matcher | None:
         template = learn(self._entity, line.removesuffix(b"\r").decode())
         if template is None:
             return None
+        signature = tuple(template.fixed.values())
         with self._learning:
-            for known in self._matchers:
-                if known.template == template:  # another thread was first
-                    return known
+            known = self._matchers.get(signature)
+            if known is not None and known.template == template:
+                return known
             matcher = Matcher(self._entity, template)
             if len(self._matchers) < MAX_TEMPLATES:
-                self._matchers += (matcher,)
+                self._matchers[signature] = matcher
+                self._first = self._first or matcher
             return matcher
 
 
@@ -126,22 +143,18 @@ class BlockReading:
         self._block = block
         self._rows = rows
         self._read_line = read_line
-        self._min_lines = max(min_lines, 1)
+        self.min_lines = max(min_lines, 1)
         self._tables: list[pa.Table] = []
-        self._ends: list[int] | None = None  # of the lines, within the block
+        self._starts: pa.Array | None = None  # of the lines, within the block, and where it ends
         self._whole = is_fit(block, special)
         if not self._whole:
             self._read_unfit(special)
 
     def match(self, matcher: TextMatcher) -> None:
         """Read the lines that the matcher's template fits."""
-        if len(self.left) < self._min_lines:
+        if len(self.left) < self.min_lines:
             return
-        data = (
-            self._block.data
-            if self._whole
-            else b"".join(self._line(number) + b"\n" for number in self.left.to_pylist())
-        )
+        data = self._block.data if self._whole else _text_of(self._lines_left())
         table, places = matcher.match(data, len(self.left))
         if not table.num_rows:
             return
@@ -155,6 +168,19 @@ class BlockReading:
             others = pc.invert(pc.is_in(pa.arange(0, len(self.left)), places))
             self.left = self.left.filter(others)
         self._whole = False
+
+    def match_by_shape(self, read: Callable[[BlockReading], None]) -> None:
+        """Let `read` read the lines that are left one shape at a time; those of a rare shape stay left."""
+        shapes = _shapes(pl.Series(self._lines_left().cast(pa.string())))
+        everything, stay = self.left, []
+        self._whole = False
+        for members in shapes:
+            self.left = everything.take(members)
+            if len(self.left) >= self.min_lines:
+                read(self)
+            stay.append(self.left)
+        self.left = pa.concat_arrays(stay)
+        self.left = self.left.take(pc.sort_indices(self.left))
 
     def take_first(self) -> bytes | None:
         """Read the first line that is left by itself; returns it if it was accepted."""
@@ -193,10 +219,48 @@ class BlockReading:
         self._read_line(self._block.first_line + number, self._line(number), self._rows)
 
     def _line(self, number: int) -> bytes:
-        if self._ends is None:
-            ends = (pl.Series(_as_array(self._block.data)) == ord("\n")).arg_true().to_list()
-            self._ends = [*ends, len(self._block.data), -1]  # -1 stands before line 0
-        return self._block.data[self._ends[number - 1] + 1 : self._ends[number]]
+        starts = self._line_starts()
+        return self._block.data[starts[number].as_py() : starts[number + 1].as_py()].removesuffix(b"\n")
+
+    def _lines_left(self) -> pa.Array:
+        """The lines that are left, each with its newline, as binary."""
+        starts = self._line_starts()
+        data = pa.py_buffer(self._block.data)
+        return pa.Array.from_buffers(pa.binary(), len(starts) - 1, [None, starts.buffers()[1], data]).take(self.left)
+
+    def _line_starts(self) -> pa.Array:
+        if self._starts is None:
+            data = self._block.data
+            ends = (pl.Series(_as_array(data)) == ord("\n")).arg_true() + 1
+            last = [] if data.endswith(b"\n") else [len(data)]
+            self._starts = pa.concat_arrays(
+                [pa.array([0], pa.int32()), ends.to_arrow().cast(pa.int32()), pa.array(last, pa.int32())]
+            )
+        return self._starts
+
+
+def _text_of(lines: pa.Array) -> bytes:
+    """Lines that `take` has put side by side, as one text."""
+    _, offsets, data = lines.buffers()
+    bounds = memoryview(offsets).cast("i")
+    return bytes(memoryview(data)[bounds[lines.offset] : bounds[lines.offset + len(lines)]])
+
+
+def _shapes(lines: pl.Series) -> list[pa.Array]:
+    """Sort lines by what tells shapes apart cheaply: which fields are there, and how many quotation marks.
+
+    Returns the places of each shape's lines, the most common first. Lines of two shapes may share a group: then the
+    template of the one will not match the other.
+    """
+    sample = lines.gather_every(max(1, len(lines) // SAMPLED_LINES)).to_list()
+    keys = [frozenset(_KEY.findall(line)) for line in sample]
+    sometimes = sorted(frozenset().union(*keys) - keys[0].intersection(*keys))[:MAX_SIGNS]
+    signs = lines.str.count_matches('"', literal=True).cast(pl.UInt64)
+    for sign in sometimes:
+        signs = signs * 2 + lines.str.contains(f'"{sign}"', literal=True)
+    places = pl.DataFrame({"signs": signs}).with_row_index("place").group_by("signs").agg("place")
+    by_size = places.sort(pl.col("place").list.len(), descending=True)
+    return [group.to_arrow() for group in by_size["place"]]
 
 
 def _sorted(table: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from pipelines.landing.files import DamagedArchive
 
 MAX_LINE_BYTES = 1 << 20  # the largest real line seen is 2 kB; bounds the memory that one line can take
 LONG_LINE_TEXT_BYTES = 1 << 16  # what is kept of a longer one
-BLOCK_BYTES = 4 << 20  # large enough for columns to pay, small enough to stay in the cache
+BLOCK_BYTES = 16 << 20  # so that each of dozens of shapes of lines has enough of them to be read as columns
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -127,7 +127,7 @@ def current(home: Path) -> str | None:
 
 
 def moments(changes: int, part: str, sample: int, first: int = 1, step: int = 1) -> list[int]:
-    """At which changes to die: one drawn from each of `sample` stretches of equal length, or all (from first by step)."""
+    """At which changes to die: one from each of `sample` stretches of equal length, or all from `first` by `step`."""
     if FULL:
         return list(range(first, changes + 1, step))
     draw = Random(f"{SEED} {part}")

@@ -139,9 +139,7 @@ def test_open_sessions_are_closed_by_a_later_revision(versions: dict[str, list[d
 
 def test_corrections_move_sessions_also_to_another_day(versions: dict[str, list[dict[str, Any]]]) -> None:
     corrected = [
-        each
-        for each in versions.values()
-        if len(each) == 2 and each[0]["endedAt"] != each[1]["endedAt"] is not None
+        each for each in versions.values() if len(each) == 2 and each[0]["endedAt"] != each[1]["endedAt"] is not None
     ]
     moved = [each for each in corrected if each[0]["startedAt"] != each[1]["startedAt"]]
     assert moved
@@ -167,8 +165,7 @@ def test_some_sessions_run_over_midnight_or_cannot_be_believed(
     assert any(session["startedAt"][:10] < session["endedAt"][:10] for session in ended)
     assert any(session["startedAt"] == session["endedAt"] for session in ended)
     spans = [
-        date.fromisoformat(session["endedAt"][:10]) - date.fromisoformat(session["startedAt"][:10])
-        for session in ended
+        date.fromisoformat(session["endedAt"][:10]) - date.fromisoformat(session["startedAt"][:10]) for session in ended
     ]
     assert any(span.days >= 1 for span in spans)
 
@@ -193,9 +190,7 @@ def test_viewers_come_back_to_their_favourites(versions: dict[str, list[dict[str
 def test_some_lines_are_broken(tmp_path: Path) -> None:
     """Few enough not to refuse a publish, and none in a small platform."""
     a_platform(tmp_path, sessions_per_day=3000, days=1)
-    *_, cut_off, no_such_month, no_creator = (
-        (tmp_path / "viewing_sessions/2026-03-01.ndjson").read_text().splitlines()
-    )
+    *_, cut_off, no_such_month, no_creator = (tmp_path / "viewing_sessions/2026-03-01.ndjson").read_text().splitlines()
     with pytest.raises(json.JSONDecodeError):
         json.loads(cut_off)
     assert json.loads(no_such_month)["startedAt"].startswith("2026-13")
@@ -225,9 +220,7 @@ def test_scheduled_streams_are_still_to_come_and_some_have_no_goal(platform: Pat
     scheduled = [stream for stream in newest.values() if stream["status"] == "scheduled"]
     assert len(scheduled) >= 5
     assert all(stream["plannedStartDate"] > "2026-03-02" for stream in scheduled)
-    assert {pledge["streamId"] for pledge in records(platform, "pledges")} <= {
-        each["id"] for each in scheduled
-    }
+    assert {pledge["streamId"] for pledge in records(platform, "pledges")} <= {each["id"] for each in scheduled}
     assert "ended" in {stream["status"] for stream in newest.values()}
 
 

@@ -21,11 +21,11 @@ import zstandard
 from pipelines import raw_writer
 from pipelines.contracts import ENTITIES, RAW_SCHEMAS
 from pipelines.errors import Damaged, UsageError
-from pipelines.ingest import PARSER_VERSION, discard, ingest, raw_files, raw_key, rejected_records
+from pipelines.ingest import PARSER_VERSION, ingest, raw_files, raw_key, rejected_records, set_aside
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.settings import Settings
-from pipelines.store import row_digest, sha256_of
+from pipelines.store import row_digest, seal_of, sha256_of
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u","creatorId":"c"}\n'
@@ -93,6 +93,7 @@ def test_a_raw_folder(home: Settings, land: Land) -> None:
     ]
     index = json.loads((folder / "index.json").read_text())
     day_file, rejects_file = folder / "2026-01-05.parquet", folder / "rejects.parquet"
+    assert index.pop("seal") == seal_of(index)
     assert index["files"].pop("2026-01-04")["rows"] == 1
     assert index == {
         "entity": "viewing_sessions",
@@ -252,7 +253,7 @@ def test_raw_that_was_removed_or_damaged_is_made_again(home: Settings, land: Lan
     land("follows/a.ndjson", FOLLOW)
     ingest(home)
     (raw,) = raw_files(home)
-    discard(raw)
+    set_aside(raw.folder)
     assert raw_files(home) == []
     assert ingest(home).new == (raw,)
     (raw.folder / "index.json").unlink()
@@ -263,6 +264,26 @@ def test_raw_that_was_removed_or_damaged_is_made_again(home: Settings, land: Lan
         raw_files(home)
     assert ingest(home).new == (raw,)
     assert raw_files(home) == [raw]
+
+
+def test_damaged_raw_whose_landed_file_is_gone_is_kept_and_complained_of(home: Settings, land: Land) -> None:
+    """Nothing is lost: the folder stays, the run fails, and landing the file again mends it."""
+    path = land("follows/a.ndjson", FOLLOW)
+    land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
+    ingest(home)
+    (raw,) = [raw for raw in raw_files(home) if raw.landed_name == "follows/a.ndjson"]
+    index = raw.folder / "index.json"
+    index.write_bytes(index.read_bytes().replace(b'"accepted": 1', b'"accepted": 2'))
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(Damaged, match="land that file again"):
+            ingest(home)
+        assert (raw.folder / "all.parquet").exists()
+    land("follows/again.ndjson", FOLLOW)
+    ingest(home)
+    assert raw.accepted == 1
+    assert [found.accepted for found in raw_files(home) if found.key == raw.key] == [1]
+    assert not list(raw.folder.parent.glob(".damaged-*"))
 
 
 def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
