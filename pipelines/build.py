@@ -143,9 +143,21 @@ def _session_moves(lake: Lake, landed: Mapping[date, Sequence[Stored]]) -> Days:
     for stored in repeats:
         rows = lake.table(stored)
         involved.update(rows["day"].unique().to_pylist(), rows["earlier_day"].unique().to_pylist())
-    versions = [file for day in sorted(involved) for file in landed[day]]
-    inputs = {"raw_viewing_sessions": versions, "session_repeats": repeats}
-    moves = lake.derive("session_moves", [Step(day, inputs) for day in sorted(involved)])
+    days = sorted(involved)
+    moving = lake.derive("moving_session_keys", [Step(day, {"session_repeats": repeats}) for day in days])
+    versions = lake.derive(
+        "moving_session_versions",
+        [
+            Step(
+                day,
+                {"raw_viewing_sessions": landed[day], "moving_session_keys": [moving[day]]},
+                weight=_rows(landed[day]),
+            )
+            for day in days
+        ],
+    )
+    every_version = {"moving_session_versions": list(versions.values())}
+    moves = lake.derive("session_moves", [Step(day, every_version) for day in days])
     return {day: stored for day, stored in moves.items() if day is not None and stored.rows}
 
 

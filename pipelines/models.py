@@ -15,6 +15,8 @@ from pathlib import Path
 LINE = (
     "session_keys",
     "session_repeats",
+    "moving_session_keys",
+    "moving_session_versions",
     "session_moves",
     "erased_viewers",
     "sessions",

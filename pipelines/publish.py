@@ -86,7 +86,7 @@ def publish(
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
     is_new = _ensure_whole(settings, snapshot_id)
     if is_new:
-        manifest = _manifest(snapshot_id, built, raw, funnel, unknown_creators, newest_session, results)
+        manifest = _manifest(snapshot_id, lake, built, raw, funnel, unknown_creators, newest_session, results)
         _write(settings, built, files, snapshot_id, manifest)
     snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
     damage = snapshot.damage()
@@ -259,6 +259,7 @@ def _write(
 
 def _manifest(
     snapshot_id: str,
+    lake: Lake,
     built: Built,
     raw: Sequence[RawFile],
     funnel: Mapping[str, int],
@@ -282,6 +283,10 @@ def _manifest(
         "funnel": dict(funnel),
         "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
         "rejected_by_reason": rejected,
+        # versions of the same age, put in order by their content; those of sessions are the funnel's `conflicts`
+        "version_conflicts": {
+            row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()
+        },
         "landed": [
             {
                 "entity": file.entity,

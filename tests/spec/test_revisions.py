@@ -250,3 +250,13 @@ def test_conflicts_are_counted(world):
         s2      | 0        | ada     | v2     | 2026-01-05 10:00 | 5
     """)
     assert world.run().conflicts() == 1
+
+
+def test_conflicts_of_other_entities_are_counted_too(world):
+    """Two profiles of one age that differ are one conflict in the manifest, by entity; the same one twice is none."""
+    world.sessions("creator | viewer | started_at\nada | v1 | 2026-01-05 10:00")
+    version = {"_id": "ada", "username": "ada", "updatedAt": "2026-01-01T00:00:00Z"}
+    world.land("creators", [version, version, version | {"username": "lovelace"}])
+    night = world.run()
+    assert night.manifest["version_conflicts"] == {"creators": 1}
+    assert [row["username"] for row in night.rows("creators.parquet")] == ["lovelace"]

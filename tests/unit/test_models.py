@@ -30,7 +30,16 @@ PARAMS: dict[str, object] = {
 }
 RAW = {f"raw_{entity}": schema for entity, schema in RAW_SCHEMAS.items()}
 BY_DAY = {  # the models that are kept in a file a day
-    *("session_keys", "session_repeats", "session_moves", "erased_viewers", "sessions", "session_outcomes"),
+    *(
+        "session_keys",
+        "session_repeats",
+        "moving_session_keys",
+        "moving_session_versions",
+        "session_moves",
+        "erased_viewers",
+        "sessions",
+        "session_outcomes",
+    ),
     *("viewer_days", "creator_reach"),
 }
 every_model = pytest.mark.parametrize("name", models.LINE)

@@ -1,0 +1,23 @@
+-- Gather the versions that a day holds of sessions that other days hold too. Few sessions move, so this is small.
+-- grain:   one row per (UTC day, distinct version)
+-- keys:    day, source, session_id, revision, deleted, ended_at, creator_id, started_at, viewer_id, device_id, stream_id
+-- sources: raw_viewing_sessions, moving_session_keys
+-- params:  none
+select
+    moving_session_keys.day,          -- UTC day on which the version starts
+    landed.source,                    -- as landed
+    landed.session_id,                -- as landed
+    landed.revision,                  -- as landed
+    landed.deleted,                   -- as landed
+    landed.ended_at,                  -- UTC
+    landed.creator_id,                -- as landed
+    landed.started_at,                -- UTC
+    landed.viewer_id,                 -- as landed
+    landed.device_id,                 -- as landed
+    landed.stream_id,                 -- as landed
+    count(*) as landed_records        -- accepted records of it on this day
+from raw_viewing_sessions as landed
+inner join moving_session_keys
+    on md5_number_lower(concat(landed.source, '/', landed.session_id)) = moving_session_keys.session_key
+    and cast(landed.started_at as date) = moving_session_keys.day
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
