@@ -277,7 +277,8 @@ def test_books_that_do_not_balance_are_never_published(world):
     world.sessions("creator | viewer | started_at\nada | v1 | 2026-01-05 10:00")
     nightly.ingest(world.settings)
     (index,) = world.settings.lake.glob("raw/viewing_sessions/*/index.json")
-    index.write_text(index.read_text().replace('"accepted": 1', '"accepted": 2'))
+    wrong = json.loads(index.read_text()) | {"accepted": 2}
+    index.write_text(json.dumps(wrong | {"seal": store.seal_of(wrong)}))
     with pytest.raises(Damaged, match="books do not balance: 2 accepted"):
         world.run(compare=False)
     assert world.current() is None
