@@ -7,9 +7,8 @@ time are made by the command that needs them.
 from __future__ import annotations
 
 import functools
-import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +18,7 @@ import click
 
 from pipelines import __version__
 from pipelines.errors import MostwatchedError, RefusedToPublish
+from pipelines.printing import one_line, print_json, print_summary, print_table
 from pipelines.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def rejects(settings: Settings, limit: int | None, as_json: bool) -> None:
     for row in rows:
         where = f"{row['file']} line {row['line']}"
         field = f"{row['field']}: " if row["field"] else ""
-        click.echo(f"{where}: {field}{row['reason']}\n    {_one_line(row['text'])}")
+        click.echo(f"{where}: {field}{row['reason']}\n    {one_line(row['text'])}")
     click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
 
 
@@ -375,47 +375,6 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
 def today(settings: Settings) -> date:
     """The calendar day it is now in the policy's zone. Only the command line and the flows ask the clock."""
     return datetime.now(ZoneInfo(settings.day_timezone)).date()
-
-
-def print_json(content: Any) -> None:
-    """One line of JSON on stdout."""
-    click.echo(json.dumps(content, ensure_ascii=False, default=str))
-
-
-def print_summary(summary: dict[str, Any]) -> None:
-    """What a run did, for people."""
-    state = "published" if summary["is_new"] else "published before, unchanged"
-    current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
-    click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")
-    files, records, rejected = (summary[name] for name in ("new_files", "new_records", "new_rejected"))
-    click.echo(f"New: {files:,} files with {records:,} records, {rejected:,} rejected.")
-    click.echo(
-        f"Lake: {summary['records']:,} records = {summary['accepted']:,} accepted + {summary['rejected']:,} rejected."
-    )
-    funnel = {name: count for name, count in summary["funnel"].items() if count}
-    click.echo("Sessions: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items()))
-    for file in summary["postponed"]:
-        click.echo(f"Postponed to the next run: {file['file']}: {file['reason']}")
-    for warning in summary["warnings"]:
-        click.echo(f"Warning: {warning}")
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Aligned columns: numbers to the right, text to the left."""
-    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
-    numeric = [bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells) for i in range(len(columns))]
-    widths = [max(len(columns[i]), *(len(row[i]) for row in cells), 0) for i in range(len(columns))]
-    for row in [list(columns), *cells]:
-        aligned = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        click.echo("  ".join(aligned).rstrip())
-
-
-def _one_line(text: str) -> str:
-    """Text of any origin as one line that is safe on a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text[:200])
 
 
 def main() -> None:
