@@ -210,10 +210,10 @@ class Lake:
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: store.temporary_beside(path) for day, path in targets.items()}
         try:
-            self._engine.write(model, self._sources(model, steps), _params(model, steps), temporary)
+            digests = self._engine.write(model, self._sources(model, steps), _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]
-                rows, digest = store.parquet_row_digest(temporary[step.day])
+                rows, digest = digests[step.day].rows, digests[step.day].hexdigest()
                 sha256 = store.sha256_of(temporary[step.day])
                 store.fsync(temporary[step.day])
                 temporary[step.day].rename(final)

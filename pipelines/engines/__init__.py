@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from pipelines.models import Model
+from pipelines.store import RowDigest
 
 Relation: TypeAlias = Sequence[Path] | pa.Table  # what a source is: Parquet files (at least one) or rows
 
@@ -23,8 +24,8 @@ class Engine(Protocol):
         sources: Mapping[str, Relation],
         params: Mapping[str, object],
         targets: Mapping[date | None, Path],
-    ) -> None:
-        """Run `model` over `sources` and write its rows, sorted by the model's keys.
+    ) -> dict[date | None, RowDigest]:
+        """Run `model` over `sources` and write its rows, sorted by the model's keys; returns the digest of each file.
 
         `targets` is {None: path} for all rows in one file, or a path for each day; rows of other days are dropped, and
         a day without rows gets a file without rows. Files are plain: not fsynced, not renamed.

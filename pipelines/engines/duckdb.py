@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines.engines import Relation
 from pipelines.models import Model
+from pipelines.store import RowDigest
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 
@@ -52,7 +54,7 @@ class DuckDBEngine:
         sources: Mapping[str, Relation],
         params: Mapping[str, object],
         targets: Mapping[date | None, Path],
-    ) -> None:
+    ) -> dict[date | None, RowDigest]:
         """See `pipelines.engines.Engine.write`."""
         connection = self._connection
         for name, relation in sources.items():
@@ -61,7 +63,7 @@ class DuckDBEngine:
             order = ", ".join(f"{key} nulls first" for key in model.keys)
             query = f"select * from ({model.statement}\n) order by {order}"
             reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
-            _write_split(reader, targets)
+            return _write_split(reader, targets)
         finally:
             for name in sources:
                 connection.execute(f'drop view if exists "{name}"')
@@ -81,27 +83,35 @@ def register(connection: Connection, name: str, relation: Relation) -> None:
         connection.from_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
 
 
-def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Path]) -> None:
-    """Write rows that are sorted by their first column, `day`, into a file per day; or all into one."""
+def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Path]) -> dict[date | None, RowDigest]:
+    """Write rows that are sorted by their first column, `day`, into a file per day; or all into one.
+
+    Hashing runs beside writing: both spend their time outside the interpreter lock.
+    """
+    digests = {day: RowDigest(reader.schema) for day in targets}
     written: set[date | None] = set()
     writer: pq.ParquetWriter | None = None
     writing: date | None = None
-    try:
-        for day, rows in _by_day(reader, single=None in targets):
-            if day not in targets:
-                continue
-            if writer is None or day != writing:
-                if writer is not None:
-                    writer.close()
-                writer = _writer(targets[day], reader.schema)
-                writing = day
-                written.add(day)
-            writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
-    finally:
-        if writer is not None:
-            writer.close()
+    with ThreadPoolExecutor(1, "digest") as hashing:
+        try:
+            for day, rows in _by_day(reader, single=None in targets):
+                if day not in targets:
+                    continue
+                hashed = hashing.submit(digests[day].update, rows)
+                if writer is None or day != writing:
+                    if writer is not None:
+                        writer.close()
+                    writer = _writer(targets[day], reader.schema)
+                    writing = day
+                    written.add(day)
+                writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
+                hashed.result()
+        finally:
+            if writer is not None:
+                writer.close()
     for day in set(targets) - written:
         _writer(targets[day], reader.schema).close()
+    return digests
 
 
 def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[date | None, pa.RecordBatch]]:
@@ -118,7 +128,14 @@ def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[dat
 
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+    dictionaries = [name for name in schema.names if name not in _NEARLY_ALL_DIFFERENT]
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries)
+
+
+# A dictionary of such a column costs time and is given up in the end.
+_NEARLY_ALL_DIFFERENT = frozenset(
+    {"session_key", "session_id", "viewer_id", "device_id", "started_at", "ended_at", "pledge_id", "user_id"}
+)
 
 
 def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:
