@@ -38,7 +38,7 @@ from pipelines.landing import (
 )
 from pipelines.raw_writer import RawWriter, WrittenFile
 from pipelines.settings import Settings
-from pipelines.store import make_folder, new_folder, seal_of, temporary_beside, verify, write_bytes, write_json
+from pipelines.store import make_folder, new_folder, seal_of, sealed, temporary_beside, verify, write_bytes, write_json
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
@@ -341,7 +341,7 @@ def _as_index(raw: RawFile) -> dict[str, Any]:
     }
     index["files"] = {name: _written(file) for name, file in raw.files.items()}
     index["rejects"] = _written(raw.rejects, "digest") if raw.rejects else None
-    return index | {"seal": seal_of(index)}
+    return sealed(index)
 
 
 def _written(file: WrittenFile, leave_out: str = "") -> dict[str, Any]:

@@ -218,8 +218,7 @@ class Lake:
                 store.fsync(temporary[step.day])
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
-                facts = {"rows": rows, "sha256": sha256, "digest": digest}
-                store.write_json(_sidecar(final), facts | {"seal": store.seal_of(facts)})
+                store.write_json(_sidecar(final), store.sealed({"rows": rows, "sha256": sha256, "digest": digest}))
                 self._known[final] = Stored(name, step.day, key, final, rows, sha256, digest, step)
                 self._checked.add(final)
         finally:

@@ -5,6 +5,7 @@ No Prefect in here, and no clock: `as_of` is an argument. flows.py runs the same
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pipelines import build, snapshots, store
 from pipelines.errors import RefusedToPublish, UsageError
 from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files, set_aside, settle
 from pipelines.lake import Lake, RawDamaged
-from pipelines.publish import Published, publish, read_funnel
+from pipelines.publish import Published, publish
 from pipelines.settings import Policy, Settings
 
 Result = TypeVar("Result")
@@ -31,8 +32,12 @@ class NightReport:
     ingested: IngestReport
     raw: Sequence[RawFile]
     published: Published
-    funnel: dict[str, int]
     built: dict[str, int]  # files built, by model; empty when nothing had changed
+
+    @property
+    def funnel(self) -> dict[str, int]:
+        """What became of every accepted viewing session of the lake."""
+        return self.published.funnel
 
     @property
     def snapshot_id(self) -> str:
@@ -184,22 +189,32 @@ def _night(
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
     with _lake(settings, progress) as lake:
-        while True:
-            try:
-                built = stage("build", lambda: build.build(lake, raw_files(settings), settings.policy, as_of))
-                break
-            except RawDamaged as damage:  # of several damaged files one is found at a time
-                set_aside(damage.stored.path.parent)
-                ingest(settings, landing, progress)
-        raw = raw_files(settings)
+        raw, built = _built(settings, lake, as_of, landing, progress, stage)
         published = stage(
             "publish",
             lambda: publish(
                 settings, lake, built, raw, accept_rejects=accept_rejects, allow_incomplete=allow_incomplete
             ),
         )
-        funnel, _ = read_funnel(lake, built, raw)
-        return NightReport(as_of, ingested, raw, published, funnel, dict(lake.built))
+        return NightReport(as_of, ingested, raw, published, dict(lake.built))
+
+
+def _built(
+    settings: Settings,
+    lake: Lake,
+    as_of: date,
+    landing: Sequence[Path] | None,
+    progress: Progress,
+    stage: Stage,
+) -> tuple[Sequence[RawFile], build.Built]:
+    """Build over the raw files there are; what is damaged among them is parsed again first, one at a time."""
+    while True:
+        raw = raw_files(settings)
+        try:
+            return raw, stage("build", functools.partial(build.build, lake, raw, settings.policy, as_of))
+        except RawDamaged as damage:
+            set_aside(damage.stored.path.parent)
+            ingest(settings, landing, progress)
 
 
 @contextmanager

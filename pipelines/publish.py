@@ -49,6 +49,7 @@ class Published:
     """What publishing came to."""
 
     snapshot: Snapshot
+    funnel: dict[str, int]  # of the lake as it is now; a snapshot that had been published keeps that of its day
     is_new: bool  # False: the same rows had been published before
     is_current: bool  # False: the pointer stayed, on a later as_of or pinned
     warnings: tuple[str, ...]
@@ -84,21 +85,22 @@ def publish(
     files = _files_to_publish(lake, built)
     digests = {name: stored.digest for name, stored in files.items()}
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
-    is_new = _ensure_whole(settings, snapshot_id)
-    if is_new:
+    snapshot = _published_before(settings, snapshot_id)
+    is_new = snapshot is None
+    if snapshot is None:
         manifest = _manifest(snapshot_id, lake, built, raw, funnel, unknown_creators, newest_session, results)
         _write(settings, built, files, snapshot_id, manifest)
-    snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
-    damage = snapshot.damage()
-    if damage:
-        raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
+        snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+        damage = snapshot.damage()
+        if damage:
+            raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
     moves = pointer is None or pointer.snapshot_id == snapshot_id or not (pointer.pinned or pointer.as_of > built.as_of)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
     if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
         pinned = pointer is not None and pointer.pinned
         snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
-    return Published(snapshot, is_new, is_current=moves, warnings=warnings)
+    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings)
 
 
 def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
@@ -253,8 +255,7 @@ def _write(
             "sha256": store.sha256_of(path),
             "rows_sha256": None,
         }
-        manifest = manifest | {"files": facts}
-        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(manifest | {"seal": store.seal_of(manifest)}))
+        (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(store.sealed(manifest | {"files": facts})))
 
 
 def _manifest(
@@ -311,18 +312,19 @@ def _manifest(
     }
 
 
-def _ensure_whole(settings: Settings, snapshot_id: str) -> bool:
-    """Must the snapshot be written? A damaged one of that name is moved out of the way first."""
+def _published_before(settings: Settings, snapshot_id: str) -> Snapshot | None:
+    """The snapshot of that name, every byte of it read, if there is one; a damaged one is moved out of the way."""
     folder = settings.snapshots / snapshot_id
     if not folder.exists():
-        return True
+        return None
     try:
-        if not snapshots.open_snapshot(settings.snapshots, snapshot_id).damage():
-            return False
+        snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+        if not snapshot.damage():
+            return snapshot
     except Damaged:
         pass
     folder.rename(store.temporary_beside(folder))  # swept by the next run; readers have the same rows again at once
-    return True
+    return None
 
 
 def _pointer_if_whole(folder: Path) -> snapshots.Pointer | None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.errors import Busy, Damaged
 
@@ -154,6 +153,11 @@ def seal_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json_bytes({name: facts[name] for name in facts if name != "seal"})).hexdigest()
 
 
+def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same object with its `seal` as the last entry."""
+    return {**facts, "seal": seal_of(facts)}
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -212,15 +216,6 @@ def row_digest(table: pa.Table, leave_out: Collection[str] = ()) -> str:
     digest = RowDigest(table.schema, leave_out)
     digest.update(table)
     return digest.hexdigest()
-
-
-def parquet_row_digest(path: Path, leave_out: Collection[str] = ()) -> tuple[int, str]:
-    """Rows and RowDigest of a Parquet file, read batch by batch so that memory does not grow with the file."""
-    with pq.ParquetFile(path) as file:
-        digest = RowDigest(file.schema_arrow, leave_out)
-        for batch in file.iter_batches(batch_size=1 << 17):
-            digest.update(batch)
-    return digest.rows, digest.hexdigest()
 
 
 def combined_digest(parts: Iterable[str]) -> str:

@@ -81,17 +81,6 @@ def first_with_length(days: Window, zone: ZoneInfo) -> date:
     return next((day for day in days if day_parts(day, zone)), days.first_day)
 
 
-def day_of(instant: datetime, zone: ZoneInfo) -> date:
-    """The calendar day of an instant in a zone: the one whose bounds hold it."""
-    day = instant.astimezone(zone).date()
-    # Where clocks go back over midnight, the wall clock shows the day before once more; the bounds decide.
-    while instant >= day_start(day + ONE_DAY, zone):
-        day += ONE_DAY
-    while instant < day_start(day, zone):
-        day -= ONE_DAY
-    return day
-
-
 def utc_days(first: datetime, end: datetime) -> list[date]:
     """The UTC calendar days that the instants [first, end) touch, oldest first; none when it is empty."""
     if first >= end:

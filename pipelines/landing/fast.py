@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.landing.batches import Batch, Rows
-from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece
+from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, lines_of
 from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_line, read_piece
 from pipelines.landing.records import count_unknown
@@ -207,8 +207,8 @@ class BlockReading:
     def _read_unfit(self, special: bytes) -> None:
         """Leave to the slow path what must not be split: control characters, `special`, bytes that are no UTF-8."""
         fit: list[int] = []
-        for number in range(len(self.left)):
-            line = self._line(number).removesuffix(b"\r")
+        for number, landed in enumerate(lines_of(self._block.data)):
+            line = landed.removesuffix(b"\r")
             if special in line or _UNFIT.search(line) or len(line) >= MAX_LINE_BYTES or not _is_utf8(line):
                 self._read(number)
             else:

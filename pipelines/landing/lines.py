@@ -88,6 +88,14 @@ def blocks_of_lines(chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> 
         yield Block(line, data, data.count(b"\n") + (not data.endswith(b"\n")))
 
 
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines of a block, each without its newline."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
 def _without_byte_order_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
     start = b""
     chunks = iter(chunks)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.files import DamagedArchive
-from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, Damage, LongLine, Piece
+from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, Damage, LongLine, Piece, lines_of
 from pipelines.landing.records import count_unknown
 from pipelines.landing.values import Rejected, shown_json
 
@@ -26,7 +26,7 @@ def read_piece(piece: Piece, rows: Rows) -> None:
     """Accept or reject every line of a piece of a file."""
     match piece:
         case Block(first_line, data, _):
-            for line, text in enumerate(_lines(data), first_line):
+            for line, text in enumerate(lines_of(data), first_line):
                 read_line(line, text, rows)
         case LongLine(line, head):
             rows.reject(line, None, LINE_TOO_LONG, head)
@@ -56,13 +56,6 @@ def read_line(line: int, landed: bytes, rows: Rows) -> None:
             rows.accept(line, acceptor.accept(value))
     except Rejected as error:
         rows.reject(line, error.field, error.reason, text)
-
-
-def _lines(data: bytes) -> list[bytes]:
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
 
 
 # --- the List Streams response ----------------------------------------------------------------------------------
