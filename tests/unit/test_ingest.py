@@ -31,24 +31,6 @@ SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00
 FOLLOW = b'{"userId":"u","creatorId":"c"}\n'
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
-
-
-@pytest.fixture
-def land(home: Settings) -> Land:
-    """Drop a file under the home's landing folder."""
-
-    def drop(name: str, content: bytes | str) -> Path:
-        path = home.landing / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return drop
-
-
 Land = Callable[[str, bytes | str], Path]
 
 
