@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from pipelines import window
+from pipelines import models, window
 from pipelines.ingest import RawFile
 from pipelines.lake import RELATIONS, Lake, Step, Stored
 from pipelines.settings import Policy
@@ -31,6 +31,7 @@ class Built:
     policy: Policy
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
+    offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
     funnel: Stored
     day_totals: Stored
     version_conflicts: Stored
@@ -42,9 +43,8 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     zone = ZoneInfo(policy.day_timezone)
 
     moves = _session_moves(lake, landed["viewing_sessions"])
-    sessions = _sessions(lake, landed, moves, policy)
-    outcomes = _session_outcomes(lake, sessions, policy, zone)
-    cube = _creator_reach(lake, sessions, policy, zone, as_of)
+    outcomes, viewer_days = _sessions(lake, landed, moves, policy, as_of)
+    cube = _creator_reach(lake, viewer_days, policy, as_of)
 
     known = {"as_of_instant": window.day_start(as_of, zone)}
 
@@ -87,7 +87,12 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
             "replay_rentals", {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures}
         ),
     }
-    return Built(as_of, policy, tables, cube, funnel, day_totals, version_conflicts)
+    # A day is checked when it is new, not every night again.
+    offenders = {
+        check: _days(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
+        for check in models.checks("creator_reach")
+    }
+    return Built(as_of, policy, tables, cube, offenders, funnel, day_totals, version_conflicts)
 
 
 def cube_days(as_of: date, policy: Policy) -> Window:
@@ -133,11 +138,15 @@ def _session_moves(lake: Lake, landed: Mapping[date, Sequence[Stored]]) -> Days:
     so_far: list[Stored] = []
     steps = []
     for day in days:
-        so_far.append(keys[day])
-        if len(so_far) > 1:
+        if so_far:
             steps.append(
-                Step(day, {"session_keys": tuple(so_far)}, {"days": _days_relation([day])}, weight=keys[day].rows)
+                Step(
+                    day,
+                    {"session_keys": [keys[day]], "earlier_session_keys": tuple(so_far)},
+                    weight=keys[day].rows,
+                )
             )
+        so_far.append(keys[day])
     repeats = [stored for stored in lake.derive("session_repeats", steps).values() if stored.rows]
     involved: set[date] = set()
     for stored in repeats:
@@ -166,7 +175,9 @@ def _sessions(
     landed: Mapping[str, Mapping[date, Sequence[Stored]]],
     moves: Days,
     policy: Policy,
-) -> Days:
+    as_of: date,
+) -> tuple[Days, Days]:
+    """(session_outcomes of every day, viewer_days of those that the cube rests on): all that is made of sessions."""
     by_day = landed["viewing_sessions"]
     erasures = [file for files in landed["erasures"].values() for file in files]
     erased: Mapping[date | None, Stored] = {}
@@ -178,6 +189,7 @@ def _sessions(
                 for day, files in by_day.items()
             ],
         )
+    zone = ZoneInfo(policy.day_timezone)
     params = {
         "min_watched_milliseconds": policy.min_watched_seconds * 1000,
         "max_session_milliseconds": policy.max_session_hours * 3_600_000,
@@ -191,56 +203,50 @@ def _sessions(
                 "session_moves": [moves[day]] if day in moves else [],
                 "erased_viewers": [erased[day]] if day in erased else [],
             },
-            params=params,
+            {"calendar": _calendar_relation(day, policy, zone)},
+            params,
             weight=_rows(files),
         )
         for day, files in by_day.items()
     ]
-    return _days(lake.derive("sessions", steps))
-
-
-def _session_outcomes(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo) -> Days:
-    steps = []
-    for day, stored in sessions.items():
-        # Sessions that count start on this UTC day and are at most max_session_hours long.
-        days = window.days_around(day, before=1, after=2 + policy.max_session_hours // 24 + 1)
-        steps.append(
-            Step(day, {"sessions": [stored]}, {"calendar": _calendar_relation(days, zone)}, weight=stored.rows)
-        )
-    return _days(lake.derive("session_outcomes", steps))
+    counted = set(_days_reaching(window.rolling(as_of, 2 * policy.max_window_days + 1), policy, zone))
+    made = lake.derive_together(
+        {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]}
+    )
+    return _days(made["session_outcomes"]), _days(made["viewer_days"])
 
 
 # --- viewers, by day of the policy ---------------------------------------------------------------------------------
 
 
-def _creator_reach(lake: Lake, sessions: Days, policy: Policy, zone: ZoneInfo, as_of: date) -> Days:
-    """The cube for every day that a snapshot holds, and the viewer_days that it rests on."""
-    longest = timedelta(hours=policy.max_session_hours)
-    steps = []
-    for day in window.rolling(as_of, 2 * policy.max_window_days + 1):
-        starts_at, ends_at = window.day_bounds(day, zone)
-        reaching = [sessions[utc] for utc in window.utc_days(starts_at - longest, ends_at) if utc in sessions]
-        calendar = _calendar_relation([day], zone)
-        steps.append(
-            Step(day, {"sessions": reaching}, {"calendar": calendar}, weight=sum(file.rows for file in reaching))
-        )
-    viewer_days = _days(lake.derive("viewer_days", steps))
-
+def _creator_reach(lake: Lake, viewer_days: Days, policy: Policy, as_of: date) -> Days:
+    """The cube for every day that a snapshot holds."""
+    zone = ZoneInfo(policy.day_timezone)
     steps = []
     for day in cube_days(as_of, policy):
-        first = day - timedelta(days=policy.max_window_days)
-        history = [viewer_days[earlier] for earlier in Window(first, day) if viewer_days[earlier].rows]
-        today = viewer_days[day]
+        today = _reaching(viewer_days, Window(day, day + window.ONE_DAY), policy, zone)
+        before = _reaching(viewer_days, Window(day - timedelta(days=policy.max_window_days), day), policy, zone)
         steps.append(
             Step(
                 day,
-                {"viewer_days": [*history, today] if today.rows else [today]},
+                {"viewer_days": today, "earlier_viewer_days": before if _rows(today) else []},
                 {"days": _days_relation([day])},
                 {"max_window_days": policy.max_window_days},
-                weight=today.rows,
+                weight=_rows(today),
             )
         )
     return _days(lake.derive("creator_reach", steps))
+
+
+def _reaching(viewer_days: Days, days: Window, policy: Policy, zone: ZoneInfo) -> list[Stored]:
+    """The files that can hold rows of some days of the policy."""
+    return [viewer_days[day] for day in _days_reaching(days, policy, zone) if day in viewer_days]
+
+
+def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
+    """The UTC days on which sessions start that can occupy some days of the policy."""
+    starts_at, ends_at = window.day_start(days.first_day, zone), window.day_start(days.end_day, zone)
+    return window.utc_days(starts_at - timedelta(hours=policy.max_session_hours), ends_at)
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
@@ -280,6 +286,6 @@ def _days_relation(days: Sequence[date]) -> pa.Table:
     return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])
 
 
-def _calendar_relation(days: Iterable[date], zone: ZoneInfo) -> pa.Table:
-    parts = [vars(part) for day in days for part in window.day_parts(day, zone)]
-    return pa.Table.from_pylist(parts, schema=RELATIONS["calendar"])
+def _calendar_relation(utc_day: date, policy: Policy, zone: ZoneInfo) -> pa.Table:
+    reached = window.days_reached(utc_day, timedelta(hours=policy.max_session_hours), zone)
+    return pa.Table.from_pylist([vars(day) for day in reached], schema=RELATIONS["calendar"])

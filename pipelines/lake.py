@@ -26,13 +26,14 @@ import pyarrow.parquet as pq
 
 from pipelines import models, store
 from pipelines.contracts import RAW_SCHEMAS
-from pipelines.engines import Engine, Relation
+from pipelines.engines import Engine, Relation, Unstored
 from pipelines.errors import Damaged
 from pipelines.ingest import Progress, no_progress
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
 BATCH_ROWS = 4_000_000
+EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
 _VERIFIERS = 2  # sha256 runs outside the interpreter lock: one thread a core of a small machine
 
 
@@ -93,29 +94,56 @@ class Lake:
 
     def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
         """The files of `model` for every step, by day: found, or built in as few statements as memory allows."""
-        found: dict[date | None, Stored] = {}
-        missing: list[tuple[Step, str]] = []
-        for step in steps:
-            if step.inputs and not any(stored.rows for files in step.inputs.values() for stored in files):
-                found[step.day] = self._empty(model)
-                continue
-            key = key_of(models.model(model), step)
-            stored = self._find(model, step, key)
-            if stored is not None:
-                found[step.day] = stored
-            elif self._only_finding:
-                found[step.day] = _missing(model, step, key, self._path(model, step.day, key))
-            else:
-                missing.append((step, key))
+        return self.derive_together({model: steps})[model]
+
+    def derive_together(self, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date | None, Stored]]:
+        """The files of several models, by model and day.
+
+        Models that read the same unstored one are built together, batch by batch, so that it is made once for all.
+        """
+        found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
+        missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
+        for model, steps in wanted.items():
+            if self._only_finding:
+                self._find_stand_ins(models.model(model))
+            for step in steps:
+                if step.inputs and not any(stored.rows for files in step.inputs.values() for stored in files):
+                    found[model][step.day] = self._empty(model)
+                    continue
+                key = key_of(models.model(model), step)
+                stored = self._find(model, step, key)
+                if stored is not None:
+                    found[model][step.day] = stored
+                elif self._only_finding:
+                    found[model][step.day] = _missing(model, step, key, self._path(model, step.day, key))
+                else:
+                    missing.setdefault(step.day, {})[model] = (step, key)
+        self._build_missing(list(missing.values()), found)
+        self.touched.update(stored.path for files in found.values() for stored in files.values())
+        return found
+
+    def _build_missing(
+        self,
+        missing: Sequence[Mapping[str, tuple[Step, str]]],
+        found: Mapping[str, dict[date | None, Stored]],
+    ) -> None:
+        """Build what is missing of each day, batch by batch, and add it to what was found."""
         done = 0
         for batch in _batches(missing):
-            self._progress(model, done, len(missing))
-            found.update(self._build(model, batch))
+            unstored: dict[str, Unstored] = {}
+            for name in found:
+                steps = [day[name] for day in batch if name in day]
+                if not steps:
+                    continue
+                self._progress(name, done, len(missing))
+                for needed in models.model(name).unstored:
+                    if needed.name not in unstored:
+                        everything = [step for day in batch for step, _ in day.values()]
+                        unstored[needed.name] = self._unstored(needed, everything, readers=found)
+                found[name].update(self._build(name, steps, unstored))
             done += len(batch)
         if missing:
-            self._progress(model, done, len(missing))
-        self.touched.update(stored.path for stored in found.values())
-        return found
+            self._progress(" and ".join(found), done, len(missing))
 
     def derive_one(
         self,
@@ -187,6 +215,12 @@ class Lake:
         self.touched.add(stored.path)
         return stored
 
+    def _find_stand_ins(self, model: models.Model) -> None:
+        """Ask for the files that stand in for sources without rows: building the model may need them again."""
+        for source in model.rests_on:
+            if source not in RELATIONS and not source.startswith("raw_"):
+                self._empty(source.removeprefix(EARLIER))
+
     def _find(self, model: str, step: Step, key: str) -> Stored | None:
         path = self._path(model, step.day, key)
         if path in self._known:
@@ -201,16 +235,21 @@ class Lake:
         self._known[path] = stored
         return stored
 
-    def _build(self, name: str, batch: Sequence[tuple[Step, str]]) -> dict[date | None, Stored]:
+    def _build(
+        self, name: str, batch: Sequence[tuple[Step, str]], unstored: Mapping[str, Unstored] | None = None
+    ) -> dict[date | None, Stored]:
         """Run one statement for all steps of a batch and keep a file for each."""
         model = models.model(name)
+        steps = [step for step, _ in batch]
+        if unstored is None:
+            unstored = {needed.name: self._unstored(needed, steps, readers=[name]) for needed in model.unstored}
         if self._engine is None:
             self._engine = self._start_engine()
-        steps = [step for step, _ in batch]
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: store.temporary_beside(path) for day, path in targets.items()}
         try:
-            digests = self._engine.write(model, self._sources(model, steps), _params(model, steps), temporary)
+            sources = {**self._sources(model, steps), **unstored}
+            digests = self._engine.write(model, sources, _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]
                 rows, digest = digests[step.day].rows, digests[step.day].hexdigest()
@@ -224,13 +263,21 @@ class Lake:
         finally:
             for path in temporary.values():
                 path.unlink(missing_ok=True)
-        self.built[name] = self.built.get(name, 0) + len(batch)
+        if name in models.LINE:
+            self.built[name] = self.built.get(name, 0) + len(batch)
         return {day: self._known[path] for day, path in targets.items()}
+
+    def _unstored(self, model: models.Model, steps: Sequence[Step], readers: Iterable[str]) -> Unstored:
+        """A model that is made for the readers of it in a batch of steps."""
+        columns = [column for column in model.columns if any(models.model(name).mentions(column) for name in readers)]
+        return Unstored(model, self._sources(model, steps), _params(model, steps), columns)
 
     def _sources(self, model: models.Model, steps: Sequence[Step]) -> dict[str, Relation]:
         """What each source of a model is for a batch of steps: all files and rows that any of them reads."""
         sources: dict[str, Relation] = {}
         for source in model.sources:
+            if any(source == needed.name for needed in model.unstored):
+                continue
             tables = [step.relations[source] for step in steps if source in step.relations]
             if tables or source in RELATIONS:
                 sources[source] = _distinct(tables, RELATIONS[source])
@@ -241,7 +288,7 @@ class Lake:
             elif source.startswith("raw_"):
                 sources[source] = RAW_SCHEMAS[source.removeprefix("raw_")].empty_table()
             else:
-                sources[source] = [self.checked([self._empty(source)])[0].path]
+                sources[source] = [self.checked([self._empty(source.removeprefix(EARLIER))])[0].path]
         return sources
 
     def _path(self, model: str, day: date | None, key: str) -> Path:
@@ -250,17 +297,11 @@ class Lake:
 
 
 # The relations that build.py makes itself, and their columns.
-_INSTANT = pa.timestamp("ms", "UTC")
 RELATIONS = {
     "days": pa.schema([("day", pa.date32())]),
+    # which days of the policy a session can occupy that starts on a UTC day; bounds in milliseconds since 1970
     "calendar": pa.schema(
-        [
-            ("utc_day", pa.date32()),
-            ("day", pa.date32()),
-            ("starts_at", _INSTANT),
-            ("ends_at", _INSTANT),
-            ("is_first", pa.bool_()),
-        ]
+        [("utc_day", pa.date32()), ("day", pa.date32()), ("starts_at", pa.int64()), ("ends_at", pa.int64())]
     ),
     "windows": pa.schema(
         [("window_days", pa.int16()), ("is_previous", pa.bool_()), ("first_day", pa.date32()), ("day", pa.date32())]
@@ -270,11 +311,12 @@ RELATIONS = {
 
 def key_of(model: models.Model, step: Step) -> str:
     """The name of the file that `step` derives: 64 hexadecimal digits."""
-    digest = hashlib.sha256(model.canonical.encode())
-    digest.update(f"\norder by {', '.join(model.keys)}".encode())
-    for param in model.params:
-        digest.update(f"\n{param}={step.params.get(param)!r}".encode())
-    for source in model.sources:
+    digest = hashlib.sha256()
+    for made in (model, *model.unstored):
+        digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
+        for param in made.params:
+            digest.update(f"\n{param}={step.params.get(param)!r}".encode())
+    for source in model.rests_on:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
             digest.update(store.row_digest(step.relations[source]).encode())
@@ -283,15 +325,19 @@ def key_of(model: models.Model, step: Step) -> str:
     return digest.hexdigest()
 
 
-def _batches(missing: Sequence[tuple[Step, str]]) -> Iterable[list[tuple[Step, str]]]:
-    batch: list[tuple[Step, str]] = []
+def _batches(
+    missing: Sequence[Mapping[str, tuple[Step, str]]],
+) -> Iterable[list[Mapping[str, tuple[Step, str]]]]:
+    """Days whose rows are held at once, in the given order."""
+    batch: list[Mapping[str, tuple[Step, str]]] = []
     weight = 0
-    for step, key in missing:
-        if batch and weight + step.weight > BATCH_ROWS:
+    for day in missing:
+        weighs = max(step.weight for step, _ in day.values())
+        if batch and weight + weighs > BATCH_ROWS:
             yield batch
             batch, weight = [], 0
-        batch.append((step, key))
-        weight += step.weight
+        batch.append(day)
+        weight += weighs
     if batch:
         yield batch
 

@@ -50,11 +50,28 @@ class Model:
     sources: tuple[str, ...]
     params: tuple[str, ...]
     columns: dict[str, str]  # what each column of the result means, in the order of the final select
+    is_stored: bool = True  # or made again for the models that read it
 
     @cached_property
     def canonical(self) -> str:
         """The statement without comments and spacing: what a derived file is named by."""
         return without_comments(self.statement)
+
+    def mentions(self, column: str) -> bool:
+        """Whether the statement may read a column of that name."""
+        return re.search(rf"\b{re.escape(column)}\b", self.canonical) is not None
+
+    @cached_property
+    def unstored(self) -> tuple[Model, ...]:
+        """The models that must be made for this one, since nobody keeps them."""
+        return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
+
+    @cached_property
+    def rests_on(self) -> tuple[str, ...]:
+        """The sources that are files or relations: its own, and those of what is made for it."""
+        made = {each.name: each.sources for each in self.unstored}
+        names = [name for source in self.sources for name in made.get(source, (source,))]
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -62,9 +79,19 @@ class Check:
     """A query for offenders beside a model: no rows, no objection."""
 
     model: str
+    number: int  # of those of its model, from 1
     title: str
     fails: bool  # a failing check refuses the publish; the others warn
     statement: str
+
+    @property
+    def name(self) -> str:
+        """What `model` knows it by, as the model of its offenders."""
+        return f"{self.model}.check-{self.number}"
+
+    def as_model(self) -> Model:
+        """The offenders as rows, in any order that is always the same."""
+        return Model(self.name, self.statement, self.title, "one row per offender", ("all",), (self.model,), (), {})
 
 
 def sql_folder() -> Path:
@@ -75,7 +102,10 @@ def sql_folder() -> Path:
 
 @cache
 def model(name: str) -> Model:
-    """The model of that name. Raises LookupError, naming the known ones."""
+    """The model of that name, or that of a check's offenders. Raises LookupError, naming the known ones."""
+    guarded, is_check, number = name.partition(".check-")
+    if is_check:
+        return checks(guarded)[int(number) - 1].as_model()
     if name not in LINE:
         raise LookupError(f"There is no model {name!r}. Models are: {', '.join(LINE)}.")
     return parse(name, (sql_folder() / f"{name}.sql").read_text(encoding="utf-8"))
@@ -88,8 +118,8 @@ def checks(name: str) -> tuple[Check, ...]:
     if not path.exists():
         return ()
     return tuple(
-        Check(name, match["title"].strip(), match["severity"] == "fail", match["statement"].strip())
-        for match in _CHECK.finditer(path.read_text(encoding="utf-8"))
+        Check(name, number, match["title"].strip(), match["severity"] == "fail", match["statement"].strip())
+        for number, match in enumerate(_CHECK.finditer(path.read_text(encoding="utf-8")), 1)
     )
 
 
@@ -109,6 +139,7 @@ def parse(name: str, statement: str) -> Model:
         keys=_names(fields["keys"]),
         sources=_names(fields["sources"]),
         params=_names(fields["params"]),
+        is_stored=not fields.get("stored", "yes").startswith("no"),
         columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
     )
 
@@ -134,7 +165,7 @@ def _final_select(statement: str) -> str:
 
 
 _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
-_FIELD = re.compile(r"^-- (?P<field>grain|keys|sources|params):(?P<value>.*)$", re.MULTILINE)
+_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|sources|params):(?P<value>.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
 _CHECK = re.compile(

@@ -26,7 +26,9 @@ MAX_BUFFERED_TABLES = 10_000  # each has a cost of its own, some kilobytes, howe
 ALL = "all"  # the name of the only file of an entity that is not split by day
 
 # Ids are all different, or nearly so: a dictionary of them costs time and saves nothing.
-_NOT_WORTH_A_DICTIONARY = frozenset({"session_id", "pledge_id", "line", "started_at", "ended_at", "text"})
+_NOT_WORTH_A_DICTIONARY = frozenset(
+    {"session_id", "viewer_id", "device_id", "user_id", "pledge_id", "line", "started_at", "ended_at", "text"}
+)
 
 
 @dataclass(frozen=True)

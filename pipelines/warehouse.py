@@ -43,6 +43,7 @@ def write(
     try:
         connection.execute(f"attach '{_quoted(str(path))}' as warehouse (storage_version '{STORAGE_VERSION}')")
         connection.execute("use warehouse")
+        connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first
         for name, files in tables.items():
             rows = connection.from_parquet([str(file) for file in files], hive_partitioning=False)
             rows.create(name)

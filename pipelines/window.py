@@ -78,7 +78,7 @@ def days_around(day: date, before: int, after: int) -> list[date]:
 
 def first_with_length(days: Window, zone: ZoneInfo) -> date:
     """The first day of a window that is not one that the zone left out; the first one if it has no other."""
-    return next((day for day in days if day_parts(day, zone)), days.first_day)
+    return next((day for day in days if len(set(day_bounds(day, zone))) == 2), days.first_day)
 
 
 def utc_days(first: datetime, end: datetime) -> list[date]:
@@ -91,23 +91,34 @@ def utc_days(first: datetime, end: datetime) -> list[date]:
 
 
 @dataclass(frozen=True)
-class DayPart:
-    """The part of a policy's day that falls on one UTC day: how an instant finds its day by an equality join."""
+class DayReached:
+    """A policy's day that sessions which start on a UTC day can occupy, and its bounds."""
 
     utc_day: date
     day: date
-    starts_at: datetime
-    ends_at: datetime
-    is_first: bool  # does the day itself begin with this part?
+    starts_at: int  # milliseconds since 1970, inclusive
+    ends_at: int  # exclusive
 
 
-def day_parts(day: date, zone: ZoneInfo) -> list[DayPart]:
-    """A day cut at every UTC midnight inside it, oldest part first; none for a day that the zone left out."""
-    first, end = day_bounds(day, zone)
-    parts = []
-    for utc_day in utc_days(first, end):
-        midnight = datetime.combine(utc_day, time.min, UTC)
-        starts_at = max(first, midnight)
-        ends_at = end if utc_day == date.max else min(end, midnight + ONE_DAY)
-        parts.append(DayPart(utc_day, day, starts_at, ends_at, is_first=starts_at == first))
-    return parts
+def days_reached(utc_day: date, longest: timedelta, zone: ZoneInfo) -> list[DayReached]:
+    """The days of a zone that a session starting on a UTC day and lasting at most `longest` can occupy, oldest first.
+
+    A day that the zone left out is none of them.
+    """
+    midnight = (utc_day.toordinal() - _EPOCH.toordinal()) * _MILLISECONDS_A_DAY
+    end = midnight + _MILLISECONDS_A_DAY + longest // ONE_MILLISECOND
+    reached = []
+    for day in days_around(utc_day, before=1, after=longest.days + 2):
+        starts_at, ends_at = (_milliseconds(bound) for bound in day_bounds(day, zone))
+        if starts_at < ends_at and starts_at < end and ends_at > midnight:
+            reached.append(DayReached(utc_day, day, starts_at, ends_at))
+    return reached
+
+
+def _milliseconds(instant: datetime) -> int:
+    """Since 1970, rounded up: the end of time lies between two of them."""
+    return -((_EPOCH - instant) // ONE_MILLISECOND)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS_A_DAY = 86_400_000

@@ -6,63 +6,52 @@
 --     sessions = sum(sessions_started) + sum(sessions_carried_in) of the first day;  watched = sum(watched_milliseconds)
 -- grain:   one row per (policy day, creator, kind of viewer, gap)
 -- keys:    day, creator_id, is_signed_in, gap_days
--- sources: viewer_days (of these days and the max_window_days before each), days
+-- sources: viewer_days (of these days), earlier_viewer_days (viewer_days of the max_window_days before each), days
 -- params:  max_window_days
 with first_of_these as (
     select min(day) as day from days
 ),
 
 watched as (
-    select viewer_days.*
-    from viewer_days
-    inner join days on viewer_days.day = days.day
+    select
+        v.day, v.creator_id, v.is_signed_in, v.is_reached, v.pair_key,
+        sum(v.sessions_started)     as sessions_started,
+        sum(v.sessions_carried_in)  as sessions_carried_in,
+        sum(v.watched_milliseconds) as watched_milliseconds
+    from viewer_days as v
+    inner join days on v.day = days.day
+    group by 1, 2, 3, 4, 5
 ),
 
-pairs as (
-    select distinct creator_id, is_signed_in, viewer_id
-    from watched
-    where viewer_id is not null
-),
-
--- Of the days before these, only each pair's last one can matter.
+-- When else the same pairs met. Of the days before these, only each pair's last one can matter.
 visits as (
-    select v.creator_id, v.is_signed_in, v.viewer_id, max(v.day) as day
-    from viewer_days as v
-    semi join pairs
-        on v.creator_id = pairs.creator_id and v.viewer_id = pairs.viewer_id and v.is_signed_in = pairs.is_signed_in
+    select v.pair_key, max(v.day) as day
+    from earlier_viewer_days as v
+    semi join watched on v.pair_key = watched.pair_key
     where v.day < (select day from first_of_these)
-    group by 1, 2, 3
+    group by 1
     union all
-    select v.creator_id, v.is_signed_in, v.viewer_id, v.day
-    from viewer_days as v
-    semi join pairs
-        on v.creator_id = pairs.creator_id and v.viewer_id = pairs.viewer_id and v.is_signed_in = pairs.is_signed_in
-    where v.day >= (select day from first_of_these)
+    select pair_key, day from watched
 ),
 
 gaps as (
-    select
-        *,
-        date_diff('day', lag(day) over (partition by creator_id, is_signed_in, viewer_id order by day), day) as gap_days
-    from visits
-),
-
-watched_with_gap as (
-    select watched.*, case when gaps.gap_days <= $max_window_days then gaps.gap_days end as gap_days
+    select watched.day, watched.pair_key, date_diff('day', max(visits.day), watched.day) as gap_days
     from watched
-    left join gaps
-        on watched.day = gaps.day and watched.creator_id = gaps.creator_id
-        and watched.is_signed_in = gaps.is_signed_in and watched.viewer_id = gaps.viewer_id
+    inner join visits on watched.pair_key = visits.pair_key and visits.day < watched.day
+    group by 1, 2
 )
 
 select
-    day                                         as day,                  -- day of the policy's zone
-    creator_id                                  as creator_id,           -- who was watched
-    is_signed_in                                as is_signed_in,         -- false: anonymous devices
-    cast(gap_days as smallint)                  as gap_days,             -- days since the last visit; null: none in max_window_days
-    count(viewer_id)                            as viewers,              -- distinct viewers with this gap
-    cast(sum(sessions_started) as bigint)       as sessions_started,     -- their sessions that started that day
-    cast(sum(sessions_carried_in) as bigint)    as sessions_carried_in,  -- and those that went on into it
-    cast(sum(watched_milliseconds) as bigint)   as watched_milliseconds  -- clipped to the day
-from watched_with_gap
+    watched.day                                         as day,                  -- day of the policy's zone
+    watched.creator_id                                  as creator_id,           -- who was watched
+    watched.is_signed_in                                as is_signed_in,         -- false: anonymous devices
+    cast(case when watched.is_reached and gaps.gap_days <= $max_window_days then gaps.gap_days end as smallint)
+        as gap_days, -- days since the last visit; null: none in max_window_days
+    cast(sum(case when watched.is_reached then 1 else 0 end) as bigint)
+        as viewers, -- distinct viewers with this gap
+    cast(sum(watched.sessions_started) as bigint)       as sessions_started,     -- their sessions that started that day
+    cast(sum(watched.sessions_carried_in) as bigint)    as sessions_carried_in,  -- and those that went on into it
+    cast(sum(watched.watched_milliseconds) as bigint)   as watched_milliseconds  -- clipped to the day
+from watched
+left join gaps on watched.day = gaps.day and watched.pair_key = gaps.pair_key
 group by 1, 2, 3, 4

@@ -18,6 +18,7 @@ select
     count(*) as landed_records        -- accepted records of it on this day
 from raw_viewing_sessions as landed
 inner join moving_session_keys
-    on md5_number_lower(concat(landed.source, '/', landed.session_id)) = moving_session_keys.session_key
+    on cast(concat('0x', substr(sha256(concat(landed.source, '/', landed.session_id)), 1, 15)) as bigint)
+    = moving_session_keys.session_key
     and cast(landed.started_at as date) = moving_session_keys.day
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11

@@ -5,9 +5,10 @@
 -- params:  none
 with occupied as (
     select
-        sessions.*,
-        -- [started_at, occupied_until); a session of zero length, or still open, occupies its instant
-        case when ended_at > started_at then ended_at else started_at + interval 1 millisecond end as occupied_until
+        *,
+        epoch_ms(started_at) as starts_at,
+        -- its last millisecond; a session of zero length, or still open, occupies that of its start
+        greatest(epoch_ms(started_at), epoch_ms(ended_at) - 1) as last_instant
     from sessions
 )
 
@@ -24,10 +25,9 @@ select
     max(occupied.started_at)                        as newest_started_at -- UTC
 from occupied
 left join calendar as first_part
-    on occupied.outcome = 'counted' and cast(occupied.started_at as date) = first_part.utc_day
-    and occupied.started_at >= first_part.starts_at and occupied.started_at < first_part.ends_at
+    on occupied.outcome = 'counted' and occupied.day = first_part.utc_day
+    and occupied.starts_at >= first_part.starts_at and occupied.starts_at < first_part.ends_at
 left join calendar as last_part
-    on occupied.outcome = 'counted'
-    and cast(occupied.occupied_until - interval 1 millisecond as date) = last_part.utc_day
-    and occupied.occupied_until > last_part.starts_at and occupied.occupied_until <= last_part.ends_at
+    on occupied.outcome = 'counted' and occupied.day = last_part.utc_day
+    and occupied.last_instant >= last_part.starts_at and occupied.last_instant < last_part.ends_at
 group by 1, 2, 3, 4, 5

@@ -2,34 +2,36 @@
 -- A session whose newest version starts on another day is not a session of this day; session_moves names it.
 -- grain:   one row per session, on the UTC day on which its newest version starts
 -- keys:    day, source, session_id
+-- stored:  no: it is held while its readers are built, and made again for the next ones
 -- sources: raw_viewing_sessions, session_moves, erased_viewers
 -- params:  min_watched_milliseconds (inclusive), max_session_milliseconds (inclusive), leave_out_own_views
-with landed as (
-    select
-        cast(started_at as date) as day, source, session_id, revision, deleted, ended_at, creator_id, started_at,
-        viewer_id, device_id, stream_id
+with repeated as (
+    select cast(started_at as date) as day, source, session_id, count(*) as landed_records
     from raw_viewing_sessions
-),
-
-repeated as (
-    select day, source, session_id, count(*) as landed_records
-    from landed
-    group by day, source, session_id
+    group by 1, 2, 3
     having count(*) > 1
 ),
 
 landed_once as (
-    select landed.*, 1 as landed_records, 1 as versions, 0 as conflicts
-    from landed
+    select
+        cast(landed.started_at as date) as day, landed.source, landed.session_id, landed.creator_id, landed.viewer_id,
+        landed.device_id, landed.stream_id, landed.started_at, landed.ended_at, landed.revision, landed.deleted,
+        1 as landed_records, 1 as versions, 0 as conflicts
+    from raw_viewing_sessions as landed
     anti join repeated
-        on landed.day = repeated.day and landed.source = repeated.source and landed.session_id = repeated.session_id
+        on cast(landed.started_at as date) = repeated.day and landed.source = repeated.source
+        and landed.session_id = repeated.session_id
 ),
 
 versions as (
-    select distinct landed.*, repeated.landed_records
-    from landed
+    select distinct
+        repeated.day, landed.source, landed.session_id, landed.revision, landed.deleted, landed.ended_at,
+        landed.creator_id, landed.started_at, landed.viewer_id, landed.device_id, landed.stream_id,
+        repeated.landed_records
+    from raw_viewing_sessions as landed
     inner join repeated
-        on landed.day = repeated.day and landed.source = repeated.source and landed.session_id = repeated.session_id
+        on cast(landed.started_at as date) = repeated.day and landed.source = repeated.source
+        and landed.session_id = repeated.session_id
 ),
 
 -- The order of versions: the highest revision; then the greater content, in contract order with nulls lowest.
@@ -61,7 +63,10 @@ newest as (
 ),
 
 of_this_day as (
-    select newest.*, erased_viewers.viewer_id is not null as erased
+    select
+        newest.*,
+        erased_viewers.viewer_id is not null                   as erased,
+        epoch_ms(newest.ended_at) - epoch_ms(newest.started_at) as milliseconds -- null while open
     from newest
     anti join session_moves
         on newest.day = session_moves.day and newest.source = session_moves.source
@@ -84,9 +89,8 @@ select
         when deleted then 'deleted'
         when erased then 'erased'
         when $leave_out_own_views and viewer_id = creator_id then 'own_view'
-        when coalesce(date_diff('millisecond', started_at, ended_at), 0) < $min_watched_milliseconds
-            then 'under_minimum'
-        when date_diff('millisecond', started_at, ended_at) > $max_session_milliseconds then 'too_long'
+        when coalesce(milliseconds, 0) < $min_watched_milliseconds then 'under_minimum'
+        when milliseconds > $max_session_milliseconds then 'too_long'
         else 'counted'
     end                                            as outcome,        -- what the policy says of it
     cast(landed_records as bigint)                 as landed_records, -- accepted records of it on this day

@@ -1,59 +1,56 @@
 -- Say who watched whom on a day, for how long, with one row however often they came back.
--- Sessions with neither viewer nor device share one row with a null viewer_id: they count, but reach nobody.
--- grain:   one row per (policy day, kind of viewer, creator, viewer)
--- keys:    day, creator_id, is_signed_in, viewer_id
--- sources: sessions (every UTC day from which a session may reach into these days), calendar (of these days)
+-- The rows of a policy day lie with the UTC days on which its sessions start, since that is how sessions land: what
+-- goes past midnight leaves a row of the next day with the day of its start.
+-- Sessions with neither viewer nor device share a row a creator: they count, but reach nobody.
+-- grain:   one row per (UTC day of the start, policy day, creator, kind of viewer, viewer)
+-- keys:    started_on, day, pair_key
+-- sources: sessions, calendar
 -- params:  none
 with counted as (
     select
+        day                                         as started_on,
         creator_id,
-        viewer_id is not null            as is_signed_in,
-        coalesce(viewer_id, device_id)   as viewer_id,
-        started_at,
-        coalesce(ended_at, started_at)   as ended_at,
-        -- [started_at, occupied_until); a session of zero length, or still open, occupies its instant
-        case when ended_at > started_at then ended_at else started_at + interval 1 millisecond end as occupied_until
+        viewer_id is not null                       as is_signed_in,
+        coalesce(viewer_id, device_id)              as viewer_id,
+        epoch_ms(started_at)                        as starts_at,
+        epoch_ms(coalesce(ended_at, started_at))    as ends_at
     from sessions
     where outcome = 'counted'
 ),
 
--- One row per UTC day that a session touches: nearly always one.
-spans as (
-    select *, cast(started_at as date) as utc_day
-    from counted
-    union all
-    select counted.*, utc_days.utc_day
-    from counted
-    inner join (select distinct utc_day from calendar) as utc_days
-        on utc_days.utc_day > cast(counted.started_at as date)
-        and utc_days.utc_day <= cast(counted.occupied_until - interval 1 millisecond as date)
-    where cast(counted.occupied_until - interval 1 millisecond as date) > cast(counted.started_at as date)
-),
-
--- One row per part of a policy day that a session occupies.
-parts as (
+-- A session occupies [starts_at, ends_at); one of zero length, or still open, the millisecond of its start.
+watched as (
     select
+        counted.started_on,
         calendar.day,
-        spans.creator_id,
-        spans.is_signed_in,
-        spans.viewer_id,
-        spans.started_at >= calendar.starts_at                       as starts_here,
-        calendar.is_first and spans.started_at < calendar.starts_at  as carried_in,
-        date_diff(
-            'millisecond', greatest(spans.started_at, calendar.starts_at), least(spans.ended_at, calendar.ends_at)
-        ) as watched_milliseconds
-    from spans
-    inner join calendar on spans.utc_day = calendar.utc_day
-    where spans.started_at < calendar.ends_at and spans.occupied_until > calendar.starts_at
+        counted.creator_id,
+        counted.is_signed_in,
+        counted.viewer_id,
+        sum(case when counted.starts_at >= calendar.starts_at then 1 else 0 end) as sessions_started,
+        sum(case when counted.starts_at < calendar.starts_at then 1 else 0 end)  as sessions_carried_in,
+        sum(least(counted.ends_at, calendar.ends_at) - greatest(counted.starts_at, calendar.starts_at))
+            as watched_milliseconds
+    from counted
+    inner join calendar on counted.started_on = calendar.utc_day
+    where
+        counted.starts_at < calendar.ends_at
+        and greatest(counted.ends_at, counted.starts_at + 1) > calendar.starts_at
+    group by 1, 2, 3, 4, 5
 )
 
 select
-    day                                                           as day,                  -- day of the policy's zone
-    creator_id                                                    as creator_id,           -- who was watched
-    is_signed_in                                                  as is_signed_in,         -- false: an anonymous device
-    viewer_id                                                     as viewer_id,            -- viewer or device; null: neither
-    cast(sum(case when starts_here then 1 else 0 end) as bigint)  as sessions_started,     -- that day
-    cast(sum(case when carried_in then 1 else 0 end) as bigint)   as sessions_carried_in,  -- begun before, went on into it
-    cast(sum(watched_milliseconds) as bigint)                     as watched_milliseconds  -- clipped to the day
-from parts
-group by 1, 2, 3, 4
+    started_on                           as started_on,           -- UTC day on which the sessions start
+    day                                  as day,                  -- day of the policy's zone that they occupy
+    creator_id                           as creator_id,           -- who was watched
+    is_signed_in                         as is_signed_in,         -- false: an anonymous device
+    viewer_id is not null                as is_reached,           -- false: neither viewer nor device
+    cast(substr(sha256(concat(
+        length(creator_id),
+        case when viewer_id is null then 'nobody' when is_signed_in then 'viewer' else 'device' end,
+        creator_id,
+        coalesce(viewer_id, '')
+    )), 1, 32) as uuid)                  as pair_key,             -- who watched whom: 128 bits of sha256
+    cast(sessions_started as bigint)     as sessions_started,     -- that day
+    cast(sessions_carried_in as bigint)  as sessions_carried_in,  -- begun before, went on into it
+    cast(watched_milliseconds as bigint) as watched_milliseconds  -- clipped to the day
+from watched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -12,7 +13,18 @@ import pyarrow as pa
 from pipelines.models import Model
 from pipelines.store import RowDigest
 
-Relation: TypeAlias = Sequence[Path] | pa.Table  # what a source is: Parquet files (at least one) or rows
+
+@dataclass(frozen=True, eq=False)
+class Unstored:
+    """A model that is made for its readers and kept nowhere. An engine may hold its rows while the same one is read."""
+
+    model: Model
+    sources: Mapping[str, Relation]
+    params: Mapping[str, object]
+    columns: Sequence[str]  # those that its readers read
+
+
+Relation: TypeAlias = Sequence[Path] | pa.Table | Unstored  # what a source is: Parquet files (at least one), rows, ...
 
 
 class Engine(Protocol):
@@ -27,8 +39,9 @@ class Engine(Protocol):
     ) -> dict[date | None, RowDigest]:
         """Run `model` over `sources` and write its rows, sorted by the model's keys; returns the digest of each file.
 
-        `targets` is {None: path} for all rows in one file, or a path for each day; rows of other days are dropped, and
-        a day without rows gets a file without rows. Files are plain: not fsynced, not renamed.
+        `targets` is {None: path} for all rows in one file, or a path for each day, which is the first column; rows of
+        other days are dropped, and a day without rows gets a file without rows. Files are plain: not fsynced or
+        renamed.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.engines import Relation
+from pipelines.engines import Relation, Unstored
 from pipelines.models import Model
 from pipelines.store import RowDigest
 
@@ -47,6 +48,8 @@ class DuckDBEngine:
         """`memory_limit` as DuckDB writes it (2GB); `threads` 0 for one per core; `spill` is removed on `close`."""
         self._spill = spill
         self._connection = connect(memory_limit, threads, spill)
+        self._connection.execute("set arrow_lossless_conversion = true")  # a UUID stays 16 bytes
+        self._held: Unstored | None = None
 
     def write(
         self,
@@ -57,16 +60,29 @@ class DuckDBEngine:
     ) -> dict[date | None, RowDigest]:
         """See `pipelines.engines.Engine.write`."""
         connection = self._connection
-        for name, relation in sources.items():
-            register(connection, name, relation)
-        try:
+        self._hold(next((relation for relation in sources.values() if isinstance(relation, Unstored)), None))
+        files = {name: relation for name, relation in sources.items() if not isinstance(relation, Unstored)}
+        with registered(connection, files):
             order = ", ".join(f"{key} nulls first" for key in model.keys)
             query = f"select * from ({model.statement}\n) order by {order}"
             reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
-            return _write_split(reader, targets)
-        finally:
-            for name in sources:
-                connection.execute(f'drop view if exists "{name}"')
+            return _write_split(_plain(reader), targets)
+
+    def _hold(self, wanted: Unstored | None) -> None:
+        """Hold the rows of the one unstored model that is being read, and of no other."""
+        if self._held is wanted:
+            return
+        if self._held is not None:
+            self._connection.execute(f'drop table "{self._held.model.name}"')
+            self._held = None
+        if wanted is not None:
+            with registered(self._connection, wanted.sources):
+                columns = ", ".join(wanted.columns)
+                self._connection.execute(
+                    f'create temp table "{wanted.model.name}" as select {columns} from ({wanted.model.statement}\n)',
+                    dict(wanted.params),
+                )
+            self._held = wanted
 
     def close(self) -> None:
         """See `pipelines.engines.Engine.close`."""
@@ -74,13 +90,46 @@ class DuckDBEngine:
         shutil.rmtree(self._spill, ignore_errors=True)
 
 
+@contextmanager
+def registered(connection: Connection, sources: Mapping[str, Relation]) -> Iterator[None]:
+    """Make sources visible to SQL under their names for a while."""
+    for name, relation in sources.items():
+        register(connection, name, relation)
+    try:
+        yield
+    finally:
+        for name in sources:
+            connection.execute(f'drop view if exists "{name}"')
+
+
 def register(connection: Connection, name: str, relation: Relation) -> None:
     """Make a source visible to SQL under its name."""
     if isinstance(relation, pa.Table):
         connection.from_arrow(relation).create_view(name, replace=True)
     else:
-        paths = [str(path) for path in relation]
-        connection.from_parquet(paths, hive_partitioning=False).create_view(name, replace=True)
+        # DuckDB takes every file to have as many rows as the first one, and builds its hash tables by that: with a
+        # small file first it would build them on the history instead of on the new day.
+        assert not isinstance(relation, Unstored)
+        paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
+        connection.from_parquet([str(path) for path in paths], hive_partitioning=False).create_view(name, replace=True)
+
+
+def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """The same rows with truth values as Arrow's own: without loss, DuckDB hands out bytes."""
+    as_bytes = {name for name in reader.schema.names if isinstance(reader.schema.field(name).type, pa.Bool8Type)}
+    if not as_bytes:
+        return reader
+    schema = pa.schema([field.with_type(pa.bool_()) if field.name in as_bytes else field for field in reader.schema])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            columns = [
+                column.storage.cast(pa.bool_()) if name in as_bytes else column
+                for name, column in zip(schema.names, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Path]) -> dict[date | None, RowDigest]:
@@ -129,13 +178,26 @@ def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[dat
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     dictionaries = [name for name in schema.names if name not in _NEARLY_ALL_DIFFERENT]
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries)
+    compression = {name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names}
+    levels = {name: 1 for name in schema.names if name not in _LIKE_NOISE}
+    return pq.ParquetWriter(
+        path, schema, compression=compression, compression_level=levels, use_dictionary=dictionaries
+    )
 
 
+# Hashes: compressing them takes time, at every reading too, and saves nothing.
+_LIKE_NOISE = frozenset({"session_key", "pair_key"})
 # A dictionary of such a column costs time and is given up in the end.
-_NEARLY_ALL_DIFFERENT = frozenset(
-    {"session_key", "session_id", "viewer_id", "device_id", "started_at", "ended_at", "pledge_id", "user_id"}
-)
+_NEARLY_ALL_DIFFERENT = _LIKE_NOISE | {
+    "session_id",
+    "viewer_id",
+    "device_id",
+    "started_at",
+    "ended_at",
+    "pledge_id",
+    "user_id",
+    "watched_milliseconds",
+}
 
 
 def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:

@@ -17,7 +17,7 @@ from world import AS_OF, Night, World
 from pipelines import models, publish
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import duckdb as engine
-from pipelines.lake import RELATIONS
+from pipelines.lake import EARLIER, RELATIONS
 
 PARAMS: dict[str, object] = {
     "min_watched_milliseconds": 0,
@@ -37,7 +37,6 @@ BY_DAY = {  # the models that are kept in a file a day
         "moving_session_versions",
         "session_moves",
         "erased_viewers",
-        "sessions",
         "session_outcomes",
     ),
     *("viewer_days", "creator_reach"),
@@ -56,7 +55,7 @@ def schemas() -> dict[str, pa.Schema]:
         for name in models.LINE:
             model = models.model(name)
             for source in model.sources:
-                engine.register(connection, source, found[source].empty_table())
+                engine.register(connection, source, found[source.removeprefix(EARLIER)].empty_table())
             params = {param: PARAMS[param] for param in model.params}
             rows = engine.query(connection, model.statement, params)
             assert rows.num_rows == 0, f"{name} makes rows out of nothing"
@@ -102,7 +101,8 @@ def test_sources_are_what_the_statement_reads(name):
 def test_a_model_reads_only_what_stands_before_it(name):
     """Raw, relations that build.py makes, and models earlier in the line: there is no way back."""
     before = set(models.LINE[: models.LINE.index(name)])
-    assert set(models.model(name).sources) <= {*RAW, *RELATIONS, *before}
+    earlier = {EARLIER + source for source in before}
+    assert set(models.model(name).sources) <= {*RAW, *RELATIONS, *before, *earlier}
 
 
 @every_model
@@ -130,11 +130,11 @@ def test_a_header_says_what_and_how_fine(name):
 
 @every_model
 def test_keys_are_columns_and_begin_with_the_day(name, schemas):
-    """Keys are columns of the result; where files are kept by day, `day` comes first in both."""
+    """Keys are columns of the result; where files are kept by day, that day comes first in both."""
     keys = models.model(name).keys
     assert set(keys) <= set(schemas[name].names)
     if name in BY_DAY:
-        assert keys[0] == schemas[name].names[0] == "day"
+        assert keys[0] == schemas[name].names[0] == ("started_on" if name == "viewer_days" else "day")
 
 
 def test_keys_tell_rows_apart_and_order_them(night):
@@ -149,7 +149,15 @@ def test_keys_tell_rows_apart_and_order_them(night):
             assert rows == sorted(rows, key=_nulls_first), path
             if rows:
                 with_rows.add(name)
-    assert with_rows == set(models.LINE), "the random records leave a model without a row"
+    stored = {name for name in models.LINE if models.model(name).is_stored}
+    assert with_rows == stored, "the random records leave a model without a row"
+
+
+def test_what_is_not_stored_is_made_of_what_is():
+    """`sessions` is made again for its readers; what it is made of is kept, and counts as what they rest on."""
+    assert [name for name in models.LINE if not models.model(name).is_stored] == ["sessions"]
+    assert models.model("sessions").unstored == ()
+    assert models.model("viewer_days").rests_on == (*models.model("sessions").sources, "calendar")
 
 
 def _nulls_first(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
@@ -159,7 +167,7 @@ def _nulls_first(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
 def test_models_kept_by_day_are(night):
     """A model has a folder for each day, or none."""
     by_day = {folder.parent.name for folder in night.settings.lake.glob("*/day=*")}
-    assert by_day == BY_DAY
+    assert by_day == BY_DAY | {check.name for check in models.checks("creator_reach")}
 
 
 def test_versions_are_ordered_alike_in_sessions_and_session_moves():

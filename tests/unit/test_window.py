@@ -110,55 +110,66 @@ def test_the_bounds_of_a_day_are_in_it(zone, day):
     assert day_of(end, zone) > day
 
 
-# --- parts of days -----------------------------------------------------------------------------------------------
+# --- days that sessions reach --------------------------------------------------------------------------------------
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def assert_partition(day: date, zone: ZoneInfo) -> None:
-    start, end = window.day_bounds(day, zone)
-    parts = window.day_parts(day, zone)
-    assert [part.day for part in parts] == [day] * len(parts)
-    assert [part.is_first for part in parts] == [number == 0 for number in range(len(parts))]
-    assert sum((part.ends_at - part.starts_at for part in parts), timedelta(0)) == end - start
-    borders = [part.starts_at for part in parts] + [end]
-    assert borders[0] == start
-    for part, next_start in zip(parts, borders[1:], strict=True):
-        assert part.starts_at < part.ends_at == next_start
-        assert part.starts_at.date() == (part.ends_at - MILLISECOND).date() == part.utc_day
-    assert len({part.utc_day for part in parts}) == len(parts)
+def assert_reached(utc_day: date, longest: timedelta, zone: ZoneInfo) -> None:
+    """The days reached are those of the instants from a UTC midnight to `longest` after the next, with their bounds."""
+    first = datetime.combine(utc_day, datetime.min.time(), UTC)
+    last = first + DAY + longest - MILLISECOND
+    reached = window.days_reached(utc_day, longest, zone)
+    days = [each.day for each in reached]
+    assert (days[0], days[-1]) == (day_of(first, zone), day_of(last, zone))
+    for each, following in zip(reached, [*reached[1:], None], strict=True):
+        assert each.utc_day == utc_day
+        bounds = tuple((bound - EPOCH) // MILLISECOND for bound in window.day_bounds(each.day, zone))
+        assert bounds == (each.starts_at, each.ends_at)
+        assert each.starts_at < each.ends_at
+        assert following is None or following.starts_at == each.ends_at
 
 
-@given(a_zone, a_day)
-def test_parts_partition_a_day(zone, day):
-    """The parts of a day are the day: in order, one a UTC day, with nothing between or twice."""
-    assert_partition(day, zone)
+@given(a_zone, a_day, st.integers(1, 72))
+def test_a_session_can_reach_the_days_from_its_first_to_its_last(zone, day, hours):
+    """Every day that a session starting on a UTC day can occupy, in order, with nothing between or twice."""
+    assert_reached(day, hours * HOUR, zone)
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_parts_partition_days_on_which_clocks_change(name):
+def test_days_reached_around_changes_of_the_clocks(name):
     """The same on every day of fifty years that is not 24 hours long."""
     zone = ZoneInfo(name)
-    odd_days = transitions(zone)
-    for day in odd_days:
+    for day in transitions(zone):
         for near in (day - DAY, day, day + DAY):
-            assert_partition(near, zone)
+            assert_reached(near, DAY, zone)
 
 
-def test_a_utc_day_is_one_part():
-    """In UTC a day is a UTC day."""
-    (part,) = window.day_parts(date(2026, 1, 5), UTC_ZONE)
-    assert (part.utc_day, part.is_first) == (date(2026, 1, 5), True)
+def test_in_utc_a_session_reaches_its_day_and_the_next():
+    """With sessions of at most a day, in UTC."""
+    reached = window.days_reached(date(2026, 1, 5), DAY, UTC_ZONE)
+    assert [each.day for each in reached] == [date(2026, 1, 5), date(2026, 1, 6)]
 
 
-def test_a_day_east_of_utc_is_two_parts():
+def test_east_of_utc_a_utc_day_is_of_two_days():
     """In Istanbul a day begins three hours before the UTC day of its date."""
-    first, second = window.day_parts(date(2026, 1, 5), ZoneInfo("Europe/Istanbul"))
-    assert (first.utc_day, first.ends_at - first.starts_at) == (date(2026, 1, 4), 3 * HOUR)
-    assert (second.utc_day, second.ends_at - second.starts_at) == (date(2026, 1, 5), 21 * HOUR)
+    reached = window.days_reached(date(2026, 1, 5), HOUR, ZoneInfo("Europe/Istanbul"))
+    assert [each.day for each in reached] == [date(2026, 1, 5), date(2026, 1, 6)]
+    midnight = (datetime(2026, 1, 5, tzinfo=UTC) - EPOCH) // MILLISECOND
+    assert reached[0].starts_at == midnight - 3 * HOUR // MILLISECOND
 
 
-def test_a_day_that_never_was_has_no_part():
+def test_nothing_reaches_a_day_that_never_was():
     """Nothing can happen on the day that Apia left out."""
-    assert window.day_parts(date(2011, 12, 30), ZoneInfo("Pacific/Apia")) == []
+    reached = window.days_reached(date(2011, 12, 30), DAY, ZoneInfo("Pacific/Apia"))
+    assert date(2011, 12, 30) not in [each.day for each in reached]
+
+
+def test_the_ends_of_the_calendar_are_reached():
+    """The last millisecond of the year 9999 is inside its day, and there is no day after it."""
+    (last,) = window.days_reached(date.max, DAY, UTC_ZONE)
+    assert last.ends_at == (datetime(9999, 12, 31, tzinfo=UTC) - EPOCH) // MILLISECOND + 86_400_000
+    assert window.days_reached(date.min, DAY, UTC_ZONE)[0].day == date.min
 
 
 @pytest.mark.parametrize(
