@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -46,22 +46,31 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     outcomes, viewer_days = _sessions(lake, landed, moves, policy, as_of)
     cube = _creator_reach(lake, viewer_days, policy, as_of)
 
-    known = {"as_of_instant": window.day_start(as_of, zone)}
-
-    def table(model: str, inputs: Mapping[str, Sequence[Stored]], **more: object) -> Stored:
-        return lake.derive_one(model, inputs, params=known | more)
-
     def of(entity: str) -> list[Stored]:
         return [file for files in landed[entity].values() for file in files]
 
+    def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
+        return lake.derive_one(model, inputs, params=params)
+
+    def known(entity: str) -> datetime:
+        return _known_until(raw, entity, window.day_start(as_of, zone))
+
     erasures = of("erasures")
-    creators = table("creators", {"raw_creators": of("creators")})
-    live_streams = table("live_streams", {"raw_live_streams": of("live_streams")})
-    pledges = table("pledges", {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]})
+    creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
+    live_streams = table("live_streams", {"raw_live_streams": of("live_streams")}, as_of_instant=known("live_streams"))
+    pledges = table(
+        "pledges",
+        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
+        as_of_instant=known("pledges"),
+    )
+    windows = _creator_windows(lake, cube, policy, as_of, zone)
     rankings = lake.derive_one(
         "creator_rankings",
-        {"creator_reach": [cube[day] for day in _days_ranked(policy, as_of)], "creators": [creators]},
-        relations={"windows": windows_relation(policy.windows, as_of, zone)},
+        {
+            "creator_windows": [windows[as_of]],
+            "earlier_creator_windows": [windows[as_of - window.ONE_DAY]],
+            "creators": [creators],
+        },
     )
     longest = window.rolling(as_of, max(policy.windows))
     funnel = table(
@@ -79,12 +88,18 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         "creators": creators,
         "live_streams": live_streams,
         "live_stream_funding": table("live_stream_funding", {"live_streams": [live_streams], "pledges": [pledges]}),
-        "lls_streams": table("lls_streams", {"raw_lls_streams": of("lls_streams")}),
+        "lls_streams": table("lls_streams", {"raw_lls_streams": of("lls_streams")}, as_of_instant=known("lls_streams")),
         "pledges": pledges,
         "funded_streams": table("funded_streams", {"pledges": [pledges]}),
-        "follows": table("follows", {"raw_follows": of("follows"), "raw_erasures": erasures}),
+        "follows": table(
+            "follows",
+            {"raw_follows": of("follows"), "raw_erasures": erasures},
+            as_of_instant=known("follows"),
+        ),
         "replay_rentals": table(
-            "replay_rentals", {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures}
+            "replay_rentals",
+            {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures},
+            as_of_instant=known("replay_rentals"),
         ),
     }
     # A day is checked when it is new, not every night again.
@@ -95,34 +110,44 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     return Built(as_of, policy, tables, cube, offenders, funnel, day_totals, version_conflicts)
 
 
+def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:
+    """The earliest instant by which all is known that is known at as_of: the same rows, night after night.
+
+    With as_of itself every table would be built again every night; so it is only when something newer lands.
+    """
+    ages = [facts.newest for folder in raw if folder.entity == entity for facts in folder.files.values()]
+    newest = max((age for age in ages if age is not None), default=None)
+    if newest is None:
+        return window.FIRST_INSTANT
+    as_of_milliseconds = (as_of_instant - _EPOCH) // window.ONE_MILLISECOND
+    return _EPOCH + min(newest + 1, as_of_milliseconds) * window.ONE_MILLISECOND
+
+
 def cube_days(as_of: date, policy: Policy) -> Window:
     """The days of the cube that a snapshot holds: one more than the longest window, for previous_rank."""
     return window.rolling(as_of, policy.max_window_days + 1)
 
 
-def _days_ranked(policy: Policy, as_of: date) -> Window:
-    """The days that any published window, or the same one a day earlier, holds."""
-    return window.rolling(as_of, max(policy.windows) + 1)
+def _creator_windows(lake: Lake, cube: Days, policy: Policy, as_of: date, zone: ZoneInfo) -> Days:
+    """What creators reached in the published windows, and in the same windows a day earlier, by their end."""
+    steps = []
+    for end in (as_of - window.ONE_DAY, as_of):
+        files = [cube[day] for day in window.rolling(end, max(policy.windows))]
+        lengths = [window.rolling(end, days) for days in policy.windows]
+        rows = [row for length in lengths for row in window_rows(length, zone)]
+        relation = pa.Table.from_pylist(rows, schema=RELATIONS["windows"])
+        steps.append(Step(end, {"creator_reach": files}, {"windows": relation}, weight=_rows(files)))
+    return _days(lake.derive("creator_windows", steps))
 
 
-def windows_relation(lengths: Iterable[int], as_of: date, zone: ZoneInfo) -> pa.Table:
-    """Rows of (window, the same one a day earlier?, its first day, each of its days) for windows ending at as_of."""
-    rows = []
-    for days in lengths:
-        rows += window_rows(days, window.rolling(as_of, days), zone, is_previous=False)
-        rows += window_rows(days, window.rolling(as_of - window.ONE_DAY, days), zone, is_previous=True)
-    return pa.Table.from_pylist(rows, schema=RELATIONS["windows"])
-
-
-def window_rows(window_days: int, days: Window, zone: ZoneInfo, *, is_previous: bool) -> list[dict[str, object]]:
+def window_rows(days: Window, zone: ZoneInfo) -> list[dict[str, object]]:
     """The rows of one window in the relation `windows`.
 
     A day that the zone left out holds nothing, so a window that begins with one begins with the day after it: that
     is the day into which sessions are carried.
     """
     first_day = window.first_with_length(days, zone)
-    shared = {"window_days": window_days, "is_previous": is_previous, "first_day": first_day}
-    return [shared | {"day": day} for day in days]
+    return [{"as_of": days.end_day, "window_days": days.days, "first_day": first_day, "day": day} for day in days]
 
 
 # --- viewing sessions, by the UTC day on which they start ----------------------------------------------------------
@@ -272,6 +297,7 @@ def _raw_by_entity(lake: Lake, raw: Sequence[RawFile]) -> Mapping[str, Mapping[d
 
 
 _NO_DAY = date.min
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _days(files: Mapping[date | None, Stored]) -> Days:

@@ -339,13 +339,13 @@ def _as_index(raw: RawFile) -> dict[str, Any]:
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
     }
-    index["files"] = {name: _written(file) for name, file in raw.files.items()}
-    index["rejects"] = _written(raw.rejects, "digest") if raw.rejects else None
+    index["files"] = {name: vars(file) for name, file in raw.files.items()}
+    index["rejects"] = _written(raw.rejects, leave_out=("digest", "newest")) if raw.rejects else None
     return sealed(index)
 
 
-def _written(file: WrittenFile, leave_out: str = "") -> dict[str, Any]:
-    return {name: value for name, value in vars(file).items() if name != leave_out}
+def _written(file: WrittenFile, leave_out: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in vars(file).items() if name not in leave_out}
 
 
 def _from_index(folder: Path, content: bytes) -> RawFile:
@@ -353,7 +353,7 @@ def _from_index(folder: Path, content: bytes) -> RawFile:
     if index.pop("seal", None) != seal_of(index):
         raise Damaged(f"{folder / 'index.json'} is not what was written.")
     if index.get("rejects"):
-        index["rejects"] = {**index["rejects"], "digest": ""}
+        index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
     return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
 
 

@@ -104,8 +104,6 @@ class Lake:
         found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
         for model, steps in wanted.items():
-            if self._only_finding:
-                self._find_stand_ins(models.model(model))
             for step in steps:
                 if step.inputs and not any(stored.rows for files in step.inputs.values() for stored in files):
                     found[model][step.day] = self._empty(model)
@@ -215,12 +213,6 @@ class Lake:
         self.touched.add(stored.path)
         return stored
 
-    def _find_stand_ins(self, model: models.Model) -> None:
-        """Ask for the files that stand in for sources without rows: building the model may need them again."""
-        for source in model.rests_on:
-            if source not in RELATIONS and not source.startswith("raw_"):
-                self._empty(source.removeprefix(EARLIER))
-
     def _find(self, model: str, step: Step, key: str) -> Stored | None:
         path = self._path(model, step.day, key)
         if path in self._known:
@@ -263,8 +255,10 @@ class Lake:
         finally:
             for path in temporary.values():
                 path.unlink(missing_ok=True)
-        if name in models.LINE:
-            self.built[name] = self.built.get(name, 0) + len(batch)
+        if name in models.LINE and (
+            count := sum(bool(step.inputs) for step in steps)
+        ):  # not what stands in for nothing
+            self.built[name] = self.built.get(name, 0) + count
         return {day: self._known[path] for day, path in targets.items()}
 
     def _unstored(self, model: models.Model, steps: Sequence[Step], readers: Iterable[str]) -> Unstored:
@@ -304,7 +298,7 @@ RELATIONS = {
         [("utc_day", pa.date32()), ("day", pa.date32()), ("starts_at", pa.int64()), ("ends_at", pa.int64())]
     ),
     "windows": pa.schema(
-        [("window_days", pa.int16()), ("is_previous", pa.bool_()), ("first_day", pa.date32()), ("day", pa.date32())]
+        [("as_of", pa.date32()), ("window_days", pa.int16()), ("first_day", pa.date32()), ("day", pa.date32())]
     ),
 }
 

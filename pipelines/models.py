@@ -23,6 +23,7 @@ LINE = (
     "session_outcomes",
     "viewer_days",
     "creator_reach",
+    "creator_windows",
     "creators",
     "creator_rankings",
     "live_streams",

@@ -1,6 +1,6 @@
 """Ask a published snapshot for the ranking of any range of days that its cube holds.
 
-The definition is sql/creator_rankings.sql, the same that made the published table.
+The definition is sql/creator_windows.sql and sql/creator_rankings.sql, the same that made the published table.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
     """
     require_held(snapshot, days)
     zone = snapshot.manifest["policy"]["day_timezone"]
-    model = models.model("creator_rankings")
     connection = engine.connect(settings.memory_limit, settings.threads, None)
     try:
         cube = [snapshot.verified(f"creator_reach/{day}.parquet") for day in days]
-        rows = build.window_rows(days.days, days, ZoneInfo(zone), is_previous=False)
+        rows = build.window_rows(days, ZoneInfo(zone))
         engine.register(connection, "creator_reach", cube)
         engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
         engine.register(connection, "windows", pa.Table.from_pylist(rows, schema=RELATIONS["windows"]))
+        reach = engine.query(connection, models.model("creator_windows").statement)
+        engine.register(connection, "creator_windows", reach)
+        engine.register(connection, "earlier_creator_windows", reach.schema.empty_table())
+        model = models.model("creator_rankings")
         statement = f"select {', '.join(COLUMNS)} from ({model.statement}\n) order by position limit $limit"
         return list(engine.query(connection, statement, {"limit": limit}).to_pylist())
     finally:

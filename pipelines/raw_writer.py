@@ -31,6 +31,11 @@ _NOT_WORTH_A_DICTIONARY = frozenset(
 )
 
 
+# The instants by which an as_of tells what was known: sql/ compares no others with it.
+AGES = ("updated_at", "created_at", "captured_at", "refunded_at")
+AGE_NOT_NOTED = 1 << 62  # in an index written before ages were noted
+
+
 @dataclass(frozen=True)
 class WrittenFile:
     """What the index says of one Parquet file. `digest` is of its rows, without the column `line`."""
@@ -39,6 +44,7 @@ class WrittenFile:
     bytes: int
     sha256: str
     digest: str
+    newest: int | None = AGE_NOT_NOTED  # of the AGES in it, in milliseconds since 1970; None: it holds none
 
 
 @dataclass
@@ -48,6 +54,7 @@ class _DayFile:
     waiting: list[pa.Table] = field(default_factory=list)
     waiting_rows: int = 0
     waiting_bytes: int = 0
+    newest: int | None = None
     parts: list[Path] = field(default_factory=list)
     writer: pq.ParquetWriter | None = None
 
@@ -59,6 +66,7 @@ class RawWriter:
         self._entity = entity
         self._folder = folder
         self._schema = RAW_SCHEMAS[entity]
+        self._ages = [name for name in AGES if name in self._schema.names]
         self._days: dict[str, _DayFile] = {}
         self._open: dict[str, _DayFile] = {}  # least recently written first
         self._waiting: dict[str, _DayFile] = {}
@@ -122,6 +130,10 @@ class RawWriter:
         if day is None:
             day = self._days[name] = _DayFile(name, RowDigest(self._schema, leave_out=("line",)))
         day.digest.update(rows)
+        for column in self._ages:
+            newest = pc.max(pc.cast(rows.column(column), pa.int64())).as_py()
+            if newest is not None and (day.newest is None or newest > day.newest):
+                day.newest = newest
         size = rows.nbytes
         day.waiting.append(rows)
         day.waiting_rows += rows.num_rows
@@ -167,7 +179,7 @@ class RawWriter:
                         for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
                             writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
                     part.unlink()
-        return WrittenFile(day.digest.rows, final.stat().st_size, sha256_of(final), day.digest.hexdigest())
+        return WrittenFile(day.digest.rows, final.stat().st_size, sha256_of(final), day.digest.hexdigest(), day.newest)
 
     def _flush_rejects(self) -> None:
         if self._rejects is None:
@@ -185,7 +197,7 @@ class RawWriter:
             return None
         self._rejects.close()
         path = self._folder / "rejects.parquet"
-        return WrittenFile(self._rejected_rows, path.stat().st_size, sha256_of(path), "")
+        return WrittenFile(self._rejected_rows, path.stat().st_size, sha256_of(path), "", None)
 
     @staticmethod
     def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

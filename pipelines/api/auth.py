@@ -2,16 +2,19 @@
 
 A token is checked to the letter before any cryptography (`parse`): size, canonical base64url, no duplicate
 JSON keys, only the header keys we know, integer times. Libraries are lenient about all of these, and leniency
-is how forged tokens get in. Then exactly one key must fit, and only then the signature is verified.
+is how forged tokens get in. Then exactly one key must fit, and only then the signature is verified. A token that was
+found valid is not verified again while its key stands and its time lasts.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 import warnings
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +28,7 @@ from pipelines.api.keys import ALGORITHMS, KeySource, VerificationKey, fitting
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
 MAX_TOKEN_BYTES = 8 * 1024
+MAX_REMEMBERED = 10_000  # tokens, at some 500 bytes each
 _HEADER_KEYS = frozenset({"alg", "typ", "kid"})
 _TYPES = frozenset({"jwt", "at+jwt"})
 # exactly one space and three base64url parts; the scheme's case does not matter (RFC 9110)
@@ -122,16 +126,49 @@ def verify_signature(token: Token, key: VerificationKey) -> None:
         raise InvalidToken("signature") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What is left to decide about a token whose signature was verified: the time, and whether its key still stands."""
+
+    subject: str
+    not_before_ms: int
+    expires_ms: int
+    algorithm: str
+    key_id: str | None
+    key: VerificationKey
+
+
 class Authenticator:
-    """Decides who sent a request, from its Authorization headers."""
+    """Decides who sent a request, from its Authorization headers.
+
+    A client sends the same token again and again, and verifying a signature costs more than the rest of a request. So
+    the last MAX_REMEMBERED tokens that were found valid are remembered by their sha256, to the letter. Time and key are
+    looked at every time: a token that has expired, or whose key was withdrawn, is no longer valid.
+    """
 
     def __init__(self, keys: KeySource, expected: Expected) -> None:
         self._keys = keys
         self._expected = expected
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()  # least recently used first
 
     async def subject(self, authorization: Sequence[bytes], now_ms: int) -> str:
         """The caller's user id. Raises NotBearer or InvalidToken."""
-        token = parse(bearer(authorization))
+        compact = bearer(authorization)
+        fingerprint = hashlib.sha256(compact).digest()
+        known = self._verified.get(fingerprint)
+        if known is not None and known.not_before_ms <= now_ms < known.expires_ms:
+            candidates = fitting(await self._keys.current(), known.algorithm, known.key_id)
+            if len(candidates) == 1 and candidates[0] is known.key:
+                self._verified.move_to_end(fingerprint)
+                return known.subject
+        self._verified.pop(fingerprint, None)
+        self._verified[fingerprint] = verified = await self._verify(compact, now_ms)
+        if len(self._verified) > MAX_REMEMBERED:
+            self._verified.popitem(last=False)
+        return verified.subject
+
+    async def _verify(self, compact: bytes, now_ms: int) -> _Verified:
+        token = parse(compact)
         subject = check_claims(token.claims, self._expected, now_ms)  # cheap, and an expired token needs no key
         candidates = fitting(await self._keys.current(), token.algorithm, token.key_id)
         if not candidates and await self._keys.renewed():
@@ -139,7 +176,14 @@ class Authenticator:
         if len(candidates) != 1:
             raise InvalidToken("key")
         verify_signature(token, candidates[0])
-        return subject
+        return _Verified(
+            subject,
+            token.claims.get("nbf", 0) * 1000,
+            token.claims["exp"] * 1000,
+            token.algorithm,
+            token.key_id,
+            candidates[0],
+        )
 
 
 def _decode(part: bytes) -> bytes:

@@ -95,6 +95,7 @@ def test_a_raw_folder(home: Settings, land: Land) -> None:
                 "bytes": day_file.stat().st_size,
                 "sha256": sha256_of(day_file),
                 "digest": row_digest(day, leave_out=["line"]),
+                "newest": None,
             }
         },
         "rejects": {"rows": 1, "bytes": rejects_file.stat().st_size, "sha256": sha256_of(rejects_file)},

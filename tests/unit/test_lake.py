@@ -137,7 +137,8 @@ def test_a_file_over_nothing_is_shared(follows, lake):
     first = follows.derive(lake)
     assert first.rows == 0
     assert follows.derive(lake, follows.raw(), params={"as_of_instant": datetime(2027, 1, 1, tzinfo=UTC)}) == first
-    assert lake.built == {"follows": 1}
+    assert len(list(lake.folder.rglob("*.parquet"))) == 1
+    assert lake.built == {}  # it stands in where nothing landed: nobody waits for it
 
 
 def test_a_parameter_that_the_model_declares_counts(follows, lake):
@@ -362,6 +363,17 @@ def test_the_next_night_builds_the_new_day(ten_days):
     assert {model: report.built[model] for model in by_day} == dict.fromkeys(by_day, 1)
 
 
+def test_a_night_builds_no_profile_again_that_it_has(ten_days):
+    """Which versions are known by as_of changes when something newer lands, not with the date."""
+    profiles = {"creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams"}
+    ten_days.land("creators", "creator | updated_at\nbusy | 2026-01-10 00:00\nbusy | 2026-02-01 12:00")
+    assert "creators" in night(ten_days).built
+    ten_days.busy_days("2026-01-31", 1, sessions=3)
+    for as_of, known in ((date(2026, 2, 1), 0), (date(2026, 2, 2), 1), (date(2026, 2, 3), 0)):
+        report = nightly.run(ten_days.settings, as_of, allow_incomplete=True)
+        assert sum(report.built.get(model, 0) for model in profiles) == (known or as_of == date(2026, 2, 1))
+
+
 def test_late_data_rebuilds_what_it_touches(ten_days):
     """A late session changes its day and the days whose gaps reach back to it; nothing before."""
     ten_days.sessions("""
@@ -375,6 +387,7 @@ def test_late_data_rebuilds_what_it_touches(ten_days):
         "session_outcomes": 1,
         "viewer_days": 1,
         "creator_reach": 3,
+        "creator_windows": 2,  # of this as_of, and of the day before, for previous_rank
         "creator_rankings": 1,
         "day_totals": 1,
         "funnel": 1,

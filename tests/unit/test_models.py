@@ -18,6 +18,7 @@ from pipelines import models, publish
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import duckdb as engine
 from pipelines.lake import EARLIER, RELATIONS
+from pipelines.raw_writer import AGES
 
 PARAMS: dict[str, object] = {
     "min_watched_milliseconds": 0,
@@ -39,8 +40,9 @@ BY_DAY = {  # the models that are kept in a file a day
         "erased_viewers",
         "session_outcomes",
     ),
-    *("viewer_days", "creator_reach"),
+    *("viewer_days", "creator_reach", "creator_windows"),
 }
+DAY_OF = {"viewer_days": "started_on", "creator_windows": "as_of"}  # what the day of a file is called in its rows
 every_model = pytest.mark.parametrize("name", models.LINE)
 every_statement = pytest.mark.parametrize(
     "path", sorted(models.sql_folder().rglob("*.sql")), ids=lambda path: path.name
@@ -114,6 +116,14 @@ def test_params_are_what_the_statement_binds(name):
     assert set(model.params) <= set(PARAMS)
 
 
+def test_an_as_of_is_compared_with_noted_ages_alone():
+    """Raw notes the newest of the instants by which as_of tells what was known: of all that SQL compares with it."""
+    for name in models.LINE:
+        compared = re.findall(r"([\w.]+|coalesce\([^)]*\)) < \$as_of_instant", models.model(name).canonical)
+        assert models.model(name).canonical.count("$as_of_instant") == len(compared)
+        assert set(re.findall(r"\w+_at", " ".join(compared))) <= set(AGES)
+
+
 @every_model
 def test_every_column_has_a_comment_and_nothing_else_has(name, schemas):
     """The commented columns are the columns of the result, in their order."""
@@ -134,7 +144,7 @@ def test_keys_are_columns_and_begin_with_the_day(name, schemas):
     keys = models.model(name).keys
     assert set(keys) <= set(schemas[name].names)
     if name in BY_DAY:
-        assert keys[0] == schemas[name].names[0] == ("started_on" if name == "viewer_days" else "day")
+        assert keys[0] == schemas[name].names[0] == DAY_OF.get(name, "day")
 
 
 def test_keys_tell_rows_apart_and_order_them(night):
