@@ -2,17 +2,20 @@
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
 #   make test    install, lint, pass the tests
+#   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
 #   make lock    requirements*.txt from pyproject.toml     make clean   remove what installing and testing left
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+PEERS := build/bench-venv
+PIP := -m pip install --quiet --disable-pip-version-check --no-input
+PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test lint format lock clean
+.PHONY: run test bench lint format lock clean
 .DEFAULT_GOAL := run
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
@@ -32,6 +35,16 @@ run: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+bench: $(INSTALLED) $(PEERS)/.installed
+	$(BIN)/python -m tests.benchmarks --peer-python $(PEERS)/bin/python $(BENCH)
+
+# Not into .venv: PyArrow imports pandas where it is installed, and one of the peers installs it. Every process of the
+# product would start a second later.
+$(PEERS)/.installed: requirements-bench.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) --require-hashes -r requirements-bench.txt
+	@touch $@
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,12 +56,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 # Without the address of any index: the same files install from whichever index a machine uses.
-UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 lock: $(INSTALLED)
-	$(UV_COMPILE) --extra build --output-file requirements.txt
-	$(UV_COMPILE) --extra build --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(UV_COMPILE) pyproject.toml --extra build --output-file requirements.txt
+	$(UV_COMPILE) pyproject.toml --extra build --extra dev --constraints requirements.txt \
+	  --output-file requirements-dev.txt
+	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,24 +3,21 @@
 -- Every creator's exact reach in [from_date, to_date), of any range of days that the snapshot holds.
 -- Banned and deleted creators are in it: this is what happened, not a ranking.
 create macro reach(from_date, to_date) as table
-with inside as (
-    select *
+-- Days before the first one with a row hold nothing. That one, not from_date, is the day into which sessions are
+-- carried: a range may begin with a day that the zone left out.
+with beginning as (
+    select min(day) as first_day
     from creator_reach
     where day >= cast(from_date as date) and day < cast(to_date as date)
 ),
 
--- Days before the first one with a row hold nothing. That one, not from_date, is the day into which sessions are
--- carried: a range may begin with a day that the zone left out.
-beginning as (
-    select min(day) as first_day from inside
-),
-
 since as (
     select
-        inside.*,
+        creator_reach.*,
         gap_days is null or gap_days > date_diff('day', first_day, day) as is_first_visit,
         day = first_day as is_first_day
-    from inside, beginning
+    from creator_reach, beginning
+    where day >= cast(from_date as date) and day < cast(to_date as date)
 )
 
 select
