@@ -19,12 +19,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.landing import compact
 from pipelines.landing.batches import Batch, Rows
+from pipelines.landing.compact import CompactForm
 from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, lines_of
 from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_line, read_piece
-from pipelines.landing.records import count_unknown
+from pipelines.landing.records import Acceptor, count_unknown
 from pipelines.landing.templates import learn
+from pipelines.landing.values import Rejected
 
 PARSERS = max(1, min(4, os.cpu_count() or 1))  # blocks parsed at a time; each costs the memory of one
 MAX_TEMPLATES = 256  # a platform that leaves out what is null writes dozens; each costs some memory
@@ -71,6 +74,8 @@ class FastReader:
         self._matchers: dict[tuple[str, ...], Matcher] = {}  # by the fixed pieces of their templates
         self._first: Matcher | None = None
         self._is_mixed = False  # lines of several shapes come one after the other
+        self._form: CompactForm | None = None  # what they have in common
+        self._has_form = True  # until it turns out otherwise
         self._learning = threading.Lock()
 
     def read_piece(self, piece: Piece) -> Batch:
@@ -90,9 +95,22 @@ class FastReader:
             else:
                 self._learn_and_match(reading)
             self._is_mixed = len(reading.left) * 8 > block.lines
+        if self._is_mixed and len(reading.left) >= reading.min_lines and (form := self._common_form(reading)):
+            reading.match(form)
         if len(reading.left) >= reading.min_lines:
             reading.match_by_shape(self._learn_and_match)
         return reading.finish()
+
+    def _common_form(self, reading: BlockReading) -> CompactForm | None:
+        """The form of this file's lines, learned from some of them."""
+        with self._learning:
+            if self._form is None and self._has_form:
+                acceptor = Acceptor(self._entity)
+                self._form = compact.learn(
+                    self._entity, [line for line in reading.sample() if _accepts(acceptor, line)]
+                )
+                self._has_form = self._form is not None
+            return self._form
 
     def _learn_and_match(self, reading: BlockReading) -> None:
         """Learn from the first line that is accepted, and read the lines like it."""
@@ -182,6 +200,12 @@ class BlockReading:
         self.left = pa.concat_arrays(stay)
         self.left = self.left.take(pc.sort_indices(self.left))
 
+    def sample(self) -> list[str]:
+        """Some of the lines that are left, from all over the block."""
+        every = max(1, len(self.left) // SAMPLED_LINES)
+        lines = self._lines_left().cast(pa.string()).take(pa.arange(0, len(self.left), every))
+        return [line.removesuffix("\n").removesuffix("\r") for line in lines.to_pylist()]
+
     def take_first(self) -> bytes | None:
         """Read the first line that is left by itself; returns it if it was accepted."""
         number = self.left[0].as_py()
@@ -237,6 +261,14 @@ class BlockReading:
                 [pa.array([0], pa.int32()), ends.to_arrow().cast(pa.int32()), pa.array(last, pa.int32())]
             )
         return self._starts
+
+
+def _accepts(acceptor: Acceptor, line: str) -> bool:
+    try:
+        acceptor.accept_json(line)
+    except Rejected:
+        return False
+    return True
 
 
 def _text_of(lines: pa.Array) -> bytes:
