@@ -6,7 +6,7 @@ from, in days, so that a changed input reaches what depends on it and nothing el
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,11 @@ from pipelines.settings import Policy
 from pipelines.window import Window
 
 Days = Mapping[date, Stored]
+Parts = Mapping[date, Sequence[Stored]]  # of each day one file or several, whose rows add up
+
+# A landed file with at least so many sessions of a day is a part of that day by itself; smaller ones share a part. So
+# a few sessions that land late leave what was worked out of the day's large file as it is.
+PART_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,9 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     landed = _raw_by_entity(lake, raw)
     zone = ZoneInfo(policy.day_timezone)
 
-    moves = _session_moves(lake, landed["viewing_sessions"])
-    outcomes, viewer_days = _sessions(lake, landed, moves, policy, as_of)
+    parts = {day: _parts(files) for day, files in landed["viewing_sessions"].items()}
+    repeated = _repeated_sessions(lake, parts)
+    outcomes, viewer_days = _sessions(lake, landed, parts, repeated, policy, as_of)
     cube = _creator_reach(lake, viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
@@ -75,7 +81,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     longest = window.rolling(as_of, max(policy.windows))
     funnel = table(
         "funnel",
-        {"session_outcomes": list(outcomes.values()), "session_moves": list(moves.values()), "creators": [creators]},
+        {"session_outcomes": _flat(outcomes), "session_moves": list(repeated.moves.values()), "creators": [creators]},
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
@@ -153,55 +159,109 @@ def window_rows(days: Window, zone: ZoneInfo) -> list[dict[str, object]]:
 # --- viewing sessions, by the UTC day on which they start ----------------------------------------------------------
 
 
-def _session_moves(lake: Lake, landed: Mapping[date, Sequence[Stored]]) -> Days:
-    """By day, the sessions that do not count there because their newest version starts on another day."""
-    days = sorted(landed)
-    keys = lake.derive(
-        "session_keys",
-        [Step(day, {"raw_viewing_sessions": landed[day]}, weight=_rows(landed[day])) for day in days],
-    )
+def _parts(files: Sequence[Stored]) -> list[list[Stored]]:
+    """The raw files of a day, as the parts that are worked out by themselves.
+
+    Files of the same rows, landed twice, are in one part: what is derived is named by its rows, and two parts of one
+    name would be counted once.
+    """
+    small: list[Stored] = []
+    large: dict[str, list[Stored]] = {}
+    for file in files:
+        (small if file.rows < PART_ROWS else large.setdefault(file.digest, [])).append(file)
+    return [*large.values(), small] if small else list(large.values())
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """The sessions of which there is more than one record, wherever they are."""
+
+    versions: Parts  # of each part of a day, in the order of the parts; of days that have any
+    moves: Days  # the sessions that do not count on a day because their newest version starts on another
+    resolved: Days  # the newest versions that do count on it
+
+
+def _repeated_sessions(lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]]) -> _Repeated:
+    days = sorted(parts)
+    keys = _in_rounds(
+        lake,
+        {
+            "session_keys": [
+                Step(day, {"raw_viewing_sessions": part}, weight=_rows(part)) for day in days for part in parts[day]
+            ]
+        },
+    )["session_keys"]
     so_far: list[Stored] = []
     steps = []
     for day in days:
-        if so_far:
-            steps.append(
-                Step(
-                    day,
-                    {"session_keys": [keys[day]], "earlier_session_keys": tuple(so_far)},
-                    weight=keys[day].rows,
-                )
-            )
-        so_far.append(keys[day])
-    repeats = [stored for stored in lake.derive("session_repeats", steps).values() if stored.rows]
-    involved: set[date] = set()
-    for stored in repeats:
-        rows = lake.table(stored)
-        involved.update(rows["day"].unique().to_pylist(), rows["earlier_day"].unique().to_pylist())
-    days = sorted(involved)
-    moving = lake.derive("moving_session_keys", [Step(day, {"session_repeats": repeats}) for day in days])
-    versions = lake.derive(
-        "moving_session_versions",
+        inputs = {"session_keys": keys[day], "earlier_session_keys": tuple(so_far)}
+        steps.append(Step(day, inputs, weight=_rows(keys[day])))
+        so_far += keys[day]
+
+    # By day, the files that mention it, and the days that share a session with it.
+    mentioning: dict[date, list[Stored]] = defaultdict(list)
+    linked: dict[date, set[date]] = defaultdict(set)
+    for day, stored in _days(lake.derive("session_repeats", steps)).items():
+        if stored.rows:
+            earlier_days = lake.table(stored)["earlier_day"].unique().to_pylist()
+            for other in {day, *earlier_days}:
+                mentioning[other].append(stored)
+                linked[other].add(day)
+            linked[day].update(earlier_days)
+
+    steps = [
+        Step(day, {"session_keys": [part], "session_repeats": mentioning[day]}, weight=part.rows)
+        for day in sorted(mentioning)
+        for part in keys[day]
+    ]
+    repeated = _in_rounds(lake, {"repeated_session_keys": steps})["repeated_session_keys"]
+    steps = [
+        Step(
+            day,
+            {"raw_viewing_sessions": part if its_keys.rows else [], "repeated_session_keys": [its_keys]},
+            weight=_rows(part),
+        )
+        for day in sorted(mentioning)
+        for part, its_keys in zip(parts[day], repeated[day], strict=True)
+    ]
+    versions = _in_rounds(lake, {"repeated_session_versions": steps})["repeated_session_versions"]
+    moves = lake.derive(
+        "session_moves",
         [
             Step(
                 day,
-                {"raw_viewing_sessions": landed[day], "moving_session_keys": [moving[day]]},
-                weight=_rows(landed[day]),
+                {
+                    "repeated_session_versions": [
+                        each for other in sorted(linked[day] | {day}) for each in versions[other]
+                    ]
+                },
             )
-            for day in days
+            for day in sorted(mentioning)
+            if linked[day] - {day}
         ],
     )
-    every_version = {"moving_session_versions": list(versions.values())}
-    moves = lake.derive("session_moves", [Step(day, every_version) for day in days])
-    return {day: stored for day, stored in moves.items() if day is not None and stored.rows}
+    resolved = lake.derive(
+        "resolved_sessions",
+        [
+            Step(
+                day,
+                {"repeated_session_versions": versions[day], "session_moves": [moves[day]] if day in moves else []},
+                weight=_rows(versions[day]),
+            )
+            for day in sorted(mentioning)
+        ],
+    )
+    return _Repeated(versions, {day: stored for day, stored in _days(moves).items() if stored.rows}, _days(resolved))
 
 
 def _sessions(
     lake: Lake,
     landed: Mapping[str, Mapping[date, Sequence[Stored]]],
-    moves: Days,
+    parts: Mapping[date, Sequence[Sequence[Stored]]],
+    repeated: _Repeated,
     policy: Policy,
     as_of: date,
-) -> tuple[Days, Days]:
+) -> tuple[Parts, Parts]:
     """(session_outcomes of every day, viewer_days of those that the cube rests on): all that is made of sessions."""
     by_day = landed["viewing_sessions"]
     erasures = [file for files in landed["erasures"].values() for file in files]
@@ -220,31 +280,49 @@ def _sessions(
         "max_session_milliseconds": policy.max_session_hours * 3_600_000,
         "leave_out_own_views": policy.leave_out_own_views,
     }
-    steps = [
-        Step(
-            day,
-            {
-                "raw_viewing_sessions": files,
-                "session_moves": [moves[day]] if day in moves else [],
-                "erased_viewers": [erased[day]] if day in erased else [],
-            },
-            {"calendar": _calendar_relation(day, policy, zone)},
-            params,
-            weight=_rows(files),
-        )
-        for day, files in by_day.items()
-    ]
+    steps = []
+    for day in by_day:
+        relations = {"calendar": _calendar_relation(day, policy, zone)}
+        its_erased = [erased[day]] if day in erased else []
+        its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
+        for part, versions in zip(parts[day], its_versions, strict=True):
+            inputs = {
+                "raw_viewing_sessions": part,
+                "repeated_session_versions": [] if versions is None else [versions],
+                "erased_viewers": its_erased,
+            }
+            steps.append(Step(day, inputs, relations, params, weight=_rows(part)))
+        if day in repeated.resolved and repeated.resolved[day].rows:
+            resolved = repeated.resolved[day]
+            inputs = {"resolved_sessions": [resolved], "erased_viewers": its_erased}
+            steps.append(Step(day, inputs, relations, params, weight=resolved.rows))
     counted = set(_days_reaching(window.rolling(as_of, 2 * policy.max_window_days + 1), policy, zone))
-    made = lake.derive_together(
-        {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]}
-    )
-    return _days(made["session_outcomes"]), _days(made["viewer_days"])
+    made = _in_rounds(lake, {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]})
+    return made["session_outcomes"], made["viewer_days"]
+
+
+def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date, list[Stored]]]:
+    """The files of several models by day, where a day may have several steps: the lake builds one a day at a time."""
+    rounds: list[dict[str, list[Step]]] = []
+    for model, steps in wanted.items():
+        seen: Counter[date | None] = Counter()
+        for step in steps:
+            while len(rounds) <= seen[step.day]:
+                rounds.append({model: [] for model in wanted})
+            rounds[seen[step.day]][model].append(step)
+            seen[step.day] += 1
+    found: dict[str, dict[date, list[Stored]]] = {model: defaultdict(list) for model in wanted}
+    for each in rounds:
+        for model, files in lake.derive_together(each).items():
+            for day, stored in _days(files).items():
+                found[model][day].append(stored)
+    return found
 
 
 # --- viewers, by day of the policy ---------------------------------------------------------------------------------
 
 
-def _creator_reach(lake: Lake, viewer_days: Days, policy: Policy, as_of: date) -> Days:
+def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, as_of: date) -> Days:
     """The cube for every day that a snapshot holds."""
     zone = ZoneInfo(policy.day_timezone)
     steps = []
@@ -263,9 +341,9 @@ def _creator_reach(lake: Lake, viewer_days: Days, policy: Policy, as_of: date) -
     return _days(lake.derive("creator_reach", steps))
 
 
-def _reaching(viewer_days: Days, days: Window, policy: Policy, zone: ZoneInfo) -> list[Stored]:
+def _reaching(viewer_days: Parts, days: Window, policy: Policy, zone: ZoneInfo) -> list[Stored]:
     """The files that can hold rows of some days of the policy."""
-    return [viewer_days[day] for day in _days_reaching(days, policy, zone) if day in viewer_days]
+    return [file for day in _days_reaching(days, policy, zone) for file in viewer_days.get(day, ())]
 
 
 def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
@@ -298,6 +376,10 @@ def _raw_by_entity(lake: Lake, raw: Sequence[RawFile]) -> Mapping[str, Mapping[d
 
 _NO_DAY = date.min
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _flat(parts: Parts) -> list[Stored]:
+    return [file for files in parts.values() for file in files]
 
 
 def _days(files: Mapping[date | None, Stored]) -> Days:

@@ -15,9 +15,10 @@ from pathlib import Path
 LINE = (
     "session_keys",
     "session_repeats",
-    "moving_session_keys",
-    "moving_session_versions",
+    "repeated_session_keys",
+    "repeated_session_versions",
     "session_moves",
+    "resolved_sessions",
     "erased_viewers",
     "sessions",
     "session_outcomes",

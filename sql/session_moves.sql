@@ -1,10 +1,18 @@
 -- Name the sessions that are not counted on a day because their newest version starts on another day.
 -- grain:   one row per (UTC day, session) that lost
 -- keys:    day, source, session_id
--- sources: moving_session_versions
+-- sources: repeated_session_versions (of this day and of those that share a session with it)
 -- params:  none
-with ordered as (
-    -- The order of versions is that of sessions.sql: a test compares the two.
+with versions as (
+    select
+        day, source, session_id, revision, deleted, ended_at, creator_id, started_at, viewer_id, device_id, stream_id,
+        sum(landed_records) as landed_records
+    from repeated_session_versions
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+),
+
+ordered as (
+    -- The order of versions is that of resolved_sessions.sql: a test compares the two.
     select
         *,
         row_number() over (
@@ -13,7 +21,7 @@ with ordered as (
                 revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
                 viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
         ) as age
-    from moving_session_versions
+    from versions
 ),
 
 newest as (
@@ -31,7 +39,7 @@ select
     count(*)                                      as versions,       -- distinct ones among them
     cast(sum(case when versions.revision = newest.revision then 1 else 0 end) as bigint)
         as conflicts -- versions with the newest revision and other content
-from moving_session_versions as versions
+from versions
 inner join newest on versions.source = newest.source and versions.session_id = newest.session_id
 where versions.day <> newest.day
 group by 1, 2, 3, 4

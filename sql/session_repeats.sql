@@ -1,12 +1,23 @@
--- Find the sessions of some days that an earlier day holds as well: a correction put them on another day.
--- grain:   one row per (later day, earlier day, key)
+-- Find the sessions of some days of which there is more than one record: on the day itself, or on an earlier one,
+-- from which a correction has moved it.
+-- grain:   one row per (later day, earlier day or the same, key)
 -- keys:    day, session_key, earlier_day
 -- sources: session_keys (of these days), earlier_session_keys (session_keys of every earlier day)
 -- params:  none
-select distinct
-    later.day         as day,         -- UTC day
-    later.session_key as session_key, -- as in session_keys
-    earlier.day       as earlier_day  -- an earlier UTC day that holds the same key
-from earlier_session_keys as earlier
-inner join session_keys as later
-    on earlier.session_key = later.session_key and earlier.day < later.day
+with repeated as (
+    select distinct later.day, later.session_key, earlier.day as earlier_day
+    from earlier_session_keys as earlier
+    inner join session_keys as later
+        on earlier.session_key = later.session_key and earlier.day < later.day
+    union all
+    select day, session_key, day as earlier_day
+    from session_keys
+    group by day, session_key
+    having sum(landed_records) > 1
+)
+
+select
+    day,         -- UTC day
+    session_key, -- as in session_keys
+    earlier_day  -- a UTC day that holds another record with the same key; `day` itself, or before it
+from repeated

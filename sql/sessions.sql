@@ -1,18 +1,16 @@
--- Keep the newest version of every session, once, and say whether it counts.
--- A session whose newest version starts on another day is not a session of this day; session_moves names it.
+-- Say of every session whether it counts: those that landed once, as they landed, and the newest version of the others.
+-- What landed for a day comes in parts, and its resolved sessions are a part of their own: a late file leaves the
+-- parts that landed before it as they are.
 -- grain:   one row per session, on the UTC day on which its newest version starts
 -- keys:    day, source, session_id
 -- stored:  no: it is held while its readers are built, and made again for the next ones
--- sources: raw_viewing_sessions, session_moves, erased_viewers
+-- sources: raw_viewing_sessions, repeated_session_versions (of the same part), resolved_sessions, erased_viewers
 -- params:  min_watched_milliseconds (inclusive), max_session_milliseconds (inclusive), leave_out_own_views
 with repeated as (
-    select cast(started_at as date) as day, source, session_id, count(*) as landed_records
-    from raw_viewing_sessions
-    group by 1, 2, 3
-    having count(*) > 1
+    select distinct day, source, session_id from repeated_session_versions
 ),
 
-landed_once as (
+newest as (
     select
         cast(landed.started_at as date) as day, landed.source, landed.session_id, landed.creator_id, landed.viewer_id,
         landed.device_id, landed.stream_id, landed.started_at, landed.ended_at, landed.revision, landed.deleted,
@@ -21,56 +19,19 @@ landed_once as (
     anti join repeated
         on cast(landed.started_at as date) = repeated.day and landed.source = repeated.source
         and landed.session_id = repeated.session_id
-),
-
-versions as (
-    select distinct
-        repeated.day, landed.source, landed.session_id, landed.revision, landed.deleted, landed.ended_at,
-        landed.creator_id, landed.started_at, landed.viewer_id, landed.device_id, landed.stream_id,
-        repeated.landed_records
-    from raw_viewing_sessions as landed
-    inner join repeated
-        on cast(landed.started_at as date) = repeated.day and landed.source = repeated.source
-        and landed.session_id = repeated.session_id
-),
-
--- The order of versions: the highest revision; then the greater content, in contract order with nulls lowest.
-ordered as (
-    select
-        *,
-        count(*) over (partition by day, source, session_id)               as versions,
-        count(*) over (partition by day, source, session_id, revision) - 1 as conflicts,
-        row_number() over (
-            partition by day, source, session_id
-            order by
-                revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
-                viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
-        ) as age
-    from versions
-),
-
-newest as (
-    select
-        day, source, session_id, creator_id, viewer_id, device_id, stream_id, started_at, ended_at, revision, deleted,
-        landed_records, versions, conflicts
-    from landed_once
     union all
     select
         day, source, session_id, creator_id, viewer_id, device_id, stream_id, started_at, ended_at, revision, deleted,
         landed_records, versions, conflicts
-    from ordered
-    where age = 1
+    from resolved_sessions
 ),
 
-of_this_day as (
+judged as (
     select
         newest.*,
-        erased_viewers.viewer_id is not null                   as erased,
+        erased_viewers.viewer_id is not null                    as erased,
         epoch_ms(newest.ended_at) - epoch_ms(newest.started_at) as milliseconds -- null while open
     from newest
-    anti join session_moves
-        on newest.day = session_moves.day and newest.source = session_moves.source
-        and newest.session_id = session_moves.session_id
     left join erased_viewers on newest.day = erased_viewers.day and newest.viewer_id = erased_viewers.viewer_id
 )
 
@@ -96,4 +57,4 @@ select
     cast(landed_records as bigint)                 as landed_records, -- accepted records of it on this day
     cast(versions as bigint)                       as versions,       -- distinct ones among them
     cast(conflicts as bigint)                      as conflicts       -- others with its revision and other content
-from of_this_day
+from judged

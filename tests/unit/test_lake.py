@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ import pytest
 from noise import land_noise, land_sessions
 from world import AS_OF, World
 
+from pipelines import build, models, nightly, snapshots, store
 from pipelines import lake as lake_module
-from pipelines import models, nightly, snapshots, store
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines.duckdb import DuckDBEngine
 from pipelines.errors import Damaged
@@ -394,6 +395,34 @@ def test_late_data_rebuilds_what_it_touches(ten_days):
     }
 
 
+def test_a_late_file_leaves_a_large_one_as_it_is(world, monkeypatch):
+    """What is worked out of a day's large file is kept beside that of the sessions that land later."""
+    monkeypatch.setattr(build, "PART_ROWS", 3)
+    world.busy_days("2026-01-21", 10, sessions=3)
+    night(world)
+    folder = world.settings.lake / "viewer_days" / "day=2026-01-28"
+    (large,) = folder.glob("*.parquet")
+    before = large.stat()
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        busy    | late   | 2026-01-28 10:00 | 5
+    """)
+    report = night(world)
+    assert report.built["viewer_days"] == 1
+    small = [path for path in folder.glob("*.parquet") if path != large]
+    assert [pq.read_metadata(path).num_rows for path in small] == [1]
+    assert large.stat() == before
+
+
+def test_a_large_file_landed_again_is_counted(world, monkeypatch):
+    """The same rows in other bytes are duplicates, also where each file would be a part of its own."""
+    monkeypatch.setattr(build, "PART_ROWS", 3)
+    world.busy_days("2026-01-21", 10, sessions=3)
+    (landed,) = world.settings.landing.glob("viewing_sessions/*")
+    landed.with_name("again.ndjson.gz").write_bytes(gzip.compress(landed.read_bytes()))
+    assert (night(world).funnel["ranked"], night(world).funnel["duplicate"]) == (30, 30)
+
+
 def test_a_redelivery_stops_where_rows_are_the_same(ten_days):
     """The same sessions in another file are duplicates: counted, and of no consequence for any viewer."""
     again = ten_days.landed["viewing_sessions"][:3]
@@ -402,7 +431,7 @@ def test_a_redelivery_stops_where_rows_are_the_same(ten_days):
     report = night(ten_days)
     assert "creator_reach" not in report.built
     assert "creator_rankings" not in report.built
-    assert report.built["viewer_days"] == 1
+    assert report.built["viewer_days"] == 2  # of what landed once, and of what landed more often
     assert report.funnel["duplicate"] == 3
     assert before.items() <= lake_content(ten_days.settings.home).items()
 

@@ -34,9 +34,10 @@ BY_DAY = {  # the models that are kept in a file a day
     *(
         "session_keys",
         "session_repeats",
-        "moving_session_keys",
-        "moving_session_versions",
+        "repeated_session_keys",
+        "repeated_session_versions",
         "session_moves",
+        "resolved_sessions",
         "erased_viewers",
         "session_outcomes",
     ),
@@ -180,9 +181,9 @@ def test_models_kept_by_day_are(night):
     assert by_day == BY_DAY | {check.name for check in models.checks("creator_reach")}
 
 
-def test_versions_are_ordered_alike_in_sessions_and_session_moves():
+def test_versions_are_ordered_alike_in_resolved_sessions_and_session_moves():
     """Which version is the newest does not depend on whether another day is involved."""
-    orders = [_order_of_versions(models.model(name).canonical) for name in ("sessions", "session_moves")]
+    orders = [_order_of_versions(models.model(name).canonical) for name in ("resolved_sessions", "session_moves")]
     assert orders[0] == orders[1]
 
 

@@ -1,10 +1,10 @@
--- Gather the versions that a day holds of sessions that other days hold too. Few sessions move, so this is small.
--- grain:   one row per (UTC day, distinct version)
+-- Gather the versions that a part of a day holds of sessions of which there is more than one record.
+-- grain:   one row per (UTC day, distinct version) in a part of what landed
 -- keys:    day, source, session_id, revision, deleted, ended_at, creator_id, started_at, viewer_id, device_id, stream_id
--- sources: raw_viewing_sessions, moving_session_keys
+-- sources: raw_viewing_sessions, repeated_session_keys
 -- params:  none
 select
-    moving_session_keys.day,          -- UTC day on which the version starts
+    repeated_session_keys.day,        -- UTC day on which the version starts
     landed.source,                    -- as landed
     landed.session_id,                -- as landed
     landed.revision,                  -- as landed
@@ -15,10 +15,10 @@ select
     landed.viewer_id,                 -- as landed
     landed.device_id,                 -- as landed
     landed.stream_id,                 -- as landed
-    count(*) as landed_records        -- accepted records of it on this day
+    count(*) as landed_records        -- accepted records of it in this part
 from raw_viewing_sessions as landed
-inner join moving_session_keys
+inner join repeated_session_keys
     on cast(concat('0x', substr(sha256(concat(landed.source, '/', landed.session_id)), 1, 15)) as bigint)
-    = moving_session_keys.session_key
-    and cast(landed.started_at as date) = moving_session_keys.day
+    = repeated_session_keys.session_key
+    and cast(landed.started_at as date) = repeated_session_keys.day
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
