@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -125,8 +125,7 @@ def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -
     newest = max((age for age in ages if age is not None), default=None)
     if newest is None:
         return window.FIRST_INSTANT
-    as_of_milliseconds = (as_of_instant - _EPOCH) // window.ONE_MILLISECOND
-    return _EPOCH + min(newest + 1, as_of_milliseconds) * window.ONE_MILLISECOND
+    return window.EPOCH + min(newest + 1, window.milliseconds(as_of_instant)) * window.ONE_MILLISECOND
 
 
 def cube_days(as_of: date, policy: Policy) -> Window:
@@ -375,7 +374,6 @@ def _raw_by_entity(lake: Lake, raw: Sequence[RawFile]) -> Mapping[str, Mapping[d
 
 
 _NO_DAY = date.min
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _flat(parts: Parts) -> list[Stored]:

@@ -340,12 +340,10 @@ def _as_index(raw: RawFile) -> dict[str, Any]:
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
     }
     index["files"] = {name: vars(file) for name, file in raw.files.items()}
-    index["rejects"] = _written(raw.rejects, leave_out=("digest", "newest")) if raw.rejects else None
+    index["rejects"] = (
+        {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
+    )
     return sealed(index)
-
-
-def _written(file: WrittenFile, leave_out: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in vars(file).items() if name not in leave_out}
 
 
 def _from_index(folder: Path, content: bytes) -> RawFile:

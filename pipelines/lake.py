@@ -128,17 +128,12 @@ class Lake:
         """Build what is missing of each day, batch by batch, and add it to what was found."""
         done = 0
         for batch in _batches(missing):
-            unstored: dict[str, Unstored] = {}
+            steps = [step for day in batch for step, _ in day.values()]
+            unstored = self._unstored(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
             for name in found:
-                steps = [day[name] for day in batch if name in day]
-                if not steps:
-                    continue
-                self._progress(name, done, len(missing))
-                for needed in models.model(name).unstored:
-                    if needed.name not in unstored:
-                        everything = [step for day in batch for step, _ in day.values()]
-                        unstored[needed.name] = self._unstored(needed, everything, readers=found)
-                found[name].update(self._build(name, steps, unstored))
+                if of_this_model := [day[name] for day in batch if name in day]:
+                    self._progress(name, done, len(missing))
+                    found[name].update(self._build(name, of_this_model, unstored))
             done += len(batch)
         if missing:
             self._progress(" and ".join(found), done, len(missing))
@@ -234,13 +229,13 @@ class Lake:
         model = models.model(name)
         steps = [step for step, _ in batch]
         if unstored is None:
-            unstored = {needed.name: self._unstored(needed, steps, readers=[name]) for needed in model.unstored}
+            unstored = self._unstored(steps, readers=[name])
         if self._engine is None:
             self._engine = self._start_engine()
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: store.temporary_beside(path) for day, path in targets.items()}
         try:
-            sources = {**self._sources(model, steps), **unstored}
+            sources = {**self._sources(model, steps), **{made.name: unstored[made.name] for made in model.unstored}}
             digests = self._engine.write(model, sources, _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]
@@ -255,22 +250,30 @@ class Lake:
         finally:
             for path in temporary.values():
                 path.unlink(missing_ok=True)
-        if name in models.LINE and (
-            count := sum(bool(step.inputs) for step in steps)
-        ):  # not what stands in for nothing
-            self.built[name] = self.built.get(name, 0) + count
+        days = sum(bool(step.inputs) for step in steps)  # without what stands in for nothing
+        if days and name in models.LINE:
+            self.built[name] = self.built.get(name, 0) + days
         return {day: self._known[path] for day, path in targets.items()}
 
-    def _unstored(self, model: models.Model, steps: Sequence[Step], readers: Iterable[str]) -> Unstored:
-        """A model that is made for the readers of it in a batch of steps."""
-        columns = [column for column in model.columns if any(models.model(name).mentions(column) for name in readers)]
-        return Unstored(model, self._sources(model, steps), _params(model, steps), columns)
+    def _unstored(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, Unstored]:
+        """The models that are made for their readers in a batch of steps, by name."""
+        reading = [models.model(name) for name in readers]
+        made = {model.name: model for reader in reading for model in reader.unstored}
+        return {
+            name: Unstored(
+                model,
+                self._sources(model, steps),
+                _params(model, steps),
+                [column for column in model.columns if any(reader.mentions(column) for reader in reading)],
+            )
+            for name, model in made.items()
+        }
 
     def _sources(self, model: models.Model, steps: Sequence[Step]) -> dict[str, Relation]:
         """What each source of a model is for a batch of steps: all files and rows that any of them reads."""
         sources: dict[str, Relation] = {}
         for source in model.sources:
-            if any(source == needed.name for needed in model.unstored):
+            if source not in model.rests_on:  # it is made for the model, of other sources
                 continue
             tables = [step.relations[source] for step in steps if source in step.relations]
             if tables or source in RELATIONS:

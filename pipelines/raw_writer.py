@@ -17,19 +17,12 @@ import pyarrow.parquet as pq
 
 from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.landing import Batch, RejectedLine
-from pipelines.store import RowDigest, sha256_of
+from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer, sha256_of
 
 MAX_OPEN_FILES = 40  # a month and a few late days; each holds a row group's encoders
-ROW_GROUP_ROWS = 1 << 17
 MAX_BUFFERED_BYTES = 64 << 20  # of all rows that wait to be written
 MAX_BUFFERED_TABLES = 10_000  # each has a cost of its own, some kilobytes, however few its rows
 ALL = "all"  # the name of the only file of an entity that is not split by day
-
-# Ids are all different, or nearly so: a dictionary of them costs time and saves nothing.
-_NOT_WORTH_A_DICTIONARY = frozenset(
-    {"session_id", "viewer_id", "device_id", "user_id", "pledge_id", "line", "started_at", "ended_at", "text"}
-)
-
 
 # The instants by which an as_of tells what was known: sql/ compares no others with it.
 AGES = ("updated_at", "created_at", "captured_at", "refunded_at")
@@ -157,7 +150,7 @@ class RawWriter:
                 self._close(next(iter(self._open.values())))
             part = self._folder / f"{day.name}.{len(day.parts)}.part"
             day.parts.append(part)
-            day.writer = self._writer(part, self._schema)
+            day.writer = parquet_writer(part, self._schema)
         self._open.pop(day.name, None)
         self._open[day.name] = day
         day.writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
@@ -173,7 +166,7 @@ class RawWriter:
         if len(day.parts) == 1:
             day.parts[0].rename(final)
         else:
-            with self._writer(final, self._schema) as writer:
+            with parquet_writer(final, self._schema) as writer:
                 for part in day.parts:
                     with pq.ParquetFile(part) as file:
                         for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
@@ -183,7 +176,7 @@ class RawWriter:
 
     def _flush_rejects(self) -> None:
         if self._rejects is None:
-            self._rejects = self._writer(self._folder / "rejects.parquet", REJECTS_SCHEMA)
+            self._rejects = parquet_writer(self._folder / "rejects.parquet", REJECTS_SCHEMA)
         columns = zip(*self._rejected, strict=True)
         arrays = [pa.array(column, each.type) for column, each in zip(columns, REJECTS_SCHEMA, strict=True)]
         self._rejects.write_table(pa.Table.from_arrays(arrays, schema=REJECTS_SCHEMA))
@@ -198,8 +191,3 @@ class RawWriter:
         self._rejects.close()
         path = self._folder / "rejects.parquet"
         return WrittenFile(self._rejected_rows, path.stat().st_size, sha256_of(path), "", None)
-
-    @staticmethod
-    def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-        dictionaries = [name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY]
-        return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries)

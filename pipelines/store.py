@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.errors import Busy, Damaged
 
@@ -83,6 +84,36 @@ def write_json(final: Path, content: Any) -> None:
 def json_bytes(content: Any) -> bytes:
     """The one way we write JSON files: indented, UTF-8, keys in the given order."""
     return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress
+
+# Hashes: compressing them takes time, at every reading too, and saves nothing.
+_LIKE_NOISE = frozenset({"session_key", "pair_key"})
+# Ids and the like are all different, or nearly so: a dictionary of them costs time and is given up in the end.
+_NOT_WORTH_A_DICTIONARY = _LIKE_NOISE | {
+    "session_id",
+    "viewer_id",
+    "device_id",
+    "user_id",
+    "pledge_id",
+    "line",
+    "text",
+    "started_at",
+    "ended_at",
+    "watched_milliseconds",
+}
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of the one kind of Parquet file that raw and the lake consist of."""
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression={name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names},
+        compression_level={name: 1 for name in schema.names if name not in _LIKE_NOISE},
+        use_dictionary=[name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY],
+    )
 
 
 def fsync(path: Path) -> None:

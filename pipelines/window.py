@@ -14,6 +14,7 @@ ONE_DAY = timedelta(days=1)
 ONE_MILLISECOND = timedelta(milliseconds=1)  # the finest step of an instant that we keep
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)  # after every instant that we keep: those are whole milliseconds
 
@@ -105,20 +106,16 @@ def days_reached(utc_day: date, longest: timedelta, zone: ZoneInfo) -> list[DayR
 
     A day that the zone left out is none of them.
     """
-    midnight = (utc_day.toordinal() - _EPOCH.toordinal()) * _MILLISECONDS_A_DAY
-    end = midnight + _MILLISECONDS_A_DAY + longest // ONE_MILLISECOND
+    midnight = milliseconds(datetime.combine(utc_day, time.min, UTC))
+    end = midnight + (ONE_DAY + longest) // ONE_MILLISECOND
     reached = []
     for day in days_around(utc_day, before=1, after=longest.days + 2):
-        starts_at, ends_at = (_milliseconds(bound) for bound in day_bounds(day, zone))
+        starts_at, ends_at = (milliseconds(bound) for bound in day_bounds(day, zone))
         if starts_at < ends_at and starts_at < end and ends_at > midnight:
             reached.append(DayReached(utc_day, day, starts_at, ends_at))
     return reached
 
 
-def _milliseconds(instant: datetime) -> int:
-    """Since 1970, rounded up: the end of time lies between two of them."""
-    return -((_EPOCH - instant) // ONE_MILLISECOND)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECONDS_A_DAY = 86_400_000
+def milliseconds(instant: datetime) -> int:
+    """Since EPOCH, rounded up: the end of time lies between two of them."""
+    return -((EPOCH - instant) // ONE_MILLISECOND)

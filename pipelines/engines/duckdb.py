@@ -17,11 +17,9 @@ import pyarrow.parquet as pq
 
 from pipelines.engines import Relation, Unstored
 from pipelines.models import Model
-from pipelines.store import RowDigest
+from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
-
-ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress
 
 
 def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Connection:
@@ -150,7 +148,7 @@ def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Pat
                 if writer is None or day != writing:
                     if writer is not None:
                         writer.close()
-                    writer = _writer(targets[day], reader.schema)
+                    writer = parquet_writer(targets[day], reader.schema)
                     writing = day
                     written.add(day)
                 writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
@@ -159,7 +157,7 @@ def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Pat
             if writer is not None:
                 writer.close()
     for day in set(targets) - written:
-        _writer(targets[day], reader.schema).close()
+        parquet_writer(targets[day], reader.schema).close()
     return digests
 
 
@@ -174,30 +172,6 @@ def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[dat
         for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
             yield day, batch.slice(start, end - start)
             start = end
-
-
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    dictionaries = [name for name in schema.names if name not in _NEARLY_ALL_DIFFERENT]
-    compression = {name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names}
-    levels = {name: 1 for name in schema.names if name not in _LIKE_NOISE}
-    return pq.ParquetWriter(
-        path, schema, compression=compression, compression_level=levels, use_dictionary=dictionaries
-    )
-
-
-# Hashes: compressing them takes time, at every reading too, and saves nothing.
-_LIKE_NOISE = frozenset({"session_key", "pair_key"})
-# A dictionary of such a column costs time and is given up in the end.
-_NEARLY_ALL_DIFFERENT = _LIKE_NOISE | {
-    "session_id",
-    "viewer_id",
-    "device_id",
-    "started_at",
-    "ended_at",
-    "pledge_id",
-    "user_id",
-    "watched_milliseconds",
-}
 
 
 def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:

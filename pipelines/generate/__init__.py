@@ -65,21 +65,16 @@ def generate(
     .ndjson.gz: the same lines everywhere, though compressed bytes depend on the machine's zlib. Files are
     replaced whole; `progress` is told about each day. Raises UsageError for a platform that cannot be.
     """
-    creators = creators if creators is not None else max(10, sessions_per_day // 100)
-    viewers = viewers if viewers is not None else max(10, sessions_per_day * 2)
-    _check(days=days, sessions_per_day=sessions_per_day, creators=creators, viewers=viewers, mess=mess)
-    streams = max(5, creators // 5)
-    platform = sessions.Platform(
-        seed=seed,
-        first_day=as_of - timedelta(days=days),
+    platform = platform_of(
         days=days,
         sessions_per_day=sessions_per_day,
+        seed=seed,
+        as_of=as_of,
         creators=creators,
         viewers=viewers,
-        streams=streams,
         mess=mess,
     )
-    landing = _LandingWriter(directory, compress=compress)
+    landing = LandingWriter(directory, compress=compress)
     _write_records(platform, landing)
     broken = _BROKEN_LINES[: sessions_per_day // 1000] if mess else ()
     for day in range(days):
@@ -97,6 +92,32 @@ def generate(
     )
 
 
+def platform_of(
+    *,
+    days: int,
+    sessions_per_day: int,
+    seed: int,
+    as_of: date,
+    creators: int | None = None,
+    viewers: int | None = None,
+    mess: float = 1.0,
+) -> sessions.Platform:
+    """The platform that `generate` writes for these arguments. Raises UsageError for one that cannot be."""
+    creators = creators if creators is not None else max(10, sessions_per_day // 100)
+    viewers = viewers if viewers is not None else max(10, sessions_per_day * 2)
+    _check(days=days, sessions_per_day=sessions_per_day, creators=creators, viewers=viewers, mess=mess)
+    return sessions.Platform(
+        seed=seed,
+        first_day=as_of - timedelta(days=days),
+        days=days,
+        sessions_per_day=sessions_per_day,
+        creators=creators,
+        viewers=viewers,
+        streams=max(5, creators // 5),
+        mess=mess,
+    )
+
+
 def _check(*, days: int, sessions_per_day: int, creators: int, viewers: int, mess: float) -> None:
     for name, value, least in (
         ("days", days, 1),
@@ -110,8 +131,9 @@ def _check(*, days: int, sessions_per_day: int, creators: int, viewers: int, mes
         raise UsageError(f"mess is {mess}: it must be from 0 (everything arrives once, whole and in time) to 5.")
 
 
-def _write_records(platform: sessions.Platform, landing: _LandingWriter) -> None:
-    cast = records.Cast(
+def cast_of(platform: sessions.Platform) -> records.Cast:
+    """Whom and what a platform's records are about."""
+    return records.Cast(
         seed=platform.seed,
         first_day=platform.first_day,
         days=platform.days,
@@ -123,24 +145,28 @@ def _write_records(platform: sessions.Platform, landing: _LandingWriter) -> None
         viewer_id=partial(sessions.object_id, platform, "viewer"),
         stream_id=partial(sessions.object_id, platform, "stream"),
     )
+
+
+def _write_records(platform: sessions.Platform, landing: LandingWriter) -> None:
     by_file: dict[tuple[str, int], list[records.Record]] = defaultdict(list)
-    for entity, day, record in records.landings(cast):
+    for entity, day, record in records.landings(cast_of(platform)):
         by_file[entity, day].append(record)
     for (entity, day), landed in sorted(by_file.items()):
-        name = f"{entity}/{cast.first_day + timedelta(days=day)}"
+        name = f"{entity}/{platform.first_day + timedelta(days=day)}"
         if entity == "lls_streams" and day == 0:  # as the service answers, which may be landed as it is
             answer = json.dumps({"streams": landed}, indent=1, ensure_ascii=False) + "\n"
             landing.write(f"{name}.json", [answer.encode()], records=len(landed))
         else:
-            lines = (_line(record) for record in landed)
+            lines = (line_of(record) for record in landed)
             landing.write(f"{name}.ndjson", lines, records=len(landed))
 
 
-def _line(record: records.Record) -> bytes:
+def line_of(record: records.Record) -> bytes:
+    """A record as it lands."""
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-class _LandingWriter:
+class LandingWriter:
     """Writes landed files as a platform should, under another name first, and counts them."""
 
     def __init__(self, directory: Path, *, compress: bool) -> None:

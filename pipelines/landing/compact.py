@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 from pipelines.contracts import RAW_SCHEMAS, Instant, LandedField, landed_fields
 from pipelines.landing import columns
 from pipelines.landing.columns import Mask
-from pipelines.landing.matching import constant
+from pipelines.landing.lines import line_starts
+from pipelines.landing.matching import constant, filtered
 from pipelines.landing.records import Acceptor, spellings
 
 _SPACINGS = ((":", ","), (": ", ", "))  # after a key, and between fields: as most writers put them
@@ -75,7 +76,7 @@ class CompactForm:
         table = pa.Table.from_arrays([values[name] for name in self._schema.names], schema=self._schema)
         if mask is not None:
             table = table.filter(mask)
-            places = (pa.arange(0, len(mask)) if places is None else places).filter(mask)
+            places = filtered(places, mask)
         return table, places
 
     def _values(self, frame: pl.DataFrame) -> tuple[dict[str, pa.Array], Mask]:
@@ -173,11 +174,7 @@ def _same_lines(written: pl.Series, data: bytes) -> Mask:
         ends = memoryview(array.buffers()[1]).cast("q")
         if ends[len(array)] == landed.size:
             return None
-    bytes_ = pl.Series(pa.Array.from_buffers(pa.uint8(), len(data), [None, landed]))
-    ends_of_lines = (bytes_ == ord("\n")).arg_true().cast(pl.Int64).to_arrow()
-    starts = pa.concat_arrays([pa.array([0], pa.int64()), pc.add(ends_of_lines.cast(pa.int64()), 1)])
-    if len(starts) == len(array):  # the last line lacks its newline, and so is not as written
-        starts = pa.concat_arrays([starts, pa.array([len(data)], pa.int64())])
+    starts = line_starts(data).cast(pa.int64())
     lines = pa.Array.from_buffers(pa.large_string(), len(array), [None, starts.buffers()[1], landed])
     return pc.fill_null(pc.equal(array, lines), False)
 

@@ -1,8 +1,9 @@
 """NDJSON of the flat entities at columnar speed, line by line only where a line is not like the others.
 
 The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is split at
-its quotation marks by Arrow's CSV reader and compared with templates learned from accepted lines (templates.py); every
-line that no template matches to the letter, or whose values are not plainly good, goes through the slow path.
+its quotation marks by Arrow's CSV reader and compared with templates learned from accepted lines (templates.py); where
+lines leave out what is null, it is first read by the form that they have in common (compact.py). Every line that
+neither matches to the letter, or whose values are not plainly good, goes through the slow path.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 from pipelines.landing import compact
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.compact import CompactForm
-from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, lines_of
+from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, as_series, line_starts, lines_of
 from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_line, read_piece
 from pipelines.landing.records import Acceptor, count_unknown
@@ -254,12 +255,7 @@ class BlockReading:
 
     def _line_starts(self) -> pa.Array:
         if self._starts is None:
-            data = self._block.data
-            ends = (pl.Series(_as_array(data)) == ord("\n")).arg_true() + 1
-            last = [] if data.endswith(b"\n") else [len(data)]
-            self._starts = pa.concat_arrays(
-                [pa.array([0], pa.int32()), ends.to_arrow().cast(pa.int32()), pa.array(last, pa.int32())]
-            )
+            self._starts = line_starts(self._block.data)
         return self._starts
 
 
@@ -315,13 +311,9 @@ def is_fit(block: Block, special: bytes) -> bool:
     if returns and data.count(b"\r\n") != returns:
         return False
     newlines = block.lines - (not data.endswith(b"\n"))
-    if (pl.Series(_as_array(data)) < 0x20).sum() != newlines + returns:
+    if (as_series(data) < 0x20).sum() != newlines + returns:
         return False
     return not _has_long_line(data)
-
-
-def _as_array(data: bytes) -> pa.Array:
-    return pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
 
 
 def _has_long_line(data: bytes) -> bool:

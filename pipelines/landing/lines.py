@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import polars as pl
+import pyarrow as pa
+
 from pipelines.landing.files import DamagedArchive
 
 MAX_LINE_BYTES = 1 << 20  # the largest real line seen is 2 kB; bounds the memory that one line can take
@@ -94,6 +97,18 @@ def lines_of(data: bytes) -> list[bytes]:
     if not lines[-1]:
         lines.pop()
     return lines
+
+
+def line_starts(data: bytes) -> pa.Array:
+    """Where the lines of a block start, and last where it ends: the offsets of its lines, as 32-bit integers."""
+    ends = (as_series(data) == ord("\n")).arg_true() + 1
+    last = [] if data.endswith(b"\n") else [len(data)]
+    return pa.concat_arrays([pa.array([0], pa.int32()), ends.to_arrow().cast(pa.int32()), pa.array(last, pa.int32())])
+
+
+def as_series(data: bytes) -> pl.Series:
+    """The bytes as numbers, uncopied."""
+    return pl.Series(pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)]))
 
 
 def _without_byte_order_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ class Matcher:
         table = pa.Table.from_arrays([values[name] for name in self._schema.names], schema=self._schema)
         if mask is not None:
             table = table.filter(mask)
-            places = _filtered(places, mask)
+            places = filtered(places, mask)
         return table, None if places is None or len(places) == count else places
 
     def _values(self, pieces: list[pa.Array]) -> tuple[dict[str, pa.Array], Mask]:
@@ -172,9 +172,10 @@ def _narrowed(
 ) -> tuple[list[pa.Array], pa.Array | None]:
     if mask is None:
         return pieces, places
-    places = _filtered(places, mask)
+    places = filtered(places, mask)
     return [piece if number in done and number else piece.filter(mask) for number, piece in enumerate(pieces)], places
 
 
-def _filtered(places: pa.Array | None, mask: pa.Array) -> pa.Array:
+def filtered(places: pa.Array | None, mask: pa.Array) -> pa.Array:
+    """The places (None: all) where the mask is good."""
     return (pa.arange(0, len(mask)) if places is None else places).filter(mask)
