@@ -2,6 +2,8 @@
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
 #   make test    install, lint, pass the tests
+#   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
+#   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
 #   make lock    requirements*.txt from pyproject.toml     make clean   remove what installing and testing left
@@ -15,7 +17,7 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test bench lint format lock clean
+.PHONY: run test faults faults-full safeguards bench lint format lock clean
 .DEFAULT_GOAL := run
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
@@ -34,6 +36,15 @@ run: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+faults: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)
+
+faults-full: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m faults --full $(FAULTS)
+
+safeguards: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m faults.safeguards $(SAFEGUARDS)
 
 bench: $(INSTALLED) $(PEERS)/.installed
 	$(BIN)/python -m tests.benchmarks --peer-python $(PEERS)/bin/python $(BENCH)
