@@ -37,6 +37,7 @@ class Built:
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
     offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
+    session_outcomes: Sequence[Stored]  # of every day that landed
     funnel: Stored
     day_totals: Stored
     version_conflicts: Stored
@@ -113,7 +114,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         check: _days(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
         for check in models.checks("creator_reach")
     }
-    return Built(as_of, policy, tables, cube, offenders, funnel, day_totals, version_conflicts)
+    return Built(as_of, policy, tables, cube, offenders, _flat(outcomes), funnel, day_totals, version_conflicts)
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:

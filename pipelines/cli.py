@@ -23,6 +23,7 @@ from pipelines.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
     from pipelines.nightly import NightReport
+    from pipelines.snapshots import Snapshot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -188,12 +189,9 @@ def top(
     as_json: bool,
 ) -> None:
     """Rank creators over the last N days, or any range of days that the snapshot holds: exact, from its cube."""
-    from pipelines import ranking, snapshots
+    from pipelines import ranking
 
-    if snapshot_id is None:
-        snapshot = snapshots.open_current(settings.snapshots)
-    else:
-        snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+    snapshot = _snapshot(settings, snapshot_id)
     days = ranking.asked_window(snapshot, window_days, first, end)
     rows = ranking.ranking(settings, snapshot, days, limit)
     if as_json:
@@ -201,6 +199,39 @@ def top(
     else:
         click.echo(f"Snapshot {snapshot.id}, the days {days} (end not included)\n")
         print_table(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
+
+
+@command(cli)
+@click.argument("creator_id", metavar="CREATOR")
+@click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
+@click.option("--from", "first", type=DAY, help="The first day of a range.")
+@click.option("--to", "end", type=DAY, help="The day after its last one.")
+@click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
+@as_json
+def explain(
+    settings: Settings,
+    creator_id: str,
+    window_days: int | None,
+    first: date | None,
+    end: date | None,
+    snapshot_id: str | None,
+    as_json: bool,
+) -> None:
+    """Say why a creator's number is what it is: from the landed records to the published figure, step by step.
+
+    The night is done again over the creator's own records. Exit code 1 if that does not give the published figure.
+    """
+    from pipelines import explain, prose, ranking
+
+    snapshot = _snapshot(settings, snapshot_id)
+    days = ranking.asked_window(snapshot, window_days, first, end)
+    explanation = explain.explain(settings, snapshot, creator_id, days)
+    if as_json:
+        print_json(explanation.as_json())
+    else:
+        prose.print_explanation(explanation)
+    if not explanation.agrees:
+        raise SystemExit(1)
 
 
 @command(cli)
@@ -222,6 +253,15 @@ def rejects(settings: Settings, limit: int | None, as_json: bool) -> None:
         field = f"{row['field']}: " if row["field"] else ""
         click.echo(f"{where}: {field}{row['reason']}\n    {one_line(row['text'])}")
     click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
+
+
+def _snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:
+    """The snapshot that was asked for, or the current one."""
+    from pipelines import snapshots
+
+    if snapshot_id is None:
+        return snapshots.open_current(settings.snapshots)
+    return snapshots.open_snapshot(settings.snapshots, snapshot_id)
 
 
 # --- snapshots -----------------------------------------------------------------------------------------------------
@@ -284,6 +324,35 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
                 click.echo(f"    {sentence}")
     if any(damage.values()):
         raise SystemExit(1)
+
+
+@command(snapshots)
+@click.argument("before")
+@click.argument("after", required=False)
+@click.option(
+    "--window",
+    "window_days",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="The last N days of each.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many creators.")
+@as_json
+def diff(settings: Settings, before: str, after: str | None, window_days: int, limit: int, as_json: bool) -> None:
+    """Say who entered, left, rose and fell from BEFORE to AFTER (the current snapshot, without one), and why.
+
+    Every difference is split into viewers of new days, of days that left the window, and of late data or corrections.
+    With --json all creators are listed.
+    """
+    from pipelines import prose
+    from pipelines.comparison import compare
+
+    compared = compare(settings, _snapshot(settings, before), _snapshot(settings, after), window_days)
+    if as_json:
+        print_json(compared.as_json())
+    else:
+        prose.print_comparison(compared, limit)
 
 
 @command(snapshots)

@@ -5,6 +5,7 @@ The definition is sql/creator_windows.sql and sql/creator_rankings.sql, the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,22 +29,33 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
     Raises UsageError for a range that the snapshot does not hold, Damaged for files that are not as published.
     """
     require_held(snapshot, days)
-    zone = snapshot.manifest["policy"]["day_timezone"]
     connection = engine.connect(settings.memory_limit, settings.threads, None)
     try:
-        cube = [snapshot.verified(f"creator_reach/{day}.parquet") for day in days]
-        rows = build.window_rows(days, ZoneInfo(zone))
-        engine.register(connection, "creator_reach", cube)
+        reached = reach(connection, snapshot, [days])
         engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
-        engine.register(connection, "windows", pa.Table.from_pylist(rows, schema=RELATIONS["windows"]))
-        reach = engine.query(connection, models.model("creator_windows").statement)
-        engine.register(connection, "creator_windows", reach)
-        engine.register(connection, "earlier_creator_windows", reach.schema.empty_table())
+        engine.register(connection, "creator_windows", reached)
+        engine.register(connection, "earlier_creator_windows", reached.schema.empty_table())
         model = models.model("creator_rankings")
         statement = f"select {', '.join(COLUMNS)} from ({model.statement}\n) order by position limit $limit"
         return list(engine.query(connection, statement, {"limit": limit}).to_pylist())
     finally:
         connection.close()
+
+
+def reach(connection: engine.Connection, snapshot: Snapshot, ranges: Sequence[Window]) -> pa.Table:
+    """What every creator reached in each of some ranges that the snapshot holds: rows of sql/creator_windows.sql.
+
+    A range is told from the others by its end (`as_of`) and its length (`window_days`). Raises Damaged.
+    """
+    zone = ZoneInfo(snapshot.manifest["policy"]["day_timezone"])
+    days = sorted({day for asked in ranges for day in asked})
+    rows = [row for asked in ranges for row in build.window_rows(asked, zone)]
+    sources = {
+        "creator_reach": [snapshot.verified(f"creator_reach/{day}.parquet") for day in days],
+        "windows": pa.Table.from_pylist(rows, schema=RELATIONS["windows"]),
+    }
+    with engine.registered(connection, sources):
+        return engine.query(connection, models.model("creator_windows").statement)
 
 
 def require_held(snapshot: Snapshot, days: Window) -> None:

@@ -230,7 +230,7 @@ def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
     """
     if snapshot_id is None:
         now = open_current(snapshots)
-        earlier = [one for one in listed(snapshots) if _age(one) < _age(now)]
+        earlier = [one for one in listed(snapshots) if age(one) < age(now)]
         if not earlier:
             raise UsageError(f"There is no snapshot before {now.id} to roll back to.")
         target = earlier[-1]
@@ -263,7 +263,8 @@ def prune(snapshots: Path, keep: int) -> list[str]:
     return removed
 
 
-def _age(snapshot: Snapshot) -> tuple[date, str, str]:
+def age(snapshot: Snapshot) -> tuple[date, str, str]:
+    """What snapshots are ordered by: as_of, then when they were made."""
     return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
 
 

@@ -100,8 +100,8 @@ def registered(connection: Connection, sources: Mapping[str, Relation]) -> Itera
             connection.execute(f'drop view if exists "{name}"')
 
 
-def register(connection: Connection, name: str, relation: Relation) -> None:
-    """Make a source visible to SQL under its name."""
+def register(connection: Connection, name: str, relation: Relation, *, with_filename: bool = False) -> None:
+    """Make a source visible to SQL under its name; files also with the column `filename`, where that is asked for."""
     if isinstance(relation, pa.Table):
         connection.from_arrow(relation).create_view(name, replace=True)
     else:
@@ -109,7 +109,9 @@ def register(connection: Connection, name: str, relation: Relation) -> None:
         # small file first it would build them on the history instead of on the new day.
         assert not isinstance(relation, Unstored)
         paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
-        connection.from_parquet([str(path) for path in paths], hive_partitioning=False).create_view(name, replace=True)
+        names = [str(path) for path in paths]
+        rows = connection.from_parquet(names, hive_partitioning=False, filename=with_filename)
+        rows.create_view(name, replace=True)
 
 
 def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
@@ -177,3 +179,8 @@ def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[dat
 def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:
     """The rows of a statement."""
     return connection.sql(statement, params=params or None).to_arrow_table()
+
+
+def batches(connection: Connection, statement: str, params: Mapping[str, object] | None = None) -> pa.RecordBatchReader:
+    """The rows of a statement, not all at once. Read them to their end before the connection is asked again."""
+    return connection.sql(statement, params=params or None).to_arrow_reader(ROW_GROUP_ROWS)

@@ -373,6 +373,45 @@ def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
 EVERYTHING = dict(commands(command_line.cli))
 
 
+def test_explain_ends_in_the_published_figure(mostwatched, home):
+    """Step by step for people, one documented object as JSON; a creator whom nobody knows is wrong usage."""
+    done = mostwatched("explain", "ada")
+    assert done.code == 0
+    assert "Published: 2 viewers" in done.out
+    assert done.out.rstrip().endswith("exactly this.")
+    explained = mostwatched("explain", "ada", "--from", "2026-01-29", "--to", "2026-01-30", "--json").json
+    assert list(explained) == [
+        "snapshot_id", "creator_id", "landed_files", "records", "left_out", "moved_away", "mentioned_in_rejects",
+        "sessions", "watched_seconds", "viewer_days", "viewers", "device_days", "anonymous_viewers", "status",
+        "published", "first_day", "end_day", "by_day", "agrees",
+    ]  # fmt: skip
+    assert (explained["records"], explained["sessions"], explained["viewers"], explained["agrees"]) == (2, 1, 1, True)
+    assert explained["left_out"]["outside_window"] == 1
+    assert mostwatched("explain", "nobody").code == 2
+
+
+def test_diff_says_who_moved_and_why(mostwatched, home):
+    """From one snapshot to another, or to the current one; as a table for people, whole as JSON."""
+    first, second, third = snapshots.names(home / "snapshots")
+    done = mostwatched("snapshots", "diff", first, second)
+    assert done.code == 0
+    assert "new days +1" in done.out
+    compared = mostwatched("snapshots", "diff", second, "--json").json
+    assert (compared["before"], compared["after"], compared["window_days"]) == (second, third, 30)
+    assert compared["changes"] == [
+        {
+            "creator_id": "bob",
+            "change": "entered",
+            "rank_before": None,
+            "rank_after": 2,
+            "viewers_before": None,
+            "viewers_after": 1,
+            "because": {"new days": 1},
+        }
+    ]
+    assert mostwatched("snapshots", "diff", "2026-01-01-0123456789ab").code == 2
+
+
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_every_command_explains_itself(name):
     """A command has a sentence of help, and so has every option that is not named for what it takes."""
