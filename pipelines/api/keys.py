@@ -12,10 +12,6 @@ import base64
 import json
 import logging
 import threading
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +22,12 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
+from pipelines.api.download import download
 from pipelines.api.limits import SECOND
 from pipelines.errors import UsageError
 
 MAX_JWKS_BYTES = 256 * 1024
-FETCH_TIMEOUT_SECONDS = 5.0
+FETCH_TIMEOUT_SECONDS = 5.0  # all in all, however slowly it comes
 FETCH_AT_MOST_EVERY_SECONDS = 30  # however many tokens name a key that we do not have
 REFRESH_AFTER_SECONDS = 600  # so that a withdrawn key is not trusted for ever
 SHORTEST_RSA_BITS = 2048
@@ -275,38 +272,14 @@ class KeyUrl:
                 return  # whoever held the lock has just done it
             self._tried_at = self._now()
             try:
-                self._keys = parse_jwks(_download(self._url), with_symmetric=False)
+                content = download(self._url, max_bytes=MAX_JWKS_BYTES, seconds=FETCH_TIMEOUT_SECONDS)
+                self._keys = parse_jwks(content, with_symmetric=False)
                 log.info("the JWKS was fetched", extra={"keys": len(self._keys)})
-            except (OSError, ValueError) as error:
+            except Exception as error:  # whatever the other side has answered, the old keys are still right
                 log.error("the JWKS cannot be fetched: old keys stay", extra={"reason": str(error)})
 
     def _is_due(self, after_seconds: int) -> bool:
         return self._tried_at is None or self._now() - self._tried_at >= after_seconds * SECOND
-
-
-class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Redirects may not leave the scheme: over http anybody could answer, and file: is our own disk."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:
-            raise urllib.error.HTTPError(newurl, code, "a redirect to another scheme", headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _download(url: str) -> bytes:
-    """The body behind an http(s) URL, bounded in size and time. Raises OSError or ValueError."""
-    # no ProxyHandler: its addresses would come from the environment, which settings.py alone reads
-    opener = urllib.request.build_opener(_SameScheme, urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + FETCH_TIMEOUT_SECONDS
-    content = bytearray()
-    with opener.open(url, timeout=FETCH_TIMEOUT_SECONDS) as response:
-        while chunk := response.read1(64 * 1024):
-            content += chunk
-            if len(content) > MAX_JWKS_BYTES:
-                raise ValueError(f"it is larger than {MAX_JWKS_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise TimeoutError("it takes too long")
-    return bytes(content)
 
 
 def key_source(jwks: str | None, monotonic_us: Callable[[], int]) -> KeySource:
