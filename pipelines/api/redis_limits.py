@@ -1,16 +1,21 @@
 """The same limits shared by several workers, in Redis: one atomic script, one round trip, Redis's own clock.
 
 When Redis cannot be reached (or is slower than TIMEOUT_SECONDS), this process falls back to its own limits:
-the API keeps answering and each client stays limited, only per worker. What this process admitted through
-Redis is remembered here too, so the fallback does not begin with empty windows. It is logged once, counted
-for every request, and Redis is tried again after RETRY_AFTER_SECONDS; requests admitted during the outage are
-not carried over to it.
+the API keeps answering and each client stays limited, only per worker. It is logged once, counted for every
+request, and Redis is tried again after RETRY_AFTER_SECONDS.
+
+What this process admitted, through Redis or alone, it remembers itself, and that counts beside what Redis
+knows: a Redis that has forgotten (a restart without persistence, an outage, a clock set forward) lets no client
+have more from one worker than the limits. While Redis knows everything it is always the stricter of the two:
+our own memory takes requests for admitted when they came, and for LENIENCE older than that, so that clocks
+that run apart refuse nobody.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -20,19 +25,20 @@ from pipelines.errors import UsageError
 
 TIMEOUT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 2
+LENIENCE = SECOND  # far over what two clocks drift apart in an hour
 
 log = logging.getLogger("mostwatched.api")
 
 # One sorted set per client: a member for each admitted request, scored by its microsecond. Scores are
 # doubles, exact up to 2^53, which microseconds since 1970 stay under until 2255. ARGV: requests and window of
-# each limit in turn. Answers {admitted, used and microseconds to reset of each limit in turn}; numbers as
-# text, for Lua would round them.
+# each limit in turn. Answers {the member that was added or "", used and microseconds to reset of each limit in
+# turn}; numbers as text, for Lua would round them.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 if newest and tonumber(newest) > now then now = tonumber(newest) end  -- the clock was set back
-local longest, is_admitted, used = 0, 1, {}
+local longest, is_admitted, used, member = 0, 1, {}, ''
 for i = 1, #ARGV, 2 do longest = math.max(longest, tonumber(ARGV[i + 1])) end
 local function text(number) return string.format('%.0f', number) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - longest))
@@ -42,10 +48,14 @@ for i = 1, #ARGV, 2 do
   if count >= tonumber(ARGV[i]) then is_admitted = 0 end
 end
 if is_admitted == 1 then
-  redis.call('ZADD', KEYS[1], text(now), text(now) .. ':' .. redis.call('ZCARD', KEYS[1]))
+  local number = redis.call('ZCARD', KEYS[1])
+  repeat  -- a name of its own: others may have come in this microsecond
+    member = text(now) .. ':' .. text(number)
+    number = number + 1
+  until redis.call('ZADD', KEYS[1], 'NX', text(now), member) == 1
   redis.call('PEXPIRE', KEYS[1], math.ceil(longest / 1000))
 end
-local answer = {tostring(is_admitted)}
+local answer = {member}
 for i = 1, #ARGV, 2 do
   local count = used[(i + 1) / 2] + is_admitted
   local reset = 0
@@ -90,8 +100,9 @@ class Shared:
         """Admit and count a request of `client`, or refuse it."""
         if self._away_until is not None and self._now() < self._away_until:
             return await self._alone(client)
+        came, key = self._now(), f"mostwatched:limits:{client}"
         try:
-            answer = await self._script(keys=[f"mostwatched:limits:{client}"], args=self._args)
+            answer = await self._script(keys=[key], args=self._args)
         except (RedisError, OSError) as error:
             if self._away_until is None:
                 log.error("Redis cannot be reached: rate limits are per worker", extra={"reason": str(error)})
@@ -102,7 +113,11 @@ class Shared:
             self._away_until = None
         decision = decision_of(answer, self._limits)
         if decision.is_admitted:
-            self._fallback.hit_now(client)
+            own = self._fallback.hit_now(client, came, LENIENCE)
+            if not own.is_admitted:
+                with suppress(RedisError, OSError):
+                    await self._redis.zrem(key, answer[0])  # a refused request takes no slot
+                return own
         return decision
 
     async def close(self) -> None:
@@ -116,11 +131,12 @@ class Shared:
 
 def decision_of(answer: Sequence[bytes], limits: Sequence[Limit]) -> Decision:
     """The script's answer as a Decision."""
-    is_admitted, *numbers = (int(text) for text in answer)
+    member, *texts = answer
+    numbers = [int(text) for text in texts]
     used, resets = numbers[0::2], numbers[1::2]
     full = [reset for count, reset, limit in zip(used, resets, limits, strict=True) if count >= limit.requests]
     return Decision(
-        is_admitted=bool(is_admitted),
+        is_admitted=bool(member),
         remaining=tuple(max(0, limit.requests - count) for count, limit in zip(used, limits, strict=True)),
         resets=tuple(resets),
         wait=max(full, default=0),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 from calling import Client, StoppedClock, running
+from faults.store import shared_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import EXAMPLE, publish
 
 from pipelines.api.app import create_app
+from pipelines.api.envelope import Clock
 from pipelines.api.limits import SECOND, InMemory, Limit
 from pipelines.errors import UsageError
 from pipelines.settings import Settings
@@ -255,21 +255,9 @@ def test_a_bad_redis_url_is_told_at_once(home: Path) -> None:
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("no redis-server on this machine")
-    socket = tmp_path_factory.mktemp("redis") / "redis.sock"
-    command = [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=socket.parent)
-    try:
-        deadline = time.monotonic() + 10
-        while not socket.exists():
-            assert time.monotonic() < deadline, "redis-server did not start"
-            time.sleep(0.02)
-        yield f"unix://{socket}"
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+    """A real Redis where there is one, an embedded store otherwise."""
+    with shared_store(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 def test_two_workers_share_their_limits(home: Path, redis_url: str) -> None:
@@ -291,9 +279,10 @@ def test_redis_decides_as_memory_does(redis_url: str) -> None:
     from pipelines.api.redis_limits import Shared
 
     limits = (Limit("short", 3, SECOND // 5), Limit("long", 5, SECOND))
+    monotonic_us = Clock().monotonic_us
 
     async def play() -> list[tuple[bool, tuple[int, ...]]]:
-        shared = Shared(redis_url, InMemory(lambda: 0, limits), lambda: 0, limits)
+        shared = Shared(redis_url, InMemory(monotonic_us, limits), monotonic_us, limits)
         try:
             seen = []
             for pause in (0, 0, 0, 0, 0.25, 0, 0, 0.9, 0):
@@ -316,3 +305,33 @@ def test_redis_decides_as_memory_does(redis_url: str) -> None:
         (True, (2, 2)),
         (True, (1, 1)),
     ]
+
+
+def test_a_redis_that_forgets_gives_nobody_more_from_one_worker(redis_url: str) -> None:
+    """What a worker has admitted it remembers itself; a refused request takes no slot of the others."""
+    from redis import Redis
+
+    from pipelines.api.redis_limits import Shared
+
+    limits = (Limit("short", 3, 60 * SECOND), Limit("long", 5, 3600 * SECOND))
+    now = 0
+
+    async def play() -> list[tuple[bool, int]]:
+        nonlocal now
+        one, other = (Shared(redis_url, InMemory(lambda: now, limits), lambda: now, limits) for _ in range(2))
+        seen = []
+        try:
+            seen += [(await one.hit("forgotten")).is_admitted for _ in range(3)]
+            Redis.from_url(redis_url).delete("mostwatched:limits:forgotten")
+            now += 20 * SECOND
+            refused = await one.hit("forgotten")
+            assert (refused.is_admitted, refused.retry_after) == (False, 39)  # of 40, less what clocks may run apart
+            seen += [(await other.hit("forgotten")).is_admitted for _ in range(4)]
+            now += 40 * SECOND
+            assert not (await one.hit("forgotten")).is_admitted, "of the others' three"
+            return seen
+        finally:
+            await one.close()
+            await other.close()
+
+    assert asyncio.run(play()) == [True, True, True, True, True, True, False]
