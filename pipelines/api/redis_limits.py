@@ -36,13 +36,12 @@ log = logging.getLogger("mostwatched.api")
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-if newest and tonumber(newest) > now then now = tonumber(newest) end  -- the clock was set back
 local longest, is_admitted, used, member = 0, 1, {}, ''
 for i = 1, #ARGV, 2 do longest = math.max(longest, tonumber(ARGV[i + 1])) end
 local function text(number) return string.format('%.0f', number) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - longest))
 for i = 1, #ARGV, 2 do
+  -- also what lies ahead, after the clock was set back: counted for too long, never for too short
   local count = redis.call('ZCOUNT', KEYS[1], '(' .. text(now - ARGV[i + 1]), '+inf')
   used[(i + 1) / 2] = count
   if count >= tonumber(ARGV[i]) then is_admitted = 0 end

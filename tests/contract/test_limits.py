@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from calling import Client, StoppedClock, running
-from faults.store import shared_store
+from faults.server import SharedClock
+from faults.store import embedded_store, shared_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import EXAMPLE, publish
@@ -335,3 +336,30 @@ def test_a_redis_that_forgets_gives_nobody_more_from_one_worker(redis_url: str) 
             await other.close()
 
     assert asyncio.run(play()) == [True, True, True, True, True, True, False]
+
+
+def test_a_redis_whose_clock_is_set_back_counts_longer_and_never_shorter(tmp_path: Path) -> None:
+    """What came before the clock was set back counts longer, by so much; what comes after it, as ever."""
+    from pipelines.api.redis_limits import Shared
+
+    limits = (Limit("short", 3, 10 * SECOND), Limit("long", 50, 60 * SECOND))
+    start = 1_780_000_000
+    ours = start
+    theirs = SharedClock(tmp_path / "clock", start * SECOND)
+
+    async def play(url: str) -> list[int]:
+        nonlocal ours
+        shared = Shared(url, InMemory(lambda: ours * SECOND, limits), lambda: ours * SECOND, limits)
+        admitted = []
+        try:
+            for at in (0, 1, 2, 3, 11, 12, 12, 39, 40):
+                ours = start + at
+                theirs.us = (ours - (30 if at > 0 else 0)) * SECOND
+                if (await shared.hit("a")).is_admitted:
+                    admitted.append(at)
+            return admitted
+        finally:
+            await shared.close()
+
+    with embedded_store(tmp_path, theirs) as (url, _):
+        assert asyncio.run(play(url)) == [0, 1, 2, 11, 12, 39, 40]
