@@ -18,7 +18,7 @@ import click
 
 from pipelines import __version__
 from pipelines.errors import MostwatchedError, RefusedToPublish
-from pipelines.printing import one_line, print_json, print_summary, print_table
+from pipelines.printing import excerpt, print_json, print_summary, print_table, printable
 from pipelines.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
@@ -251,7 +251,8 @@ def rejects(settings: Settings, limit: int | None, as_json: bool) -> None:
     for row in rows:
         where = f"{row['file']} line {row['line']}"
         field = f"{row['field']}: " if row["field"] else ""
-        click.echo(f"{where}: {field}{row['reason']}\n    {one_line(row['text'])}")
+        click.echo(printable(f"{where}: {field}{row['reason']}"))
+        click.echo(f"    {excerpt(row['text'])}")
     click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
 
 
@@ -321,7 +322,7 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
         for name, found in damage.items():
             click.echo(f"{name}  {'DAMAGED' if found else 'whole'}")
             for sentence in found:
-                click.echo(f"    {sentence}")
+                click.echo(f"    {printable(sentence)}")
     if any(damage.values()):
         raise SystemExit(1)
 
@@ -451,7 +452,7 @@ def main() -> None:
     try:
         cli.main(standalone_mode=True)
     except MostwatchedError as error:
-        print(f"mostwatched: {error}", file=sys.stderr)
+        print(f"mostwatched: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

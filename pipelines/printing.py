@@ -10,8 +10,9 @@ import click
 
 
 def print_json(content: Any) -> None:
-    """One line of JSON on stdout."""
-    click.echo(json.dumps(content, ensure_ascii=False, default=str))
+    """One line of JSON on stdout; what a terminal could take for a command is escaped, which changes no value."""
+    line = json.dumps(content, ensure_ascii=False, default=str)
+    click.echo(line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line))
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -27,14 +28,14 @@ def print_summary(summary: dict[str, Any]) -> None:
     funnel = {name: count for name, count in summary["funnel"].items() if count}
     click.echo("Sessions: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items()))
     for file in summary["postponed"]:
-        click.echo(f"Postponed to the next run: {file['file']}: {file['reason']}")
+        click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
     for warning in summary["warnings"]:
-        click.echo(f"Warning: {warning}")
+        click.echo(f"Warning: {printable(warning)}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Aligned columns: numbers to the right, text to the left."""
-    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    cells = [[f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row] for row in rows]
     numeric = [bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells) for i in range(len(columns))]
     widths = [max(len(columns[i]), *(len(row[i]) for row in cells), 0) for i in range(len(columns))]
     for row in [list(columns), *cells]:
@@ -45,6 +46,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         click.echo("  ".join(aligned).rstrip())
 
 
-def one_line(text: str) -> str:
-    """Text of any origin as one line that is safe on a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text[:200])
+def printable(text: str) -> str:
+    """Text of any origin as one line that is safe on a terminal.
+
+    Line ends, terminal sequences, letters that turn the direction of writing, and bytes of a file name that are no text
+    are shown as \\n, \\x1b, \\u202e, \\udcff.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text of any origin and length, as one such line."""
+    return printable(text[:200])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipelines.ingest import Progress
+from pipelines.printing import printable
 
 _SECONDS_BETWEEN_LINES = 10.0  # a log file wants signs of life, not an animation
 
@@ -30,12 +31,12 @@ def _bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=1)
 
         def progress(step: str, done: int, total: int) -> None:
-            bars.update(task, description=step, completed=done, total=total)
+            bars.update(task, description=printable(step), completed=done, total=total)
 
         yield progress
 
@@ -47,7 +48,7 @@ def _lines() -> Progress:
         nonlocal shown_at, shown_step
         waited = time.monotonic() - shown_at
         if waited >= _SECONDS_BETWEEN_LINES or (waited >= 1 and step != shown_step):
-            print(f"{step}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+            print(f"{printable(step)}: {done:,} of {total:,}", file=sys.stderr, flush=True)
             shown_at, shown_step = time.monotonic(), step
 
     return progress

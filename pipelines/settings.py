@@ -67,6 +67,7 @@ class Settings:
     stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
     redis_url: str | None = None  # where several API workers share their rate limits
     trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
+    client_timeout_seconds: int = 15  # a client may keep the API waiting: for a whole request, or to take an answer
     log_level: str = "INFO"
 
     @property
@@ -203,6 +204,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "threads": _whole(0, 1024),
     "keep_snapshots": _whole(1),
     "stale_hours": _whole(1),
+    "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,
     "trusted_proxies": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 from uvicorn.supervisors import Multiprocess
@@ -31,7 +31,7 @@ from pipelines.api.endpoints import (
     Readiness,
 )
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import STATUS_KEY, error
+from pipelines.api.exchange import SAFE, STATUS_KEY, error
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
 from pipelines.api.telemetry import UNMATCHED, Metrics, log_as_json_lines
@@ -79,7 +79,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
         return Observed(RateLimited(app, shared or alone, trusted, metrics, clock), metrics, clock)
 
     openapi = contract.load()
-    page = Document(api, b"text/html; charset=utf-8", contract.as_html(openapi), contract.PAGE_POLICY)
+    page = Document(api, b"text/html; charset=utf-8", contract.as_html(openapi), (*SAFE, contract.PAGE_POLICY))
     endpoints = {  # the busiest first: Starlette tries them in order
         "/api/v1/live-stream/most-watched-creators": MostWatchedCreators(api),
         "/lls/v1.0/stream": ListStreams(api),
@@ -111,7 +111,24 @@ class ReadApi(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called by Starlette for the first request."""
-        return self._layers(self.router)
+        return self._layers(ByPath(self.router))
+
+
+class ByPath:
+    """The route of a path from a dictionary, where Starlette would ask one route after the other."""
+
+    def __init__(self, router: Router) -> None:
+        self._routes = {route.path: route for route in router.routes if isinstance(route, ExactRoute)}
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The route's answer; everything else (start and stop, web sockets, unknown paths) is the router's."""
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if route is None:
+            await self._router(scope, receive, send)
+        else:
+            scope["route"] = route
+            await route.handle(scope, receive, send)
 
 
 class ExactRoute(Route):
@@ -250,7 +267,7 @@ def server_config(settings: Settings, host: str, port: int, workers: int = 1) ->
         server_header=False,
         access_log=False,
         log_config=None,
-        timeout_keep_alive=15,
+        timeout_keep_alive=settings.client_timeout_seconds,
         timeout_graceful_shutdown=10,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pipelines.api import envelope, exchange
 from pipelines.api.auth import Authenticator, InvalidToken, NotBearer
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import JSON, NO_STORE, NOSNIFF, Header, Reply, content_length, error
+from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.telemetry import Metrics
 from pipelines.api.watching import Serving, Watcher
@@ -188,7 +188,7 @@ def _ranking_headers(serving: Serving, etag: bytes, cache_control: Header) -> li
         VARY_ON_TOKEN,
         _snapshot_header(serving),
         (b"x-window", serving.window.encode()),
-        NOSNIFF,
+        *SAFE_DATA,
     ]
     if serving.data_until is not None:
         headers.append((b"x-data-until", serving.data_until.encode()))
@@ -209,7 +209,7 @@ class FundedStreams(Endpoint):
             NO_STORE,
             VARY_ON_TOKEN,
             _snapshot_header(serving),
-            NOSNIFF,
+            *SAFE_DATA,
         ]
         return Reply(200, headers, body)
 
@@ -222,7 +222,7 @@ class ListStreams(Endpoint):
         filters = _filters(scope["query_string"], now_ms)
         serving = await self.api.serving(now_ms)
         etag = _etag(serving, f"streams.{digest_of(sorted(filters.items()))}")
-        headers = [(b"etag", etag), PRIVATE, _snapshot_header(serving), NOSNIFF]
+        headers = [(b"etag", etag), PRIVATE, _snapshot_header(serving), *SAFE_DATA]
         if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), etag):
             return _not_modified(headers)
         body = serving.streams.data(filters)
@@ -286,7 +286,7 @@ class Readiness(Endpoint):
 
 def _plain_success(data: Mapping[str, str], now_ms: int) -> Reply:
     body = envelope.success(msgspec.json.encode(data), now_ms)
-    return Reply(200, [JSON, content_length(len(body)), NO_STORE, NOSNIFF], body)
+    return Reply(200, [JSON, content_length(len(body)), NO_STORE, *SAFE_DATA], body)
 
 
 class MetricsPage(Endpoint):
@@ -296,17 +296,17 @@ class MetricsPage(Endpoint):
         """In Prometheus's text format."""
         body = self.api.metrics.text()
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
-        return Reply(200, [content_type, content_length(len(body)), NO_STORE, NOSNIFF], body)
+        return Reply(200, [content_type, content_length(len(body)), NO_STORE, *SAFE_DATA], body)
 
 
 class Document(Endpoint):
     """A page that never changes while the process lives: /openapi.json, /docs"""
 
-    def __init__(self, api: Api, content_type: bytes, body: bytes, *headers: Header) -> None:
+    def __init__(self, api: Api, content_type: bytes, body: bytes, headers: Sequence[Header] = SAFE_DATA) -> None:
         super().__init__(api)
         self._body = body
         self._etag = f'"{digest_of(body.decode())}"'.encode()
-        self._headers = [(b"etag", self._etag), (b"cache-control", b"no-cache"), NOSNIFF, *headers]
+        self._headers = [(b"etag", self._etag), (b"cache-control", b"no-cache"), *headers]
         self._of_body = [(b"content-type", content_type), content_length(len(body))]
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:

@@ -26,6 +26,7 @@ MESSAGES = {
     403: "Insufficient permissions",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     429: "Too many requests",
     500: "Internal server error",
     503: "No snapshot has been published yet",

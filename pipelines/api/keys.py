@@ -289,6 +289,16 @@ def key_source(jwks: str | None, monotonic_us: Callable[[], int]) -> KeySource:
     scheme, separator, _ = jwks.partition("://")
     if not separator:
         return KeyFile(Path(jwks))
-    if scheme.lower() not in ("http", "https"):
-        raise UsageError(f"MOSTWATCHED_JWKS is {jwks!r}: give a file, or a URL with http or https.")
+    if scheme.lower() not in ("http", "https") or not _is_plain(jwks):
+        # not with the URL itself: a password may stand in it
+        raise UsageError("MOSTWATCHED_JWKS: give a file, or a URL with http or https and without a user or password.")
     return KeyUrl(jwks, monotonic_us)
+
+
+def _is_plain(url: str) -> bool:
+    """Whether it has a host, and neither a user nor a password nor a port that is no number."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False

@@ -85,8 +85,12 @@ class Shared:
             self._redis = Redis.from_url(
                 redis_url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
             )
-        except ValueError as error:
-            raise UsageError(f"MOSTWATCHED_REDIS_URL: {error}") from None
+        except ValueError:
+            # not with the reason: it may quote the password
+            raise UsageError(
+                "MOSTWATCHED_REDIS_URL: give a URL such as redis://:password@host:6379/0, with redis, rediss or unix; "
+                "of a password everything but letters and digits is percent-encoded."
+            ) from None
         self._script = self._redis.register_script(SCRIPT)
         self._limits = limits
         self._args = [number for limit in limits for number in (limit.requests, limit.window)]

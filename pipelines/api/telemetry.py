@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -41,6 +42,9 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "taskName",
     "color_message",
 }
+
+
+log = logging.getLogger("mostwatched.api")
 
 
 class Metrics:
@@ -177,3 +181,10 @@ def log_as_json_lines(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_the_end_of_a_thread
+
+
+def _log_the_end_of_a_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        log.critical("a thread has ended", exc_info=ended.exc_value)
