@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import asyncio
     from asyncio.events import TimerHandle
 
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers; the parser itself has no limit
 MAX_BODY_BYTES = 1024 * 1024  # no route reads one: it is dropped, and a larger one ends the connection
 FILES_KEPT_FREE = 64  # of those that the process may have open: for snapshots, logs, Redis, a JWKS
@@ -56,6 +59,7 @@ class BoundedHttp(HttpToolsProtocol):
     _phase = _NOTHING
     _received = 0  # bytes of the head, or of the body, and of what came in the same read
     _is_over = False  # nothing more is read
+    _answering: RequestResponseCycle | None = None
     _refusal: int | None = None  # a status to answer once everything before it is answered
     _whole_by: TimerHandle | None = None  # until when the request must be whole
     _taken_by: TimerHandle | None = None  # until when some of the answer must be taken
@@ -72,7 +76,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._expect_a_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more, and nothing is answered."""
+        if self._answering is not None:
+            self._answering.disconnected = True  # before it is told that it may write again
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._is_over = True
@@ -84,7 +90,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The client has said all it will: true while it is still owed an answer, which it may well read."""
         self._is_over = True
         is_owed = self._is_owed()
-        if is_owed:
+        if is_owed and self._refusal is None:
             self.shutdown()
         return is_owed
 
@@ -161,6 +167,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     # --- answers ---
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Answer a request; `cycle` of uvicorn's own is the last one that came, which may be another."""
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         """An answer is written, though perhaps not taken."""
         super().on_response_complete()
@@ -229,6 +240,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._taken_by = None
         still_left = self.transport.get_write_buffer_size()
         if still_left >= left:
+            if self._answering is not None:
+                self._answering.disconnected = True
             self.transport.abort()
         elif still_left:
             self._expect_to_be_taken(still_left)
