@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ ROUTES = [
     "/openapi.json",
     "/docs",
 ]
+CHECKOUT = Path(__file__).parents[2]
 TOKEN = bearer(sign(claims(CREATOR_ID, exp=4_000_000_000)))
 
 
@@ -102,7 +105,25 @@ def test_the_application_sends_no_body_for_head(example_client: Client, path: st
 def test_the_server_says_nothing_about_itself(http: httpx.Client, path: str) -> None:
     headers = http.get(path, headers=TOKEN).headers
     assert "server" not in headers
-    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/nowhere"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "headers", [{}, TOKEN, bearer("x.y.z"), {"If-None-Match": "*"}], ids=["anonymous", "token", "bad token", "held"]
+)
+def test_every_answer_has_the_security_headers(
+    http: httpx.Client, method: str, path: str, headers: dict[str, str]
+) -> None:
+    said = http.request(method, path, headers=headers).headers
+    assert said["X-Content-Type-Options"] == "nosniff"
+    assert said["Referrer-Policy"] == "no-referrer"
+    assert said["Cross-Origin-Resource-Policy"] == "same-origin"
+    policy = said["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "Cache-Control" in said
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -229,6 +250,7 @@ def test_what_is_not_http_is_400_in_the_envelope(http: httpx.Client, sent: bytes
             pass
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-security-policy: default-src 'none'" in head
     assert json.loads(body)["errors"] == ["Validation failed"]
     assert http.get("/healthz").status_code == 200
 
@@ -249,3 +271,24 @@ def test_log_lines_are_json_and_hold_no_token(client: Client, caplog: pytest.Log
     assert text.isprintable()
     assert "s3cret" not in text
     assert TOKEN["Authorization"].split(".")[1] not in text
+
+
+def test_whatever_a_process_says_is_one_line_of_json(tmp_path: Path) -> None:
+    """Also Python's own warnings, and what ends a thread."""
+    script = """
+import threading, warnings
+from pipelines.api.telemetry import log_as_json_lines
+log_as_json_lines("INFO")
+warnings.warn("one\\ntwo")
+def fail():
+    raise ValueError("three\\x1bfour")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    warning, ended = (json.loads(line) for line in done.stderr.splitlines())
+    assert "one\ntwo" in warning["event"]
+    assert (ended["level"], "three\x1bfour" in ended["exception"]) == ("critical", True)
+    assert done.stderr.replace("\n", "").isprintable()

@@ -108,6 +108,24 @@ def test_an_unusable_setting_is_told_at_once(home: Path, jwks_setting: str) -> N
         create_app(Settings(home=home, jwks=jwks_setting))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jwks": "https://user:s3cret@id.example/jwks.json"},
+        {"jwks": "ftp://user:s3cret@id.example/jwks.json"},
+        {"jwks": "https://id.example:s3cret/jwks.json"},
+        {"redis_url": "redis://:s3cret#s3cret@127.0.0.1/0"},
+        {"redis_url": "http://:s3cret@127.0.0.1/0"},
+    ],
+    ids=str,
+)
+def test_a_password_in_a_setting_is_not_told(home: Path, settings: dict[str, str]) -> None:
+    """The message names the setting, and says what would do."""
+    with pytest.raises(UsageError, match="MOSTWATCHED_") as refused:
+        create_app(Settings(home=home, **settings))
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_changed_file_is_read_again(home: Path, client_for: Callable[..., Client]) -> None:
     """New keys count from the next request, withdrawn ones no longer; a broken file leaves the old keys."""
     publish(home, EXAMPLE)

@@ -44,6 +44,23 @@ def test_on_a_terminal_it_is_a_bar_on_stderr():
     assert done.stdout == b"the result\n"
 
 
+def test_a_name_is_shown_and_not_obeyed():
+    """Files are named by others: brackets are no markup, and a control character is shown as its number."""
+    work = WORK.replace("build sessions", "read [/x] \\x1b[31m")
+    ours, theirs = pty.openpty()
+    environ = os.environ | {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "200"}
+    done = subprocess.run([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=theirs, env=environ, check=False)
+    os.close(theirs)
+    shown = b""
+    while chunk := _read(ours):
+        shown += chunk
+    os.close(ours)
+    assert done.stdout == b"the result\n"
+    assert b"read [/x] \\x1b[31m" in shown
+    lines = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True).stderr
+    assert "read [/x] \\x1b[31m: " in lines
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1 << 16)

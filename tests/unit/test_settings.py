@@ -30,6 +30,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "jwt_audience": ("clients", "clients"),
     "jwt_subject_claim": ("uid", "uid"),
     "stale_hours": ("24", 24),
+    "client_timeout_seconds": ("30", 30),
     "redis_url": ("redis://localhost/0", "redis://localhost/0"),
     "trusted_proxies": ("10.0.0.1, 10.1.0.0/16,", ("10.0.0.1", "10.1.0.0/16")),
     "log_level": ("DEBUG", "DEBUG"),
