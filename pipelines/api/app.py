@@ -31,7 +31,7 @@ from pipelines.api.endpoints import (
     Readiness,
 )
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import SAFE, STATUS_KEY, error
+from pipelines.api.exchange import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
 from pipelines.api.telemetry import UNMATCHED, Metrics, log_as_json_lines
@@ -229,7 +229,7 @@ class RateLimited:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *headers]}
+                message = {**message, "headers": [*message["headers"], *headers], PREPARED: None}
             await send(message)
 
         await self._app(scope, receive, send_with_limits)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pipelines.api import envelope, exchange
 from pipelines.api.auth import Authenticator, InvalidToken, NotBearer
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Header, Reply, content_length, error
+from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Header, Prepared, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.telemetry import Metrics
 from pipelines.api.watching import Serving, Watcher
@@ -105,11 +105,13 @@ class Page:
     serving: Serving
     etag: bytes
     headers: list[Header]
+    prepared: Prepared
     head: bytes
 
     def reply(self, now_ms: int) -> Reply:
         """With the timestamp. Its length is fixed, so the headers are ready too."""
-        return Reply(200, self.headers, b"".join((self.head, envelope.instant(now_ms), envelope.END)))
+        body = b"".join((self.head, envelope.instant(now_ms), envelope.END))
+        return Reply(200, self.headers, body, self.prepared)
 
 
 class MostWatchedCreators(Endpoint):
@@ -168,7 +170,7 @@ def _anonymous_page(serving: Serving, limit: int) -> Page:
     head = envelope.OK_HEAD + serving.ranking.anonymous_data(limit) + envelope.OK_MIDDLE
     size = len(head) + envelope.INSTANT_BYTES + len(envelope.END)
     headers = [JSON, content_length(size), *_ranking_headers(serving, etag, PUBLIC)]
-    return Page(serving, etag, headers, head)
+    return Page(serving, etag, headers, Prepared(200, headers, size), head)
 
 
 def _ranking_for(user_id: str, serving: Serving, limit: int, if_none_match: list[bytes], now_ms: int) -> Reply:

@@ -31,24 +31,41 @@ SAFE_DATA: tuple[Header, ...] = (
 )
 NO_STORE = (b"cache-control", b"no-store")
 STATUS_KEY = "mostwatched.status"  # where a reply leaves its status for the metrics
+PREPARED = "mostwatched.prepared"  # where a reply's start carries its head as bytes
 
 _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
+
+
+class Prepared:
+    """The head of an answer as bytes, for our own server (wire.py); others take the headers beside it."""
+
+    __slots__ = ("lines", "size", "status")
+
+    def __init__(self, status: int, headers: Sequence[Header], size: int) -> None:
+        """Raises ValueError for a header that would end a line: nobody looks at these again."""
+        if any(letter in b"".join(header) for header in headers for letter in (b"\r", b"\n", b"\0")):
+            raise ValueError(f"a header holds the end of a line: {headers}")
+        self.status = status
+        self.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.size = size  # of the body
 
 
 class Reply:
     """One HTTP response; an ASGI application, so Starlette takes it wherever it takes a Response."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "prepared", "status")
 
-    def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+    def __init__(self, status: int, headers: Sequence[Header], body: bytes, prepared: Prepared | None = None) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.prepared = prepared  # the same status and headers, if they were prepared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; for HEAD, the same headers (Content-Length too) and no body."""
         scope[STATUS_KEY] = self.status
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers, PREPARED: self.prepared}
+        await send(start)
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body})
 

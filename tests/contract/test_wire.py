@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from calling import running
+from calling import Client, running
 from published import EXAMPLE, many, publish
 from tokens import bearer, claims, jwks, sign
 
 from pipelines.api import wire
+from pipelines.api.app import create_app
+from pipelines.api.exchange import Prepared
 from pipelines.settings import Settings
 
 NEXT = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -179,3 +181,29 @@ def test_connections_beyond_the_limit_are_refused(
             refused += answers(connection) == []
     assert refused >= 5
     assert [record.levelname for record in caplog.records if "too many" in record.message] == ["WARNING"]
+
+
+def test_a_prepared_head_says_what_the_application_says(tmp_path: Path) -> None:
+    """Our server writes it as bytes; any other server writes the headers beside it."""
+    publish(tmp_path, EXAMPLE)
+    settings = Settings(home=tmp_path)
+    path = "/api/v1/live-stream/most-watched-creators"
+    elsewhere = Client(create_app(settings)).get(path)
+    with running(settings) as url:
+        for _ in range(2):
+            here = httpx.get(url + path)
+            names = [name for name, _ in here.headers.raw]
+            assert sorted(name for name in names if name not in (b"date", b"connection")) == sorted(
+                name for name, _ in elsewhere.headers.raw
+            )
+            assert len(set(names)) == len(names)
+            assert {**here.headers, **elsewhere.headers} == dict(here.headers)
+            assert len(here.content) == len(elsewhere.content)
+        port = urlsplit(url).port or 0
+        assert ask(("127.0.0.1", port), get("Connection: close", target=path) + NEXT) == [200]
+        assert ask(("127.0.0.1", port), get(target=path).replace(b"GET", b"HEAD") + NEXT) == [200, 200]
+
+
+def test_a_prepared_header_cannot_end_a_line() -> None:
+    with pytest.raises(ValueError, match="line"):
+        Prepared(200, [(b"x-data-until", b"2026\r\nSet-Cookie: a=b")], 0)
