@@ -263,8 +263,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._taken_by = None
         still_left = self.transport.get_write_buffer_size()
         if still_left >= left:
-            if self._answering is not None:
-                self._answering.disconnected = True
             self.transport.abort()
         elif still_left:
             self._expect_to_be_taken(still_left)

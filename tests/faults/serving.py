@@ -105,15 +105,15 @@ class Served:
 
 def received(connection: socket.socket) -> tuple[bytes, bool]:
     """Everything until the end, a reset or the connection's time-out, and whether it ended."""
-    found = b""
+    found = bytearray()
     try:
         while chunk := connection.recv(65_536):
             found += chunk
     except TimeoutError:
-        return found, False
+        return bytes(found), False
     except OSError:
         pass
-    return found, True
+    return bytes(found), True
 
 
 def token(subject: str = CREATOR_ID, **header: str) -> str:
