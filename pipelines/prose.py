@@ -6,7 +6,7 @@ import click
 
 from pipelines.comparison import Comparison
 from pipelines.explain import Explanation
-from pipelines.printing import one_line, print_table
+from pipelines.printing import excerpt, print_table
 
 LEFT_OUT_WORDS = {
     "duplicate": "the same version landed more than once",
@@ -24,7 +24,7 @@ LEFT_OUT_WORDS = {
 def print_explanation(one: Explanation) -> None:
     """From the landed records to the published figure, a step a line."""
     click.echo(
-        f"Creator {one_line(one.creator_id)}, the days {one.days} (end not included), snapshot {one.snapshot_id}\n"
+        f"Creator {excerpt(one.creator_id)}, the days {one.days} (end not included), snapshot {one.snapshot_id}\n"
     )
     _step(one.records, f"accepted session records name the creator, in {one.landed_files:,} landed files")
     for reason, count in one.left_out.items():
@@ -89,7 +89,7 @@ def print_comparison(one: Comparison, limit: int) -> None:
             f"{reason} {viewers:+,}" if viewers else reason for reason, viewers in change.because.items()
         )
         cells = ["-" if number is None else f"{number:,}" for number in numbers]
-        rows.append([one_line(change.creator_id), change.change, *cells, because])
+        rows.append([excerpt(change.creator_id), change.change, *cells, because])
     print_table(("creator", "change", "rank", "-> rank", "viewers", "-> viewers", "because"), rows)
     if len(one.changes) > limit:
         click.echo(f"... and {len(one.changes) - limit:,} more (--limit, or --json for all)")

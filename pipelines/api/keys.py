@@ -12,6 +12,7 @@ import base64
 import json
 import logging
 import threading
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

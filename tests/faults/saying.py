@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from contract.tokens import b64, sign
+from tokens import b64, sign
 
 from faults.campaign import Effort, Figure
 from faults.requests import get

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.published import CREATOR_ID, EXAMPLE, many, publish
-from contract.tokens import claims, jwks, sign
+from published import CREATOR_ID, EXAMPLE, many, publish
+from tokens import claims, jwks, sign
 
 CHECKOUT = Path(__file__).parents[2]
 RANKING = "/api/v1/live-stream/most-watched-creators"

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from contract.published import many, publish
+from published import many, publish
 
 from faults.campaign import Effort, Figure
 from faults.requests import get
