@@ -256,6 +256,27 @@ def rejects(settings: Settings, limit: int | None, as_json: bool) -> None:
     click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
 
 
+@command(cli)
+@click.option("--as-of", type=DAY, help="Of a run with this as_of. Default: today, in the policy's time zone.")
+@landing
+@as_json
+def status(settings: Settings, as_of: date | None, landing: tuple[Path, ...], as_json: bool) -> None:
+    """Say how things stand: the snapshot, days present and missing, late sessions, what the next run would do and why.
+
+    Reads only, also while a run is at work. The platform lands its sessions every day: a day without any is empty only
+    if its own file, the one whose name holds its date (2026-01-05), landed and holds none; otherwise it is missing.
+    The exit code is 0 whenever there is an answer, a bad one too.
+    """
+    from pipelines import prose
+    from pipelines.status import status as how_things_stand
+
+    answer = how_things_stand(settings, as_of or today(settings), landing or None, datetime.now(UTC))
+    if as_json:
+        print_json(answer)
+    else:
+        prose.print_status(answer)
+
+
 def _snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:
     """The snapshot that was asked for, or the current one."""
     from pipelines import snapshots

@@ -102,6 +102,7 @@ class IngestReport:
     new: tuple[RawFile, ...]  # those that were read into a new raw folder
     postponed: tuple[PostponedFile, ...]
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
+    again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
 
     @property
     def new_files(self) -> int:
@@ -150,8 +151,10 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         landing = [settings.landing]
     files, ignored = find_landed(landing)
     seen = _LandedCache(settings.lake / "landed.json")
-    sizes = {(raw.entity, raw.landed_bytes) for raw in _indexes(settings, on_damage=set_aside)}
+    known = {(raw.entity, raw.landed_sha256): raw for raw in _indexes(settings, on_damage=set_aside)}
+    sizes = {(raw.entity, raw.landed_bytes) for raw in known.values()}
     new: list[RawFile] = []
+    again: list[str] = []
     postponed: list[PostponedFile] = []
     for done, file in enumerate(files):
         progress(f"read {file.name}", done, len(files))
@@ -160,9 +163,12 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
-        if raw is not None:
+        if isinstance(raw, RawFile):
             new.append(raw)
+            known[raw.entity, raw.landed_sha256] = raw
             sizes.add((raw.entity, raw.landed_bytes))
+        elif is_another_empty_one(known.get((file.entity, raw)), file):
+            again.append(file.name)
     seen.save({str(file.path.absolute()) for file in files})
     progress("read landed files", len(files), len(files))
     lost = settle(settings)
@@ -170,28 +176,75 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         raise Damaged(
             f"{lost[0]} is damaged, and what it was parsed from is not in the landing folder: land that file again."
         )
-    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored))
+    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(again))
+
+
+def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
+    """Whether a file of sessions without a record landed under a name that its raw folder does not tell.
+
+    Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
+    """
+    return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
 
 
 def _ingest_file(
     settings: Settings, file: LandedFile, seen: _LandedCache, hash_first: set[tuple[str, int]]
-) -> RawFile | None:
-    """The raw folder made of one landed file, or None if its bytes are in the lake. Raises Postponed."""
+) -> RawFile | str:
+    """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
     with open_landed(file.path) as source:
         sha256 = seen.get(file.path, source.stamp)
         if sha256 is not None and _stands(settings, file.entity, sha256):
-            return None
+            return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
             if _stands(settings, file.entity, sha256):
                 seen.put(file.path, source.stamp, sha256)
-                return None
+                return sha256
             source.rewind()
         raw = _write_raw(settings, file, source)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A landed file as it stands, without having been parsed."""
+
+    landed: LandedFile
+    size: int
+    modified: float  # seconds since 1970
+    sha256: str | None  # None: its bytes are not in the lake, so the next run reads it
+    was_read: bool  # another content of this path was
+
+
+def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) -> tuple[list[FoundFile], IngestReport]:
+    """What `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or ignored.
+
+    Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
+    """
+    files, ignored = find_landed([root for root in landing if root.is_dir() or root != settings.landing])
+    seen = _LandedCache(settings.lake / "landed.json")
+    sizes = {(each.entity, each.landed_bytes) for each in raw}
+    names = {(each.entity, each.landed_name) for each in raw}
+    found: list[FoundFile] = []
+    postponed: list[PostponedFile] = []
+    for file in files:
+        try:
+            with open_landed(file.path) as source:
+                sha256 = seen.get(file.path, source.stamp)
+                if sha256 is None and (file.entity, source.stamp.size) in sizes:
+                    sha256 = source.sha256()
+                    source.check_unchanged()
+        except Postponed as error:
+            postponed.append(PostponedFile(file.entity, file.name, str(error)))
+            continue
+        if sha256 is not None and not _stands(settings, file.entity, sha256):
+            sha256 = None
+        was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
+        found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
+    return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
 
 
 def _write_raw(settings: Settings, file: LandedFile, source: Source) -> RawFile:
@@ -383,6 +436,10 @@ class _LandedCache:
         """The sha256 of a file that is still the one that was read."""
         known, sha256 = self._known.get(str(path.absolute()), (None, None))
         return sha256 if known == _as_tuple(stamp) else None
+
+    def knows(self, path: Path) -> bool:
+        """Whether some content of this path was read."""
+        return str(path.absolute()) in self._known
 
     def put(self, path: Path, stamp: Stamp, sha256: str) -> None:
         """Remember what was read, unless a change so soon after the last one might leave the same stamp."""

@@ -50,6 +50,11 @@ class Stored:
     digest: str  # of the rows
     step: Step | None = field(default=None, compare=False, repr=False)  # how to make it again; None: raw
 
+    @property
+    def is_there(self) -> bool:
+        """False only for what `finding_only` did not find."""
+        return self.digest != ""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -105,7 +110,8 @@ class Lake:
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
         for model, steps in wanted.items():
             for step in steps:
-                if step.inputs and not any(stored.rows for files in step.inputs.values() for stored in files):
+                inputs = [stored for files in step.inputs.values() for stored in files]
+                if step.inputs and not any(stored.rows or not stored.is_there for stored in inputs):
                     found[model][step.day] = self._empty(model)
                     continue
                 key = key_of(models.model(model), step)
@@ -189,6 +195,8 @@ class Lake:
     def _mend(self, stored: Stored, problem: str) -> Stored:
         if stored.step is None:
             raise RawDamaged(stored, problem)
+        if self._only_finding:
+            raise Damaged(f"{problem} The next run builds it again.")
         _sidecar(stored.path).unlink(missing_ok=True)
         stored.path.unlink(missing_ok=True)
         self._known.pop(stored.path, None)

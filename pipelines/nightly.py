@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import build, snapshots, store
+from pipelines import build, last_run, snapshots, store
 from pipelines.errors import RefusedToPublish, UsageError
 from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files, set_aside, settle
 from pipelines.lake import Lake, RawDamaged
@@ -89,17 +89,21 @@ def run(
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
     require_possible(settings, as_of)
-    with _held(settings):
-        return _night(
+    with _held(settings), last_run.recorded(settings, as_of) as record:
+        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+        record.ingested(ingested)
+        report = _night(
             settings,
             as_of,
-            stage("ingest", lambda: ingest(settings, landing, progress)),
+            ingested,
             landing,
             accept_rejects=accept_rejects,
             allow_incomplete=allow_incomplete,
             progress=progress,
             stage=stage,
         )
+        record.note(outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id)
+        return report
 
 
 def backfill(

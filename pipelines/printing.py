@@ -55,6 +55,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def excerpt(text: str) -> str:
+def excerpt(text: str, length: int = 200) -> str:
     """The beginning of a text of any origin and length, as one such line."""
-    return printable(text[:200])
+    return printable(text[:length])

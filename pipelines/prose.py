@@ -1,6 +1,10 @@
-"""An explanation and a comparison in words, as `mostwatched explain` and `snapshots diff` print them."""
+"""Answers in words: how `mostwatched status`, `explain` and `snapshots diff` read on a terminal."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -93,3 +97,133 @@ def print_comparison(one: Comparison, limit: int) -> None:
     print_table(("creator", "change", "rank", "-> rank", "viewers", "-> viewers", "because"), rows)
     if len(one.changes) > limit:
         click.echo(f"... and {len(one.changes) - limit:,} more (--limit, or --json for all)")
+
+
+def print_status(answer: dict[str, Any]) -> None:
+    """How things stand, for people: the answer of `status`, a subject a paragraph."""
+    if answer["snapshot"] is None and answer["last_run"] is None and not answer["landing"]["files"]:
+        click.echo(f"Nothing has landed in {answer['home']} and nothing has been published there yet.")
+        return
+    for subject, lines in (
+        ("Snapshot", _snapshot_lines(answer["snapshot"])),
+        ("Days", _day_lines(answer)),
+        ("Late", _late_lines(answer["late"])),
+        ("Landing", _landing_lines(answer["landing"])),
+        ("Last run", _last_run_lines(answer["last_run"])),
+        ("Next run", _next_run_lines(answer)),
+        ("Problems", answer["problems"]),
+    ):
+        for number, line in enumerate(lines):
+            click.echo(f"{'' if number else subject:<10}{line}".rstrip())
+
+
+SHOWN = 20  # lines of one kind; --json gives all
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"  and {more:,} more (--json gives all)"] if more > 0 else [])]
+
+
+def _snapshot_lines(snapshot: dict[str, Any] | None) -> Iterator[str]:
+    if snapshot is None:
+        yield "none yet: nothing has been published"
+        return
+    hours = snapshot["age_seconds"] / 3600
+    age = f"{hours:,.1f} hours ago" if hours >= 0 else f"{-hours:,.1f} hours ahead of this machine's clock"
+    yield f"{snapshot['snapshot_id']}, published {snapshot['published_at']}, {age}{', STALE' * snapshot['is_stale']}"
+    yield f"newest session {snapshot['newest_session_at'] or 'unknown'}"
+    if snapshot["is_pinned"]:
+        yield "pinned: readers stay on it until `mostwatched snapshots rollback --release`"
+
+
+def _day_lines(answer: dict[str, Any]) -> Iterator[str]:
+    days = answer["days"]
+    if not days:
+        yield f"none with sessions before {answer['as_of']}"
+        return
+    states = Counter(day["state"] for day in days)
+    counts = ", ".join(f"{states[state]} {state}" for state in ("present", *_UNUSUAL) if states[state])
+    yield f"{days[0]['day']} to {days[-1]['day']}: {counts}"
+    for state, meaning in _UNUSUAL.items():
+        of_it = [day for day in days if day["state"] == state]
+        yield from _some([f"  {state:<10}  {day['day']}  {day['why'] or meaning}{_strays(day)}" for day in of_it])
+
+
+_UNUSUAL = {
+    "missing": "its file has not landed",
+    "incomplete": "",
+    "unread": "its file has landed, and the next run reads it",
+    "empty": "its file landed and holds no session",
+}
+
+
+def _strays(day: dict[str, Any]) -> str:
+    return f"; {day['sessions']:,} of its sessions came in other files" if day["sessions"] and not day["why"] else ""
+
+
+def _late_lines(late: Sequence[dict[str, Any]]) -> list[str]:
+    return _some(
+        [
+            f"{day['day']}  {day['sessions_before']:,} -> {day['sessions']:,} sessions, "
+            + ("in the current snapshot" if day["is_published"] else "not published yet")
+            for day in late
+        ]
+    )
+
+
+def _landing_lines(landing: dict[str, Any]) -> Iterator[str]:
+    unread = landing["unread"]
+    changed = sum(file["is_changed"] for file in unread)
+    yield (
+        f"{landing['files']:,} files: {len(unread) - changed:,} new, {changed:,} changed, "
+        f"{len(landing['postponed']):,} not complete yet; {len(landing['gone']):,} gone, which still count"
+    )
+    yield from _some(
+        [
+            f"  {'changed' if file['is_changed'] else 'new':<10}  {excerpt(file['file'])}  {file['bytes']:,} bytes"
+            + (", written within the last minute" if file["may_grow"] else "")
+            for file in unread
+        ]
+    )
+    yield from _some(
+        [f"  {'postponed':<10}  {excerpt(f['file'])}: {excerpt(f['reason'])}" for f in landing["postponed"]]
+    )
+    yield from _some([f"  {'ignored':<10}  {excerpt(f['path'])}: {excerpt(f['reason'])}" for f in landing["ignored"]])
+
+
+def _last_run_lines(run: dict[str, Any] | None) -> Iterator[str]:
+    if run is None:
+        return
+    ended = f"to {run['ended_at']}" if run["ended_at"] else f"as process {run['pid']}"
+    yield f"{run['outcome']}: as of {run['as_of']}, from {run['started_at']} {ended}, {run['new_files']:,} new files"
+    if run["why"]:
+        yield f"  {excerpt(run['why'], 1000)}"
+    yield from _some([f"  postponed   {excerpt(f['name'])}: {excerpt(f['reason'])}" for f in run["postponed"]])
+
+
+def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
+    run = answer["next_run"]
+    if run["at_work"]:
+        yield f"process {run['at_work']} holds the lock now: another run would end with exit code 4"
+    grounds = run["refused_because"]
+    yield {
+        "nothing": "would find nothing: no file has landed",
+        "nothing new": "would find nothing new",
+        "reads": f"would read {run['reads_files']:,} files and publish what they change, unless they refuse it",
+        "refuses": "would refuse to publish",
+        "publishes": f"would publish {run['snapshot_id'] or 'a snapshot as of ' + answer['as_of']}",
+        "unknown": "cannot be foretold: see the problems",
+    }[run["outcome"]]
+    if days := run["builds_days"]:
+        between = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        yield f"would work out {len(days)} days: {between}"
+    if grounds and run["outcome"] == "reads":
+        yield "as far as has been read it would be refused:"
+    yield from (f"  {excerpt(why, 1000)}" for why in grounds)
+    if not run["is_current"] and run["outcome"] == "publishes":
+        yield "readers would stay on the current snapshot: it is pinned, or of a later as_of"
+    if run["outcome"] != "nothing new":
+        yield f"  {run['command']}"
+    if run["command_to_override"]:
+        yield f"  {run['command_to_override']}   to publish all the same"

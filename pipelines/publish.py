@@ -7,12 +7,11 @@ published table that fails one of its checks.
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.ingest import RawFile
 from pipelines.lake import Lake, Stored
+from pipelines.refusals import incomplete_last_day, too_many_rejects
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 
@@ -75,14 +75,16 @@ def publish(
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
     if not accept_rejects:
-        refusals += _too_many_rejects(settings, raw, set(pointer.landed) if pointer else set())
+        refusals += too_many_rejects(settings, raw, set(pointer.landed) if pointer else set())
     if not allow_incomplete:
-        refusals += _probably_incomplete(lake, built)
+        totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+        refusals += incomplete_last_day(totals, built.as_of)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
 
-    files = _files_to_publish(lake, built)
+    files = _tables_of(built)
+    files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
     digests = {name: stored.digest for name, stored in files.items()}
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
     snapshot = _published_before(settings, snapshot_id)
@@ -130,35 +132,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     return funnel | {"conflicts": counts.get("conflict", 0)}, max(newest, default=None)
 
 
-# --- the grounds for refusing --------------------------------------------------------------------------------------
-
-
-def _too_many_rejects(settings: Settings, raw: Sequence[RawFile], rested_on: set[str]) -> Iterator[str]:
-    records: dict[str, int] = defaultdict(int)
-    rejected: dict[str, int] = defaultdict(int)
-    for file in raw:
-        if file.key not in rested_on:
-            records[file.entity] += file.records
-            rejected[file.entity] += file.rejected
-    for entity, count in rejected.items():
-        if count > settings.max_rejected_share * records[entity]:
-            yield (
-                f"{count} of {records[entity]} newly landed records of {entity} were rejected, over the limit of "
-                f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
-                "them corrected, or publish without them with --accept-rejects."
-            )
-
-
-def _probably_incomplete(lake: Lake, built: Built) -> Iterator[str]:
-    totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-    last_day = built.as_of - timedelta(days=1)
-    week = [totals.get(last_day - timedelta(days=back), 0) for back in range(1, 8)]
-    median = statistics.median(week)
-    if all(week) and totals.get(last_day, 0) * 2 < median:
-        yield (
-            f"{last_day} has {totals.get(last_day, 0)} sessions, under half the median of the seven days before it "
-            f"({median:g}): it is probably not all there. Land the rest, or publish as it is with --allow-incomplete."
-        )
+# --- the checks ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -216,12 +190,20 @@ def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Con
 # --- the snapshot's folder -----------------------------------------------------------------------------------------
 
 
-def _files_to_publish(lake: Lake, built: Built) -> dict[str, Stored]:
-    """Every table file of the snapshot by its path inside it, each proved against its sha256."""
+def _tables_of(built: Built) -> dict[str, Stored]:
+    """Every table file of the snapshot by its path inside it."""
     files = {f"{name}.parquet": built.tables[name] for name in PUBLIC_TABLES}
     files |= {f"private/{name}.parquet": built.tables[name] for name in PRIVATE_TABLES}
-    files |= {f"creator_reach/{day}.parquet": stored for day, stored in built.creator_reach.items()}
-    return dict(zip(files, lake.checked(files.values()), strict=True))
+    return files | {f"creator_reach/{day}.parquet": stored for day, stored in built.creator_reach.items()}
+
+
+def id_of(built: Built) -> str | None:
+    """The id of the snapshot that `built` would be, or None while something that it rests on is not there."""
+    files = _tables_of(built)
+    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.day_totals)):
+        return None
+    digests = {name: stored.digest for name, stored in files.items()}
+    return snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
 
 
 def _write(

@@ -24,7 +24,9 @@ from pipelines.landing.files import (
     Stamp,
     decompressed,
     find_landed,
+    find_unfinished,
     open_landed,
+    printable_name,
 )
 from pipelines.landing.lines import blocks_of_lines
 from pipelines.landing.ndjson import read_ndjson, read_response
@@ -41,7 +43,9 @@ __all__ = [
     "Stamp",
     "count_unknown",
     "find_landed",
+    "find_unfinished",
     "open_landed",
+    "printable_name",
     "read_landed",
 ]
 

@@ -75,6 +75,23 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
     return sorted(files), sorted(ignored, key=lambda each: str(each.path))
 
 
+def find_unfinished(roots: Sequence[Path]) -> list[Path]:
+    """What stands under the entities' folders of `roots` with a name that says it is not complete yet, by path."""
+    found: list[Path] = []
+    for root in dict.fromkeys(roots):
+        for folder, folders, files in os.walk(root):
+            if Path(folder) == root:
+                folders[:] = [name for name in folders if name in ENTITIES]
+                continue
+            found += [Path(folder, name) for name in (*folders, *files) if _is_unfinished(name)]
+            folders[:] = [name for name in folders if not _is_unfinished(name)]
+    return sorted(found)
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
+
+
 def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignored: list[Ignored]) -> None:
     folders = [folder]
     while folders:
@@ -96,11 +113,7 @@ def _entries(folder: Path, ignored: list[Ignored]) -> list[os.DirEntry[str]]:
     except OSError as error:
         ignored.append(Ignored(folder, f"cannot be listed: {error.strerror}"))
         return []
-    return [
-        entry
-        for entry in found
-        if not entry.name.startswith(_UNFINISHED_PREFIXES) and not entry.name.endswith(_UNFINISHED_SUFFIXES)
-    ]
+    return [entry for entry in found if not _is_unfinished(entry.name)]
 
 
 def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:

@@ -1,0 +1,55 @@
+"""The grounds on which a night is not published because of what landed: one place for `run` and for `status`."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+
+from pipelines.ingest import RawFile
+from pipelines.settings import Settings
+
+DAYS_COMPARED = 7  # before a day, to tell whether it is all there
+
+
+def too_many_rejects(settings: Settings, raw: Iterable[RawFile], rested_on: Collection[str]) -> Iterator[str]:
+    """A sentence for each entity of which too many records were rejected.
+
+    Judged are the files that newly landed: those whose keys are not among those that the current snapshot rested on.
+    """
+    records: dict[str, int] = defaultdict(int)
+    rejected: dict[str, int] = defaultdict(int)
+    for file in raw:
+        if file.key not in rested_on:
+            records[file.entity] += file.records
+            rejected[file.entity] += file.rejected
+    for entity, count in rejected.items():
+        if count > settings.max_rejected_share * records[entity]:
+            yield (
+                f"{count} of {records[entity]} newly landed records of {entity} were rejected, over the limit of "
+                f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
+                "them corrected, or publish without them with --accept-rejects."
+            )
+
+
+def probably_incomplete(sessions: Mapping[date, int], day: date) -> str | None:
+    """Why a day is probably not all there, in half a sentence: under half the median of the seven days before it.
+
+    None where it is not, and where one of those seven days has no session: then nothing can be said.
+    """
+    week = [sessions.get(day - timedelta(days=back), 0) for back in range(1, DAYS_COMPARED + 1)]
+    median = statistics.median(week)
+    if all(week) and sessions.get(day, 0) * 2 < median:
+        return f"{sessions.get(day, 0)} sessions, under half the median of the seven days before it ({median:g})"
+    return None
+
+
+def incomplete_last_day(sessions: Mapping[date, int], as_of: date) -> Iterator[str]:
+    """A sentence if the last day before as_of is probably not all there."""
+    last_day = as_of - timedelta(days=1)
+    if why := probably_incomplete(sessions, last_day):
+        yield (
+            f"{last_day} has {why}: it is probably not all there. Land the rest, or publish as it is with "
+            "--allow-incomplete."
+        )

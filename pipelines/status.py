@@ -1,0 +1,391 @@
+"""How things stand in a home, for whoever is woken at four in the morning: what is published, which days are there,
+what the next run would do, and why the last one did not publish.
+
+Only reads: takes no lock, writes nothing, parses no landed file, and answers while a run is at work. What the next run
+would build is found by asking the lake for it without building anything. The clock is an argument.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import build, deliveries, last_run, publish, refusals, snapshots, window
+from pipelines.build import Built
+from pipelines.deliveries import LandedSessions
+from pipelines.errors import Damaged, UsageError
+from pipelines.ingest import FoundFile, IngestReport, RawFile, is_another_empty_one, look, raw_files
+from pipelines.lake import Lake
+from pipelines.landing import find_unfinished, printable_name
+from pipelines.nightly import require_possible
+from pipelines.settings import Settings
+from pipelines.snapshots import Pointer, Snapshot
+
+INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
+FRESH_SECONDS = 60  # a file written so short a time ago may still grow
+
+
+def status(settings: Settings, as_of: date, landing: Sequence[Path] | None, now: datetime) -> dict[str, Any]:
+    """The documented object of `mostwatched status --json`.
+
+    Raises UsageError for a landing folder that does not exist and for an impossible as_of; all else, damage too, is an
+    answer, with a sentence among `problems`.
+    """
+    require_possible(settings, as_of)
+    roots = list(landing) if landing is not None else [settings.landing]
+    lake = Lake(settings.lake, _no_engine)
+    seen = _Seen()
+    with _noted(seen):
+        seen.raw = raw_files(settings)
+    seen.found, seen.listing = look(settings, roots, seen.raw)
+    _look_at_snapshots(settings, seen)
+    with _noted(seen):
+        seen.last_run = last_run.read(settings.lake)
+    seen.at_work = _at_work(settings, seen.last_run)
+    landed = _landed_sessions(settings, seen)
+    with _noted(seen), lake.finding_only():
+        if seen.raw:
+            seen.built = build.build(lake, seen.raw, settings.policy, as_of)
+            seen.sessions = dict(_sessions(lake, seen.built, landed))
+    late: list[dict[str, Any]] = []
+    with _noted(seen), lake.finding_only():
+        late += _late(seen, lake, landed)
+    return {
+        "home": str(settings.home),
+        "as_of": as_of.isoformat(),
+        "snapshot": _published(settings, seen, now),
+        "days": _days(settings, as_of, seen, landed),
+        "late": late,
+        "landing": _landing(roots, seen, now),
+        "last_run": _last_run(seen),
+        "next_run": _next_run(settings, as_of, landing, seen),
+        "problems": seen.problems,
+    }
+
+
+@dataclass
+class _Seen:
+    """What there is, read once."""
+
+    raw: Sequence[RawFile] = ()
+    found: Sequence[FoundFile] = ()
+    listing: IngestReport = field(default_factory=lambda: IngestReport(0, (), (), ()))
+    pointer: Pointer | None = None
+    snapshot: Snapshot | None = None  # the current one
+    before: Snapshot | None = None  # the one that was published before it
+    last_run: last_run.LastRun | None = None
+    at_work: int | None = None  # the process that holds the lock
+    built: Built | None = None  # what a run over these raw files would publish, as far as it is there
+    sessions: dict[date, int | None] = field(default_factory=dict)  # that count, by the day on which they start
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def unread(self) -> list[FoundFile]:
+        """Landed files whose bytes are not in the lake."""
+        return [file for file in self.found if file.sha256 is None]
+
+
+@contextmanager
+def _noted(seen: _Seen) -> Iterator[None]:
+    """Note as a problem what is damaged, or taken away by a run at work, and go on with the next question."""
+    try:
+        yield
+    except (Damaged, UsageError, OSError) as error:
+        seen.problems.append(str(error))
+
+
+def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
+    with _noted(seen):
+        seen.pointer = snapshots.current(settings.snapshots)
+        if seen.pointer:
+            vouched = (seen.pointer.snapshot_id, seen.pointer.manifest_sha256)
+            seen.snapshot = snapshots.open_snapshot(settings.snapshots, *vouched)
+            seen.before = _made_before(settings.snapshots, seen.snapshot)
+
+
+def _made_before(folder: Path, current: Snapshot) -> Snapshot | None:
+    """The snapshot before the current one, of the same as_of or of the latest one before it."""
+    names = [name for name in snapshots.names(folder) if snapshots.as_of_of(name) <= current.as_of]
+    for as_of in sorted({snapshots.as_of_of(name) for name in names}, reverse=True):
+        made: list[Snapshot] = []
+        for name in names:
+            with suppress(Damaged, UsageError):
+                if snapshots.as_of_of(name) == as_of and name != current.id:
+                    made.append(snapshots.open_snapshot(folder, name))
+        if as_of == current.as_of:
+            made = [one for one in made if one.manifest["created_at"] <= current.manifest["created_at"]]
+        if made:
+            return max(made, key=lambda one: (one.manifest["created_at"], one.id))
+    return None
+
+
+def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
+    """Every landed file of viewing sessions that is known of, by each name that tells something."""
+    zone = ZoneInfo(settings.day_timezone)
+    raw = {file.landed_sha256: file for file in seen.raw if file.entity == "viewing_sessions"}
+    files = [LandedSessions(file.landed_name, file, zone) for file in raw.values()]
+    empty = next((file for file in raw.values() if not file.records), None)
+    if empty and seen.last_run:
+        files += [LandedSessions(name, empty, zone) for name in seen.last_run.empty_files]
+    for found in seen.found:
+        if found.landed.entity == "viewing_sessions":
+            file = raw.get(found.sha256 or "")
+            if file is None or is_another_empty_one(file, found.landed):
+                files.append(LandedSessions(found.landed.name, file, zone))
+    return files
+
+
+def _no_engine() -> Any:
+    raise Damaged("A derived file is damaged. The next run builds it again.")
+
+
+# --- what is published ----------------------------------------------------------------------------------------------
+
+
+def _published(settings: Settings, seen: _Seen, now: datetime) -> dict[str, Any] | None:
+    pointer = seen.pointer
+    if pointer is None:
+        return None
+    age = (now - datetime.fromisoformat(pointer.published_at)).total_seconds()
+    return {
+        "snapshot_id": pointer.snapshot_id,
+        "as_of": pointer.as_of.isoformat(),
+        "published_at": pointer.published_at,
+        "age_seconds": round(age),
+        "is_stale": age > settings.stale_hours * 3600,
+        "is_pinned": pointer.pinned,
+        "newest_session_at": seen.snapshot and seen.snapshot.manifest["freshness"]["newest_session_at"],
+    }
+
+
+# --- the days -------------------------------------------------------------------------------------------------------
+
+
+def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedSessions]) -> list[dict[str, Any]]:
+    zone = ZoneInfo(settings.day_timezone)
+    held = [day for day in build.cube_days(as_of, settings.policy) if len(set(window.day_bounds(day, zone))) == 2]
+    states: dict[date, str] = {}
+    with _noted(seen):
+        states = deliveries.judge(held, landed)
+    known = {day: count for day, count in seen.sessions.items() if count is not None}
+    rows = []
+    for day, state in states.items():
+        why = None
+        if state == deliveries.PRESENT and {day - timedelta(days=back) for back in range(8)} <= known.keys():
+            why = refusals.probably_incomplete(known, day)
+        rows.append(
+            {
+                "day": day.isoformat(),
+                "state": INCOMPLETE if why else state,
+                "sessions": seen.sessions.get(day),
+                "why": why,
+            }
+        )
+    return rows
+
+
+def _sessions(lake: Lake, built: Built, landed: Sequence[LandedSessions]) -> Iterator[tuple[date, int | None]]:
+    """Sessions that count and start on each day that a snapshot holds; None where that is not worked out yet."""
+    for day, stored in built.creator_reach.items():
+        if stored.is_there:
+            yield day, sum(lake.table(stored)["sessions_started"].to_pylist())
+        else:
+            yield day, None if any(file.count(day) for file in landed) else 0
+
+
+def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator[dict[str, Any]]:
+    """Days that are no longer what had been published of them: in the current snapshot, and since."""
+    if seen.snapshot is None:
+        return
+    now, before = seen.snapshot, seen.before
+    if before is not None and before.manifest["policy"] == now.manifest["policy"]:
+        arrived = _landed_in(now) - _landed_in(before)
+        tables = {name: partial(now.table, name) for name in now.files if name.startswith(_CUBE)}
+        digests = {name: now.files[name]["rows_sha256"] for name in tables}
+        yield from _changes(before, digests, tables, _reached(landed, arrived), is_published=True)
+    if seen.built is not None and seen.built.policy.as_json() == now.manifest["policy"]:
+        files = {f"{_CUBE}{day}.parquet": stored for day, stored in seen.built.creator_reach.items()}
+        files = {name: stored for name, stored in files.items() if stored.is_there}
+        tables = {name: partial(lake.table, stored) for name, stored in files.items()}
+        digests = {name: stored.digest for name, stored in files.items()}
+        arrived = {file.key for file in seen.raw} - _landed_in(now)
+        yield from _changes(now, digests, tables, _reached(landed, arrived), is_published=False)
+
+
+_CUBE = "creator_reach/"
+_MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
+
+
+def _changes(
+    published: Snapshot,
+    digests: Mapping[str, str],
+    tables: Mapping[str, Callable[[], pa.Table]],
+    reached: Collection[date],
+    *,
+    is_published: bool,
+) -> Iterator[dict[str, Any]]:
+    """The days of `published` of which `tables` say something else than it did.
+
+    A late session changes the gaps of many days after it, which is no news of those days: what counts is what their
+    rows add up to; of the days that late files reached, also for each creator.
+    """
+    for name, digest in digests.items():
+        facts = published.files.get(name)
+        if facts is None or facts["rows_sha256"] == digest:
+            continue
+        day = date.fromisoformat(name.removeprefix(_CUBE).removesuffix(".parquet"))
+        was, now = published.table(name), tables[name]()
+        if _totals(was) != _totals(now) or (day in reached and _by_creator(was) != _by_creator(now)):
+            yield {
+                "day": day.isoformat(),
+                "sessions_before": _totals(was)["sessions_started"],
+                "sessions": _totals(now)["sessions_started"],
+                "is_published": is_published,
+            }
+
+
+def _totals(table: pa.Table) -> dict[str, int]:
+    return {measure: pc.sum(table[measure]).as_py() or 0 for measure in _MEASURES}
+
+
+def _by_creator(table: pa.Table) -> pa.Table:
+    keys = ["creator_id", "is_signed_in"]
+    sums = table.group_by(keys).aggregate([(measure, "sum") for measure in _MEASURES])
+    return sums.sort_by([(key, "ascending") for key in keys])
+
+
+def _landed_in(snapshot: Snapshot) -> set[str]:
+    return {file["key"] for file in snapshot.manifest["landed"]}
+
+
+def _reached(landed: Sequence[LandedSessions], keys: Collection[str]) -> set[date]:
+    return {day for file in landed if file.raw and file.raw.key in keys for day in file.may_hold()}
+
+
+# --- what landed, and the runs --------------------------------------------------------------------------------------
+
+
+def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any]:
+    """What the next run would find there: new and changed files, and what it would leave alone."""
+    unread = [
+        {
+            "entity": file.landed.entity,
+            "file": file.landed.name,
+            "bytes": file.size,
+            "is_changed": file.was_read,
+            "may_grow": abs(now.timestamp() - file.modified) < FRESH_SECONDS,
+        }
+        for file in seen.unread
+    ]
+    postponed = [
+        {"entity": path.relative_to(root).parts[0], "file": printable_name(path.relative_to(root)), "reason": _PART}
+        for root in roots
+        for path in find_unfinished([root])
+    ]
+    postponed += [{"entity": each.entity, "file": each.name, "reason": each.reason} for each in seen.listing.postponed]
+    there = {(file.landed.entity, file.sha256) for file in seen.found}
+    names = {(file.landed.entity, file.landed.name) for file in seen.found}
+    gone = [
+        {"entity": file.entity, "file": file.landed_name}
+        for file in seen.raw
+        if (file.entity, file.landed_sha256) not in there and (file.entity, file.landed_name) not in names
+    ]
+    ignored = [{"path": str(each.path), "reason": each.reason} for each in seen.listing.ignored]
+    return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
+
+
+_PART = "its name says that it is not complete yet"
+
+
+def _last_run(seen: _Seen) -> dict[str, Any] | None:
+    if seen.last_run is None:
+        return None
+    said = asdict(seen.last_run)
+    del said["empty_files"]
+    if said["outcome"] == last_run.AT_WORK and seen.at_work is None:
+        said |= {"outcome": "died", "why": "It was killed, or the machine went down. Nothing is lost: run again."}
+    return said | {"postponed": list(said["postponed"])}
+
+
+def _next_run(settings: Settings, as_of: date, landing: Sequence[Path] | None, seen: _Seen) -> dict[str, Any]:
+    """What a run with the same arguments would do, as far as that can be known without reading what is new."""
+    grounds: list[str] = []
+    flags: list[str] = []
+    rested_on = seen.pointer.landed if seen.pointer else ()
+    if found := list(refusals.too_many_rejects(settings, seen.raw, rested_on)):
+        grounds, flags = found, ["--accept-rejects"]
+    last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
+    if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
+        known = {day: count for day, count in seen.sessions.items() if count is not None}
+        if found := list(refusals.incomplete_last_day(known, as_of)):
+            grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there] if seen.built else []
+    snapshot_id = publish.id_of(seen.built) if seen.built else None
+    is_current = _would_be_current(seen, as_of)
+    if seen.unread:
+        outcome = "reads"
+    elif seen.built is None:
+        outcome = "unknown" if seen.raw or seen.problems else "nothing"
+    elif grounds:
+        outcome = "refuses"
+    elif seen.pointer and snapshot_id in (
+        [seen.pointer.snapshot_id] if is_current else snapshots.names(settings.snapshots)
+    ):
+        outcome = "nothing new"
+    else:
+        outcome = "publishes"
+    command = ["mostwatched", "--home", str(settings.home), "run", "--as-of", as_of.isoformat()]
+    command += [part for root in landing or () for part in ("--landing", str(root))]
+    return {
+        "at_work": seen.at_work,
+        "outcome": outcome,
+        "reads_files": len(seen.unread),
+        "builds_days": [day.isoformat() for day in days],
+        "snapshot_id": snapshot_id,
+        "is_current": is_current,
+        "refused_because": grounds,
+        "command": shlex.join(command),
+        "command_to_override": shlex.join([*command, *flags]) if flags else None,
+    }
+
+
+def _would_be_current(seen: _Seen, as_of: date) -> bool:
+    """Whether the pointer would move to what is published: not from a later as_of, nor while it is pinned."""
+    return seen.pointer is None or not (seen.pointer.pinned or seen.pointer.as_of > as_of)
+
+
+def _at_work(settings: Settings, record: last_run.LastRun | None) -> int | None:
+    """The process that holds the lock of the home, without touching the lock.
+
+    Where the kernel does not list locks: the process that began a run and has not ended, if it is alive.
+    """
+    path = settings.home / ".lock"
+    try:
+        inode = path.stat().st_ino
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, mode, pid, where, *_ = line.split()
+            if kind == "FLOCK" and mode == "WRITE" and where.endswith(f":{inode}"):
+                return int(pid)
+        return None
+    except (OSError, ValueError):
+        pass
+    if record is None or record.outcome != last_run.AT_WORK:
+        return None
+    try:
+        os.kill(record.pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return record.pid
