@@ -418,7 +418,7 @@ _CLOCK_TICK_NS = 2_000_000_000  # as coarse as modification times get
 
 
 class _LandedCache:
-    """Landed files by path, size, modification time and inode -> the sha256 of their bytes.
+    """Landed files by path, size, modification time, change time and inode -> the sha256 of their bytes.
 
     Only a saving of time: a cache that is missing, damaged or out of date costs reading the files again.
     """
@@ -455,4 +455,4 @@ class _LandedCache:
 
 
 def _as_tuple(stamp: Stamp) -> tuple[int, ...]:
-    return (stamp.size, stamp.mtime_ns, stamp.inode)
+    return (stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode)

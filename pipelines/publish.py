@@ -90,7 +90,8 @@ def publish(
     snapshot = _published_before(settings, snapshot_id)
     is_new = snapshot is None
     if snapshot is None:
-        manifest = _manifest(snapshot_id, lake, built, raw, funnel, unknown_creators, newest_session, results)
+        made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
+        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
         _write(settings, built, files, snapshot_id, manifest)
         snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
         damage = snapshot.damage()
@@ -248,6 +249,7 @@ def _write(
 
 def _manifest(
     snapshot_id: str,
+    made_at: datetime,
     lake: Lake,
     built: Built,
     raw: Sequence[RawFile],
@@ -267,7 +269,7 @@ def _manifest(
         "windows": list(built.policy.windows),
         "policy": built.policy.as_json(),
         "code_version": __version__,
-        "created_at": _rfc3339(datetime.now(UTC)),
+        "created_at": _rfc3339(made_at),
         "freshness": {"newest_session_at": newest_session and _rfc3339(newest_session)},
         "funnel": dict(funnel),
         "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed

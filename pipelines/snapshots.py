@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -198,15 +198,26 @@ def names(snapshots: Path) -> list[str]:
     return sorted(found)
 
 
-def listed(snapshots: Path) -> list[Snapshot]:
-    """Every published snapshot whose manifest is whole, by (as_of, when it was made)."""
+def listed(snapshots: Path, of: date | None = None) -> list[Snapshot]:
+    """Every published snapshot whose manifest is whole (`of` an as_of, or of all), by (as_of, when it was made)."""
     found = []
     for name in names(snapshots):
+        if of is not None and as_of_of(name) != of:
+            continue
         try:
             found.append(open_snapshot(snapshots, name))
         except Damaged:
             continue
     return sorted(found, key=lambda snapshot: (snapshot.as_of, snapshot.manifest["created_at"], snapshot.id))
+
+
+def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
+    """When a snapshot that is made `now` is said to have been made: after all others of its as_of.
+
+    That order says which of them is the newest, also when the clock was set back between two of them.
+    """
+    others = [datetime.fromisoformat(one.manifest["created_at"]) for one in listed(snapshots, of=as_of)]
+    return max([now, *(other + timedelta(milliseconds=1) for other in others)])
 
 
 def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:

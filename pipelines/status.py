@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -116,17 +116,13 @@ def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
 
 def _made_before(folder: Path, current: Snapshot) -> Snapshot | None:
     """The snapshot before the current one, of the same as_of or of the latest one before it."""
-    names = [name for name in snapshots.names(folder) if snapshots.as_of_of(name) <= current.as_of]
-    for as_of in sorted({snapshots.as_of_of(name) for name in names}, reverse=True):
-        made: list[Snapshot] = []
-        for name in names:
-            with suppress(Damaged, UsageError):
-                if snapshots.as_of_of(name) == as_of and name != current.id:
-                    made.append(snapshots.open_snapshot(folder, name))
+    as_ofs = {snapshots.as_of_of(name) for name in snapshots.names(folder)}
+    for as_of in sorted((each for each in as_ofs if each <= current.as_of), reverse=True):
+        made = [one for one in snapshots.listed(folder, of=as_of) if one.id != current.id]
         if as_of == current.as_of:
-            made = [one for one in made if one.manifest["created_at"] <= current.manifest["created_at"]]
+            made = [one for one in made if one.manifest["created_at"] < current.manifest["created_at"]]
         if made:
-            return max(made, key=lambda one: (one.manifest["created_at"], one.id))
+            return made[-1]
     return None
 
 

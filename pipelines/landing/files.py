@@ -138,16 +138,21 @@ def printable_name(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells that a file is still the same file."""
+    """What tells that a file is still the same file.
+
+    The modification time can be set, and often is when files are copied, and the inode of a removed file is given to
+    the next one: the change time is what neither a copy nor a clock set back leaves as it was.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Stamp:
         """The stamp of a stat result."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 class Source:
