@@ -303,6 +303,67 @@ def test_rejects_are_listed(mostwatched, tmp_path):
     assert len(mostwatched("rejects", "--json", "--limit", "1").json) == 1
 
 
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_home_where_nothing_was_made(mostwatched, tmp_path):
+    """A plain sentence, exit code 0, and the home is not made by asking."""
+    done = mostwatched("status")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"Nothing has landed in {tmp_path / 'home'} and nothing has been published there yet.\n"
+    assert mostwatched("status", "--json").json["snapshot"] is None
+    assert not (tmp_path / "home").exists()
+
+
+def test_status_says_in_lines_how_things_stand(mostwatched, home, ids):
+    """A subject a paragraph: the snapshot, the days, what landed, the last run and the next one."""
+    (home / "landing/viewing_sessions/2026-01-28.ndjson").write_text("")
+    done = mostwatched("status", "--as-of", "2026-01-31")
+    assert done.code == 0
+    starts = [line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")]
+    assert starts == ["Snapshot", "Days", "Landing", "Last", "Next"]
+    assert f"Snapshot  {ids[-1]}, published " in done.out
+    assert "2026-01-05 to 2026-01-30: 3 present, 22 missing, 1 unread" in done.out
+    assert "missing     2026-01-06  its file has not landed" in done.out
+    assert "new         viewing_sessions/2026-01-28.ndjson  0 bytes" in done.out
+    assert f"mostwatched --home {home} run --as-of 2026-01-31\n" in done.out
+
+
+def test_status_says_it_in_json(mostwatched, home, ids):
+    """One object on the last line, whatever there is to say; the exit code is 0 also when that is bad."""
+    (home / "snapshots" / "current.json").write_text("{")
+    done = mostwatched("status", "--as-of", "2026-01-31", "--json")
+    assert done.code == 0
+    assert list(done.json) == [
+        "home",
+        "as_of",
+        "snapshot",
+        "days",
+        "late",
+        "landing",
+        "last_run",
+        "next_run",
+        "problems",
+    ]
+    assert "current.json cannot be read" in done.json["problems"][0]
+
+
+def test_status_of_a_landing_folder_that_is_not_there(mostwatched, tmp_path):
+    """Wrong usage, as for a run."""
+    assert mostwatched("status", "--landing", tmp_path / "nowhere").code == 2
+
+
+def test_status_says_why_the_last_run_refused(mostwatched, tmp_path):
+    """With the command that publishes all the same."""
+    landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
+    assert mostwatched("run", "--direct", "--as-of", "2026-01-31").code == 3
+    done = mostwatched("status", "--as-of", "2026-01-31")
+    assert done.code == 0
+    assert "Last run  refused: as of 2026-01-31" in done.out
+    assert "Next run  would refuse to publish" in done.out
+    assert "run --as-of 2026-01-31 --accept-rejects   to publish all the same" in done.out
+
+
 # --- snapshots -----------------------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,30 @@ def test_the_same_bytes_count_once(home: Settings, land: Land) -> None:
     assert [raw.landed_name for raw in raw_files(home)] == ["erasures/a.ndjson", "follows/a.ndjson"]
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["in place", "removed and written anew"])
+def test_other_bytes_behind_the_same_stamps_are_read(home: Settings, land: Land, anew: bool) -> None:
+    """Of the same size, with the modification time set back, even in the same inode: the bytes are what counts."""
+    path = land("viewing_sessions/a.ndjson", SESSION % (1, 5))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    ingest(home)
+    if anew:
+        path.unlink()
+    land("viewing_sessions/a.ndjson", SESSION % (2, 5))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert ingest(home).new_files == 1
+
+
+def test_the_names_of_empty_files_are_told(home: Settings, land: Land) -> None:
+    """All of them are the same bytes, and one raw folder; the others' names are in the report, every time."""
+    for name in ("a", "b", "c"):
+        land(f"viewing_sessions/{name}.ndjson", "")
+        land(f"follows/{name}.ndjson", "")
+    land("viewing_sessions/x.ndjson", SESSION % (1, 5))
+    land("viewing_sessions/y.ndjson", SESSION % (1, 5))
+    for _ in range(2):
+        assert ingest(home).again == ("viewing_sessions/b.ndjson", "viewing_sessions/c.ndjson")
+
+
 def test_changed_bytes_are_another_file(home: Settings, land: Land) -> None:
     """What landed before stays: raw only grows."""
     land("follows/a.ndjson", FOLLOW)

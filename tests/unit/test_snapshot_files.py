@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from noise import land_noise
 from world import World
 
-from pipelines import nightly, snapshots
+from pipelines import nightly, snapshots, store
 from pipelines.errors import Damaged, NoSnapshot, UsageError
 
 LAST = date(2026, 1, 31)
@@ -194,6 +194,20 @@ def test_before_the_first_snapshot_there_is_none(home):
     assert [snapshots.roll_back(folder, None).id for _ in range(3)] == ids[2::-1]
     with pytest.raises(UsageError, match=f"no snapshot before {ids[0]}"):
         snapshots.roll_back(folder, None)
+
+
+def test_a_clock_that_was_set_back_leaves_the_order(home):
+    """The snapshot that was made last is the newest of its as_of: for the list, for a rollback and for its release."""
+    folder = home.settings.snapshots
+    before = snapshots.listed(folder)[-1]
+    manifest = before.manifest | {"created_at": "2099-01-01T00:00:00.000Z"}
+    replace(before.path / snapshots.MANIFEST, store.json_bytes(store.sealed(manifest)))
+    (folder / snapshots.POINTER).unlink()
+    home.sessions("creator | viewer | started_at\nada | late | 2026-01-30 10:00")
+    made = night(home).snapshot_id
+    assert [one.id for one in snapshots.listed(folder, of=LAST)] == [before.id, made]
+    assert snapshots.roll_back(folder, None).id == before.id
+    assert snapshots.release(folder).id == made
 
 
 def test_a_release_points_to_the_newest_whole_snapshot(home):
