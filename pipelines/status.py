@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines import build, deliveries, last_run, publish, refusals, snapshots, window
 from pipelines.build import Built
@@ -193,9 +194,11 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
 
 def _sessions(lake: Lake, built: Built, landed: Sequence[LandedSessions]) -> Iterator[tuple[date, int | None]]:
     """Sessions that count and start on each day that a snapshot holds; None where that is not worked out yet."""
+    lake.checked(stored for stored in built.creator_reach.values() if stored.is_there)
     for day, stored in built.creator_reach.items():
         if stored.is_there:
-            yield day, sum(lake.table(stored)["sessions_started"].to_pylist())
+            column = pq.read_table(stored.path, columns=["sessions_started"])["sessions_started"]
+            yield day, pc.sum(column).as_py() or 0
         else:
             yield day, None if any(file.count(day) for file in landed) else 0
 
@@ -368,10 +371,10 @@ def _at_work(settings: Settings, record: last_run.LastRun | None) -> int | None:
     """
     path = settings.home / ".lock"
     try:
-        inode = path.stat().st_ino
+        inode, holder = path.stat().st_ino, path.read_text().strip()  # whoever took the lock last has written its id
         for line in Path("/proc/locks").read_text().splitlines():
-            _, kind, _, mode, pid, where, *_ = line.split()
-            if kind == "FLOCK" and mode == "WRITE" and where.endswith(f":{inode}"):
+            _, kind, _, _, pid, where, *_ = line.split()
+            if kind == "FLOCK" and pid == holder and where.endswith(f":{inode}"):
                 return int(pid)
         return None
     except (OSError, ValueError):
