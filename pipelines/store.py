@@ -7,12 +7,15 @@ with temporary names, which `sweep` removes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.errors import Busy, Damaged
+from pipelines.errors import Busy, Damaged, MostwatchedError
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -155,25 +158,86 @@ def sweep(root: Path) -> int:
     return len(leftovers)
 
 
+_NAME_SECONDS = 0.5  # that a new holder is given to write its name, before we say Busy without one
+
+
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies."""
+    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
+
+    Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
+    holder; the file, because network file systems show other machines the locks of files alone. What stands in the
+    file says who holds it, for people: nothing rests on that.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        file = _open_lock(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
-            raise Busy(
-                f"Another run{f' (process {holder})' if holder else ''} is at work in {path.parent}. "
-                "Wait until it has ended and try again."
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+            give_up_at = time.monotonic() + _NAME_SECONDS
+            while not _locked(file, folder):
+                holder = os.pread(file, 20, 0).decode(errors="replace").strip()
+                is_known = holder.isdecimal() and _is_alive(int(holder))
+                if is_known or time.monotonic() > give_up_at:
+                    name = f" (process {holder})" if holder.isdecimal() else ""
+                    raise Busy(
+                        f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again."
+                    )
+                time.sleep(0.01)
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(file)
     finally:
+        os.close(folder)
+
+
+def _open_lock(path: Path) -> int:
+    """The file to be locked, created if missing. Raises MostwatchedError when something else has its name."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        problem = error.strerror
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
         os.close(descriptor)
+        problem = "not a regular file"
+    raise MostwatchedError(
+        f"{path} cannot be locked ({problem}): it should be a file that this user can write. "
+        "Move what is there out of the way and try again."
+    )
+
+
+def _locked(file: int, folder: int) -> bool:
+    """Lock both, or neither."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return False
+    except OSError as error:  # a file system that locks no folders: the file has to do
+        if error.errno not in _FOLDERS_NOT_LOCKED:
+            raise
+    return True
+
+
+_FOLDERS_NOT_LOCKED = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True  # somebody else's
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 # --- knowing what was written ------------------------------------------------------------------------------------
