@@ -329,14 +329,8 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
 def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
     """Check every file of a snapshot (of all, without an ID) against its sha256. Exit code 1 when one is damaged."""
     from pipelines import snapshots
-    from pipelines.errors import Damaged
 
-    damage: dict[str, list[str]] = {}
-    for name in [snapshot_id] if snapshot_id else snapshots.names(settings.snapshots):
-        try:
-            damage[name] = snapshots.open_snapshot(settings.snapshots, name).damage()
-        except Damaged as error:
-            damage[name] = [str(error)]
+    damage = snapshots.damage(settings.snapshots, snapshot_id)
     if as_json:
         print_json([{"snapshot_id": name, "is_whole": not found, "damage": found} for name, found in damage.items()])
     else:

@@ -6,6 +6,7 @@ The definition is sql/creator_windows.sql and sql/creator_rankings.sql, the same
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,11 +27,11 @@ COLUMNS = ("position", "rank", "creator_id", "viewers", "anonymous_viewers", "se
 def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | None = None) -> list[dict[str, Any]]:
     """The first `limit` rows of the ranking of `days` (all without a limit), one dict with COLUMNS a creator.
 
-    Raises UsageError for a range that the snapshot does not hold, Damaged for files that are not as published.
+    Raises UsageError for a range that the snapshot does not hold, Damaged for files that are not as published,
+    NoSnapshot when it is pruned meanwhile.
     """
     require_held(snapshot, days)
-    connection = engine.connect(settings.memory_limit, settings.threads, None)
-    try:
+    with snapshot.being_read(), closing(engine.connect(settings.memory_limit, settings.threads, None)) as connection:
         reached = reach(connection, snapshot, [days])
         engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
         engine.register(connection, "creator_windows", reached)
@@ -38,8 +39,6 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
         model = models.model("creator_rankings")
         statement = f"select {', '.join(COLUMNS)} from ({model.statement}\n) order by position limit $limit"
         return list(engine.query(connection, statement, {"limit": limit}).to_pylist())
-    finally:
-        connection.close()
 
 
 def reach(connection: engine.Connection, snapshot: Snapshot, ranges: Sequence[Window]) -> pa.Table:

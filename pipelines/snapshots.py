@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -85,6 +87,16 @@ class Snapshot:
         store.verify(self.path / name, self.files[name]["sha256"])
         return self.path / name
 
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Inside, what fails because the snapshot has been pruned meanwhile raises NoSnapshot, which says so."""
+        try:
+            yield
+        except Exception as error:
+            if self.path.exists():
+                raise
+            raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
+
     def damage(self) -> list[str]:
         """What is wrong with the stored files, a sentence each; nothing when all is as published."""
         found = []
@@ -113,21 +125,33 @@ def current(snapshots: Path) -> Pointer | None:
     """The pointer, or None when nothing has been published. Raises Damaged when it cannot be read."""
     path = snapshots / POINTER
     try:
-        content = json.loads(path.read_bytes())
-        return Pointer(
-            snapshot_id=content["snapshot_id"],
-            published_at=content["published_at"],
-            manifest_sha256=content["manifest_sha256"],
-            pinned=content["pinned"],
-            landed=tuple(content["landed"]),
-        )
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(
-            f"{path} cannot be read ({error}). "
-            "Run again, or choose a snapshot with `mostwatched snapshots rollback ID`."
-        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return pointer_of(path, content)
+
+
+def pointer_of(path: Path, content: bytes) -> Pointer:
+    """What the `content` of `current.json` says. Raises Damaged."""
+    try:
+        said = json.loads(content)
+        return Pointer(
+            snapshot_id=said["snapshot_id"],
+            published_at=said["published_at"],
+            manifest_sha256=said["manifest_sha256"],
+            pinned=said["pinned"],
+            landed=tuple(said["landed"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> Damaged:
+    return Damaged(
+        f"{path} cannot be read ({error}). Run again, or choose a snapshot with `mostwatched snapshots rollback ID`."
+    )
 
 
 def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
@@ -171,9 +195,14 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
 def open_current(snapshots: Path) -> Snapshot:
     """The snapshot that `current.json` points to. Raises NoSnapshot when there is none."""
     pointer = current(snapshots)
-    if pointer is None:
-        raise NoSnapshot(f"Nothing has been published in {snapshots} yet. `mostwatched run` does that.")
-    return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+    while pointer is not None:
+        try:
+            return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+        except Damaged:
+            before, pointer = pointer, current(snapshots)
+            if pointer == before:  # else it has only been pruned, or written again, since we read the pointer
+                raise
+    raise NoSnapshot(f"Nothing has been published in {snapshots} yet. `mostwatched run` does that.")
 
 
 def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, str]) -> str:
@@ -208,6 +237,9 @@ def listed(snapshots: Path, of: date | None = None) -> list[Snapshot]:
             found.append(open_snapshot(snapshots, name))
         except Damaged:
             continue
+        except UsageError:
+            if (snapshots / name).exists():  # else it has been pruned since we read its name
+                raise
     return sorted(found, key=lambda snapshot: (snapshot.as_of, snapshot.manifest["created_at"], snapshot.id))
 
 
@@ -272,6 +304,25 @@ def prune(snapshots: Path, keep: int) -> list[str]:
         (snapshots / name).rename(doomed)
         shutil.rmtree(doomed)
     return removed
+
+
+def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[str]]:
+    """What is wrong with one snapshot, or with each of all, by id: see `Snapshot.damage`.
+
+    One that is pruned while it is read is left out: it is gone, not damaged. Raises UsageError for an id that is none.
+    """
+    found = {}
+    for name in names(snapshots) if snapshot_id is None else [snapshot_id]:
+        try:
+            found[name] = open_snapshot(snapshots, name).damage()
+        except (Damaged, OSError) as error:
+            found[name] = [str(error)]
+        except UsageError:
+            if snapshot_id is not None or (snapshots / name).exists():
+                raise
+        if snapshot_id is None and not (snapshots / name).exists():
+            found.pop(name, None)
+    return found
 
 
 def age(snapshot: Snapshot) -> tuple[date, str, str]:

@@ -180,9 +180,7 @@ def lock(path: Path) -> Iterator[None]:
                 is_known = holder.isdecimal() and _is_alive(int(holder))
                 if is_known or time.monotonic() > give_up_at:
                     name = f" (process {holder})" if holder.isdecimal() else ""
-                    raise Busy(
-                        f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again."
-                    )
+                    raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
                 time.sleep(0.01)
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)

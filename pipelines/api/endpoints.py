@@ -119,7 +119,7 @@ class MostWatchedCreators(Endpoint):
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
-        self._pages: dict[int, Page] = {}
+        self._pages: dict[int, Page] = {}  # of one snapshot; what they hold of another would never be freed
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The ranking, isFollowing null without a token."""
@@ -144,6 +144,8 @@ class MostWatchedCreators(Endpoint):
     def _page(self, serving: Serving, limit: int) -> Page:
         page = self._pages.get(limit)
         if page is None or page.serving is not serving:
+            if any(kept.serving is not serving for kept in self._pages.values()):
+                self._pages.clear()
             page = _anonymous_page(serving, limit)
             if limit == DEFAULT_LIMIT or len(self._pages) < PAGES_KEPT:
                 self._pages[limit] = page

@@ -1,8 +1,9 @@
 """The snapshot that is being served, and the watch on `current.json` that replaces it.
 
-One thread looks at `current.json` about twice a second (one `stat`), loads what it points at, and then swaps
-a single reference. A request reads that reference once, so no answer mixes two snapshots. When the new
-snapshot cannot be loaded, the old one stays, the reason is logged, and loading is tried again now and then.
+One thread reads `current.json` about twice a second, loads what it points at, and then swaps a single reference. So
+what is served follows the pointer, in the order of its moves, half a second and the time of loading behind it. A
+request reads that reference once, so no answer mixes two snapshots. When the new snapshot cannot be loaded, the old one
+stays, the reason is logged, and loading is tried again now and then.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pipelines.api.responses import (
 from pipelines.errors import MostwatchedError
 
 LOOK_EVERY_SECONDS = 0.5
+LOOKS_AT_ONCE = 5  # while the pointer moves on faster than what it points at can be loaded
 RETRY_AFTER_SECONDS = 10.0  # after a failed load of the same pointer: it may have been a passing fault of the disk
 
 log = logging.getLogger("mostwatched.api")
@@ -87,7 +89,7 @@ class Watcher:
         self.serving: Serving | None = None
         self._directory = snapshots_dir
         self._on_load = on_load
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: bytes | None = None
         self._retry_at: float | None = None
         self._one_at_a_time = threading.Lock()
         self._stop = threading.Event()
@@ -117,24 +119,33 @@ class Watcher:
     def refresh(self) -> None:
         """Load what `current.json` points at, if that has changed since the last look. Never raises."""
         with self._one_at_a_time:
-            try:
-                status = (self._directory / "current.json").stat()
-            except OSError:
-                return  # none yet, or the directory is away: what is being served stays
-            signature = (status.st_mtime_ns, status.st_ino, status.st_size)
-            is_due = self._retry_at is not None and time.monotonic() >= self._retry_at
-            if signature == self._seen and not is_due:
-                return
-            self._seen = signature
-            self._retry_at = None
-            self._replace()
+            for _ in range(LOOKS_AT_ONCE):
+                content = self._pointer()
+                is_due = self._retry_at is not None and time.monotonic() >= self._retry_at
+                if content is None or (content == self._seen and not is_due):
+                    return
+                self._seen, self._retry_at = content, None
+                if self._replace(content):
+                    return
+                self._seen = None
 
-    def _replace(self) -> None:
+    def _pointer(self) -> bytes | None:
+        """What `current.json` says, every byte: its times and size may be those of another that said something else.
+
+        None when there is none yet, or the directory is away: what is being served stays.
+        """
+        try:
+            return (self._directory / snapshots.POINTER).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"unreadable: {error}".encode()  # no pointer either, and said once
+
+    def _replace(self, content: bytes) -> bool:
+        """Serve what the pointer says. False when it cannot be, and the pointer has moved on in the meantime."""
         started = time.monotonic()
         try:
-            pointer = snapshots.current(self._directory)
-            if pointer is None:
-                return
+            pointer = snapshots.pointer_of(self._directory / snapshots.POINTER, content)
             now_serving = self.serving
             if now_serving is not None and now_serving.snapshot_id == pointer.snapshot_id:
                 # the same records published again (or pinned): only its age has changed
@@ -142,6 +153,8 @@ class Watcher:
             else:
                 self.serving = load(self._directory, pointer)
         except Exception as error:  # whatever is wrong with the new one, the old one is still right
+            if self._pointer() not in (content, None):
+                return False  # most likely pruned while it was read: no fault, and there is a newer one to look at
             self._retry_at = time.monotonic() + RETRY_AFTER_SECONDS
             still = self.serving.snapshot_id if self.serving is not None else None
             log.error(
@@ -154,6 +167,7 @@ class Watcher:
             took_ms = round((time.monotonic() - started) * 1000)
             log.info("serving", extra={"snapshot_id": self.serving.snapshot_id, "loaded_in_ms": took_ms})
             self._on_load(self.serving)
+        return True
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_EVERY_SECONDS):
