@@ -29,7 +29,7 @@ from pipelines.api.responses import (
 from pipelines.errors import MostwatchedError
 
 LOOK_EVERY_SECONDS = 0.5
-LOOKS_AT_ONCE = 5  # while the pointer moves on faster than what it points at can be loaded
+LOOKS_AT_ONCE = 20  # while the pointer moves on faster than what it points at can be loaded
 RETRY_AFTER_SECONDS = 10.0  # after a failed load of the same pointer: it may have been a passing fault of the disk
 
 log = logging.getLogger("mostwatched.api")
