@@ -29,7 +29,7 @@ from pipelines.api.responses import (
 from pipelines.errors import MostwatchedError
 
 LOOK_EVERY_SECONDS = 0.5
-LOOKS_AT_ONCE = 20  # while the pointer moves on faster than what it points at can be loaded
+LOOK_ON_SECONDS = 5.0  # while the pointer moves on faster than what it points at can be loaded
 RETRY_AFTER_SECONDS = 10.0  # after a failed load of the same pointer: it may have been a passing fault of the disk
 
 log = logging.getLogger("mostwatched.api")
@@ -119,7 +119,8 @@ class Watcher:
     def refresh(self) -> None:
         """Load what `current.json` points at, if that has changed since the last look. Never raises."""
         with self._one_at_a_time:
-            for _ in range(LOOKS_AT_ONCE):
+            give_up_at = time.monotonic() + LOOK_ON_SECONDS
+            while True:
                 content = self._pointer()
                 is_due = self._retry_at is not None and time.monotonic() >= self._retry_at
                 if content is None or (content == self._seen and not is_due):
@@ -128,6 +129,8 @@ class Watcher:
                 if self._replace(content):
                     return
                 self._seen = None
+                if time.monotonic() > give_up_at:
+                    return
 
     def _pointer(self) -> bytes | None:
         """What `current.json` says, every byte: its times and size may be those of another that said something else.

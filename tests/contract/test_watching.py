@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import shutil
 import time
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +18,8 @@ from calling import Client, StoppedClock, running
 from published import EXAMPLE, many, point, publish
 from tokens import bearer, claims, jwks, sign
 
+from pipelines import snapshots
+from pipelines.api import watching
 from pipelines.settings import Settings
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
@@ -119,6 +125,58 @@ def test_a_damaged_first_snapshot_is_503(home: Path, client_for: Callable[..., C
     client = client_for()
     assert client.get(RANKING).status_code == 503
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_pointer_is_known_by_what_it_says(home: Path, client: Client) -> None:
+    """Not by its times and size, which may be those of the one before."""
+    pointer = home / "snapshots" / "current.json"
+    first, status, content = client.get(RANKING), pointer.stat(), pointer.read_bytes()
+    second = publish(home, many(3))
+    content = pointer.read_bytes().ljust(len(content))[: len(content)]
+    pointer.write_bytes(content)
+    os.utime(pointer, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert client.get(RANKING).headers["X-Snapshot-Id"] == second != first.headers["X-Snapshot-Id"]
+
+
+def test_a_snapshot_pruned_while_it_is_loaded_is_no_fault(
+    home: Path, client_for: Callable[..., Client], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a newer one then, and a server that starts at that moment begins with it."""
+    old, new = publish(home, many(2)), publish(home, many(3), as_of="2026-11-22", move_pointer=False)
+    load = watching.load
+
+    def load_too_late(folder: Path, pointer: snapshots.Pointer) -> watching.Serving:
+        if pointer.snapshot_id == old:
+            point(home, new, datetime.now(UTC))
+            shutil.rmtree(folder / old)
+        return load(folder, pointer)
+
+    monkeypatch.setattr(watching, "load", load_too_late)
+    assert client_for().get(RANKING).headers["X-Snapshot-Id"] == new
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_snapshot_that_is_no_longer_served_is_freed(
+    home: Path, client_for: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pages of it were asked for."""
+    loaded: list[weakref.ref[watching.Serving]] = []
+    load = watching.load
+
+    def load_and_watch(folder: Path, pointer: snapshots.Pointer) -> watching.Serving:
+        serving = load(folder, pointer)
+        loaded.append(weakref.ref(serving))
+        return serving
+
+    monkeypatch.setattr(watching, "load", load_and_watch)
+    publish(home, many(20))
+    client = client_for()
+    for limit in range(1, 15):
+        client.get(f"{RANKING}?limit={limit}")
+    second = publish(home, many(21))
+    assert client.get(RANKING).headers["X-Snapshot-Id"] == second
+    gc.collect()
+    assert [one() is None for one in loaded] == [True, False]
 
 
 def test_what_is_served_outlives_its_files(home: Path, client: Client) -> None:

@@ -173,7 +173,7 @@ def reading(effort: Effort) -> Iterator[Figure]:
     published.wrong = writer.problems
     published.note = ", ".join(f"{count} {what}" for what, count in writer.done.items())
     yield published
-    yield starts(archive, folder / "starts", effort.times(100, 2000))
+    yield starts(archive, folder / "starts", effort.times(100, 2000), effort.random("starts"))
 
 
 def _answers(seen: dict[str, Any], truth: Truth, requests: list[Any], rate: str) -> Figure:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
+from random import Random
 from threading import Event, Thread
 
 from faults.campaign import Figure
@@ -13,7 +15,7 @@ from pipelines.api.watching import Watcher
 from pipelines.errors import MostwatchedError
 
 
-def starts(archive: Path, folder: Path, times: int) -> Figure:
+def starts(archive: Path, folder: Path, times: int, draw: Random) -> Figure:
     """Whoever looks for the current snapshot finds one, though each is removed as soon as there is another."""
     figure = Figure("a server's start while snapshots are published and pruned")
     ids = sorted(path.name for path in archive.iterdir())[:3]
@@ -24,6 +26,7 @@ def starts(archive: Path, folder: Path, times: int) -> Figure:
         while not over.is_set():
             _publish_alone(archive, folder, ids[moved[0] % len(ids)])
             moved[0] += 1
+            time.sleep(draw.uniform(0, 0.05))
 
     _publish_alone(archive, folder, ids[-1])
     mover = Thread(target=move)

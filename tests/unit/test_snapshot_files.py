@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from noise import land_noise
 from world import World
 
-from pipelines import nightly, snapshots, store
+from pipelines import nightly, ranking, snapshots, store
 from pipelines.errors import Damaged, NoSnapshot, UsageError
 
 LAST = date(2026, 1, 31)
@@ -303,3 +303,32 @@ def test_damaged_snapshots_are_pruned(home):
     report = nightly.prune(dataclasses.replace(home.settings, keep_snapshots=2))
     assert report.snapshots == [ids[0], ids[2]]
     assert snapshots.names(folder) == [ids[1], ids[3]]
+
+
+def test_what_is_pruned_while_it_is_read_is_gone_and_not_damaged(home, monkeypatch):
+    """Whoever has read a snapshot's name just before a prune lists, verifies and opens what there is."""
+    folder, gone = home.settings.snapshots, snapshots.names(home.settings.snapshots)[0]
+    ids, before = snapshots.names(folder), snapshots.current(folder)
+    snapshots.roll_back(folder, gone)
+    stale = snapshots.current(folder)
+    snapshots.release(folder)
+    shutil.rmtree(folder / gone)
+    monkeypatch.setattr(snapshots, "names", lambda _: ids)
+    assert [one.id for one in snapshots.listed(folder)] == ids[1:]
+    assert snapshots.damage(folder) == {snapshot_id: [] for snapshot_id in ids[1:]}
+    with pytest.raises(UsageError, match="There is no snapshot"):
+        snapshots.damage(folder, gone)
+    pointers = iter([stale])
+    real = snapshots.current
+    monkeypatch.setattr(snapshots, "current", lambda of: next(pointers, None) or real(of))
+    assert before
+    assert snapshots.open_current(folder).id == before.snapshot_id
+
+
+def test_a_ranking_of_a_pruned_snapshot_says_so(home):
+    """`top` on a snapshot that is removed under it fails with a sentence."""
+    snapshot = snapshots.open_current(home.settings.snapshots)
+    window = ranking.asked_window(snapshot, 30, None, None)
+    shutil.rmtree(snapshot.path)
+    with pytest.raises(NoSnapshot, match="was removed while it was read"):
+        ranking.ranking(home.settings, snapshot, window)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import duckdb
@@ -21,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import store
-from pipelines.errors import Busy, Damaged
+from pipelines.errors import Busy, Damaged, MostwatchedError
 
 MOMENT = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -369,6 +373,67 @@ def test_one_holder_at_a_time_and_death_frees_it(tmp_path, ending):
         holder.wait()
         holder.stdin.close()
         holder.stdout.close()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[int]:
+    """Another process holds the lock; its id."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout
+    try:
+        assert holder.stdout.readline() == "held\n"
+        yield holder.pid
+    finally:
+        holder.communicate(timeout=10)
+
+
+def test_a_lock_holds_whatever_becomes_of_its_file(tmp_path):
+    """Somebody who removes the file, or writes into it, frees nothing: the folder is locked as well."""
+    path = tmp_path / ".lock"
+    with held(path):
+        path.write_text("garbage")
+        with pytest.raises(Busy, match="Another run is at work"), store.lock(path):
+            pass
+        path.unlink()
+        with pytest.raises(Busy, match="Another run is at work"), store.lock(path):
+            pass
+    with store.lock(path):
+        pass
+
+
+def test_a_home_of_two_names_has_one_lock(tmp_path):
+    """Through a link to the home the same holder is met."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    with held(tmp_path / "home" / ".lock") as holder:
+        told = rf"process {holder}\) is at work in .*link"
+        with pytest.raises(Busy, match=told), store.lock(tmp_path / "link" / ".lock"):
+            pass
+
+
+def test_only_the_holder_is_named(tmp_path):
+    """Between a lock and its holder's name there is a moment in which the file names nobody, or somebody dead."""
+    path = tmp_path / ".lock"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path.write_text(f"{dead.pid}\n")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        Timer(0.1, path.write_text, [f"{os.getpid()}\n"]).start()
+        with pytest.raises(Busy, match=rf"process {os.getpid()}\)"), store.lock(path):
+            pass
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "fifo"])
+def test_what_is_no_file_cannot_be_the_lock(tmp_path, what):
+    """We are told what stands in its place, and nothing that it leads to is touched."""
+    path, elsewhere = tmp_path / ".lock", tmp_path / "elsewhere"
+    elsewhere.write_text("somebody else's")
+    {"folder": path.mkdir, "link": lambda: path.symlink_to(elsewhere), "fifo": lambda: os.mkfifo(path)}[what]()
+    with pytest.raises(MostwatchedError, match="Move what is there out of the way"), store.lock(path):
+        pass
+    assert elsewhere.read_text() == "somebody else's"
 
 
 def test_a_lock_is_freed_by_an_exception(tmp_path: Path):
