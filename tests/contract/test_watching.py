@@ -129,12 +129,15 @@ def test_a_damaged_first_snapshot_is_503(home: Path, client_for: Callable[..., C
 
 def test_a_pointer_is_known_by_what_it_says(home: Path, client: Client) -> None:
     """Not by its times and size, which may be those of the one before."""
-    pointer = home / "snapshots" / "current.json"
-    first, status, content = client.get(RANKING), pointer.stat(), pointer.read_bytes()
+    pointer, same_inode = home / "snapshots" / "current.json", home / "kept"
+    first, status = client.get(RANKING), pointer.stat()
+    os.link(pointer, same_inode)
     second = publish(home, many(3))
-    content = pointer.read_bytes().ljust(len(content))[: len(content)]
-    pointer.write_bytes(content)
+    same_inode.write_bytes(pointer.read_bytes().ljust(status.st_size))
+    same_inode.replace(pointer)
     os.utime(pointer, ns=(status.st_atime_ns, status.st_mtime_ns))
+    now = pointer.stat()
+    assert (now.st_size, now.st_mtime_ns, now.st_ino) == (status.st_size, status.st_mtime_ns, status.st_ino)
     assert client.get(RANKING).headers["X-Snapshot-Id"] == second != first.headers["X-Snapshot-Id"]
 
 
