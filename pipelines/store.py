@@ -158,7 +158,7 @@ def sweep(root: Path) -> int:
     return len(leftovers)
 
 
-_NAME_SECONDS = 0.5  # that a new holder is given to write its name, before we say Busy without one
+_NAME_SECONDS = 1.0  # that a new holder is given to write its name, before we say Busy without one
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from faults.campaign import Effort, Figure
 
 def attack(effort: Effort) -> Iterator[Figure]:
     """Race for the lock, kill its holder, spoil it; then read while everything moves."""
-    yield from together_races.races(effort)
-    yield from together_races.killed_holder(effort)
-    yield from together_races.odd_locks(effort)
+    with together_races.scene(effort.scratch / "scene", effort.seed) as on:
+        yield from together_races.races(on, effort)
+        yield from together_races.killed_holder(on, effort)
+        yield from together_races.odd_locks(on, effort)
     yield from together_reading.reading(effort)

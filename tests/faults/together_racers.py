@@ -147,12 +147,14 @@ def race(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _holder(home: Path, children: list[Child]) -> Child | None:
-    """Who holds the lock, by the name in it; or the first that is still at work."""
-    with suppress(OSError, ValueError):
-        name = int((home / ".lock").read_text().split()[0])
-        for child in children:
-            if child.pid == name and not child.poll():
-                return child
+    """Who holds the lock, by the name in it, as soon as there is one; None when all have ended."""
+    while [child for child in children if not child.poll()]:
+        with suppress(OSError, ValueError, IndexError):
+            name = int((home / ".lock").read_text().split()[0])
+            for child in children:
+                if child.pid == name and not child.poll():
+                    return child
+        time.sleep(0.002)
     return None
 
 

@@ -140,31 +140,30 @@ def id_in(told: Told) -> str:
     return str(json.loads(told["out"].splitlines()[-1])["snapshot_id"])
 
 
-def races(effort: Effort) -> Iterator[Figure]:
+def races(on: Scene, effort: Effort) -> Iterator[Figure]:
     """Random commands at the same moment on one home, some of them killed or stopped in the middle."""
     alone = Figure("commands racing for one home")
     after = Figure("one run after a race ends in the right snapshot")
     draw = effort.random("races")
     counts = {"busy": 0, "done": 0, "killed": 0, "paused": 0}
     slowest = 0.0
-    with scene(effort.scratch / "races", effort.seed) as on:
-        for number in range(effort.times(12, 200)):
-            home = on.copy(effort.scratch / f"race {number}")
-            commands, delays, then = _drawn(draw, on, home)
-            told = on.racers.race(home, commands, delays, then=then, after=draw.uniform(0.02, 0.6))
-            why = f"race {number}, seed {effort.seed}"
-            for one, arguments in zip(told, commands, strict=True):
-                problem = problem_of(one, arguments, told)
-                alone.check(problem is None, f"{why}: {' '.join(arguments[2:4])}: {problem}")
-                counts["busy"] += one["code"] == BUSY
-                counts["done"] += one["code"] == DONE
-                counts["killed"] += one["code"] == -9
-                counts["paused"] += one["was"] == "paused"
-            started = time.monotonic()
-            problem = not_right_after(on, home)
-            slowest = max(slowest, time.monotonic() - started)
-            after.check(problem is None, f"{why}: {problem}")
-            shutil.rmtree(home)
+    for number in range(effort.times(12, 200)):
+        home = on.copy(effort.scratch / f"race {number}")
+        commands, delays, then = _drawn(draw, on, home)
+        told = on.racers.race(home, commands, delays, then=then, after=draw.uniform(0.02, 0.6))
+        why = f"race {number}, seed {effort.seed}"
+        for one, arguments in zip(told, commands, strict=True):
+            problem = problem_of(one, arguments, told)
+            alone.check(problem is None, f"{why}: {' '.join(arguments[2:4])}: {problem}")
+            counts["busy"] += one["code"] == BUSY
+            counts["done"] += one["code"] == DONE
+            counts["killed"] += one["code"] == -9
+            counts["paused"] += one["was"] == "paused"
+        started = time.monotonic()
+        problem = not_right_after(on, home)
+        slowest = max(slowest, time.monotonic() - started)
+        after.check(problem is None, f"{why}: {problem}")
+        shutil.rmtree(home)
     alone.note = ", ".join(f"{count} {name}" for name, count in counts.items())
     after.note = f"at most {slowest:.1f} s"
     yield alone
@@ -236,25 +235,22 @@ def not_right_after(on: Scene, home: Path) -> str | None:
     return None if verified["code"] == DONE else verified["out"]
 
 
-def killed_holder(effort: Effort) -> Iterator[Figure]:
+def killed_holder(on: Scene, effort: Effort) -> Iterator[Figure]:
     """A run is killed at a random moment, and the next one begins as soon as it is dead."""
     figure = Figure("a run at once after the holder was killed")
     draw = effort.random("killed holder")
     deaths = 0
-    with scene(effort.scratch / "killed", effort.seed) as on:
-        for number in range(effort.times(2, 50)):
-            home = on.copy(effort.scratch / f"killed {number}")
-            for _ in range(3):
-                told = on.racers.race(home, [on.run(home)], then="kill", after=draw.uniform(0.02, 0.5))[0]
-                deaths += told["code"] == -9
-                run = on.racers.race(home, [on.run(home, OLD)])[0]
-                right = run["code"] == DONE and id_in(run) == on.old_id
-                figure.check(
-                    right, f"killed {number}, seed {effort.seed}: exit code {run['code']}: {run['err'][-500:]}"
-                )
-            problem = not_right_after(on, home)
-            figure.check(problem is None, f"killed {number}, seed {effort.seed}: {problem}")
-            shutil.rmtree(home)
+    for number in range(effort.times(1, 50)):
+        home = on.copy(effort.scratch / f"killed {number}")
+        for _ in range(3):
+            told = on.racers.race(home, [on.run(home)], then="kill", after=draw.uniform(0.02, 0.5))[0]
+            deaths += told["code"] == -9
+            run = on.racers.race(home, [on.run(home, OLD)])[0]
+            right = run["code"] == DONE and id_in(run) == on.old_id
+            figure.check(right, f"killed {number}, seed {effort.seed}: exit code {run['code']}: {run['err'][-500:]}")
+        problem = not_right_after(on, home)
+        figure.check(problem is None, f"killed {number}, seed {effort.seed}: {problem}")
+        shutil.rmtree(home)
     figure.note = f"{deaths} killed in the middle"
     yield figure
 
@@ -268,12 +264,11 @@ LEFT_OVER = {  # what may stand in the lock's file before a run
 }
 
 
-def odd_locks(effort: Effort) -> Iterator[Figure]:
+def odd_locks(on: Scene, effort: Effort) -> Iterator[Figure]:
     """Homes of odd names and of two names; lock files that were removed, overwritten, or are no files."""
-    with scene(effort.scratch / "odd", effort.seed) as on:
-        yield _odd_names(on, effort)
-        yield _spoilt_while_held(on, effort)
-        yield _left_over(on, effort)
+    yield _odd_names(on, effort)
+    yield _spoilt_while_held(on, effort)
+    yield _left_over(on, effort)
 
 
 def _odd_names(on: Scene, effort: Effort) -> Figure:
