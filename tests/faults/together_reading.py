@@ -48,11 +48,14 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=environment() | settings, stdout=out, stderr=out, start_new_session=True
             )
+
+    def wait(self) -> None:
+        """Until it accepts connections."""
         until = time.monotonic() + START_SECONDS
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
-            assert self.process.poll() is None, log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, "the server did not start in time"
             time.sleep(0.05)
 
@@ -82,6 +85,7 @@ def server(home: Path, workers: int, log: Path, **settings: str) -> Iterator[Ser
     """It ends with the block."""
     started = Server(home, workers, log, **settings)
     try:
+        started.wait()
         yield started
     finally:
         started.stop()
@@ -286,11 +290,12 @@ def _asked(seen: dict[str, Any], truth: Truth, writer: Writer) -> Iterator[Figur
     answers.note = f"{counts}; {seen['after_removal']} of a snapshot that had been removed"
     yield answers
     gone = Figure("questions to a snapshot that was removed or damaged meanwhile", len(seen["gone"]))
-    for snapshot_id, asked, error in seen["gone"]:
-        was_removed = any(began <= asked + 10 for removed, began in writer.removed if removed == snapshot_id)
-        spoilt = [*writer.spoilt, *(times for _, *times in writer.damages)]
-        in_repair = any(began - 2 <= asked <= ended + 1 for began, ended in spoilt)
-        if not was_removed and not in_repair:
-            gone.wrong.append(f"{snapshot_id} at {asked:.2f}: {error}"[:500])
+    spoilt = [*writer.spoilt, *((began, ended) for _, began, ended in writer.damages)]
+    for asked_of, at, error in seen["gone"]:
+        # a prune had begun, or was to begin while the answer was worked out
+        removed = [snapshot_id for snapshot_id, began in writer.removed if at - 10 < began < at + 30]
+        was_removed = asked_of in removed or any(f"{snapshot_id} was removed" in error for snapshot_id in removed)
+        if not was_removed and not any(began - 2 <= at <= ended + 1 for began, ended in spoilt):
+            gone.wrong.append(f"{asked_of} at {at:.2f}: {error}"[:500])
     gone.note = f"{dict(Counter(error.split(':')[0] for _, _, error in seen['gone']))}"
     yield gone
