@@ -64,12 +64,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
 
     erasures = of("erasures")
     creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
-    live_streams = table("live_streams", {"raw_live_streams": of("live_streams")}, as_of_instant=known("live_streams"))
-    pledges = table(
-        "pledges",
-        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
-        as_of_instant=known("pledges"),
-    )
+    live_streams, pledges = judged_pledges(lake, raw, policy, as_of)
     windows = _creator_windows(lake, cube, policy, as_of, zone)
     rankings = lake.derive_one(
         "creator_rankings",
@@ -115,6 +110,33 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         for check in models.checks("creator_reach")
     }
     return Built(as_of, policy, tables, cube, offenders, _flat(outcomes), funnel, day_totals, version_conflicts)
+
+
+def read_for_rejects(lake: Lake, raw: Sequence[RawFile]) -> list[Stored]:
+    """The raw files that `mostwatched rejects` is answered from: rejected records, and what judges pledges."""
+    judging = _raw_by_entity(lake, [folder for folder in raw if folder.entity in _JUDGING])
+    rejects = [
+        Stored("rejects", None, folder.key, folder.rejects_path, folder.rejects.rows, folder.rejects.sha256, "")
+        for folder in raw
+        if folder.rejects
+    ]
+    return rejects + [file for days in judging.values() for files in days.values() for file in files]
+
+
+_JUDGING = ("live_streams", "pledges", "erasures")
+
+
+def judged_pledges(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> tuple[Stored, Stored]:
+    """(live_streams, pledges): every newest pledge with its outcome, judged by the stream that it is for."""
+    landed = _raw_by_entity(lake, [file for file in raw if file.entity in _JUDGING])
+    inputs = {entity: [file for files in landed[entity].values() for file in files] for entity in list(landed)}
+
+    def table(model: str, **also: Sequence[Stored]) -> Stored:
+        until = _known_until(raw, model, window.day_start(as_of, ZoneInfo(policy.day_timezone)))
+        return lake.derive_one(model, {f"raw_{model}": inputs.get(model, []), **also}, params={"as_of_instant": until})
+
+    live_streams = table("live_streams")
+    return live_streams, table("pledges", raw_erasures=inputs.get("erasures", []), live_streams=[live_streams])
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:

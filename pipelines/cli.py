@@ -297,10 +297,21 @@ def snapshots() -> None:
 @command(snapshots, "list")
 @as_json
 def list_snapshots(settings: Settings, as_json: bool) -> None:
-    """List published snapshots, oldest first; the current one is marked."""
+    """List published snapshots, oldest first; the current one is marked. Exit code 1 when one cannot be listed."""
     from pipelines import snapshots
+    from pipelines.errors import Damaged
 
-    pointer = snapshots.current(settings.snapshots)
+    problems = []
+    pointer, listed = None, []
+    try:
+        pointer = snapshots.current(settings.snapshots)
+    except Damaged as error:
+        problems.append(str(error))
+    for name in snapshots.names(settings.snapshots):
+        try:
+            listed.append(snapshots.open_snapshot(settings.snapshots, name))
+        except Damaged as error:
+            problems.append(str(error))
     rows = [
         {
             "snapshot_id": one.id,
@@ -311,26 +322,33 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
             "is_current": pointer is not None and one.id == pointer.snapshot_id,
             "is_pinned": pointer is not None and one.id == pointer.snapshot_id and pointer.pinned,
         }
-        for one in snapshots.listed(settings.snapshots)
+        for one in sorted(listed, key=snapshots.age)
     ]
     if as_json:
         print_json(rows)
-    elif not rows:
+    elif not rows and not problems:
         click.echo("Nothing has been published yet. `mostwatched run` does that.")
     else:
         marks = [" pinned" if row["is_pinned"] else " current" if row["is_current"] else "" for row in rows]
         for row, mark in zip(rows, marks, strict=True):
             click.echo(f"{row['snapshot_id']}  made {row['created_at']}  {row['bytes'] / 1e6:,.1f} MB{mark}")
+    if problems:
+        raise Damaged(" ".join(problems))
 
 
 @command(snapshots)
 @click.argument("snapshot_id", required=False)
 @as_json
 def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
-    """Check every file of a snapshot (of all, without an ID) against its sha256. Exit code 1 when one is damaged."""
+    """Check every file of a snapshot against its sha256; of all, and current.json, without an ID.
+
+    Exit code 1 when one is damaged.
+    """
     from pipelines import snapshots
 
     damage = snapshots.damage(settings.snapshots, snapshot_id)
+    if not snapshot_id and (found := snapshots.pointer_damage(settings.snapshots)):
+        damage[snapshots.POINTER] = found
     if as_json:
         print_json([{"snapshot_id": name, "is_whole": not found, "damage": found} for name, found in damage.items()])
     else:
@@ -338,6 +356,8 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
             click.echo(f"{name}  {'DAMAGED' if found else 'whole'}")
             for sentence in found:
                 click.echo(f"    {printable(sentence)}")
+            if found and name != snapshots.POINTER:
+                click.echo(f"    `mostwatched run --as-of {snapshots.as_of_of(name)}` publishes it again.")
     if any(damage.values()):
         raise SystemExit(1)
 

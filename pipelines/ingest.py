@@ -16,11 +16,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.contracts import ENTITIES
@@ -38,7 +40,16 @@ from pipelines.landing import (
 )
 from pipelines.raw_writer import RawWriter, WrittenFile
 from pipelines.settings import Settings
-from pipelines.store import make_folder, new_folder, seal_of, sealed, temporary_beside, verify, write_bytes, write_json
+from pipelines.store import (
+    checked_bytes,
+    make_folder,
+    new_folder,
+    sealed,
+    temporary_beside,
+    unsealed,
+    write_bytes,
+    write_json,
+)
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
@@ -298,9 +309,10 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source) -> RawFile:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def raw_key(entity: str, landed_sha256: str) -> str:
-    """The name of the raw folder of a landed file's bytes."""
-    return hashlib.sha256(f"{landed_sha256}:{entity}:{PARSER_VERSION}".encode()).hexdigest()
+def raw_key(entity: str, landed_sha256: str, parser_version: int | None = None) -> str:
+    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them."""
+    version = PARSER_VERSION if parser_version is None else parser_version
+    return hashlib.sha256(f"{landed_sha256}:{entity}:{version}".encode()).hexdigest()
 
 
 # --- raw --------------------------------------------------------------------------------------------------------
@@ -324,8 +336,11 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
     with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
     for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
         assert raw.rejects is not None
-        verify(raw.rejects_path, raw.rejects.sha256)
-        with pq.ParquetFile(raw.rejects_path) as file:
+        try:
+            content = checked_bytes(raw.rejects_path, raw.rejects.sha256)
+        except Damaged as error:
+            raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     yield RejectedRecord(raw.entity, raw.landed_name, **row)
@@ -346,12 +361,15 @@ def settle(settings: Settings) -> list[Path]:
     """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
     lost = []
     for aside in sorted(_raw_root(settings).glob(f"*/{SET_ASIDE_PREFIX}*")):
-        folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+        named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+        with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
+            folder = _folder_of(settings, _from_index(aside, (aside / "index.json").read_bytes()))
         if folder.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(folder)
-            lost.append(folder)
+            if folder == named:
+                lost.append(folder)  # or nothing but its name was wrong
     return lost
 
 
@@ -365,8 +383,8 @@ def _stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
 
 def _complain(folder: Path) -> None:
     raise Damaged(
-        f"{folder / 'index.json'} cannot be read. The next run makes the folder again from what landed; if the landed "
-        "file is no longer there, land it again."
+        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
+        "landed; if the landed file is no longer there, land it again."
     )
 
 
@@ -379,13 +397,15 @@ def _indexes(settings: Settings, on_damage: Any) -> Iterator[RawFile]:
             if folder.name.startswith("."):
                 continue
             try:
-                content = (folder / "index.json").read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
+                raw = _from_index(folder, (folder / "index.json").read_bytes())
+                if _folder_of(settings, raw) != folder:
+                    raise Damaged(f"{folder} is not named by what is in it.")
+            except NotADirectoryError:
                 continue
-            try:
-                yield _from_index(folder, content)
-            except (msgspec.MsgspecError, UnicodeDecodeError, Damaged):
-                on_damage(folder)
+            except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
+                on_damage(folder)  # it got its name whole: an index that is not there was lost
+            else:
+                yield raw
 
 
 def _as_index(raw: RawFile) -> dict[str, Any]:
@@ -400,15 +420,15 @@ def _as_index(raw: RawFile) -> dict[str, Any]:
 
 
 def _from_index(folder: Path, content: bytes) -> RawFile:
-    index = _INDEX.decode(content)
-    if index.pop("seal", None) != seal_of(index):
-        raise Damaged(f"{folder / 'index.json'} is not what was written.")
+    index = unsealed(content)
     if index.get("rejects"):
         index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
     return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
 
 
-_INDEX = msgspec.json.Decoder(dict[str, Any])
+def _folder_of(settings: Settings, raw: RawFile) -> Path:
+    """Where a raw folder belongs, by what its index says."""
+    return _raw_root(settings) / raw.entity / raw_key(raw.entity, raw.landed_sha256, raw.parser_version)
 
 
 # --- which files were read already ------------------------------------------------------------------------------
@@ -426,9 +446,12 @@ class _LandedCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            known = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
+            known = content["files"]
+            if content["seal"] != _seal(_compact(known)):
+                raise ValueError("it is not what was written")
             self._known = {name: (tuple(map(int, stamp)), str(sha256)) for name, (stamp, sha256) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
             self._known = {}
         self._saved = dict(self._known)
 
@@ -450,8 +473,16 @@ class _LandedCache:
         """Write the cache, without the files that are gone."""
         self._known = {name: known for name, known in self._known.items() if name in still_there}
         if self._known != self._saved:
-            text = json.dumps(dict(sorted(self._known.items())), separators=(",", ":"))
-            write_bytes(self._path, text.encode("utf-8", "surrogatepass"))
+            text = _compact(dict(sorted(self._known.items())))
+            write_bytes(self._path, f'{{"files":{text},"seal":"{_seal(text)}"}}\n'.encode())
+
+
+def _compact(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))  # ASCII, whatever bytes a name is made of
+
+
+def _seal(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _as_tuple(stamp: Stamp) -> tuple[int, ...]:

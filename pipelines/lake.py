@@ -13,7 +13,6 @@ rebuild there.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import models, store
 from pipelines.contracts import RAW_SCHEMAS
@@ -72,7 +70,7 @@ class RawDamaged(Damaged):
 
     def __init__(self, stored: Stored, problem: str) -> None:
         """`stored` is the damaged file."""
-        super().__init__(problem)
+        super().__init__(f"{problem} Run again: that parses it again from what landed.")
         self.stored = stored
 
 
@@ -177,8 +175,15 @@ class Lake:
                 path.rmdir()
 
     def table(self, stored: Stored) -> pa.Table:
-        """The rows of a small file, checked."""
-        return pq.read_table(self.checked([stored])[0].path)
+        """The rows of a small file: of the very bytes that were checked."""
+        stored = self._known.get(stored.path, stored)  # mended since, it may be written in other bytes
+        try:
+            rows = store.checked_table(stored.path, stored.sha256)
+        except Damaged as error:
+            stored = self._mend(stored, str(error))
+            rows = store.checked_table(stored.path, stored.sha256)
+        self._checked.add(stored.path)
+        return rows
 
     def checked(self, files: Iterable[Stored]) -> list[Stored]:
         """The same files, each proved against its sha256 before its first use in this run.
@@ -202,7 +207,7 @@ class Lake:
         self._known.pop(stored.path, None)
         rebuilt = self._build(stored.model, [(stored.step, stored.key)])[stored.day]
         if rebuilt.digest != stored.digest:
-            raise Damaged(f"{problem} Built again it has other rows: run again, and report this if it comes back.")
+            raise Damaged(f"{problem} Built again it has other rows. Run again, and report this if it comes back.")
         return rebuilt
 
     def _empty(self, model: str) -> Stored:
@@ -221,12 +226,12 @@ class Lake:
         if path in self._known:
             return self._known[path]
         try:
-            facts = json.loads(_sidecar(path).read_bytes())
-            stored = Stored(model, step.day, key, path, facts["rows"], facts["sha256"], facts["digest"], step)
-        except (OSError, ValueError, KeyError, TypeError):
+            facts = store.unsealed(_sidecar(path).read_bytes())
+            stored = Stored(model, step.day, facts["key"], path, facts["rows"], facts["sha256"], facts["digest"], step)
+        except (OSError, ValueError, KeyError):
             return None  # a file without its sidecar does not exist
-        if facts.get("seal") != store.seal_of(facts) or not path.exists():
-            return None
+        if stored.key != key or not path.exists():
+            return None  # nor does one that is another's, file and sidecar
         self._known[path] = stored
         return stored
 
@@ -252,7 +257,8 @@ class Lake:
                 store.fsync(temporary[step.day])
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
-                store.write_json(_sidecar(final), store.sealed({"rows": rows, "sha256": sha256, "digest": digest}))
+                facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
+                store.write_json(_sidecar(final), store.sealed(facts))
                 self._known[final] = Stored(name, step.day, key, final, rows, sha256, digest, step)
                 self._checked.add(final)
         finally:

@@ -6,6 +6,7 @@ No Prefect in here, and no clock: `as_of` is an argument. flows.py runs the same
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines import build, last_run, snapshots, store
-from pipelines.errors import RefusedToPublish, UsageError
+from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files, set_aside, settle
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
 from pipelines.settings import Policy, Settings
+
+PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
 
 Result = TypeVar("Result")
 Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
@@ -211,13 +214,25 @@ def _built(
     progress: Progress,
     stage: Stage,
 ) -> tuple[Sequence[RawFile], build.Built]:
-    """Build over the raw files there are; what is damaged among them is parsed again first, one at a time."""
+    """Build over the raw files there are; what is damaged among them is parsed again first, one at a time.
+
+    Raises Damaged for a folder that is damaged again as often as it is made again.
+    """
+    times: Counter[Path] = Counter()
     while True:
         raw = raw_files(settings)
         try:
+            lake.checked(build.read_for_rejects(lake, raw))  # which a night without news would not read, nor mend
             return raw, stage("build", functools.partial(build.build, lake, raw, settings.policy, as_of))
         except RawDamaged as damage:
-            set_aside(damage.stored.path.parent)
+            folder = damage.stored.path.parent
+            times[folder] += 1
+            if times[folder] > PARSED_AGAIN_AT_MOST:
+                raise Damaged(
+                    f"{folder} was made again {PARSED_AGAIN_AT_MOST} times and is damaged each time. Check the disk "
+                    f"that holds it, then run again. ({damage})"
+                ) from damage
+            set_aside(folder)
             ingest(settings, landing, progress)
 
 

@@ -21,7 +21,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.ingest import RawFile
 from pipelines.lake import Lake, Stored
-from pipelines.refusals import incomplete_last_day, too_many_rejects
+from pipelines.refusals import incomplete_last_day, too_many_rejects, vanished
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 
@@ -68,14 +68,17 @@ def publish(
 
     Raises RefusedToPublish, naming every ground at once.
     """
-    pointer = _pointer_if_whole(settings.snapshots)
+    pointer, is_lost = _pointer(settings.snapshots)
+    newest = _newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     with _tables(settings, lake, built) as connection:
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
+    refusals += vanished(_landed_of(newest), raw)
     if not accept_rejects:
-        refusals += too_many_rejects(settings, raw, set(pointer.landed) if pointer else set())
+        rested_on = set(pointer.landed) if pointer else {file["key"] for file in _landed_of(newest)}
+        refusals += too_many_rejects(settings, raw, rested_on)
     if not allow_incomplete:
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
         refusals += incomplete_last_day(totals, built.as_of)
@@ -97,6 +100,10 @@ def publish(
         damage = snapshot.damage()
         if damage:
             raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
+    if is_lost:  # to the newest whole snapshot, which may be this one; readers saw none
+        snapshots.release(settings.snapshots)
+        pointer = snapshots.current(settings.snapshots)
+        warnings += (_POINTER_LOST,)
     moves = pointer is None or pointer.snapshot_id == snapshot_id or not (pointer.pinned or pointer.as_of > built.as_of)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
@@ -317,11 +324,33 @@ def _published_before(settings: Settings, snapshot_id: str) -> Snapshot | None:
     return None
 
 
-def _pointer_if_whole(folder: Path) -> snapshots.Pointer | None:
+_POINTER_LOST = (
+    "current.json was damaged or missing and has been written again, to the newest whole snapshot. If an earlier one "
+    "was pinned, pin it again with `mostwatched snapshots rollback ID`."
+)
+
+
+def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
+    """The pointer, and whether there was one that cannot be read: a run writes a new one."""
     try:
-        return snapshots.current(folder)
+        return snapshots.current(folder), False
     except Damaged:
-        return None  # a run writes a new one
+        return None, True
+
+
+def _newest(folder: Path) -> Snapshot | None:
+    """The newest snapshot whose manifest is whole."""
+    for name in reversed(snapshots.names(folder)):
+        try:
+            return snapshots.open_snapshot(folder, name)
+        except Damaged:
+            continue
+    return None
+
+
+def _landed_of(snapshot: Snapshot | None) -> Sequence[dict[str, Any]]:
+    """The landed files that a snapshot rests on."""
+    return snapshot.manifest["landed"] if snapshot else ()
 
 
 def _rfc3339(instant: datetime) -> str:

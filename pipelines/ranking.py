@@ -33,7 +33,7 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
     require_held(snapshot, days)
     with snapshot.being_read(), closing(engine.connect(settings.memory_limit, settings.threads, None)) as connection:
         reached = reach(connection, snapshot, [days])
-        engine.register(connection, "creators", [snapshot.verified("creators.parquet")])
+        engine.register(connection, "creators", snapshot.table("creators.parquet"))
         engine.register(connection, "creator_windows", reached)
         engine.register(connection, "earlier_creator_windows", reached.schema.empty_table())
         model = models.model("creator_rankings")
@@ -50,7 +50,8 @@ def reach(connection: engine.Connection, snapshot: Snapshot, ranges: Sequence[Wi
     days = sorted({day for asked in ranges for day in asked})
     rows = [row for asked in ranges for row in build.window_rows(asked, zone)]
     sources = {
-        "creator_reach": [snapshot.verified(f"creator_reach/{day}.parquet") for day in days],
+        # Read from the bytes that were checked, not from the files once more: they may be damaged in between.
+        "creator_reach": pa.concat_tables([snapshot.table(f"creator_reach/{day}.parquet") for day in days]),
         "windows": pa.Table.from_pylist(rows, schema=RELATIONS["windows"]),
     }
     with engine.registered(connection, sources):

@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
+from typing import Any
 
 from pipelines.ingest import RawFile
 from pipelines.settings import Settings
@@ -31,6 +32,20 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], rested_on: Coll
                 f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
                 "them corrected, or publish without them with --accept-rejects."
             )
+
+
+def vanished(rested_on: Iterable[Mapping[str, Any]], raw: Iterable[RawFile]) -> Iterator[str]:
+    """A sentence if landed files that the newest snapshot `rested_on` are in the lake no more.
+
+    The lake is the union of all that ever landed: fewer records are no news, but a loss.
+    """
+    there = {(file.entity, file.landed_sha256) for file in raw}
+    gone = [file for file in rested_on if (file["entity"], file["sha256"]) not in there]
+    if gone:
+        yield (
+            f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "
+            f"folder, such as {gone[0]['name']}: land them again. (To begin anew, move snapshots/ away.)"
+        )
 
 
 def probably_incomplete(sessions: Mapping[date, int], day: date) -> str | None:

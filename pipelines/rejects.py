@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipelines import build, snapshots
-from pipelines.errors import Damaged
-from pipelines.ingest import RejectedRecord, raw_files, rejected_records
+from pipelines import build, snapshots, store
+from pipelines.ingest import RawFile, RejectedRecord, raw_files, rejected_records
 from pipelines.lake import Lake
 from pipelines.settings import Policy, Settings
 
@@ -32,22 +33,17 @@ def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]
     pointer = snapshots.current(settings.snapshots)
     if pointer is None:
         return
-    snapshot = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
     raw = raw_files(settings)
-    lake = Lake(settings.lake, _no_engine)
-    with lake.finding_only():
-        built = build.build(lake, raw, Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of)
-    pledges = built.tables["pledges"]
-    if not pledges.rows:
+    if not {"pledges", "live_streams"} <= {file.entity for file in raw if file.accepted}:
         return
-    rows = lake.table(pledges)
+    rows = _judged_pledges(settings, raw)
     wrong = rows.filter(pc.equal(rows["outcome"], "other_currency"))
     currencies = dict(zip(wrong["pledge_id"].to_pylist(), wrong["currency"].to_pylist(), strict=True))
     for file in raw:
         if file.entity != "pledges" or not currencies:
             continue
-        for name in file.files:
-            landed = pq.read_table(file.path(name))
+        for name, facts in file.files.items():
+            landed = store.checked_table(file.path(name), facts.sha256)
             landed = landed.filter(pc.is_in(landed["pledge_id"], value_set=wrong["pledge_id"].combine_chunks()))
             for row in landed.to_pylist():
                 if row["currency"] == currencies[row["pledge_id"]]:
@@ -70,5 +66,17 @@ def _plain(value: Any) -> str:
     raise TypeError(type(value))
 
 
-def _no_engine() -> Any:
-    raise Damaged("The file of pledges that were judged is damaged. Run again: that builds it anew.")
+def _judged_pledges(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
+    """Judge the pledges of the lake as the night does, beside it: here is only looked, and what a night has derived
+    may be damaged, or of before the last file landed."""
+    from pipelines.engines.duckdb import DuckDBEngine
+
+    snapshot = snapshots.open_current(settings.snapshots)
+    with tempfile.TemporaryDirectory(prefix="mostwatched-") as folder:
+        scratch = Path(folder)
+        lake = Lake(scratch, lambda: DuckDBEngine(settings.memory_limit, settings.threads, scratch / "spill"))
+        try:
+            policy = Policy.from_json(snapshot.manifest["policy"])
+            return lake.table(build.judged_pledges(lake, raw, policy, snapshot.as_of)[1])
+        finally:
+            lake.close()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import store
 from pipelines.errors import Damaged, NoSnapshot, UsageError
@@ -71,21 +70,13 @@ class Snapshot:
 
         The very bytes that are parsed are checked first. Raises Damaged if they are not what was published.
         """
-        path, facts = self.path / name, self.files.get(name)
+        facts = self.files.get(name)
         if facts is None:
             raise UsageError(f"Snapshot {self.id} has no file {name}. It has: {', '.join(sorted(self.files))}.")
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-            raise Damaged(f"{path} is not what was published: its sha256 differs from the manifest's.")
-        return pq.read_table(pa.BufferReader(content))
-
-    def verified(self, name: str) -> Path:
-        """The path of a file whose bytes have just been checked. Raises Damaged."""
-        store.verify(self.path / name, self.files[name]["sha256"])
-        return self.path / name
+            return store.checked_table(self.path / name, facts["sha256"])
+        except Damaged as error:
+            raise Damaged(f"{error} {_remedy(self.as_of)}") from error
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
@@ -122,21 +113,23 @@ def as_of_of(snapshot_id: str) -> date:
 
 
 def current(snapshots: Path) -> Pointer | None:
-    """The pointer, or None when nothing has been published. Raises Damaged when it cannot be read."""
+    """The pointer, or None when nothing has been published. Raises Damaged when it is not what was written."""
     path = snapshots / POINTER
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return None
+        if not names(snapshots):
+            return None
+        raise _unusable(path, "is missing") from None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unusable(path, f"cannot be read: {error.strerror}") from error
     return pointer_of(path, content)
 
 
 def pointer_of(path: Path, content: bytes) -> Pointer:
     """What the `content` of `current.json` says. Raises Damaged."""
     try:
-        said = json.loads(content)
+        said = store.unsealed(content)
         return Pointer(
             snapshot_id=said["snapshot_id"],
             published_at=said["published_at"],
@@ -145,50 +138,46 @@ def pointer_of(path: Path, content: bytes) -> Pointer:
             landed=tuple(said["landed"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unusable(path, f"is damaged: {error}") from error
 
 
-def _unreadable(path: Path, error: Exception) -> Damaged:
-    return Damaged(
-        f"{path} cannot be read ({error}). Run again, or choose a snapshot with `mostwatched snapshots rollback ID`."
-    )
+def _unusable(path: Path, problem: str) -> Damaged:
+    return Damaged(f"{path} {problem}. Run again, or choose a snapshot with `mostwatched snapshots rollback ID`.")
 
 
 def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
     """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
 
-    Raises UsageError when there is none of that name, Damaged when its manifest is not what the pointer
-    (`manifest_sha256`; its own seal, without one) or its own name says.
+    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own seal, its own
+    name, or the pointer (`manifest_sha256`, where given) says.
     """
-    as_of_of(snapshot_id)
+    as_of = as_of_of(snapshot_id)
     path = snapshots / snapshot_id
     try:
         content = (path / MANIFEST).read_bytes()
     except FileNotFoundError:
         if manifest_sha256 is not None or path.is_dir():
-            raise Damaged(f"{path / MANIFEST} is missing. Run again.") from None
+            raise Damaged(f"{path / MANIFEST} is missing. {_remedy(as_of)}") from None
         known = ", ".join(names(snapshots)[-5:]) or "none"
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
     except OSError as error:
-        raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}.") from error
+        raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}. {_remedy(as_of)}") from error
     found = hashlib.sha256(content).hexdigest()
     if manifest_sha256 is not None and found != manifest_sha256:
-        raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}.")
+        raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
     try:
-        manifest = json.loads(content)
+        manifest = store.unsealed(content)
         version, stated = manifest["schema_version"], manifest["snapshot_id"]
+        if version > SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} was published by a newer version (schema {version}); this one reads {SCHEMA_VERSION}."
+            )
         digests = {name: facts["rows_sha256"] for name, facts in manifest["files"].items() if facts["rows_sha256"]}
         derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path / MANIFEST} is damaged: {error}.") from error
-    is_sealed = (manifest.get("seal"), content) == (store.seal_of(manifest), store.json_bytes(manifest))
-    is_vouched_for = is_sealed or manifest_sha256 is not None
-    if is_vouched_for and version > SCHEMA_VERSION:
-        raise UsageError(
-            f"{path} was published by a newer version (schema {version}); this one reads {SCHEMA_VERSION}."
-        )
-    if not (is_vouched_for and stated == derived == snapshot_id):
-        raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}.")
+        raise Damaged(f"{path / MANIFEST} is damaged: {error}. {_remedy(as_of)}") from error
+    if not stated == derived == snapshot_id:
+        raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}. {_remedy(as_of)}")
     return Snapshot(path, manifest, found)
 
 
@@ -215,14 +204,14 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
 
 
 def names(snapshots: Path) -> list[str]:
-    """The ids of all published snapshots, oldest as_of first."""
+    """The ids of all published snapshots, damaged ones too, oldest as_of first."""
     found = []
     for path in snapshots.glob("*-*-*-*"):
         try:
             as_of_of(path.name)
         except UsageError:
             continue
-        if (path / MANIFEST).is_file():
+        if path.is_dir():  # without a manifest it is damaged, not absent
             found.append(path.name)
     return sorted(found)
 
@@ -240,7 +229,7 @@ def listed(snapshots: Path, of: date | None = None) -> list[Snapshot]:
         except UsageError:
             if (snapshots / name).exists():  # else it has been pruned since we read its name
                 raise
-    return sorted(found, key=lambda snapshot: (snapshot.as_of, snapshot.manifest["created_at"], snapshot.id))
+    return sorted(found, key=age)
 
 
 def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
@@ -254,16 +243,33 @@ def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
 
 def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:
     """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified."""
-    store.write_json(
-        snapshots / POINTER,
-        {
-            "snapshot_id": snapshot.id,
-            "published_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "manifest_sha256": snapshot.manifest_sha256,
-            "pinned": pinned,
-            "landed": list(landed),
-        },
-    )
+    pointer = {
+        "snapshot_id": snapshot.id,
+        "published_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "manifest_sha256": snapshot.manifest_sha256,
+        "pinned": pinned,
+        "landed": list(landed),
+    }
+    store.write_json(snapshots / POINTER, store.sealed(pointer))
+
+
+def pointer_damage(snapshots: Path) -> list[str]:
+    """What is wrong with `current.json`, a sentence or none; what is wrong with its snapshot is told by that."""
+    try:
+        pointer = current(snapshots)
+    except Damaged as error:
+        return [str(error)]
+    if pointer is None:
+        return []
+    try:
+        named = open_snapshot(snapshots, pointer.snapshot_id)
+    except UsageError as error:
+        return [f"{snapshots / POINTER} points to nothing: {error}"]
+    except Damaged:
+        return []
+    if named.manifest_sha256 != pointer.manifest_sha256:
+        return [f"{snapshots / POINTER} names another manifest than that of {named.id}. {_remedy(named.as_of)}"]
+    return []
 
 
 def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
@@ -325,8 +331,12 @@ def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[st
     return found
 
 
+def _remedy(as_of: date) -> str:
+    return f"`mostwatched run --as-of {as_of}` publishes it again."
+
+
 def age(snapshot: Snapshot) -> tuple[date, str, str]:
-    """What snapshots are ordered by: as_of, then when they were made."""
+    """By which snapshots are put in order: the as_of, then when it was made."""
     return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
 
 

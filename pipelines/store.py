@@ -251,6 +251,21 @@ def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "seal": seal_of(facts)}
 
 
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The object that a sealed JSON file holds, without its seal.
+
+    Raises ValueError unless these are byte for byte what was written: also for another spelling of the same values.
+    """
+    try:
+        facts = json.loads(content)
+        seal = facts.pop("seal")
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("it has no seal") from error
+    if json_bytes({**facts, "seal": seal}) != content or seal != seal_of(facts):
+        raise ValueError("it is not what was written")
+    return facts  # type: ignore[no-any-return]
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -268,6 +283,24 @@ def verify(path: Path, sha256: str) -> None:
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     if found != sha256:
         raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
+
+
+def checked_bytes(path: Path, sha256: str) -> bytes:
+    """The bytes of a file, the very ones that were checked against `sha256`. Raises Damaged when they are others."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
+    return content
+
+
+def checked_table(path: Path, sha256: str) -> pa.Table:
+    """The rows of a Parquet file that fits into memory, read from the bytes that were checked. Raises Damaged."""
+    with pq.ParquetFile(pa.BufferReader(checked_bytes(path, sha256))) as file:
+        return file.read()
 
 
 class RowDigest:

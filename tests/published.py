@@ -7,7 +7,6 @@ not the night.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -162,7 +161,7 @@ def publish(
         "files": files,
         "freshness": {"newest_session_at": newest_session_at},
     }
-    content = json.dumps(manifest).encode()
+    content = store.json_bytes(store.sealed(manifest))
     (building / "manifest.json").write_bytes(content)
     if (folder / snapshot_id).exists():
         for path in sorted(building.rglob("*"), reverse=True):
@@ -186,7 +185,7 @@ def point(home: Path, snapshot_id: str, published_at: datetime) -> None:
         "pinned": False,
         "landed": [],
     }
-    (folder / ".tmp-current").write_text(json.dumps(pointer))
+    (folder / ".tmp-current").write_bytes(store.json_bytes(store.sealed(pointer)))
     (folder / ".tmp-current").replace(folder / "current.json")
 
 

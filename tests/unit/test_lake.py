@@ -23,8 +23,9 @@ from pipelines import build, models, nightly, snapshots, store
 from pipelines import lake as lake_module
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines.duckdb import DuckDBEngine
-from pipelines.errors import Damaged
+from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.lake import Lake, RawDamaged, Step, Stored
+from pipelines.rejects import all_rejected
 
 AS_OF_INSTANT = {"as_of_instant": datetime(2026, 1, 31, tzinfo=UTC)}
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
@@ -110,6 +111,7 @@ def test_a_file_says_what_it_is(follows, lake):
     assert stored.path == lake.folder / "follows" / f"{stored.key}.parquet"
     facts = json.loads(stored.path.with_suffix(".json").read_bytes())
     assert facts == {
+        "key": stored.key,
         "rows": 2,
         "sha256": store.sha256_of(stored.path),
         "digest": store.row_digest(pq.read_table(stored.path)),
@@ -221,7 +223,7 @@ def test_a_sidecar_that_cannot_be_read_does_not_exist(follows, content):
     assert follows.pairs(raw) == [("ann", "ada")]
 
 
-@pytest.mark.parametrize("fact", ["rows", "sha256", "digest", "seal"])
+@pytest.mark.parametrize("fact", ["key", "rows", "sha256", "digest", "seal"])
 def test_a_sidecar_that_says_otherwise_does_not_exist(follows, fact):
     """What other files are named by is not taken from a sidecar that was changed."""
     raw = follows.raw(("ann", "ada"))
@@ -235,6 +237,27 @@ def test_a_sidecar_that_says_otherwise_does_not_exist(follows, fact):
     assert json.loads(sidecar.read_bytes()) == facts
     lake.close()
     again.close()
+
+
+def test_a_file_in_the_place_of_another_does_not_exist(follows):
+    """A file that is whole, with its sidecar, but under another file's name: that one is built again."""
+    mine, other = follows.raw(("ann", "ada")), follows.raw(("bea", "bob"))
+    lake = follows.lake()
+    paths = [follows.derive(lake, raw).path for raw in (mine, other)]
+    lake.close()
+    for suffix in (".parquet", ".json"):
+        shutil.copyfile(paths[1].with_suffix(suffix), paths[0].with_suffix(suffix))
+    assert follows.pairs(mine) == [("ann", "ada")]
+
+
+def test_a_table_is_read_from_the_bytes_that_were_checked(follows, lake):
+    """Also later in a run: what was right before may be damaged since."""
+    raw = follows.raw(("ann", "ada"))
+    stored = follows.derive(lake, raw)
+    assert lake.table(stored).num_rows == 1
+    flip_a_bit(stored.path)
+    assert lake.table(stored)["user_id"].to_pylist() == ["ann"]
+    assert lake.table(stored)["user_id"].to_pylist() == ["ann"]
 
 
 def test_a_damaged_file_is_noticed_and_built_again(follows):
@@ -491,6 +514,69 @@ def test_damaged_raw_is_parsed_again(tmp_path, ten_days):
     report = night(ten_days)
     assert report.snapshot_id == fresh(ten_days, tmp_path / "fresh")
     assert not list(ten_days.settings.lake.rglob(".*"))
+
+
+def test_a_disk_that_damages_whatever_is_written_is_an_error(ten_days, monkeypatch):
+    """Raw that is damaged again as often as it is made again ends the run, with what to look at."""
+    ten_days.busy_days("2026-01-21", 1, sessions=1, creator="late")
+    read_again = nightly.ingest
+
+    def on_a_bad_disk(*arguments: Any) -> Any:
+        report = read_again(*arguments)
+        flip_a_bit(raw_days(ten_days)[0])
+        return report
+
+    monkeypatch.setattr(nightly, "ingest", on_a_bad_disk)
+    with pytest.raises(Damaged, match=r"was made again 3 times and is damaged each time. Check the disk"):
+        night(ten_days)
+    monkeypatch.undo()
+    assert night(ten_days).funnel["accepted"] == 31
+
+
+@pytest.mark.parametrize("lost", ["index.json", "rejects.parquet", "another's index", "its name"])
+def test_a_raw_folder_that_is_not_whole_is_made_again(tmp_path, ten_days, lost):
+    """Also where no night would read what is damaged."""
+    ten_days.land_text("viewing_sessions", "nonsense\n", "bad.ndjson")
+    ten_days.land_text("viewing_sessions", "other nonsense\n", "worse.ndjson")
+    current = night(ten_days).snapshot_id
+    right = list(all_rejected(ten_days.settings))
+    one, two = sorted(path.parent for path in ten_days.settings.lake.glob("raw/*/*/rejects.parquet"))
+    if lost == "its name":
+        one.rename(one.with_name("0" * 64))
+    elif lost == "another's index":
+        shutil.copyfile(two / "index.json", one / "index.json")
+    else:
+        (one / lost).unlink()
+    with pytest.raises(Damaged, match="again"):
+        list(all_rejected(ten_days.settings))
+    assert night(ten_days).snapshot_id == current
+    assert list(all_rejected(ten_days.settings)) == right
+    assert not list(ten_days.settings.lake.rglob(".*"))
+
+
+def test_a_raw_folder_under_a_wrong_name_gets_its_own_back(ten_days):
+    """Its index says what it is, so nothing need be read again."""
+    (landed,) = ten_days.settings.landing.glob("viewing_sessions/*")
+    landed.unlink()
+    (folder,) = ten_days.settings.lake.glob("raw/viewing_sessions/*")
+    folder.rename(folder.with_name("0" * 64))
+    current = ten_days.current()
+    assert night(ten_days).snapshot_id == current
+    assert list(ten_days.settings.lake.glob("raw/viewing_sessions/*")) == [folder]
+
+
+def test_raw_that_vanished_with_what_it_was_parsed_from_is_refused(ten_days):
+    """A night over fewer records than the last one is not published as if nothing had happened."""
+    (landed,) = ten_days.settings.landing.glob("viewing_sessions/*")
+    content = landed.read_bytes()
+    landed.unlink()
+    shutil.rmtree(ten_days.settings.lake)
+    current = ten_days.current()
+    with pytest.raises(RefusedToPublish, match=f"neither in the lake nor in the landing .*{landed.name}: land"):
+        night(ten_days)
+    assert ten_days.current() == current
+    landed.write_bytes(content)
+    assert night(ten_days).snapshot_id == current
 
 
 def test_damaged_raw_whose_landed_file_is_gone_is_an_error(ten_days):

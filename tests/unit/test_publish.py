@@ -141,6 +141,7 @@ def test_the_pointer_says_what_readers_see(noisy):
         "manifest_sha256": store.sha256_of(snapshot.path / "manifest.json"),
         "pinned": False,
         "landed": sorted(file["key"] for file in snapshot.manifest["landed"]),
+        "seal": store.seal_of(content),
     }
     assert content["published_at"].endswith("Z")
 
@@ -208,15 +209,37 @@ def test_a_pinned_snapshot_that_was_damaged_stays_pinned(tmp_path, noisy):
     assert snapshots.open_current(world.settings.snapshots).damage() == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"\xff", b"another time", b"another order", None])
 def test_a_damaged_pointer_is_an_error_and_the_next_run_writes_a_new_one(tmp_path, noisy, content):
-    """Readers are told what to do; a run does it."""
+    """Readers are told what to do; a run does it, and says that a pin is gone."""
     world = World(tmp_path)
     shutil.copytree(noisy.settings.home, world.settings.home)
-    (world.settings.snapshots / "current.json").write_bytes(content)
-    with pytest.raises(Damaged, match=r"current.json cannot be read .*Run again, or choose"):
+    path = world.settings.snapshots / "current.json"
+    pointer = json.loads(path.read_bytes())
+    if content == b"another time":
+        content = path.read_bytes().replace(pointer["published_at"].encode(), b"2031-01-01T00:00:00.000Z")
+    elif content == b"another order":
+        content = store.json_bytes(dict(reversed(pointer.items())))
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"current.json is (damaged: |missing).*Run again, or choose"):
         snapshots.current(world.settings.snapshots)
-    assert world.run(compare=False, night=ACCEPT).snapshot_id == world.current() == noisy.current()
+    assert "current.json" in snapshots.pointer_damage(world.settings.snapshots)[0]
+    night = world.run(compare=False, night=ACCEPT)
+    assert night.snapshot_id == world.current() == noisy.current()
+    assert "pin it again" in night.report.published.warnings[-1]
+    assert snapshots.pointer_damage(world.settings.snapshots) == []
+
+
+def test_a_lost_pointer_comes_back_to_the_newest(tmp_path, noisy):
+    """A backfill of an earlier day does not become what readers see because the pointer was damaged."""
+    world = World(tmp_path)
+    shutil.copytree(noisy.settings.home, world.settings.home)
+    (world.settings.snapshots / "current.json").write_bytes(b"{")
+    earlier = world.run("2026-01-30", compare=False, night=ACCEPT)
+    assert world.current() == noisy.current() != earlier.snapshot_id
+    assert not earlier.report.published.is_current
 
 
 # --- grounds for refusing --------------------------------------------------------------------------------------------
@@ -280,7 +303,8 @@ def test_books_that_do_not_balance_are_never_published(world):
     nightly.ingest(world.settings)
     (index,) = world.settings.lake.glob("raw/viewing_sessions/*/index.json")
     wrong = json.loads(index.read_text()) | {"accepted": 2}
-    index.write_text(json.dumps(wrong | {"seal": store.seal_of(wrong)}))
+    del wrong["seal"]
+    index.write_bytes(store.json_bytes(store.sealed(wrong)))
     with pytest.raises(Damaged, match="books do not balance: 2 accepted"):
         world.run(compare=False)
     assert world.current() is None

@@ -65,12 +65,29 @@ def test_looking_changes_nothing(wrong):
     assert {path: path.stat().st_mtime_ns for path in wrong.settings.home.rglob("*")} == before
 
 
-def test_a_damaged_file_of_pledges_is_an_error_with_a_way_out(wrong):
-    """The list is not silently shorter; the next run mends what it rests on."""
-    night = wrong.run(night={"accept_rejects": True}, compare=False)
-    (path,) = (wrong.settings.lake / "pledges").glob("*.parquet")
+@pytest.mark.parametrize("model", ["pledges", "live_streams"])
+@pytest.mark.parametrize("suffix", ["json", "parquet"])
+def test_the_list_does_not_rest_on_derived_files(wrong, model, suffix):
+    """Where one of them is damaged or missing, the list is not silently shorter."""
+    wrong.run(night={"accept_rejects": True}, compare=False)
+    right = list(all_rejected(wrong.settings))
+    (path,) = (wrong.settings.lake / model).glob(f"*.{suffix}")
     path.write_bytes(b"PAR1")
-    with pytest.raises(Damaged, match="Run again"):
-        list(all_rejected(wrong.settings))
-    assert wrong.run(night={"accept_rejects": True}, compare=False).snapshot_id == night.snapshot_id
-    assert len(list(all_rejected(wrong.settings))) == 2
+    assert list(all_rejected(wrong.settings)) == right
+    path.unlink()
+    assert list(all_rejected(wrong.settings)) == right
+
+
+@pytest.mark.parametrize("name", ["all", "rejects"])
+@pytest.mark.parametrize("entity", ["pledges", "viewing_sessions"])
+def test_a_damaged_raw_file_is_an_error_with_a_way_out(wrong, entity, name):
+    """The next run mends what the list rests on, though it reads it for nothing else."""
+    wrong.land_text("pledges", "{}\n", "bad.ndjson")
+    night = wrong.run(night={"accept_rejects": True}, compare=False)
+    right = list(all_rejected(wrong.settings))
+    for path in wrong.settings.lake.glob(f"raw/{entity}/*/{name}.parquet"):
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(Damaged, match="again"):
+            list(all_rejected(wrong.settings))
+        assert wrong.run(night={"accept_rejects": True}, compare=False).snapshot_id == night.snapshot_id
+        assert list(all_rejected(wrong.settings)) == right

@@ -1,0 +1,80 @@
+"""What checking costs a night: `python -m faults.corruption_cost FOLDER [SESSIONS A NIGHT]`.
+
+Generates ten nights, runs nine, and the tenth several times: as it is, and with nothing read for the sake of its
+sha256. Prints the seconds of CPU and of wall of each, medians of three in turn. Checks are left out in here alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines import lake, nightly, store
+from pipelines.settings import Settings
+from pipelines.snapshots import Snapshot
+
+AS_OF = date(2026, 1, 31)
+TIMES = 3
+
+
+def measured(folder: Path, sessions: int) -> dict[str, float]:
+    """Median seconds of the tenth night: wall and CPU, checked and unchecked."""
+    from pipelines.generate import generate
+
+    landing, home = folder / "landing", folder / "home"
+    generate(landing, days=10, sessions_per_day=sessions, seed=1, as_of=AS_OF)
+    (last,) = landing.glob(f"viewing_sessions/*{AS_OF - timedelta(days=1)}*")
+    last.rename(folder / last.name)
+    _night(home, landing, AS_OF - timedelta(days=1))
+    (folder / last.name).rename(last)
+    found: dict[str, list[float]] = {}
+    for _ in range(TIMES):
+        for kind in ("checked", "unchecked"):
+            copy = folder / "copy"
+            shutil.copytree(home, copy)
+            command = [sys.executable, "-m", "faults.corruption_cost", str(copy), kind, str(landing)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+            for name, seconds in json.loads(done.stdout).items():
+                found.setdefault(f"{kind} {name}", []).append(seconds)
+            shutil.rmtree(copy)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def _night(home: Path, landing: Path, as_of: date) -> None:
+    nightly.run(Settings(home=home), as_of, [landing], accept_rejects=True, allow_incomplete=True)
+
+
+def _without_checks() -> None:
+    """Nothing is read again; what is written is still hashed, as it must be to be named and listed."""
+
+    def unchecked(self: Any) -> list[str]:
+        del self
+        return []
+
+    store.verify = lambda path, sha256: None  # type: ignore[assignment]
+    store.checked_bytes = lambda path, sha256: path.read_bytes()  # type: ignore[assignment]
+    lake._problem = lambda stored: None
+    Snapshot.damage = unchecked  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Measure, or be one of the nights that are measured."""
+    if len(sys.argv) == 4:
+        if sys.argv[2] == "unchecked":
+            _without_checks()
+        wall, cpu = time.perf_counter(), time.process_time()
+        _night(Path(sys.argv[1]), Path(sys.argv[3]), AS_OF)
+        print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}))
+    else:
+        print(json.dumps(measured(Path(sys.argv[1]), int(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()
