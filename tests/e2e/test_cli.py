@@ -402,6 +402,36 @@ def test_verify_finds_damage(mostwatched, home, ids, name):
     assert mostwatched("snapshots", "verify", ids[1]).code == 0
 
 
+@pytest.mark.parametrize("content", [b"{", None])
+def test_verify_finds_a_damaged_pointer(mostwatched, home, ids, content):
+    """current.json is a stored file like any other; the list goes on without it, and says so."""
+    path = home / "snapshots" / "current.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    done = mostwatched("snapshots", "verify")
+    assert done.code == 1
+    assert done.out.splitlines()[: len(ids)] == [f"{name}  whole" for name in ids]
+    assert f"current.json  DAMAGED\n    {path} is" in done.out
+    listed = mostwatched("snapshots", "list")
+    assert (listed.code, [line.split()[0] for line in listed.out.splitlines()]) == (1, ids)
+    assert "rollback ID" in listed.err
+
+
+@pytest.mark.parametrize("content", [b"{}", None])
+def test_a_damaged_manifest_does_not_shorten_the_list_in_silence(mostwatched, home, ids, content):
+    """Which snapshot cannot be listed is told, with how to mend it; so does verify where there is no manifest."""
+    path = home / "snapshots" / ids[0] / "manifest.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    listed = mostwatched("snapshots", "list")
+    assert (listed.code, [line.split()[0] for line in listed.out.splitlines()]) == (1, ids[1:])
+    assert f"run --as-of {NIGHTS[0]}` publishes it again" in listed.err
+    done = mostwatched("snapshots", "verify")
+    assert (done.code, f"{ids[0]}  DAMAGED\n    {path} is" in done.out) == (1, True)
+
+
 def test_rolling_back_and_releasing(mostwatched, home, ids):
     """Without an ID to the one before; with one to that; --release returns to the newest."""
     assert mostwatched("snapshots", "rollback").out.startswith(f"{ids[1]} is current and pinned")

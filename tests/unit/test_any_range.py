@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from noise import land_noise
 from world import AS_OF, Night, World, day
 
-from pipelines import models, publish, ranking
+from pipelines import models, publish, ranking, snapshots, store
 from pipelines.errors import Damaged, UsageError
 from pipelines.window import Window
 
@@ -68,6 +69,29 @@ def test_the_macros_say_the_same(night, warehouse, days):
     unlisted = [row[0] for row in reach if row[0] not in listed]
     statuses = dict(warehouse.execute("select creator_id, status from creators").fetchall())
     assert all(statuses[creator] in ("banned", "deleted") for creator in unlisted)
+
+
+def test_a_ranking_is_read_from_the_bytes_that_were_checked(tmp_path, night, monkeypatch):
+    """A file that is damaged as soon as it has been checked changes nothing."""
+    shutil.copytree(night.snapshot.path, tmp_path / night.snapshot_id)
+    snapshot = snapshots.open_snapshot(tmp_path, night.snapshot_id)
+    days = Window(END - timedelta(days=30), END)
+    right = ranking.ranking(night.settings, snapshot, days)
+
+    def then_damaged(check: Callable[[Path, str], Any]) -> Callable[[Path, str], Any]:
+        def checked(path: Path, sha256: str) -> Any:
+            found = check(path, sha256)
+            path.write_bytes(b"PAR1")
+            return found
+
+        return checked
+
+    monkeypatch.setattr(store, "verify", then_damaged(store.verify))
+    monkeypatch.setattr(store, "checked_bytes", then_damaged(store.checked_bytes))
+    assert ranking.ranking(night.settings, snapshot, days) == right
+    assert (snapshot.path / "creators.parquet").read_bytes() == b"PAR1"
+    with pytest.raises(Damaged):
+        ranking.ranking(night.settings, snapshot, days)
 
 
 @pytest.mark.parametrize("window", [1, 7, 30])

@@ -335,6 +335,39 @@ def test_a_file_is_verified_by_its_bytes(tmp_path):
         store.verify(path, sha256)
 
 
+def test_the_bytes_that_were_checked_are_given(tmp_path):
+    """Or an error, for other bytes and for none."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    sha256 = store.sha256_of(path)
+    assert store.checked_bytes(path, sha256) == b"content"
+    path.write_bytes(b"Content")
+    with pytest.raises(Damaged, match="is damaged"):
+        store.checked_bytes(path, sha256)
+    path.unlink()
+    with pytest.raises(Damaged, match="No such file"):
+        store.checked_bytes(path, sha256)
+
+
+SEALED = store.json_bytes(store.sealed({"a": 1, "b": ["ç", None, 1.5]}))
+
+
+def test_a_seal_covers_every_bit():
+    """What was sealed is given back; with any bit changed, or any byte missing or too many, nothing is."""
+    assert store.unsealed(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
+    for place in range(len(SEALED)):
+        for bit in range(8):
+            content = bytearray(SEALED)
+            content[place] ^= 1 << bit
+            with pytest.raises(ValueError, match=r"."):
+                store.unsealed(bytes(content))
+        with pytest.raises(ValueError, match=r"."):
+            store.unsealed(SEALED[:place])
+    for content in (SEALED + b"\n", b"", b"[]", b"null", b"[" * 100_000, SEALED.replace(b'"a": 1', b'"a": 2, "a": 1')):
+        with pytest.raises(ValueError, match=r"."):
+            store.unsealed(content)
+
+
 # --- the lock ------------------------------------------------------------------------------------------------------
 
 HOLD = """
