@@ -18,7 +18,7 @@ import click
 
 from pipelines import __version__
 from pipelines.errors import MostwatchedError, RefusedToPublish
-from pipelines.printing import excerpt, print_json, print_summary, print_table, printable
+from pipelines.printing import excerpt, print_csv, print_json, print_summary, print_table, printable
 from pipelines.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Day(click.ParamType[date]):
 DAY = Day()
 FOLDER = click.Path(file_okay=False, path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
 direct = click.option("--direct", is_flag=True, help="Without Prefect.")
 landing = click.option(
     "--landing", multiple=True, type=FOLDER, help="Read what landed from here instead of HOME/landing; repeatable."
@@ -179,6 +180,7 @@ def backfill(
 @click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many creators.")
 @as_json
+@as_csv
 def top(
     settings: Settings,
     window_days: int | None,
@@ -187,15 +189,23 @@ def top(
     snapshot_id: str | None,
     limit: int,
     as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Rank creators over the last N days, or any range of days that the snapshot holds: exact, from its cube."""
+    """Rank creators over the last N days, or any range of days that the snapshot holds: exact, from its cube.
+
+    With --csv, a text that a spreadsheet could take for a formula has a single quote before it, also after a semicolon
+    inside it; control characters are written as \\x0a; a very long text is cut. --json gives the texts as they are.
+    """
     from pipelines import ranking
 
+    _either(as_json, as_csv)
     snapshot = _snapshot(settings, snapshot_id)
     days = ranking.asked_window(snapshot, window_days, first, end)
     rows = ranking.ranking(settings, snapshot, days, limit)
     if as_json:
         print_json(rows)
+    elif as_csv:
+        print_csv(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
     else:
         click.echo(f"Snapshot {snapshot.id}, the days {days} (end not included)\n")
         print_table(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
@@ -237,13 +247,22 @@ def explain(
 @command(cli)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 @as_json
-def rejects(settings: Settings, limit: int | None, as_json: bool) -> None:
-    """List the rejected records of everything that landed: where, why, and what stands there."""
+@as_csv
+def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:
+    """List the rejected records of everything that landed: where, why, and what stands there.
+
+    --csv does to texts what it does in `top`.
+    """
     from itertools import islice
 
     from pipelines.rejects import all_rejected
 
+    _either(as_json, as_csv)
     columns = ("entity", "file", "line", "field", "reason", "text")
+    if as_csv:
+        found = islice(all_rejected(settings), limit)
+        print_csv(columns, ([getattr(record, column) for column in columns] for record in found))
+        return
     rows = [{column: getattr(record, column) for column in columns} for record in islice(all_rejected(settings), limit)]
     if as_json:
         print_json(rows)
@@ -284,6 +303,11 @@ def _snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:
     if snapshot_id is None:
         return snapshots.open_current(settings.snapshots)
     return snapshots.open_snapshot(settings.snapshots, snapshot_id)
+
+
+def _either(as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("Give --json or --csv, not both.")
 
 
 # --- snapshots -----------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ from pipelines.landing import (
     Postponed,
     Source,
     Stamp,
+    Unbelievable,
+    Unsoundness,
     count_unknown,
     find_landed,
     open_landed,
@@ -53,7 +55,7 @@ from pipelines.store import (
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 
 
 class Progress(Protocol):
@@ -214,7 +216,11 @@ def _ingest_file(
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        raw = _write_raw(settings, file, source)
+        try:
+            raw = _write_raw(settings, file, source)
+        except Unbelievable as error:
+            source.rewind()
+            raw = _write_raw(settings, file, source, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -258,8 +264,11 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
 
 
-def _write_raw(settings: Settings, file: LandedFile, source: Source) -> RawFile:
-    """Read a file and leave its raw folder, whole. Raises Postponed, and leaves nothing, if the file changed."""
+def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Unsoundness | None = None) -> RawFile:
+    """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
+
+    Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
+    """
     unknown: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     accepted = blank = 0
@@ -269,7 +278,7 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source) -> RawFile:
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for batch in read_landed(file, source):
+        for batch in read_landed(file, source, unsound):
             writer.append(batch)
             accepted += batch.accepted.num_rows
             blank += batch.blank

@@ -1,4 +1,4 @@
-"""How the command line writes: JSON on one line, tables that line up, summaries, text of any origin made safe."""
+"""How the command line writes: JSON on one line, CSV, tables that line up, summaries, text of any origin made safe."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import Any
 
 import click
 
+from pipelines.spreadsheet import csv_lines
+
+SHOWN_CHARS = 200  # of a text in a list or a table
+
 
 def print_json(content: Any) -> None:
     """One line of JSON on stdout; what a terminal could take for a command is escaped, which changes no value."""
     line = json.dumps(content, ensure_ascii=False, default=str)
     click.echo(line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line))
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """CSV in UTF-8 on stdout, row by row, safe to open in a spreadsheet: see spreadsheet.py."""
+    for line in csv_lines(columns, rows):
+        click.echo(line.encode(), nl=False)
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -35,7 +45,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Aligned columns: numbers to the right, text to the left."""
-    cells = [[f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row] for row in rows]
+    cells = [[f"{value:,}" if isinstance(value, int) else excerpt(str(value)) for value in row] for row in rows]
     numeric = [bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells) for i in range(len(columns))]
     widths = [max(len(columns[i]), *(len(row[i]) for row in cells), 0) for i in range(len(columns))]
     for row in [list(columns), *cells]:
@@ -55,6 +65,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def excerpt(text: str, length: int = 200) -> str:
+def excerpt(text: str, length: int = SHOWN_CHARS) -> str:
     """The beginning of a text of any origin and length, as one such line."""
     return printable(text[:length])

@@ -22,13 +22,14 @@ from pipelines.landing.files import (
     Postponed,
     Source,
     Stamp,
+    Unsoundness,
     decompressed,
     find_landed,
     find_unfinished,
     open_landed,
     printable_name,
 )
-from pipelines.landing.lines import blocks_of_lines
+from pipelines.landing.lines import Damage, Piece, blocks_of_lines, with_unsound
 from pipelines.landing.ndjson import read_ndjson, read_response
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
@@ -41,6 +42,8 @@ __all__ = [
     "RejectedLine",
     "Source",
     "Stamp",
+    "Unbelievable",
+    "Unsoundness",
     "count_unknown",
     "find_landed",
     "find_unfinished",
@@ -50,18 +53,40 @@ __all__ = [
 ]
 
 
-def read_landed(file: LandedFile, source: Source) -> Iterator[Batch]:
-    """Every record of an open landed file, accepted or rejected, in order; nothing in it stops the reading."""
-    chunks = decompressed(source.chunks(), file.compression)
+class Unbelievable(Exception):
+    """An archive turned out not to be what its checksum says, after lines of it were read as if it were."""
+
+    def __init__(self, unsound: Unsoundness) -> None:
+        super().__init__(unsound)
+        self.unsound = unsound
+
+
+def read_landed(file: LandedFile, source: Source, unsound: Unsoundness | None = None) -> Iterator[Batch]:
+    """Every record of an open landed file, accepted or rejected, in order; nothing in it stops the reading.
+
+    But for an archive that is not what its checksum says. That raises Unbelievable: what was read is to be thrown away,
+    and the file to be read again with what the exception says is `unsound`. Those lines are then rejected.
+    """
+    chunks = decompressed(source.chunks(), file.compression, unsound)
     match file.format:
         case "ndjson":
             if file.entity in FLAT_ENTITIES:
-                return read_fast(file.entity, blocks_of_lines(chunks))
-            return read_ndjson(file.entity, blocks_of_lines(chunks))
+                return read_fast(file.entity, _pieces(chunks, unsound))
+            return read_ndjson(file.entity, _pieces(chunks, unsound))
         case "json":
             return read_response(chunks)
         case "csv":
-            return read_csv(file.entity, blocks_of_lines(chunks))
+            return read_csv(file.entity, _pieces(chunks, unsound))
         case "parquet":
             return read_parquet(file.entity, source)
     raise ValueError(f"{file.format} is not a format that lands")
+
+
+def _pieces(chunks: Iterator[bytes], unsound: Unsoundness | None) -> Iterator[Piece]:
+    if unsound is not None:
+        yield from with_unsound(blocks_of_lines(chunks), unsound.sound_lines)
+        return
+    for piece in blocks_of_lines(chunks):
+        if isinstance(piece, Damage) and piece.unsound is not None:
+            raise Unbelievable(piece.unsound)
+        yield piece

@@ -21,8 +21,18 @@ from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import Mask
 from pipelines.landing.fast import BlockReading, is_fit
-from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, LongLine, Piece
+from pipelines.landing.lines import (
+    LONG_LINE_TEXT_BYTES,
+    MAX_LINE_BYTES,
+    Block,
+    Damage,
+    LongLine,
+    Piece,
+    Unsound,
+    is_blank,
+)
 from pipelines.landing.matching import constant, split
+from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor, spellings
 from pipelines.landing.values import Rejected, parse_money_text
 
@@ -38,6 +48,7 @@ _CSV_REASONS = {
     "unexpected end of data": "a quoted cell does not end",
     "new-line": "a carriage return outside of quotes",
 }
+UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})")
 
@@ -51,6 +62,14 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
     lines = _Lines(pieces)
     header: Header | None = None
     while (piece := lines.next_piece()) is not None:
+        if isinstance(piece, Block) and is_blank(piece):  # between records, where a line can be blank
+            rows.blank += piece.lines
+            continue
+        if isinstance(piece, Unsound):
+            read_piece(piece if header else _without_first_line(piece), rows)
+            header = header or Header(entity, None)
+            yield rows.batch()
+            continue
         by_columns = header if fast and header and not header.problem else None
         if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE):
             reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE)
@@ -83,6 +102,8 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
         problem = Rejected(None, _csv_reason(error))
     except Rejected as error:
         problem = error
+    if problem and problem.reason == UNENDED:  # one stray quotation mark costs its line, and none of those after it
+        lines.give_back_all_but_the_first()
     text = b"".join(lines.taken).removesuffix(b"\n")
     if lines.damage is not None:  # what it breaks off is no record of its own
         rows.reject(lines.line, None, lines.damage, "")
@@ -252,6 +273,7 @@ class _Lines:
             self.line = piece.first_line
             self._waiting.extend(_lines(piece.data))
         else:
+            assert not isinstance(piece, Unsound)
             self.line = piece.line
             self._waiting.append(piece)
 
@@ -261,6 +283,12 @@ class _Lines:
             data = b"".join(line for line in self._waiting if isinstance(line, bytes))
             self._pieces = chain([Block(self.line, data, len(self._waiting))], self._pieces)
             self._waiting.clear()
+
+    def give_back_all_but_the_first(self) -> None:
+        """Let the lines that the record was made of be read again, but for its first."""
+        self._waiting.extendleft(reversed(self.taken[1:]))
+        self.line -= len(self.taken) - 1
+        self.taken = self.taken[:1]
 
     def any_left(self) -> bool:
         """Whether a line waits to be read."""
@@ -279,6 +307,9 @@ class _Lines:
             piece = self.next_piece()
             if piece is None:
                 raise StopIteration
+            if self.taken and not isinstance(piece, Block):
+                self._pieces = chain([piece], self._pieces)
+                raise Rejected(None, UNENDED)
             self.push(piece)
         following = self._waiting.popleft()
         if isinstance(following, bytes):
@@ -286,16 +317,24 @@ class _Lines:
             self.taken.append(following)
             self._taken_bytes += len(following)
             if self._taken_bytes - 1 > MAX_LINE_BYTES:  # the newline does not count
-                self.taken = [b"".join(self.taken)[:LONG_LINE_TEXT_BYTES]]
+                if len(self.taken) > 1:
+                    raise Rejected(None, UNENDED)
+                self.taken = [following[:LONG_LINE_TEXT_BYTES]]
                 raise Rejected(None, LINE_TOO_LONG)
             return following.decode("utf-8", "surrogateescape")
         if isinstance(following, LongLine):
             self.line += 1
-            self.taken = [(b"".join(self.taken) + following.head)[:LONG_LINE_TEXT_BYTES]]
+            self.taken = [following.head]
             raise Rejected(None, LINE_TOO_LONG)
-        assert not isinstance(following, Block)
+        assert isinstance(following, Damage)
         self.damage = following.reason
         raise StopIteration
+
+
+def _without_first_line(piece: Unsound) -> Unsound:
+    """Without the header, which is no record."""
+    block = piece.block
+    return Unsound(Block(block.first_line + 1, block.data.partition(b"\n")[2], block.lines - 1))
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -23,7 +23,16 @@ import pyarrow.compute as pc
 from pipelines.landing import compact
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.compact import CompactForm
-from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, as_series, line_starts, lines_of
+from pipelines.landing.lines import (
+    MAX_LINE_BYTES,
+    Block,
+    Piece,
+    as_series,
+    has_long_line,
+    is_blank,
+    line_starts,
+    lines_of,
+)
 from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_line, read_piece
 from pipelines.landing.records import Acceptor, count_unknown
@@ -81,7 +90,7 @@ class FastReader:
 
     def read_piece(self, piece: Piece) -> Batch:
         """The records of a piece of the file."""
-        if isinstance(piece, Block):
+        if isinstance(piece, Block) and not is_blank(piece):
             return self.read(piece)
         rows = Rows(self._entity)
         read_piece(piece, rows)
@@ -313,16 +322,7 @@ def is_fit(block: Block, special: bytes) -> bool:
     newlines = block.lines - (not data.endswith(b"\n"))
     if (as_series(data) < 0x20).sum() != newlines + returns:
         return False
-    return not _has_long_line(data)
-
-
-def _has_long_line(data: bytes) -> bool:
-    start = 0
-    while len(data) - start > MAX_LINE_BYTES:
-        start = data.rfind(b"\n", start, start + MAX_LINE_BYTES) + 1
-        if not start:
-            return True
-    return False
+    return not has_long_line(data)
 
 
 def _is_utf8(data: bytes) -> bool:

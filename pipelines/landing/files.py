@@ -50,6 +50,18 @@ class Postponed(Exception):
 class DamagedArchive(Exception):
     """A compressed file breaks off, or is not what its checksum says."""
 
+    def __init__(self, reason: str, unsound: Unsoundness | None = None) -> None:
+        super().__init__(reason)
+        self.unsound = unsound  # None: it just breaks off, and what came before that can be believed
+
+
+@dataclass(frozen=True)
+class Unsoundness:
+    """From where on an archive is not what its checksum says, so that the text in it may be anything."""
+
+    sound_lines: int  # whole lines in the parts before, whose checksums were right
+    offset: int  # in the file: before this byte nothing was noticed, and soon after it the archive cannot be read
+
 
 # --- finding ----------------------------------------------------------------------------------------------------
 
@@ -129,8 +141,9 @@ def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
 
 
 def printable_name(path: Path) -> str:
-    """A path as text that can be written anywhere, whatever bytes its name is made of."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    """A path as one line of text that can be written anywhere, also on a terminal, whatever its name is made of."""
+    text = os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -213,22 +226,41 @@ def open_landed(path: Path) -> Iterator[Source]:
         yield source
 
 
-def decompressed(chunks: Iterable[bytes], compression: str | None) -> Iterator[bytes]:
+def decompressed(
+    chunks: Iterable[bytes], compression: str | None, unsound: Unsoundness | None = None
+) -> Iterator[bytes]:
     """The bytes inside a landed file, at most about CHUNK_BYTES at a time.
 
     Archives of several members or frames are read through. Raises DamagedArchive at the point of the damage, after
-    everything before it was yielded.
+    everything before it was yielded; up to the last byte only when it is known to be `unsound`, as that is slow.
     """
+    careful_from = unsound.offset if unsound else None
     if compression == "gz":
-        return _gunzip(chunks)
+        return _gunzip(_slices(chunks, CHUNK_BYTES, careful_from))
     if compression == "zst":
-        return _unzstd(chunks)
+        return _unzstd(_slices(chunks, _ZSTD_SLICE_BYTES, careful_from))
     return iter(chunks)
 
 
-def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    member = None
+_ZSTD_SLICE_BYTES = 2048  # at most some 500 blocks of 128 KiB each
+
+
+def _slices(chunks: Iterable[bytes], size: int, careful_from: int | None) -> Iterator[tuple[int, bytes]]:
+    """The bytes with their offsets, byte by byte from `careful_from` on: an error swallows what its slice holds."""
+    offset = 0
     for chunk in chunks:
+        at = 0
+        while at < len(chunk):
+            left = len(chunk) if careful_from is None else careful_from - offset
+            step = max(1, min(size, left))
+            yield offset, chunk[at : at + step]
+            at, offset = at + step, offset + min(step, len(chunk) - at)
+
+
+def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+    member = None
+    lines = _SoundLines()
+    for offset, chunk in slices:
         rest = chunk
         while rest:
             if member is None:
@@ -239,35 +271,52 @@ def _gunzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 out = member.decompress(rest, CHUNK_BYTES)
             except zlib.error:
-                raise DamagedArchive("a gzip member is not what its checksum says, or is not gzip") from None
+                reason = "a gzip member is not what its checksum says, or is not gzip"
+                raise DamagedArchive(reason, Unsoundness(lines.sound, offset)) from None
             if out:
+                lines.add(out)
                 yield out
             rest = member.unconsumed_tail
             if member.eof:
+                lines.part_was_sound()
                 rest, member = member.unused_data, None
     if member is not None:
         raise DamagedArchive("it ends in the middle")
 
 
-_ZSTD_SLICE_BYTES = 2048  # at most some 500 blocks of 128 KiB each
-
-
-def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     frame = None
+    lines = _SoundLines()
     context = zstandard.ZstdDecompressor()
-    for chunk in chunks:
-        for at in range(0, len(chunk), _ZSTD_SLICE_BYTES):
-            rest = chunk[at : at + _ZSTD_SLICE_BYTES]
-            while rest:
-                frame = frame or context.decompressobj()
-                try:
-                    out = frame.decompress(rest)
-                except zstandard.ZstdError:
-                    raise DamagedArchive("a zstd frame is not what its checksum says, or is not zstd") from None
-                if out:
-                    yield out
-                rest = b""
-                if frame.eof:
-                    rest, frame = frame.unused_data, None
+    for offset, chunk in slices:
+        rest = chunk
+        while rest:
+            frame = frame or context.decompressobj()
+            try:
+                out = frame.decompress(rest)
+            except zstandard.ZstdError:
+                reason = "a zstd frame is not what its checksum says, or is not zstd"
+                raise DamagedArchive(reason, Unsoundness(lines.sound, offset)) from None
+            if out:
+                lines.add(out)
+                yield out
+            rest = b""
+            if frame.eof:
+                lines.part_was_sound()
+                rest, frame = frame.unused_data, None
     if frame is not None:
         raise DamagedArchive("it ends in the middle")
+
+
+class _SoundLines:
+    """Counts the whole lines in the parts of an archive whose checksums were right."""
+
+    def __init__(self) -> None:
+        self.sound = 0
+        self._so_far = 0
+
+    def add(self, out: bytes) -> None:
+        self._so_far += out.count(b"\n")
+
+    def part_was_sound(self) -> None:
+        self.sound = self._so_far

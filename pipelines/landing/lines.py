@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from pipelines.landing.files import DamagedArchive
+from pipelines.landing.files import DamagedArchive, Unsoundness
 
 MAX_LINE_BYTES = 1 << 20  # the largest real line seen is 2 kB; bounds the memory that one line can take
 LONG_LINE_TEXT_BYTES = 1 << 16  # what is kept of a longer one
+BLOCK_LINES = 1 << 17  # however short they are: each line that is rejected, or just looked at, costs some memory
 BLOCK_BYTES = 16 << 20  # so that each of dozens of shapes of lines has enough of them to be read as columns
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -40,13 +41,25 @@ class Damage:
 
     line: int
     reason: str
+    unsound: Unsoundness | None = None  # None: what came before it can be believed
 
 
-Piece = Block | LongLine | Damage
+@dataclass(frozen=True, slots=True)
+class Unsound:
+    """Lines of an archive that is not what its checksum says: what stands in them may be anything."""
+
+    block: Block
 
 
-def blocks_of_lines(chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[Piece]:
-    """Cut a stream into blocks of whole lines of about `block_bytes`. A byte order mark at its start is dropped.
+Piece = Block | LongLine | Damage | Unsound
+
+
+def blocks_of_lines(
+    chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES, block_lines: int = BLOCK_LINES
+) -> Iterator[Piece]:
+    """Cut a stream into blocks of whole lines, of about `block_bytes` and no more than `block_lines`.
+
+    A byte order mark at the start of the stream is dropped.
 
     What is held at any time is a block and a line. Where `chunks` raises DamagedArchive the whole lines before that
     are yielded, then Damage in place of the line that breaks off, and that is the end.
@@ -70,9 +83,9 @@ def blocks_of_lines(chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> 
             data = b"".join(pending)
             end = data.rfind(b"\n") + 1
             if end:
-                lines = data.count(b"\n", 0, end)
-                yield Block(line, data[:end], lines)
-                line += lines
+                block = Block(line, data[:end], data.count(b"\n", 0, end))
+                yield from _of_few_lines(block, block_lines)
+                line += block.lines
             rest = data[end:]
             if len(rest) > MAX_LINE_BYTES:
                 yield LongLine(line, rest[:LONG_LINE_TEXT_BYTES])
@@ -82,13 +95,54 @@ def blocks_of_lines(chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> 
     except DamagedArchive as error:
         data = b"".join(pending)
         if end := data.rfind(b"\n") + 1:
-            lines = data.count(b"\n")
-            yield Block(line, data[:end], lines)
-            line += lines
-        yield Damage(line, f"the archive is damaged: {error}")
+            block = Block(line, data[:end], data.count(b"\n"))
+            yield from _of_few_lines(block, block_lines)
+            line += block.lines
+        yield Damage(line, f"the archive is damaged: {error}", error.unsound)
         return
     if data := b"".join(pending):
-        yield Block(line, data, data.count(b"\n") + (not data.endswith(b"\n")))
+        block = Block(line, data, data.count(b"\n") + (not data.endswith(b"\n")))
+        yield from _of_few_lines(block, block_lines)
+
+
+def with_unsound(pieces: Iterable[Piece], sound_lines: int) -> Iterator[Piece]:
+    """The same pieces, the lines after the first `sound_lines` as unsound ones."""
+    for piece in pieces:
+        if not isinstance(piece, Block) or piece.first_line + piece.lines - 1 <= sound_lines:
+            yield piece
+            continue
+        sound = max(0, sound_lines + 1 - piece.first_line)
+        cut = line_starts(piece.data)[sound].as_py() if sound else 0
+        if sound:
+            yield Block(piece.first_line, piece.data[:cut], sound)
+        yield Unsound(Block(piece.first_line + sound, piece.data[cut:], piece.lines - sound))
+
+
+def _of_few_lines(block: Block, most: int) -> Iterator[Block]:
+    """The same lines in blocks of no more than `most`: halved until they are."""
+    if block.lines <= most:
+        yield block
+        return
+    half = len(block.data) // 2
+    cut = (block.data.rfind(b"\n", 0, half) + 1) or (block.data.find(b"\n", half) + 1)
+    first = Block(block.first_line, block.data[:cut], block.data.count(b"\n", 0, cut))
+    yield from _of_few_lines(first, most)
+    yield from _of_few_lines(Block(block.first_line + first.lines, block.data[cut:], block.lines - first.lines), most)
+
+
+def is_blank(block: Block) -> bool:
+    """Whether all lines of a block are blank."""
+    return not block.data.strip() and not has_long_line(block.data)
+
+
+def has_long_line(data: bytes) -> bool:
+    """Whether a line is too long, or so nearly that it must be looked at by itself."""
+    start = 0
+    while len(data) - start > MAX_LINE_BYTES:
+        start = data.rfind(b"\n", start, start + MAX_LINE_BYTES) + 1
+        if not start:
+            return True
+    return False
 
 
 def lines_of(data: bytes) -> list[bytes]:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, UNSOUND, Batch, Rows
 from pipelines.landing.files import DamagedArchive
-from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES, Block, Damage, LongLine, Piece, lines_of
+from pipelines.landing.lines import (
+    LONG_LINE_TEXT_BYTES,
+    MAX_LINE_BYTES,
+    Block,
+    Damage,
+    LongLine,
+    Piece,
+    Unsound,
+    is_blank,
+    lines_of,
+)
 from pipelines.landing.records import count_unknown
 from pipelines.landing.values import Rejected, shown_json
 
@@ -25,13 +35,25 @@ def read_ndjson(entity: str, pieces: Iterable[Piece]) -> Iterator[Batch]:
 def read_piece(piece: Piece, rows: Rows) -> None:
     """Accept or reject every line of a piece of a file."""
     match piece:
+        case Block() if is_blank(piece):
+            rows.blank += piece.lines
         case Block(first_line, data, _):
             for line, text in enumerate(lines_of(data), first_line):
                 read_line(line, text, rows)
+        case Unsound(block):
+            for line, text in enumerate(lines_of(block.data), block.first_line):
+                _read_unsound(line, text, rows)
         case LongLine(line, head):
             rows.reject(line, None, LINE_TOO_LONG, head)
-        case Damage(line, reason):
+        case Damage(line, reason, _):
             rows.reject(line, None, reason, "")
+
+
+def _read_unsound(line: int, landed: bytes, rows: Rows) -> None:
+    if landed.strip():
+        rows.reject(line, None, UNSOUND, landed[:MAX_LINE_BYTES])
+    else:
+        rows.blank += 1
 
 
 def read_line(line: int, landed: bytes, rows: Rows) -> None:

@@ -284,13 +284,16 @@ TOO_FINE_MONEY = "the amount has more than two decimals"
 _CENT = Decimal("0.01")
 # Not the thread's context, which anybody may have changed. No number is longer than MAX_NUMBER_CHARS.
 _EXACT = Context(prec=MAX_NUMBER_CHARS + 20)
+_EXPONENT = re.compile(r"[eE][+-]?0*([0-9]+)$")
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_money(text: str) -> Money:
     """The amount that a JSON number's text stands for, exactly. Raises Rejected without a field."""
-    exponent = re.search(r"[eE][+-]?0*([0-9]+)$", text)
+    exponent = _EXPONENT.search(text)
     if exponent and len(exponent[1]) > 6:  # more than Decimal itself can hold
+        if not Decimal(text[: exponent.start()]):
+            return Money("0.00")
         raise Rejected(None, TOO_MUCH_MONEY if "e-" not in text.lower() else TOO_FINE_MONEY)
     amount = Decimal(text)
     if amount < 0:
