@@ -5,6 +5,7 @@
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
+#   make sbom    a software bill of materials (build/sbom.json)     make audit   known vulnerabilities; needs a network
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
 #   make lock    requirements*.txt from pyproject.toml     make clean   remove what installing and testing left
 
@@ -12,12 +13,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := build/bench-venv
+SUPPLY := build/supply-venv
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
 PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test faults faults-full safeguards bench lint format lock clean
+.PHONY: run test faults faults-full safeguards bench sbom audit lint format lock clean
 .DEFAULT_GOAL := run
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
@@ -56,6 +58,19 @@ $(PEERS)/.installed: requirements-bench.txt
 	$(PEERS)/bin/python $(PIP) --require-hashes -r requirements-bench.txt
 	@touch $@
 
+# CycloneDX, of what .venv holds; the same file every time.
+sbom: $(INSTALLED) $(SUPPLY)/.installed
+	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+	  --short-PURLs --output-reproducible --of JSON -o build/sbom.json $(BIN)/python
+
+audit: $(SUPPLY)/.installed
+	$(SUPPLY)/bin/pip-audit --require-hashes --disable-pip -r requirements-dev.txt
+
+$(SUPPLY)/.installed: requirements-supply.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python $(PIP) --require-hashes -r requirements-supply.txt
+	@touch $@
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,6 +90,7 @@ lock: $(INSTALLED)
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev --constraints requirements.txt \
 	  --output-file requirements-dev.txt
 	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
+	$(UV_COMPILE) --group pyproject.toml:supply --constraints requirements.txt --output-file requirements-supply.txt
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
