@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import pytest
@@ -142,7 +143,7 @@ def test_the_default_as_of_is_today(mostwatched, tmp_path, monkeypatch):
     monkeypatch.setenv("MOSTWATCHED_DAY_TIMEZONE", "Pacific/Kiritimati")
     before = datetime.now(UTC)
     done = mostwatched("run", "--direct", "--json")
-    zone = command_line.ZoneInfo("Pacific/Kiritimati")
+    zone = ZoneInfo("Pacific/Kiritimati")
     assert done.json["as_of"] in {str(moment.astimezone(zone).date()) for moment in (before, datetime.now(UTC))}
 
 
@@ -345,7 +346,7 @@ def test_status_says_it_in_json(mostwatched, home, ids):
         "next_run",
         "problems",
     ]
-    assert "current.json cannot be read" in done.json["problems"][0]
+    assert "current.json is damaged" in done.json["problems"][0]
 
 
 def test_status_of_a_landing_folder_that_is_not_there(mostwatched, tmp_path):

@@ -1,0 +1,91 @@
+"""What the commands of the command line share: the group they are in, their options, what they are handed.
+
+Each command parses arguments, calls one function and prints what it returns. `--json` prints one object or list as the
+last line of stdout; progress and errors go to stderr. Imports that cost time are made by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from pipelines import __version__
+from pipelines.settings import Settings, load, unknown_variables
+
+if TYPE_CHECKING:
+    from pipelines.snapshots import Snapshot
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Day(click.ParamType[date]):
+    """A calendar day as YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day that was written."""
+        try:
+            return value if isinstance(value, date) else date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day such as 2026-11-21", param, ctx)
+
+
+DAY = Day()
+FOLDER = click.Path(file_okay=False, path_type=Path)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
+direct = click.option("--direct", is_flag=True, help="Without Prefect.")
+landing = click.option(
+    "--landing", multiple=True, type=FOLDER, help="Read what landed from here instead of HOME/landing; repeatable."
+)
+accept_rejects = click.option("--accept-rejects", is_flag=True, help="Publish however many records were rejected.")
+allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though the last day looks too small.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--home", type=FOLDER, help="Where landing/, lake/ and snapshots/ are (MOSTWATCHED_HOME; ./data).")
+@click.version_option(__version__, prog_name="mostwatched")
+@click.pass_context
+def cli(context: click.Context, home: Path | None) -> None:
+    """Which creators reached the most different people: every night, exactly.
+
+    Exit codes: 0 done, 1 failed (or: verify found damage), 2 wrong usage, 3 refused to publish, 4 busy.
+    """
+    context.obj = home
+    for name in unknown_variables():
+        click.echo(f"mostwatched: {name} is not a setting and is ignored; the README lists those there are.", err=True)
+
+
+def command(group: click.Group, name: str | None = None) -> Callable[[Command], Command]:
+    """A command whose function is handed the settings first."""
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def with_settings(*args: Any, **kwargs: Any) -> Any:
+            return function(load(click.get_current_context().obj), *args, **kwargs)
+
+        group.command(name)(with_settings)
+        return function
+
+    return decorate
+
+
+def asked_snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:
+    """The snapshot that was asked for, or the current one."""
+    from pipelines import snapshots
+
+    if snapshot_id is None:
+        return snapshots.open_current(settings.snapshots)
+    return snapshots.open_snapshot(settings.snapshots, snapshot_id)
+
+
+def today(settings: Settings) -> date:
+    """The calendar day it is now in the policy's zone. Only the command line and the flows ask the clock."""
+    return datetime.now(ZoneInfo(settings.day_timezone)).date()

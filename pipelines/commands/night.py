@@ -1,0 +1,125 @@
+"""The night, and how things stand: run, backfill, status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands import DAY, accept_rejects, allow_incomplete, as_json, cli, command, direct, landing, today
+from pipelines.errors import RefusedToPublish
+from pipelines.printing import print_json, print_summary
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.nightly import NightReport
+
+
+@command(cli)
+@click.option("--as-of", type=DAY, help="The exclusive end of the windows. Default: today, in the policy's time zone.")
+@landing
+@direct
+@as_json
+@accept_rejects
+@allow_incomplete
+def run(
+    settings: Settings,
+    as_of: date | None,
+    landing: tuple[Path, ...],
+    direct: bool,
+    as_json: bool,
+    accept_rejects: bool,
+    allow_incomplete: bool,
+) -> None:
+    """Do the nightly job: ingest what landed, rank, publish a snapshot. Safe to run again at any time."""
+    from pipelines import progress
+
+    run_night: Callable[..., NightReport]
+    if direct:
+        from pipelines.nightly import run as run_night
+    else:
+        from pipelines.flows import run_flow as run_night
+    with progress.shown() as shown:
+        report = run_night(
+            settings,
+            as_of or today(settings),
+            landing or None,
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=shown,
+        )
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_summary(report.as_json())
+
+
+@command(cli)
+@click.option("--from", "first", type=DAY, required=True, help="The first as_of.")
+@click.option("--to", "last", type=DAY, required=True, help="The last as_of, included.")
+@landing
+@as_json
+@accept_rejects
+@allow_incomplete
+def backfill(
+    settings: Settings,
+    first: date,
+    last: date,
+    landing: tuple[Path, ...],
+    as_json: bool,
+    accept_rejects: bool,
+    allow_incomplete: bool,
+) -> None:
+    """Publish one snapshot per as_of from --from to --to, oldest first; the current one stays the newest.
+
+    A day that is refused does not stop the others; the exit code is then 3.
+    """
+    from pipelines import nightly, progress
+
+    summaries: list[dict[str, Any]] = []
+    refusals: list[RefusedToPublish] = []
+    with progress.shown() as shown:
+        nights = nightly.backfill(
+            settings,
+            first,
+            last,
+            landing or None,
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=shown,
+        )
+        for night in nights:
+            if isinstance(night, RefusedToPublish):
+                refusals.append(night)
+                continue
+            summaries.append(night.as_json())
+            if not as_json:
+                click.echo(f"{night.as_of}  {night.snapshot_id}")
+    if as_json:
+        print_json(summaries)
+    if refusals:
+        raise RefusedToPublish(f"{len(refusals)} of {len(refusals) + len(summaries)} days: {refusals[0]}")
+
+
+@command(cli)
+@click.option("--as-of", type=DAY, help="Of a run with this as_of. Default: today, in the policy's time zone.")
+@landing
+@as_json
+def status(settings: Settings, as_of: date | None, landing: tuple[Path, ...], as_json: bool) -> None:
+    """Say how things stand: the snapshot, days present and missing, late sessions, what the next run would do and why.
+
+    Reads only, also while a run is at work. The platform lands its sessions every day: a day without any is empty only
+    if its own file, the one whose name holds its date (2026-01-05), landed and holds none; otherwise it is missing.
+    The exit code is 0 whenever there is an answer, a bad one too.
+    """
+    from pipelines import prose
+    from pipelines.status import status as how_things_stand
+
+    answer = how_things_stand(settings, as_of or today(settings), landing or None, datetime.now(UTC))
+    if as_json:
+        print_json(answer)
+    else:
+        prose.print_status(answer)

@@ -1,0 +1,118 @@
+"""Questions about what was published and what landed: top, explain, rejects."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import click
+
+from pipelines.commands import DAY, as_csv, as_json, asked_snapshot, cli, command
+from pipelines.printing import excerpt, print_csv, print_json, print_table, printable
+from pipelines.settings import Settings
+
+
+@command(cli)
+@click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
+@click.option("--from", "first", type=DAY, help="The first day of a range.")
+@click.option("--to", "end", type=DAY, help="The day after its last one.")
+@click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many creators.")
+@as_json
+@as_csv
+def top(
+    settings: Settings,
+    window_days: int | None,
+    first: date | None,
+    end: date | None,
+    snapshot_id: str | None,
+    limit: int,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Rank creators over the last N days, or any range of days that the snapshot holds: exact, from its cube.
+
+    With --csv, a text that a spreadsheet could take for a formula has a single quote before it, also after a semicolon
+    inside it; control characters are written as \\x0a; a very long text is cut. --json gives the texts as they are.
+    """
+    from pipelines import ranking
+
+    _either(as_json, as_csv)
+    snapshot = asked_snapshot(settings, snapshot_id)
+    days = ranking.asked_window(snapshot, window_days, first, end)
+    rows = ranking.ranking(settings, snapshot, days, limit)
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
+    else:
+        click.echo(f"Snapshot {snapshot.id}, the days {days} (end not included)\n")
+        print_table(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
+
+
+@command(cli)
+@click.argument("creator_id", metavar="CREATOR")
+@click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
+@click.option("--from", "first", type=DAY, help="The first day of a range.")
+@click.option("--to", "end", type=DAY, help="The day after its last one.")
+@click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
+@as_json
+def explain(
+    settings: Settings,
+    creator_id: str,
+    window_days: int | None,
+    first: date | None,
+    end: date | None,
+    snapshot_id: str | None,
+    as_json: bool,
+) -> None:
+    """Say why a creator's number is what it is: from the landed records to the published figure, step by step.
+
+    The night is done again over the creator's own records. Exit code 1 if that does not give the published figure.
+    """
+    from pipelines import explain, prose, ranking
+
+    snapshot = asked_snapshot(settings, snapshot_id)
+    days = ranking.asked_window(snapshot, window_days, first, end)
+    explanation = explain.explain(settings, snapshot, creator_id, days)
+    if as_json:
+        print_json(explanation.as_json())
+    else:
+        prose.print_explanation(explanation)
+    if not explanation.agrees:
+        raise SystemExit(1)
+
+
+@command(cli)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@as_json
+@as_csv
+def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:
+    """List the rejected records of everything that landed: where, why, and what stands there.
+
+    --csv does to texts what it does in `top`.
+    """
+    from itertools import islice
+
+    from pipelines.rejects import all_rejected
+
+    _either(as_json, as_csv)
+    columns = ("entity", "file", "line", "field", "reason", "text")
+    if as_csv:
+        found = islice(all_rejected(settings), limit)
+        print_csv(columns, ([getattr(record, column) for column in columns] for record in found))
+        return
+    rows = [{column: getattr(record, column) for column in columns} for record in islice(all_rejected(settings), limit)]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        where = f"{row['file']} line {row['line']}"
+        field = f"{row['field']}: " if row["field"] else ""
+        click.echo(printable(f"{where}: {field}{row['reason']}"))
+        click.echo(f"    {excerpt(row['text'])}")
+    click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
+
+
+def _either(as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("Give --json or --csv, not both.")

@@ -1,0 +1,146 @@
+"""Published snapshots: list, verify, diff, rollback, prune."""
+
+from __future__ import annotations
+
+import click
+
+from pipelines.commands import as_json, asked_snapshot, cli, command
+from pipelines.printing import print_json, printable
+from pipelines.settings import Settings
+
+
+@cli.group()
+def snapshots() -> None:
+    """List, verify, roll back and prune published snapshots."""
+
+
+@command(snapshots, "list")
+@as_json
+def list_snapshots(settings: Settings, as_json: bool) -> None:
+    """List published snapshots, oldest first; the current one is marked. Exit code 1 when one cannot be listed."""
+    from pipelines import snapshots
+    from pipelines.errors import Damaged
+
+    problems = []
+    pointer, listed = None, []
+    try:
+        pointer = snapshots.current(settings.snapshots)
+    except Damaged as error:
+        problems.append(str(error))
+    for name in snapshots.names(settings.snapshots):
+        try:
+            listed.append(snapshots.open_snapshot(settings.snapshots, name))
+        except Damaged as error:
+            problems.append(str(error))
+    rows = [
+        {
+            "snapshot_id": one.id,
+            "as_of": one.as_of.isoformat(),
+            "created_at": one.manifest["created_at"],
+            "ranked_creators": one.files["creator_rankings.parquet"]["rows"],
+            "bytes": sum(facts["bytes"] for facts in one.files.values()),
+            "is_current": pointer is not None and one.id == pointer.snapshot_id,
+            "is_pinned": pointer is not None and one.id == pointer.snapshot_id and pointer.pinned,
+        }
+        for one in sorted(listed, key=snapshots.age)
+    ]
+    if as_json:
+        print_json(rows)
+    elif not rows and not problems:
+        click.echo("Nothing has been published yet. `mostwatched run` does that.")
+    else:
+        marks = [" pinned" if row["is_pinned"] else " current" if row["is_current"] else "" for row in rows]
+        for row, mark in zip(rows, marks, strict=True):
+            click.echo(f"{row['snapshot_id']}  made {row['created_at']}  {row['bytes'] / 1e6:,.1f} MB{mark}")
+    if problems:
+        raise Damaged(" ".join(problems))
+
+
+@command(snapshots)
+@click.argument("snapshot_id", required=False)
+@as_json
+def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
+    """Check every file of a snapshot against its sha256; of all, and current.json, without an ID.
+
+    Exit code 1 when one is damaged.
+    """
+    from pipelines import snapshots
+
+    damage = snapshots.damage(settings.snapshots, snapshot_id)
+    if not snapshot_id and (found := snapshots.pointer_damage(settings.snapshots)):
+        damage[snapshots.POINTER] = found
+    if as_json:
+        print_json([{"snapshot_id": name, "is_whole": not found, "damage": found} for name, found in damage.items()])
+    else:
+        for name, found in damage.items():
+            click.echo(f"{name}  {'DAMAGED' if found else 'whole'}")
+            for sentence in found:
+                click.echo(f"    {printable(sentence)}")
+            if found and name != snapshots.POINTER:
+                click.echo(f"    `mostwatched run --as-of {snapshots.as_of_of(name)}` publishes it again.")
+    if any(damage.values()):
+        raise SystemExit(1)
+
+
+@command(snapshots)
+@click.argument("before")
+@click.argument("after", required=False)
+@click.option(
+    "--window",
+    "window_days",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="The last N days of each.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many creators.")
+@as_json
+def diff(settings: Settings, before: str, after: str | None, window_days: int, limit: int, as_json: bool) -> None:
+    """Say who entered, left, rose and fell from BEFORE to AFTER (the current snapshot, without one), and why.
+
+    Every difference is split into viewers of new days, of days that left the window, and of late data or corrections.
+    With --json all creators are listed.
+    """
+    from pipelines import prose
+    from pipelines.comparison import compare
+
+    compared = compare(settings, asked_snapshot(settings, before), asked_snapshot(settings, after), window_days)
+    if as_json:
+        print_json(compared.as_json())
+    else:
+        prose.print_comparison(compared, limit)
+
+
+@command(snapshots)
+@click.argument("snapshot_id", required=False)
+@click.option("--release", is_flag=True, help="Undo a roll-back: point to the newest snapshot, let runs move on.")
+def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None:
+    """Point readers to an earlier snapshot (the one before, without an ID) and keep them there until --release."""
+    from pipelines import snapshots
+    from pipelines.store import lock
+
+    if release and snapshot_id:
+        raise click.UsageError("Give an ID or --release, not both.")
+    with lock(settings.home / ".lock"):
+        if release:
+            target = snapshots.release(settings.snapshots)
+            click.echo(f"Released: {target.id} is current, and runs move the pointer again.")
+        else:
+            target = snapshots.roll_back(settings.snapshots, snapshot_id)
+            click.echo(f"{target.id} is current and pinned until `mostwatched snapshots rollback --release`.")
+
+
+@command(snapshots)
+@as_json
+def prune(settings: Settings, as_json: bool) -> None:
+    """Remove old snapshots (MOSTWATCHED_KEEP_SNAPSHOTS stay) and derived files that nothing kept needs."""
+    from pipelines import nightly
+
+    report = nightly.prune(settings)
+    if as_json:
+        print_json(vars(report))
+    else:
+        click.echo(
+            f"Removed {len(report.snapshots)} snapshots and {report.lake_files:,} files of the lake "
+            f"({report.lake_bytes / 1e6:,.1f} MB)."
+        )
