@@ -1,0 +1,583 @@
+"""The safeguards of the system, each with a change that takes it away and the tests that must then fail.
+
+A safeguard is a place in the code where something is refused, checked or made durable. `before` stands there exactly
+once and is replaced by `after`. The tests are arguments for pytest, or the name of an attack of this folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Safeguard:
+    """One safeguard, how to take it away, and what notices."""
+
+    name: str
+    path: str
+    before: str
+    after: str
+    noticed_by: tuple[str, ...]
+
+
+STORE = "pipelines/store.py"
+SNAPSHOTS = "pipelines/snapshots.py"
+PUBLISH = "pipelines/publish.py"
+LAKE = "pipelines/lake.py"
+INGEST = "pipelines/ingest.py"
+FILES = "pipelines/landing/files.py"
+RECORDS = "pipelines/landing/records.py"
+VALUES = "pipelines/landing/values.py"
+AUTH = "pipelines/api/auth.py"
+KEYS = "pipelines/api/keys.py"
+LIMITS = "pipelines/api/limits.py"
+CLIENTS = "pipelines/api/clients.py"
+ENDPOINTS = "pipelines/api/endpoints.py"
+FUNDED = "pipelines/api/funded.py"
+
+WRITING = ("tests/unit/test_store.py",)
+KILLED = ("tests/faults/test_killed.py",)
+STORED = ("tests/unit/test_lake.py",)
+PUBLISHED = ("tests/unit/test_publish.py",)
+SNAPSHOT_FILES = ("tests/unit/test_snapshot_files.py",)
+LANDED_FILES = ("tests/unit/test_landing_files.py", "tests/unit/test_ingest.py")
+LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_records.py")
+TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
+KEY_SETS = ("tests/contract/test_keys.py",)
+LIMITED = ("tests/contract/test_limits.py",)
+
+SAFEGUARDS = (
+    # --- durable, whole, one at a time
+    Safeguard(
+        "a file's content is fsynced before it gets its name",
+        STORE,
+        "        yield temporary\n        fsync(temporary)\n        temporary.rename(final)",
+        "        yield temporary\n        temporary.rename(final)",
+        WRITING,
+    ),
+    Safeguard(
+        "the folder is fsynced after a file got its name",
+        STORE,
+        "        temporary.rename(final)\n        fsync(final.parent)\n    finally:\n        temporary.unlink",
+        "        temporary.rename(final)\n    finally:\n        temporary.unlink",
+        WRITING,
+    ),
+    Safeguard(
+        "the files of a folder are fsynced before it gets its name",
+        STORE,
+        '        for path in sorted(temporary.rglob("*"), reverse=True):\n            fsync(path)\n',
+        "",
+        WRITING,
+    ),
+    Safeguard(
+        "small files are written beside their name and renamed",
+        STORE,
+        "    with new_file(final) as temporary:\n        temporary.write_bytes(content)",
+        "    final.parent.mkdir(parents=True, exist_ok=True)\n    final.write_bytes(content)\n    fsync(final)",
+        WRITING,
+    ),
+    Safeguard(
+        "a derived file is fsynced before its sidecar says that it exists",
+        LAKE,
+        "                store.fsync(temporary[step.day])\n",
+        "",
+        ("power",),
+    ),
+    Safeguard(
+        "one run at a time holds the lock",
+        STORE,
+        '    """Lock both, or neither."""\n',
+        '    """Lock both, or neither."""\n    return True\n',
+        WRITING,
+    ),
+    Safeguard(
+        "the home's folder is locked as well as a file in it",
+        STORE,
+        "        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        WRITING,
+    ),
+    Safeguard(
+        "what dead runs left half-written is swept",
+        "pipelines/nightly.py",
+        "            store.sweep(folder)\n",
+        "",
+        KILLED,
+    ),
+    # --- known to be what was written
+    Safeguard(
+        "a file is compared with its sha256",
+        STORE,
+        "        found = sha256_of(path)\n",
+        "        found = sha256\n",
+        (*STORED, *SNAPSHOT_FILES),
+    ),
+    Safeguard(
+        "bytes are compared with their sha256 before they are parsed",
+        STORE,
+        "    found = hashlib.sha256(content).hexdigest()\n    if found != sha256:",
+        "    found = sha256\n    if found != sha256:",
+        SNAPSHOT_FILES,
+    ),
+    Safeguard(
+        "a sidecar, an index, the pointer is compared with its seal",
+        STORE,
+        '    if json_bytes({**facts, "seal": seal}) != content or seal != seal_of(facts):',
+        "    if False:",
+        (*STORED, *SNAPSHOT_FILES),
+    ),
+    Safeguard(
+        "the cache of landed files is compared with its seal",
+        INGEST,
+        'if content["seal"] != _seal(_compact(known)):',
+        "if False:",
+        ("tests/unit/test_ingest.py",),
+    ),
+    Safeguard(
+        "a derived file is checked before its first use in a run",
+        LAKE,
+        "        unchecked = [stored for stored in files if stored.path not in self._checked]",
+        "        unchecked: list[Stored] = []",
+        STORED,
+    ),
+    Safeguard(
+        "a file that was built again must have the rows that it had",
+        LAKE,
+        "        if rebuilt.digest != stored.digest:",
+        "        if False:",
+        STORED,
+    ),
+    Safeguard(
+        "the key of a derived file holds the digests of its inputs",
+        LAKE,
+        "            digest.update(part.encode())\n",
+        "            digest.update(b'')\n",
+        STORED,
+    ),
+    Safeguard(
+        "the manifest is compared with the pointer's sha256",
+        SNAPSHOTS,
+        "    if manifest_sha256 is not None and found != manifest_sha256:",
+        "    if False:",
+        SNAPSHOT_FILES,
+    ),
+    Safeguard(
+        "the manifest is compared with the snapshot's name",
+        SNAPSHOTS,
+        "    if not stated == derived == snapshot_id:",
+        "    if False:",
+        SNAPSHOT_FILES,
+    ),
+    Safeguard(
+        "`snapshots verify` finds files that do not belong there",
+        SNAPSHOTS,
+        "if path.is_file() and path not in known)",
+        "if path not in (known | {path}))",
+        SNAPSHOT_FILES,
+    ),
+    Safeguard(
+        "a rollback needs a whole snapshot",
+        SNAPSHOTS,
+        "    _require_whole(target)\n",
+        "",
+        SNAPSHOT_FILES,
+    ),
+    # --- publishing
+    Safeguard(
+        "too many rejected records refuse a publish",
+        "pipelines/refusals.py",
+        "        if count > settings.max_rejected_share * records[entity]:",
+        "        if False:",
+        ("tests/spec/test_refusals.py",),
+    ),
+    Safeguard(
+        "records that are gone refuse a publish",
+        PUBLISH,
+        "    refusals += vanished(_landed_of(newest), raw)\n",
+        "",
+        (*PUBLISHED, *STORED),
+    ),
+    Safeguard(
+        "a last day that is not all there refuses a publish",
+        PUBLISH,
+        "        refusals += incomplete_last_day(totals, built.as_of)\n",
+        "",
+        ("tests/spec/test_refusals.py",),
+    ),
+    Safeguard(
+        "a check that finds offenders refuses a publish",
+        PUBLISH,
+        "    refusals = [result.message for result in results if result.offenders and result.check.fails]",
+        "    refusals: list[str] = []",
+        PUBLISHED,
+    ),
+    Safeguard(
+        "the books must balance",
+        PUBLISH,
+        "    if sum(funnel[outcome] for outcome in FUNNEL) != accepted:",
+        "    if False:",
+        PUBLISHED,
+    ),
+    Safeguard(
+        "what was written is read back before the pointer moves",
+        PUBLISH,
+        "        damage = snapshot.damage()\n        if damage:\n",
+        "        damage = snapshot.damage()\n        if not damage and damage:\n",
+        PUBLISHED,
+    ),
+    Safeguard(
+        "the pointer does not move to an earlier as_of",
+        PUBLISH,
+        "(pointer.pinned or pointer.as_of > built.as_of)",
+        "pointer.pinned",
+        ("tests/spec/test_snapshots.py",),
+    ),
+    Safeguard(
+        "a rollback stays until it is released",
+        PUBLISH,
+        "(pointer.pinned or pointer.as_of > built.as_of)",
+        "pointer.as_of > built.as_of",
+        ("tests/spec/test_snapshots.py",),
+    ),
+    Safeguard(
+        "prune keeps the current snapshot",
+        SNAPSHOTS,
+        " | ({pointer.snapshot_id} if pointer else set())",
+        "",
+        SNAPSHOT_FILES,
+    ),
+    Safeguard(
+        "prune takes a snapshot away whole",
+        SNAPSHOTS,
+        "        (snapshots / name).rename(doomed)\n        shutil.rmtree(doomed)",
+        "        shutil.rmtree(snapshots / name)",
+        KILLED,
+    ),
+    # --- what lands
+    Safeguard(
+        "a file that changed while it was read waits",
+        FILES,
+        "        if now != {self.stamp}:",
+        "        if False:",
+        LANDED_FILES,
+    ),
+    Safeguard(
+        "symbolic links in the landing folder are not read",
+        FILES,
+        "            elif not entry.is_file(follow_symlinks=False):",
+        "            elif not entry.is_file(follow_symlinks=True):",
+        LANDED_FILES,
+    ),
+    Safeguard("no symbolic link is opened", FILES, "os.O_RDONLY | os.O_NOFOLLOW", "os.O_RDONLY", LANDED_FILES),
+    Safeguard(
+        "only regular files are read",
+        FILES,
+        "    if not stat.S_ISREG(os.fstat(descriptor).st_mode):",
+        "    if False:",
+        LANDED_FILES,
+    ),
+    Safeguard(
+        "an archive that ends in the middle is damaged",
+        FILES,
+        '    if member is not None:\n        raise DamagedArchive("it ends in the middle")',
+        "    if False:\n        raise DamagedArchive",
+        LANDED_FILES,
+    ),
+    Safeguard(
+        "the cache does not trust a stamp of the last moments",
+        INGEST,
+        "        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:",
+        "        if True:",
+        ("tests/unit/test_ingest.py",),
+    ),
+    Safeguard(
+        "a key given twice rejects a record",
+        VALUES,
+        "    if len(fields) < len(pairs):",
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "half a surrogate pair rejects a record",
+        VALUES,
+        "    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):",
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "nesting is limited",
+        VALUES,
+        '    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):',
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "a number that takes long to read is not read",
+        VALUES,
+        "def _integer(text: str) -> int:\n    if len(text) > MAX_NUMBER_CHARS:",
+        "def _integer(text: str) -> int:\n    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "an instant needs an offset",
+        VALUES,
+        '    if sign is None and text[-1] not in "Zz":',
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "money has two decimals",
+        VALUES,
+        "    if cents != amount:",
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "a session does not end before it starts",
+        RECORDS,
+        "    if session.ended_at is not None and session.ended_at < session.started_at:",
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "a refund is not above its pledge",
+        RECORDS,
+        "    if pledge.refunded_amount is not None and pledge.refunded_amount > pledge.amount:",
+        "    if False:",
+        LANDED_VALUES,
+    ),
+    Safeguard(
+        "columns are accepted only if they are what was written",
+        "pipelines/landing/compact.py",
+        "    return pc.fill_null(pc.equal(array, lines), False)",
+        "    return pc.fill_null(pc.equal(array, array), False)",
+        ("tests/unit/test_landing_compact.py",),
+    ),
+    # --- what counts
+    Safeguard(
+        "a session counts once, however often it landed",
+        "sql/sessions.sql",
+        "    anti join repeated\n",
+        "    left join repeated\n",
+        ("tests/spec/test_arrival.py", "tests/spec/test_revisions.py"),
+    ),
+    Safeguard(
+        "sessions of one id from two sources are two",
+        "sql/resolved_sessions.sql",
+        "            partition by day, source, session_id\n            order by",
+        "            partition by day, session_id\n            order by",
+        ("tests/spec/test_revisions.py", "tests/property/test_three_ways.py"),
+    ),
+    Safeguard(
+        "a session that a correction moved leaves its old day",
+        "sql/resolved_sessions.sql",
+        "where newest.age = 1",
+        "where newest.age = 1 or true",
+        ("tests/spec/test_revisions.py",),
+    ),
+    Safeguard(
+        "a deleted session is retracted",
+        "sql/sessions.sql",
+        "        when deleted then 'deleted'\n",
+        "",
+        ("tests/spec/test_revisions.py",),
+    ),
+    Safeguard(
+        "an erased user is not counted",
+        "sql/sessions.sql",
+        "        when erased then 'erased'\n",
+        "",
+        ("tests/spec/test_erasures.py",),
+    ),
+    Safeguard(
+        "banned and deleted creators are left out",
+        "sql/creator_rankings.sql",
+        "    anti join unlisted on creator_windows.creator_id = unlisted.creator_id",
+        "    left join unlisted on creator_windows.creator_id = unlisted.creator_id",
+        ("tests/spec/test_creators.py",),
+    ),
+    Safeguard(
+        "a viewer counts once in a window",
+        "sql/creator_windows.sql",
+        "        sum(case when r.gap_days is null or r.gap_days > date_diff('day', w.first_day, r.day) then r.viewers"
+        " else 0 end)\n            filter (where r.is_signed_in) as viewers,",
+        "        sum(r.viewers) filter (where r.is_signed_in) as viewers,",
+        ("tests/spec/test_cube.py",),
+    ),
+    # --- tokens
+    Safeguard(
+        "a token expires",
+        AUTH,
+        '    if now_ms >= claims["exp"] * 1000:',
+        "    if False:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a token must say when it expires",
+        AUTH,
+        '    if not _is_integer(claims.get("exp")) or not all(',
+        '    if not _is_integer(claims.setdefault("exp", 1 << 40)) or not all(',
+        TOKENS,
+    ),
+    Safeguard("a token's nbf holds", AUTH, '    if now_ms < claims.get("nbf", 0) * 1000:', "    if False:", TOKENS),
+    Safeguard("a token's signature is verified", AUTH, "        verify_signature(token, candidates[0])\n", "", TOKENS),
+    Safeguard(
+        "a token's header holds nothing unknown",
+        AUTH,
+        "    if not header.keys() <= _HEADER_KEYS:",
+        "    if False:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a token is spelt canonically",
+        AUTH,
+        '    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part:',
+        "    if False:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a claim given twice refuses a token",
+        AUTH,
+        "    if len(found) != len(pairs):",
+        "    if False:",
+        TOKENS,
+    ),
+    Safeguard(
+        "several Authorization headers are no token",
+        AUTH,
+        "    if len(authorization) != 1:",
+        "    if not authorization:",
+        TOKENS,
+    ),
+    Safeguard("a token is not too large", AUTH, "    if len(match[1]) > MAX_TOKEN_BYTES:", "    if False:", TOKENS),
+    Safeguard(
+        "a token is for this audience",
+        AUTH,
+        '    if expected.audience is not None and not _names(claims.get("aud"), expected.audience):',
+        "    if False:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a remembered token expires all the same",
+        AUTH,
+        "        if known is not None and known.not_before_ms <= now_ms < known.expires_ms:",
+        "        if known is not None:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a remembered token falls with its key",
+        AUTH,
+        "            if len(candidates) == 1 and candidates[0] is known.key:",
+        "            if True:",
+        TOKENS,
+    ),
+    Safeguard(
+        "a key is used for the algorithms of its type alone",
+        KEYS,
+        " and algorithm in key.algorithms]",
+        "]",
+        (*TOKENS, *KEY_SETS),
+    ),
+    Safeguard(
+        "a symmetric key is not taken from a URL",
+        KEYS,
+        '    if key_type == "oct" and not with_symmetric:',
+        "    if False:",
+        KEY_SETS,
+    ),
+    Safeguard(
+        "a short RSA key is left out",
+        KEYS,
+        "        if modulus.bit_length() < SHORTEST_RSA_BITS:",
+        "        if False:",
+        KEY_SETS,
+    ),
+    Safeguard(
+        "two keys of one name are no key",
+        KEYS,
+        '            if isinstance(entry, dict) and _is_name(entry) and counts[entry["kid"]] > 1:',
+        "            if False:",
+        KEY_SETS,
+    ),
+    Safeguard(
+        "a JWKS is fetched once in 30 s at most",
+        KEYS,
+        "            if not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):\n                return  # whoever",
+        "            if False:\n                return  # whoever",
+        KEY_SETS,
+    ),
+    Safeguard(
+        "a JWKS does not follow a redirect to another scheme",
+        "pipelines/api/download.py",
+        "        if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:",
+        "        if False:",
+        KEY_SETS,
+    ),
+    # --- callers
+    Safeguard(
+        "a caller sees his own streams alone",
+        FUNDED,
+        "        positions = sorted(set(self.callers.of(user_id)))",
+        "        positions = sorted(set(self.callers.positions.to_pylist()))",
+        ("tests/contract/test_funded.py",),
+    ),
+    Safeguard(
+        "a recording is shown to whom it is open alone",
+        FUNDED,
+        '            stream.recording_url if may_view else b"null",',
+        "            stream.recording_url,",
+        ("tests/contract/test_funded.py",),
+    ),
+    Safeguard(
+        "an answer with a token is not for a shared cache",
+        ENDPOINTS,
+        "    headers = _ranking_headers(serving, etag, PRIVATE)",
+        "    headers = _ranking_headers(serving, etag, PUBLIC)",
+        ("tests/contract/test_ranking.py", "tests/contract/test_auth.py"),
+    ),
+    Safeguard(
+        "a wrong token is never answered as anonymous",
+        ENDPOINTS,
+        "        user_id = await self.api.subject(authorization, now_ms) if authorization else None",
+        "        try:\n            user_id = await self.api.subject(authorization, now_ms) if authorization else None\n"
+        "        except Refused:\n            user_id = None",
+        TOKENS,
+    ),
+    # --- limits
+    Safeguard(
+        "every limit counts",
+        LIMITS,
+        "    is_admitted = all(count < limit.requests",
+        "    is_admitted = any(count < limit.requests",
+        LIMITED,
+    ),
+    Safeguard(
+        "an instant counts until its window is over",
+        LIMITS,
+        "bisect_right(admitted, now - limit.window) for limit in limits]",
+        "bisect_right(admitted, now - limit.window + SECOND) for limit in limits]",
+        LIMITED,
+    ),
+    Safeguard(
+        "X-Forwarded-For is believed of trusted proxies alone",
+        CLIENTS,
+        "    if not trusted or not _is_in(peer, trusted):\n        return str(peer)\n",
+        "",
+        LIMITED,
+    ),
+    Safeguard(
+        "an IPv4 address in IPv6 is the same client",
+        CLIENTS,
+        "    return mapped or address",
+        "    return address",
+        LIMITED,
+    ),
+    # --- serving
+    Safeguard(
+        "a snapshot that cannot be loaded does not replace the one that is served",
+        "pipelines/api/watching.py",
+        "                self.serving = load(self._directory, pointer)",
+        "                self.serving = None\n                self.serving = load(self._directory, pointer)",
+        ("tests/contract/test_watching.py",),
+    ),
+)
