@@ -5,6 +5,10 @@ A message says what is wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 
 class MostwatchedError(Exception):
     """Something failed in a way that we understand. Exit code 1."""
@@ -36,3 +40,61 @@ class Damaged(MostwatchedError):
 
 class NoSnapshot(MostwatchedError):
     """Nothing has been published in this home yet. Exit code 1."""
+
+
+# --- what the operating system refuses -----------------------------------------------------------------------------
+
+
+_AGAIN = "then give the command again; what was published stays as it is"
+_REMEDIES = {
+    errno.ENOSPC: f"Free space on that disk (`mostwatched snapshots prune` removes what is old), {_AGAIN}.",
+    errno.EDQUOT: f"Free space, or raise the quota, {_AGAIN}.",
+    errno.EFBIG: f"Raise the limit of a file's size (ulimit -f), {_AGAIN}.",
+    errno.EMFILE: f"Raise the limit of open files (ulimit -n), {_AGAIN}.",
+    errno.ENFILE: f"Raise the system's limit of open files, {_AGAIN}.",
+    errno.EACCES: f"Give this user the right to read and write there, {_AGAIN}.",
+    errno.EPERM: f"Give this user the right to read and write there, {_AGAIN}.",
+    errno.EROFS: f"Make that file system writable, {_AGAIN}.",
+    errno.EIO: f"Check that disk, {_AGAIN}.",
+    errno.ENOMEM: f"Free memory, {_AGAIN}.",
+}
+_OTHER_REMEDY = f"Put that right, {_AGAIN}."
+
+# Where the file itself is the matter. All others tell of this process, its rights or its machine.
+_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.EBADMSG, errno.EUCLEAN}
+
+
+def tells_of_damage(error: OSError) -> bool:
+    """Whether an error of reading is the file's own: it is missing, no file, or its sectors cannot be read.
+
+    Without a descriptor or a permission to open it, it may well be whole, and nothing may be put in its place.
+    """
+    return error.errno in _OF_THE_FILE
+
+
+def refusal_of_the_system(error: BaseException, home: Path) -> str | None:
+    """What the operating system refused to us or to the engine, where, and what to do; None for any other error.
+
+    The home says where if the error does not.
+    """
+    engines = {f"{each.__module__}.{each.__name__}" for each in type(error).__mro__}
+    if isinstance(error, MemoryError) or "_duckdb.OutOfMemoryException" in engines:
+        return f"Out of memory in {home}: {_sentence(error)} Raise MOSTWATCHED_MEMORY_LIMIT or free memory, {_AGAIN}."
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        said = f"{error.filename}: {error.strerror}." if error.filename else _sentence(error.strerror or error)
+        number = error.errno
+    elif "_duckdb.Error" in engines and (
+        "_duckdb.IOException" in engines or any(os.strerror(number) in str(error) for number in _REMEDIES)
+    ):
+        said = _sentence(error)
+        number = next((number for number in _REMEDIES if os.strerror(number) in said), None)
+    else:
+        return None
+    where = "" if str(home) in said else f"In {home}: "
+    return f"{where}{said} {_REMEDIES.get(number or 0, _OTHER_REMEDY)}"
+
+
+def _sentence(said: object) -> str:
+    """Whatever a library says, on one line and with a full stop."""
+    text = " ".join(str(said).split())
+    return text if text.endswith(".") else f"{text}."

@@ -340,6 +340,12 @@ def raw_files(settings: Settings) -> list[RawFile]:
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
+def raw_folders(settings: Settings) -> list[Path]:
+    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
+    root = _raw_root(settings)
+    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
+
+
 def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
     """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
     with_rejects = [raw for raw in raw_files(settings) if raw.rejects]

@@ -25,7 +25,7 @@ import pyarrow as pa
 from pipelines import models, store
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import Engine, Relation, Unstored
-from pipelines.errors import Damaged
+from pipelines.errors import Damaged, tells_of_damage
 from pipelines.ingest import Progress, no_progress
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
@@ -228,7 +228,9 @@ class Lake:
         try:
             facts = store.unsealed(_sidecar(path).read_bytes())
             stored = Stored(model, step.day, facts["key"], path, facts["rows"], facts["sha256"], facts["digest"], step)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, OSError) and not tells_of_damage(error):
+                raise  # it may exist: `prune` would remove it
             return None  # a file without its sidecar does not exist
         if stored.key != key or not path.exists():
             return None  # nor does one that is another's, file and sidecar

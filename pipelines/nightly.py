@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 
 from pipelines import build, last_run, snapshots, store
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
-from pipelines.ingest import IngestReport, Progress, RawFile, ingest, no_progress, raw_files, set_aside, settle
+from pipelines.ingest import (
+    IngestReport,
+    Progress,
+    RawFile,
+    ingest,
+    no_progress,
+    raw_files,
+    raw_folders,
+    set_aside,
+    settle,
+)
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
 from pipelines.settings import Policy, Settings
@@ -245,7 +255,16 @@ def _held(settings: Settings) -> Iterator[None]:
             store.make_folder(folder)
             store.sweep(folder)
         settle(settings)
+        _make_durable(settings)
         yield
+
+
+def _make_durable(settings: Settings) -> None:
+    """Make the names durable under which dead runs left what is whole: all that follows takes it for granted."""
+    with suppress(PermissionError):  # where we may not look, we have made nothing either
+        store.fsync(settings.home.parent)
+    for folder in (settings.home, settings.snapshots, settings.lake, *raw_folders(settings)):
+        store.fsync(folder)
 
 
 @contextmanager

@@ -217,8 +217,11 @@ def id_of(built: Built) -> str | None:
 def _write(
     settings: Settings, built: Built, files: Mapping[str, Stored], snapshot_id: str, manifest: dict[str, Any]
 ) -> None:
-    """Write the snapshot's folder beside its final name and rename it there, whole."""
-    with store.new_folder(settings.snapshots / snapshot_id) as folder:
+    """Write the snapshot's folder beside its final name and rename it there, whole.
+
+    What stands there is damaged. Readers keep what is left of it until they can have all of it.
+    """
+    with store.new_folder(settings.snapshots / snapshot_id, replace=True) as folder:
         (folder / "creator_reach").mkdir()
         (folder / "private").mkdir(mode=0o700)
         for name, stored in files.items():
@@ -310,7 +313,7 @@ def _manifest(
 
 
 def _published_before(settings: Settings, snapshot_id: str) -> Snapshot | None:
-    """The snapshot of that name, every byte of it read, if there is one; a damaged one is moved out of the way."""
+    """The snapshot of that name, every byte of it read, if there is one and it is whole."""
     folder = settings.snapshots / snapshot_id
     if not folder.exists():
         return None
@@ -320,7 +323,6 @@ def _published_before(settings: Settings, snapshot_id: str) -> Snapshot | None:
             return snapshot
     except Damaged:
         pass
-    folder.rename(store.temporary_beside(folder))  # swept by the next run; readers have the same rows again at once
     return None
 
 

@@ -8,6 +8,7 @@ parts, and the parts are put together at the end. The rows of a file stay in lan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,11 +95,13 @@ class RawWriter:
         return files, self._finish_rejects()
 
     def abandon(self) -> None:
-        """Close what is open; the folder is going to be removed."""
+        """Close what is open; the folder is going to be removed. What cannot be closed was not going to be read."""
         for day in list(self._open.values()):
-            self._close(day)
+            with suppress(OSError):
+                self._close(day)
         if self._rejects is not None:
-            self._rejects.close()
+            with suppress(OSError):
+                self._rejects.close()
 
     def _split(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         """The rows by the name of the file they belong to."""

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import store
-from pipelines.errors import Damaged, NoSnapshot, UsageError
+from pipelines.errors import Damaged, NoSnapshot, UsageError, tells_of_damage
 
 SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
 POINTER = "current.json"
@@ -122,6 +122,8 @@ def current(snapshots: Path) -> Pointer | None:
             return None
         raise _unusable(path, "is missing") from None
     except OSError as error:
+        if not tells_of_damage(error):
+            raise
         raise _unusable(path, f"cannot be read: {error.strerror}") from error
     return pointer_of(path, content)
 
@@ -161,6 +163,8 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
         known = ", ".join(names(snapshots)[-5:]) or "none"
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
     except OSError as error:
+        if not tells_of_damage(error):
+            raise
         raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}. {_remedy(as_of)}") from error
     found = hashlib.sha256(content).hexdigest()
     if manifest_sha256 is not None and found != manifest_sha256:
@@ -206,7 +210,8 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
 def names(snapshots: Path) -> list[str]:
     """The ids of all published snapshots, damaged ones too, oldest as_of first."""
     found = []
-    for path in snapshots.glob("*-*-*-*"):
+    # Not glob(): to it a folder that may not be listed is an empty one.
+    for path in snapshots.iterdir() if snapshots.exists() else ():
         try:
             as_of_of(path.name)
         except UsageError:
@@ -243,6 +248,7 @@ def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
 
 def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:
     """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified."""
+    store.fsync(snapshots)  # its name, which a dead run may have given it: a pointer must not outlast what it names
     pointer = {
         "snapshot_id": snapshot.id,
         "published_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -304,11 +310,14 @@ def prune(snapshots: Path, keep: int) -> list[str]:
     pointer = current(snapshots)
     kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
     removed = [name for name in names(snapshots) if name not in kept]
-    for name in removed:
-        # Renamed first: a reader finds the snapshot whole or not at all, and `sweep` finishes what is cut short.
-        doomed = store.temporary_beside(snapshots / name)
-        (snapshots / name).rename(doomed)
-        shutil.rmtree(doomed)
+    doomed = {name: store.temporary_beside(snapshots / name) for name in removed}
+    # Renamed first, and durably: a reader finds a snapshot whole or not at all. `sweep` finishes what is cut short.
+    for name, leftover in doomed.items():
+        (snapshots / name).rename(leftover)
+    if doomed:
+        store.fsync(snapshots)
+    for leftover in doomed.values():
+        shutil.rmtree(leftover)
     return removed
 
 
@@ -347,4 +356,7 @@ def _landed_of(snapshot: Snapshot) -> tuple[str, ...]:
 def _require_whole(snapshot: Snapshot) -> None:
     damage = snapshot.damage()
     if damage:
-        raise Damaged(f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is.")
+        raise Damaged(
+            f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is. "
+            f"`mostwatched run --as-of {snapshot.as_of}` publishes it again."
+        )

@@ -17,7 +17,7 @@ import shutil
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.errors import Busy, Damaged, MostwatchedError
+from pipelines.errors import Busy, Damaged, MostwatchedError, tells_of_damage
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -54,23 +54,28 @@ def new_file(final: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
+def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder to fill; when the block ends well it stands at `final`, whole and durable.
 
-    Folders are named by their content, so one that already stands at `final` is kept and the new one dropped.
+    Folders are named by their content, so one that already stands at `final` is kept and the new one dropped. To
+    `replace` one that is damaged, it stays until the new one is whole.
     """
-    temporary = temporary_beside(final)
+    temporary, replaced = temporary_beside(final), temporary_beside(final)
     temporary.mkdir()
     try:
         yield temporary
         for path in sorted(temporary.rglob("*"), reverse=True):
             fsync(path)
         fsync(temporary)
+        if replace and final.exists():
+            final.rename(replaced)
         if not final.exists():
             temporary.rename(final)
         fsync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 def write_bytes(final: Path, content: bytes) -> None:
@@ -182,8 +187,9 @@ def lock(path: Path) -> Iterator[None]:
                     name = f" (process {holder})" if holder.isdecimal() else ""
                     raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
                 time.sleep(0.01)
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # it is for people: also on a full disk `prune` must be able to hold the lock
+                os.ftruncate(file, 0)
+                os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(file)
@@ -196,6 +202,8 @@ def _open_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
+        if not tells_of_damage(error):
+            raise
         problem = error.strerror
     else:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -276,10 +284,15 @@ def sha256_of(path: Path) -> str:
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Raise Damaged unless the file is there and its bytes are those that `sha256` was taken of."""
+    """Raise Damaged unless the file is there and its bytes are those that `sha256` was taken of.
+
+    Raises OSError when that cannot be told: the file may be whole.
+    """
     try:
         found = sha256_of(path)
     except OSError as error:
+        if not tells_of_damage(error):
+            raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     if found != sha256:
         raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
@@ -290,6 +303,8 @@ def checked_bytes(path: Path, sha256: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
+        if not tells_of_damage(error):
+            raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from pipelines import __version__
+from pipelines.errors import MostwatchedError, refusal_of_the_system
 from pipelines.settings import Settings, load, unknown_variables
 
 if TYPE_CHECKING:
@@ -69,7 +70,14 @@ def command(group: click.Group, name: str | None = None) -> Callable[[Command], 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
-            return function(load(click.get_current_context().obj), *args, **kwargs)
+            settings = load(click.get_current_context().obj)
+            try:
+                return function(settings, *args, **kwargs)
+            except Exception as error:
+                refusal = refusal_of_the_system(error, settings.home)
+                if refusal is None:
+                    raise
+                raise MostwatchedError(refusal) from error
 
         group.command(name)(with_settings)
         return function

@@ -93,11 +93,11 @@ def registered(connection: Connection, sources: Mapping[str, Relation]) -> Itera
     """Make sources visible to SQL under their names for a while."""
     for name, relation in sources.items():
         register(connection, name, relation)
-    try:
-        yield
-    finally:
-        for name in sources:
-            connection.execute(f'drop view if exists "{name}"')
+    yield
+    # Not after an error: the connection may still be at work on what failed, and would complain of that instead. Views
+    # are made anew, by whoever reads them.
+    for name in sources:
+        connection.execute(f'drop view if exists "{name}"')
 
 
 def register(connection: Connection, name: str, relation: Relation, *, with_filename: bool = False) -> None:

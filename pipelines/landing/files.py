@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -17,6 +18,9 @@ from pipelines.contracts import ENTITIES, FLAT_ENTITIES
 from pipelines.errors import UsageError
 
 CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
+
+# Not the landed file's fault: to publish without it would be to publish less than landed for want of a descriptor.
+_OF_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _UNFINISHED_PREFIXES = (".", "_")
 _UNFINISHED_SUFFIXES = (".part", ".tmp")
@@ -123,6 +127,8 @@ def _entries(folder: Path, ignored: list[Ignored]) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
+        if error.errno in _OF_OURS:
+            raise
         ignored.append(Ignored(folder, f"cannot be listed: {error.strerror}"))
         return []
     return [entry for entry in found if not _is_unfinished(entry.name)]
@@ -217,6 +223,8 @@ def open_landed(path: Path) -> Iterator[Source]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in _OF_OURS:
+            raise
         raise Postponed(f"it cannot be opened: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

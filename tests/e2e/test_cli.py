@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import click
 import pytest
+from refusing import no_space
 from world import World
 
 from pipelines import __version__, nightly, snapshots, store
@@ -524,3 +525,25 @@ def test_help_and_version_need_no_home():
         assert f"\n  {name} " in shown
     version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
     assert version == f"mostwatched, version {__version__}\n"
+
+
+def test_what_the_system_refuses_is_one_sentence(home, mostwatched):
+    """What, where and what to do, with no traceback; the last snapshot stays, and the next run does it."""
+    before = snapshots.current(home / "snapshots")
+    with no_space():
+        refused = mostwatched("run", "--direct", "--as-of", "2026-02-01", "--allow-incomplete")
+    (sentence,) = refused.err.splitlines()
+    assert refused.code == 1
+    assert str(home) in sentence
+    assert "File too large" in sentence
+    assert sentence.endswith("then give the command again; what was published stays as it is.")
+    assert snapshots.current(home / "snapshots") == before
+    assert mostwatched("run", "--direct", "--as-of", "2026-02-01", "--allow-incomplete").code == 0
+
+
+def test_prune_needs_no_space(home, mostwatched, monkeypatch):
+    """What frees space can be done where there is none."""
+    monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
+    with no_space():
+        assert mostwatched("snapshots", "prune", "--json").code == 0
+    assert len(snapshots.names(home / "snapshots")) == 1

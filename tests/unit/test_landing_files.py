@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from refusing import no_descriptors
 
 from pipelines.errors import UsageError
 from pipelines.landing.files import DamagedArchive, Postponed, decompressed, find_landed, open_landed
@@ -218,3 +219,18 @@ def test_damage_comes_after_the_good_lines() -> None:
     pieces = list(blocks_of_lines(decompressed([packed[:20_000]], "gz")))
     assert lines_of(pieces) == [(1, b"a\n"), (2, b"b\n")]
     assert pieces[-1] == Damage(3, "the archive is damaged: it ends in the middle")
+
+
+def test_a_process_without_descriptors_leaves_no_file_out(tmp_path):
+    """To publish without a file for want of a descriptor would be to publish less than landed."""
+    path = tmp_path / "follows" / "a.ndjson"
+    path.parent.mkdir()
+    path.write_text("")
+
+    def look() -> None:
+        with open_landed(path):
+            pass
+
+    for refused in (look, lambda: find_landed([tmp_path])):
+        with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+            refused()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from noise import land_noise
+from refusing import no_descriptors
 from world import World
 
 from pipelines import nightly, ranking, snapshots, store
@@ -330,3 +331,17 @@ def test_a_ranking_of_a_pruned_snapshot_says_so(home):
     shutil.rmtree(snapshot.path)
     with pytest.raises(NoSnapshot, match="was removed while it was read"):
         ranking.ranking(home.settings, snapshot, window)
+
+
+def test_what_cannot_be_opened_is_not_damaged(home):
+    """A pointer or a manifest that nobody could look at may be whole: nothing is decided without it."""
+    folder = home.settings.snapshots
+    snapshot = snapshots.open_current(folder)
+    for look in (
+        lambda: snapshots.current(folder),
+        lambda: snapshots.open_snapshot(folder, snapshot.id),
+        lambda: snapshot.table("creators.parquet"),
+        snapshot.damage,
+    ):
+        with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+            look()

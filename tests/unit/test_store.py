@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -23,8 +24,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusing import no_descriptors, no_space
 
-from pipelines import store
+from pipelines import errors, store
 from pipelines.errors import Busy, Damaged, MostwatchedError
 
 MOMENT = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -480,3 +482,64 @@ def test_a_lock_is_freed_by_an_exception(tmp_path: Path):
         fail()
     with store.lock(tmp_path / ".lock"):
         pass
+
+
+# --- what the operating system refuses -----------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_opened_is_not_damaged(tmp_path):
+    """Without a free descriptor nothing is known of it, so nothing may be put in its place."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        store.verify(path, store.sha256_of(path))
+    store.verify(path, store.sha256_of(path))
+
+
+def test_a_folder_is_replaced_by_one_that_is_whole(tmp_path):
+    """Until then the old one stays; afterwards nothing is left of it."""
+    final = tmp_path / "folder"
+    final.mkdir()
+    (final / "file").write_text("damaged")
+
+    def fail() -> None:
+        with store.new_folder(final, replace=True) as folder:
+            (folder / "file").write_text("half")
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        fail()
+    assert (final / "file").read_text() == "damaged"
+    with store.new_folder(final, replace=True) as folder:
+        (folder / "file").write_text("whole")
+        assert (final / "file").read_text() == "damaged"
+    assert (final / "file").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_lock_needs_no_space(tmp_path):
+    """Its holder's number is for people: on a full disk `prune` must be able to hold it."""
+    path = tmp_path / ".lock"
+    with no_space(), store.lock(path):
+        pass
+
+
+def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
+    """Of Python, of PyArrow, which leaves out where, and of the engine; any other error is none."""
+    home = tmp_path / "home"
+    full = OSError(errno.ENOSPC, "No space left on device", str(home / "lake" / "x"))
+    said = errors.refusal_of_the_system(full, home)
+    assert said
+    assert said.startswith(f"{home}/lake/x: No space left on device. Free space on that disk")
+    arrow = OSError(errno.EIO, "Error writing bytes to file. Detail: [errno 5] Input/output error")
+    said = errors.refusal_of_the_system(arrow, home)
+    assert said
+    assert said.startswith(f"In {home}: Error writing bytes to file.")
+    assert "Check that disk" in said
+    with duckdb.connect() as connection, pytest.raises(duckdb.IOException) as refused:
+        connection.execute(f"copy (select 1) to '{tmp_path}'")
+    said = errors.refusal_of_the_system(refused.value, home)
+    assert said
+    assert str(tmp_path) in said
+    for other in (ValueError("x"), BrokenPipeError(errno.EPIPE, "Broken pipe"), duckdb.BinderException("no column")):
+        assert errors.refusal_of_the_system(other, home) is None
