@@ -1,0 +1,41 @@
+"""What is expected of a command to which the operating system refused something."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+from faults.children import Answer, Case
+
+PROGRESS = re.compile(r".*: [\d,]+ of [\d,]+")  # a step that takes long says how far it has come
+SENTENCE = re.compile(r"mostwatched: \S.*\.")
+REMEDY = re.compile(r"\b([Ff]ree|[Rr]aise|[Gg]ive|[Rr]un|[Cc]heck|publishes)\b.*")
+
+WITHOUT_REASON = "error closing file"  # all that PyArrow says of that
+
+
+def problem_said(answer: Answer, home: Path, error: str) -> str | None:
+    """What is wrong with how it said so: in one sentence that says what and where, and then what to do."""
+    if answer.died:
+        return "it died"
+    said = [line for line in answer.err.splitlines() if not PROGRESS.fullmatch(line)]
+    if answer.exit == 0:
+        return f"it was done, but said {said}" if said else None
+    if answer.exit != 1:
+        return f"exit code {answer.exit}: {answer.err[-500:]}"
+    if len(said) != 1 or not SENTENCE.fullmatch(said[0]):
+        return "it said " + " / ".join(said[-3:] if said else ["nothing"])
+    reason = os.strerror(getattr(errno, error))
+    what = reason if reason in said[0] else WITHOUT_REASON
+    if what not in said[0] or str(home) not in said[0] or not REMEDY.search(said[0].rpartition(what)[2]):
+        return f"it does not say what ({reason}), where and what to do: {said[0]}"
+    return None
+
+
+def problem_when_done(answer: Answer, home: Path, case: Case) -> str | None:
+    """A command that says it is done is done, whatever was refused on the way."""
+    if answer.exit or case.name == "prune":  # which leaves what it could not look at
+        return None
+    return case.problem_now(home, names_too=False)
