@@ -76,7 +76,7 @@ class Platform:
         """Let a day happen, and decide which of its sessions come on which night, in which file."""
         draw, tonight = self.draw, day + timedelta(days=1)
         is_calm = number <= 8
-        count = 0 if draw.random() < 0.04 and not is_calm else round((14 + number / 30) * WEEKDAYS[day.weekday()])
+        count = 0 if draw.random() < 0.07 and not is_calm else round((14 + number / 30) * WEEKDAYS[day.weekday()])
         sessions = [self._session(day) for _ in range(count)]
         self.happened[day] = count
         if draw.random() < 0.07 and not is_calm:  # lost: it comes some day, or never, or a few sessions of it
@@ -217,7 +217,7 @@ def _year(draw: Random, folder: Path, number: int, nights: int) -> Books:
         _judge_days(books, platform, said, as_of)
         _judge_late(books, said, as_of, [(before, now, True), (now, held, False)])
         books.runs += 1
-        if draw.random() < 0.1:
+        if draw.random() < 0.25:
             shutil.rmtree(world.settings.landing, ignore_errors=True)  # the platform clears what was read
     return books
 
