@@ -76,10 +76,12 @@ class Platform:
         """Let a day happen, and decide which of its sessions come on which night, in which file."""
         draw, tonight = self.draw, day + timedelta(days=1)
         is_calm = number <= 8
-        count = 0 if draw.random() < 0.07 and not is_calm else round((14 + number / 30) * WEEKDAYS[day.weekday()])
+        is_empty = draw.random() < 0.04 or number % 7 == 3  # some for certain, also in a short year
+        count = 0 if is_empty and not is_calm else round((14 + number / 30) * WEEKDAYS[day.weekday()])
         sessions = [self._session(day) for _ in range(count)]
         self.happened[day] = count
-        if draw.random() < 0.07 and not is_calm:  # lost: it comes some day, or never, or a few sessions of it
+        is_lost = draw.random() < 0.07 or number % 9 == 6
+        if is_lost and not is_calm:  # it comes some day, or never, or a few sessions of it with another's
             if draw.random() < 0.7:
                 how = draw.choice(["own", "undated"]) if count else "own"
                 self._send(tonight + timedelta(days=draw.randrange(1, 12)), day, how, sessions)
