@@ -52,7 +52,7 @@ def write_sessions(path: Path) -> None:
 
 def _rows(path: Path) -> pa.Table:
     with duckdb.connect(":memory:", config={"threads": "1", "memory_limit": "500MB"}) as connection:
-        return connection.execute("from read_parquet($1)", [str(path)]).to_arrow_table()
+        return connection.from_parquet(str(path)).to_arrow_table()
 
 
 if __name__ == "__main__":
