@@ -80,7 +80,8 @@ def in_pieces(effort: Effort, server: Served) -> Figure:
     """The same bytes in packets of a few bytes are the same requests."""
     figure = Figure("the same bytes in pieces")
     random = effort.random("pieces")
-    short = [case for case in CASES if len(case.sent) < 3000]
+    # without the path that has rate limits: so many requests would meet them
+    short = [case for case in CASES if len(case.sent) < 3000 and STREAMS.encode() not in case.sent]
     for _ in range(effort.times(150, 5000)):
         case, size = random.choice(short), random.choice((1, 2, 3, 7, 40))
         sent = case.sent + NEXT
