@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -216,8 +217,10 @@ def _headers(trap: str) -> Iterator[tuple[str, str]]:
         {"typ": ""}, {"typ": None}, {"typ": 1}, {"typ": ["JWT"]}, {"typ": "application/jwt"}, {"typ": "dpop+jwt"},
         {"typ": "JWT "}, {"typ": "logout+jwt"}, {"typ": "secevent+jwt"},
     ]  # fmt: skip
-    for extra in asked:
-        name = json.dumps(extra)[:60].replace(trap, "a URL")
+    for number, extra in enumerate(asked):
+        # The same name in every process: keys are new in each.
+        said = re.sub(r'(?<=[nx]": ")[^"]+', "...", json.dumps(extra).replace(trap, "a URL"))
+        name = f"{number}, {said[:60]}"
         yield f"header with {name}, our key", _rs256(**extra)
         if extra.keys() & {"jku", "jwk", "jwks", "x5u", "x5c", "epk"}:
             header = {"alg": "RS256", "kid": "rsa-9"} | extra

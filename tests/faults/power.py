@@ -126,9 +126,10 @@ def opened(effort: Effort, told: list[History]) -> Figure:
             if entry is not None:
                 disk.do(entry)
             is_done = entry is None
-            # Every operation that readers could notice is worth more than the many before it.
+            # Between changes of what readers look at, they see the same again and again.
             matters = is_done or entry["path"].startswith(READERS_LOOK_AT) or entry["path"] in (".", "snapshots")
-            chance = 1.0 if effort.full else min(1.0, each / 120) if matters else 0.01
+            everywhere = effort.full and (matters or history.name == history.case.name)
+            chance = 1.0 if everywhere else each / 120 if matters else 0.01
             times = (8 if is_done else 1) * (4 if effort.full else 1) if draw.random() < chance or is_done else 0
             for _ in range(times):
                 home = effort.scratch / "left"
