@@ -204,7 +204,7 @@ def _ingest_file(
     settings: Settings, file: LandedFile, seen: _LandedCache, hash_first: set[tuple[str, int]]
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
-    with open_landed(file.path) as source:
+    with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
         if sha256 is not None and _stands(settings, file.entity, sha256):
             return sha256
@@ -249,7 +249,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
     postponed: list[PostponedFile] = []
     for file in files:
         try:
-            with open_landed(file.path) as source:
+            with open_landed(file.path, file.root) as source:
                 sha256 = seen.get(file.path, source.stamp)
                 if sha256 is None and (file.entity, source.stamp.size) in sizes:
                     sha256 = source.sha256()

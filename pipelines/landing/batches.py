@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines.contracts import RAW_SCHEMAS, Landed
+from pipelines.landing.lines import MAX_LINE_BYTES
 from pipelines.landing.records import Acceptor
 
 NOT_UTF8 = "not valid UTF-8"
@@ -51,8 +52,8 @@ class Rows:
         self._rows.append((*msgspec.structs.astuple(record), line))
 
     def reject(self, line: int, field: str | None, reason: str, text: bytes | str) -> None:
-        """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes."""
-        self.rejected.append(RejectedLine(line, field, reason, printable(text)))
+        """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes, of a longer text its beginning."""
+        self.rejected.append(RejectedLine(line, field, reason, printable(text[:MAX_LINE_BYTES])))
 
     def table(self) -> pa.Table:
         """The accepted rows."""

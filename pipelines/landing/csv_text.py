@@ -64,6 +64,7 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
     while (piece := lines.next_piece()) is not None:
         if isinstance(piece, Block) and is_blank(piece):  # between records, where a line can be blank
             rows.blank += piece.lines
+            yield rows.batch()
             continue
         if isinstance(piece, Unsound):
             read_piece(piece if header else _without_first_line(piece), rows)
@@ -109,7 +110,7 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
         rows.reject(lines.line, None, lines.damage, "")
         lines.damage = None
         return header
-    if problem is None and not text.strip():
+    if not text.strip() and (problem is None or problem.reason != LINE_TOO_LONG):
         rows.blank += len(lines.taken)
         return header
     if problem is None and not _is_utf8(text):

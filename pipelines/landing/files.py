@@ -37,6 +37,7 @@ class LandedFile:
     path: Path
     format: str  # ndjson, csv, json or parquet
     compression: str | None  # gz or zst
+    root: Path  # the landing root that it was found under
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
         return Ignored(path, f"{entity} have nested fields, which CSV cannot hold")
     if file_format == "json" and entity != "lls_streams":
         return Ignored(path, "only a List Streams response may land as .json: use .ndjson")
-    return LandedFile(entity, printable_name(path.relative_to(root)), path, file_format, compression)
+    return LandedFile(entity, printable_name(path.relative_to(root)), path, file_format, compression, root)
 
 
 def printable_name(path: Path) -> str:
@@ -218,10 +219,14 @@ class Source:
 
 
 @contextmanager
-def open_landed(path: Path) -> Iterator[Source]:
-    """Open a regular file for reading, never a symlink, FIFO or device. Raises Postponed when that is not possible."""
+def open_landed(path: Path, root: Path | None = None) -> Iterator[Source]:
+    """Open a regular file for reading, never a symlink, FIFO or device. Raises Postponed when that is not possible.
+
+    No folder between `root` (by default the file's own folder) and the file may be a symlink either: whatever took
+    the place of one since it was listed, nothing outside of the root is read.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = _open_below(root or path.parent, path)
     except OSError as error:
         if error.errno in _OF_OURS:
             raise
@@ -232,6 +237,20 @@ def open_landed(path: Path) -> Iterator[Source]:
     source = Source(path, descriptor)
     with source.file:
         yield source
+
+
+def _open_below(root: Path, path: Path) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    *folders, name = path.relative_to(root).parts
+    folder = os.open(root, flags | os.O_DIRECTORY)
+    try:
+        for each in folders:
+            inner = os.open(each, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def decompressed(

@@ -7,7 +7,8 @@ rejected records, not an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +18,10 @@ import pyarrow.parquet as pq
 
 from pipelines.contracts import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
 from pipelines.landing import columns
-from pipelines.landing.batches import NOT_UTF8, Batch, Rows
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import INSTANT_TYPE, Mask
 from pipelines.landing.files import Source
+from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.matching import constant
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
 from pipelines.landing.values import (
@@ -33,7 +35,11 @@ from pipelines.landing.values import (
 )
 
 BATCH_ROWS = 16_384
+BATCH_BYTES = 16 << 20  # of the texts in it, once each row has its own: a dictionary can hold one for all of them
+MAX_COLUMN_BYTES = 256 << 20  # of one column of a row group, unpacked: a page of it may be as large
+MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in a list take no space at all
 NOT_PARQUET = "not a Parquet file, or a damaged one"
+TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
 _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError)
 
 
@@ -45,15 +51,107 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
     rows = Rows(entity)
     row = 1
     try:
-        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as file:
-            reader = _Reader(entity, file.schema_arrow, fast)
+        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as told:
+            file = pq.ParquetFile(handle, metadata=told.metadata, read_dictionary=_texts(told.schema))
+            reader = _Reader(entity, told.schema_arrow, fast)
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns or None, use_threads=False):
-                    yield reader.read(batch, row)
-                    row += batch.num_rows
+                if _is_too_large(told, group, reader.columns):
+                    rows.reject(row, None, TOO_LARGE_GROUP, "")
+                    yield rows.batch()
+                    row += told.metadata.row_group(group).num_rows
+                    continue
+                for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns, use_threads=False):
+                    if not reader.columns:
+                        yield reader.read_nothing(batch.num_rows, row)
+                        row += batch.num_rows
+                        continue
+                    for part in _parts(batch):
+                        yield reader.read(part, row)
+                        row += part.packed.num_rows
     except _ERRORS:
         rows.reject(row, None, NOT_PARQUET, "")
         yield rows.batch()
+
+
+def _texts(schema: pq.ParquetSchema) -> list[str]:
+    """The columns that are read as dictionaries, so that a text that a page holds once is held once."""
+    columns = [schema.column(number) for number in range(len(schema))]
+    texts = [each for each in columns if each.physical_type == "BYTE_ARRAY" and each.converted_type != "DECIMAL"]
+    return [each.path for each in texts if each.path == each.name]
+
+
+def _is_too_large(file: pq.ParquetFile, group: int, names: Sequence[str]) -> bool:
+    facts = file.metadata.row_group(group)
+    for number in range(facts.num_columns):
+        column = facts.column(number)
+        if column.path_in_schema.split(".")[0] not in names:
+            continue
+        is_nested = file.schema.column(number).max_repetition_level > 0
+        if column.total_uncompressed_size > MAX_COLUMN_BYTES or (is_nested and column.num_values > MAX_NESTED_VALUES):
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows whose texts are still packed, and which of them hold more text than a line may."""
+
+    packed: pa.RecordBatch
+    cut: pa.RecordBatch  # the same rows with the beginnings of their texts
+    too_long: pa.Array
+
+    def good(self) -> pa.RecordBatch:
+        """The rows that are not too long."""
+        return _unpacked(self.packed.filter(pc.invert(self.too_long)))
+
+    def long(self) -> pa.RecordBatch:
+        """The beginnings of those that are."""
+        return _unpacked(self.cut.filter(self.too_long))
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[_Part]:
+    """The batch in parts of about BATCH_BYTES, counted with a text of its own in each row."""
+    cut = pa.RecordBatch.from_arrays([_cut(each) for each in batch.columns], names=batch.schema.names)
+    sizes = _sizes(batch)
+    too_long = pc.greater(sizes, MAX_LINE_BYTES)
+    sizes = pc.if_else(too_long, _sizes(cut), sizes)
+    start = 0
+    while start < batch.num_rows:
+        so_far = pc.cumulative_sum(sizes.slice(start))
+        rows = max(1, pc.sum(pc.less_equal(so_far, BATCH_BYTES)).as_py())
+        yield _Part(batch.slice(start, rows), cut.slice(start, rows), too_long.slice(start, rows))
+        start += rows
+
+
+def _sizes(batch: pa.RecordBatch) -> pa.Array:
+    """The bytes of text in each row."""
+    sizes = pa.repeat(0, batch.num_rows)
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+            sizes = pc.add(sizes, pc.fill_null(lengths.take(column.indices), 0))
+    return sizes
+
+
+def _cut(column: pa.Array) -> pa.Array:
+    if not pa.types.is_dictionary(column.type):
+        return column
+    texts = column.dictionary.cast(pa.binary())
+    if (pc.max(pc.binary_length(texts)).as_py() or 0) > LONG_LINE_TEXT_BYTES:
+        texts = pc.binary_slice(texts, 0, LONG_LINE_TEXT_BYTES)
+    return pa.DictionaryArray.from_arrays(column.indices, texts)
+
+
+def _beginnings(column: pa.Array) -> list[Any]:
+    """The values of a column of cut texts, to show them."""
+    if not pa.types.is_binary(column.type):
+        return landed_values(column)
+    return [None if text is None else text.decode("utf-8", "backslashreplace") for text in column.to_pylist()]
+
+
+def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    arrays = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 class _Reader:
@@ -72,14 +170,16 @@ class _Reader:
         self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else None
         self._by_column = {by_name[known[name]].column: name for name in self.columns if known[name] in by_name}
 
-    def read(self, batch: pa.RecordBatch, first_row: int) -> Batch:
-        """Accept or reject the rows of a batch."""
+    def read(self, part: _Part, first_row: int) -> Batch:
+        """Accept or reject the rows of a part."""
         rows = Rows(self._entity)
         if self._problem is not None:
-            for place in range(batch.num_rows):
+            for place in range(part.packed.num_rows):
                 rows.reject(first_row + place, self._problem.field, self._problem.reason, "")
             return rows.batch()
-        numbers = pa.arange(first_row, first_row + batch.num_rows)
+        numbers = pa.arange(first_row, first_row + part.packed.num_rows)
+        self._reject_long(part.long(), numbers.filter(part.too_long).to_pylist(), rows)
+        batch, numbers = part.good(), numbers.filter(pc.invert(part.too_long))
         table, mask = self._fast(batch) if self._is_fast else (None, None)
         fast: pa.Table | None = None
         if table is not None:
@@ -92,6 +192,7 @@ class _Reader:
                 count_unknown(rows.acceptor.unknown_fields, name, fast.num_rows)
         if fast is None or mask is not None:
             self._slow(batch, numbers.to_pylist(), rows)
+        rows.rejected.sort(key=lambda rejected: rejected.line)
         read = rows.batch()
         if fast is None or not fast.num_rows:
             return read
@@ -99,6 +200,22 @@ class _Reader:
         merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
         merged = merged.sort_by("line") if read.accepted.num_rows else merged
         return Batch(merged, read.rejected, read.blank, read.unknown_fields)
+
+    def read_nothing(self, count: int, first_row: int) -> Batch:
+        """Reject rows that have none of the contract's columns."""
+        rows = Rows(self._entity)
+        for number in range(first_row, first_row + count):
+            try:
+                rows.accept(number, rows.acceptor.accept({}))
+            except Rejected as error:
+                rows.reject(number, error.field, error.reason, "{}")
+        return rows.batch()
+
+    def _reject_long(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
+        arrays = {name: _beginnings(batch.column(name)) for name in (self.columns if numbers else ())}
+        for place, number in enumerate(numbers):
+            landed = shown_json({name: values[place] for name, values in arrays.items()})
+            rows.reject(number, None, LINE_TOO_LONG, landed[:LONG_LINE_TEXT_BYTES])
 
     def _slow(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
         arrays = {name: landed_values(batch.column(name)) for name in self.columns}

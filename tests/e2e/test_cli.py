@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -202,6 +203,8 @@ def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
         (("top", "--snapshot", "2026-01-05-0123456789ab"), "There is no snapshot"),
         (("snapshots", "verify", "2026-01-05-0123456789ab"), "There is no snapshot"),
         (("snapshots", "rollback", "2026-01-05-0123456789ab"), "There is no snapshot"),
+        (("top", "--json", "--csv"), "not both"),
+        (("rejects", "--json", "--csv"), "not both"),
         (("snapshots", "rollback", "--release", "2026-01-05-0123456789ab"), "not both"),
         (("publish",), "No such command"),
         (("run", "--force"), "No such option"),
@@ -286,6 +289,38 @@ def test_top_answers_in_json(mostwatched, home, ids):
     older = mostwatched("top", "--json", "--snapshot", ids[0])
     assert [(row["creator_id"], row["viewers"]) for row in older.json] == [("ada", 1)]
     assert mostwatched("top", "--json", "--from", "2026-01-10", "--to", "2026-01-11").json == []
+
+
+def test_top_and_rejects_answer_in_csv(mostwatched, tmp_path):
+    """A header and a line a row in UTF-8; a text that a spreadsheet could take for a formula is a text."""
+    session = '{"sessionId":"s%d","creatorId":%s,"viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
+    creators = ["=1+1", "çağ", "a,b\n"]
+    text = "".join(session % (number, json.dumps(creator)) for number, creator in enumerate(creators))
+    landing = landed(tmp_path / "odd", text + "-no record\n")
+    mostwatched("run", "--direct", "--accept-rejects", "--as-of", "2026-01-31", "--landing", landing)
+    top = mostwatched("top", "--csv")
+    assert top.code == 0
+    assert list(csv.reader(top.out.splitlines())) == [
+        list(COLUMNS),
+        ["1", "1", "'=1+1", "1", "0", "1", "0"],
+        ["2", "1", "a,b\\x0a", "1", "0", "1", "0"],
+        ["3", "1", "çağ", "1", "0", "1", "0"],
+    ]
+    rejects = list(csv.DictReader(mostwatched("rejects", "--csv").out.splitlines()))
+    assert [(row["file"], row["line"], row["field"], row["text"]) for row in rejects] == [
+        ("viewing_sessions/some.ndjson", "4", "", "'-no record")
+    ]
+    assert len(mostwatched("rejects", "--csv", "--limit", "1").out.splitlines()) == 2
+
+
+def test_a_table_is_safe_on_a_terminal(mostwatched, tmp_path):
+    """Whatever a creator calls itself."""
+    hostile = json.dumps("\x1b[31mred\n")
+    landing = landed(tmp_path / "odd", (SESSION % 1).replace('"ada"', hostile))
+    mostwatched("run", "--direct", "--as-of", "2026-01-31", "--landing", landing)
+    done = mostwatched("top")
+    assert "\\x1b[31mred\\x0a" in done.out
+    assert "\x1b" not in done.out
 
 
 def test_rejects_are_listed(mostwatched, tmp_path):

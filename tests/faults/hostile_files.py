@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faults.landing import BOM, PACKED, Expected, Ground
-from faults.line_judge import DEPTH, LINE_BYTES, NUMBER_CHARS, judge_object, strict_json
+from faults.line_judge import DEPTH, LINE_BYTES, judge_object, strict_json
+from faults.values import NUMBER_CHARS
 
 FLAT = ("viewing_sessions", "pledges", "follows", "replay_rentals", "erasures")
 AT = "2026-01-05T10:00:00Z"
@@ -29,7 +30,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "lls_streams": {"id": "l", "domain": "d", "app": "a", "stream": "s", "created": AT, "status": "active"},
     "erasures": {"userId": "u"},
 }
-MORE_TEXTS = ["\x00", "a\x00b", "\x7f", "\x85", "\u2028", "\ufeff", "\ufeffa", "\U0010ffff", " ", "\t", "\r\n", "a\r", "\r", "\n",
+MORE_TEXTS = ["\x00", "a\x00b", "\x7f", "\x85", "\u2028", "\ufeff", "\ufeffa", "\U0010ffff", " ", "\t", "\r\n", "a\r",
+              "\r", "\n",
               "a,b", '"', '""', "'", "\\", "=1+1", "＝1", ";=1", "x" * 70_000]  # fmt: skip
 ID = {"viewing_sessions": "sessionId", "creators": "_id", "live_streams": "id", "pledges": "pledgeId",
       "lls_streams": "id"}  # fmt: skip
@@ -97,30 +99,36 @@ def hostile_lines(entity: str) -> list[bytes]:
     dates = ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "99999-01-01T00:00:00Z",
              "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-23:59", "2016-12-31T23:59:60Z", "2026-02-30T00:00:00Z",
              "2026-01-05T10:00:00", "٢٠٢٦-01-05T10:00:00Z"]  # fmt: skip
-    numbers = ["1e400", "-1e400", "1e-400", "0e1234567", "-0", "1.0", "9" * 300, "9" * NUMBER_CHARS, "9" * (NUMBER_CHARS + 1),
-               "9" * 5000, "1." + "0" * 998, "1." + "0" * 999, "NaN", "Infinity", "0x1F", "1_0", "٣", "+1", "01"]  # fmt: skip
+    numbers = ["1e400", "-1e400", "1e-400", "0e1234567", "-0", "1.0", "9" * 300, "9" * NUMBER_CHARS,
+    "9" * (NUMBER_CHARS + 1),
+               "9" * 5000, "1." + "0" * 998, "1." + "0" * 999, "NaN", "Infinity", "0x1F", "1_0", "٣", "+1",
+               "01"]  # fmt: skip
     padded = b'{"x":"%s",' % (b"y" * (LINE_BYTES - len(line) - 7)) + line[1:]
     assert len(padded) == LINE_BYTES
+    inside = [
+        b"nul\x00", b"nul\\u0000", b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\udc00 ", b"\\ud83d\\ude00", b"\xc0\xaf",
+        b"\xf5", b"\xe2\x80\xa8", b"a\rb", b"a\tb", b"\x7f\xc2\x85", "\U0010ffff".encode(),
+    ]  # fmt: skip
+    more = [
+        b'"%s": "again"' % key, b'"x": 1, "x": 1', b'"x": {"y": 1, "y": 2}', b'"\\u0078": 1, "x": 1', b'"": 1, "": 2',
+        b"", b'"x": 1, ', b'"__proto__": {"a": 1}, "constructor": []', b'"x": ' + b"[" * 99 + b"]" * 99,
+        b'"x": ' + b"[" * DEPTH + b"]" * DEPTH, b'"x": ' + b'{"x":' * 50_000 + b"1" + b"}" * 50_000,
+        b'"x": "' + b"\\" * 99_999 + b'"', b'"x": [' + b"0," * 400_000 + b"0]",
+        *(f'"x": {number}'.encode() for number in numbers),
+        *(f'"{name}": {number}'.encode() for number in numbers for name in ("revision", "amount", "price")),
+    ]  # fmt: skip
     return [
-        b"", b" ", b"\t \t", b"\r", b"\x0b", b"\x00", b"\x1a", b"null", b"[]", b"{}", b"0", b'""', b"{", b"}", b"#", b"---",
-        b"<html><body>502 Bad Gateway</body></html>", b"userId,creatorId", b"\x1f\x8b\x08\x00", b"PAR1", b"\xfd7zXZ\x00",
-        BOM, BOM + line, line + BOM, line + b"\r", line + b"\r\r", line + b" ", b"\t" + line, line + b"\x00", b"\x00" + line,
-        line.replace(b"hostile", b"nul\x00"), line.replace(b"hostile", b"nul\\u0000"), line.replace(b"hostile", b"\xff"),
-        line.replace(b"hostile", b"\xed\xa0\x80"), line.replace(b"hostile", b"\\ud800"), line.replace(b"hostile", b"\\udc00 "),
-        line.replace(b"hostile", b"\\ud83d\\ude00"), line.replace(b"hostile", b"\xc0\xaf"), line.replace(b"hostile", b"\xf5"),
-        line.replace(b"hostile", b"\xe2\x80\xa8"), line.replace(b"hostile", b"a\rb"), line.replace(b"hostile", b"a\tb"),
-        line.replace(b"hostile", b"\x7f\xc2\x85"), line.replace(b"hostile", "\U0010ffff".encode()), line + line, line + b",",
-        line.decode().encode("utf-16-le"), line.decode().encode("utf-16"), line.decode().encode("utf-32"),
-        head + b', "' + key + b'": "again"}', head + b', "x": 1, "x": 1}', head + b', "x": {"y": 1, "y": 2}}',
-        head + b', "\\u0078": 1, "x": 1}', head + b', "": 1, "": 2}', head + b',}', head + b', "x": 1, }', line.replace(b'"', b"'"),
-        head + b', "__proto__": {"a": 1}, "constructor": []}', head + b', "x": ' + b"[" * 99 + b"]" * 99 + b"}",
-        head + b', "x": ' + b"[" * DEPTH + b"]" * DEPTH + b"}", head + b', "x": ' + b'{"x":' * 50_000 + b"1" + b"}" * 50_000 + b"}",
-        b"[" * 100_000, b"[" * 500_000 + b"]" * 500_000, b'{"a":' * 100_000, head + b', "x": "' + b"\\" * 99_999 + b'"}',
+        b"", b" ", b"\t \t", b"\r", b"\x0b", b"\x00", b"\x1a", b"null", b"[]", b"{}", b"0", b'""', b"{", b"}", b"#",
+        b"<html><body>502 Bad Gateway</body></html>", b"userId,creatorId", b"\x1f\x8b\x08\x00", b"PAR1",
+        b"\xfd7zXZ\x00", BOM, BOM + line, line + BOM, line + b"\r", line + b"\r\r", line + b" ", b"\t" + line,
+        line + b"\x00", b"\x00" + line, line + line, line + b",", line.replace(b'"', b"'"),
+        *(line.decode().encode(coding) for coding in ("utf-16-le", "utf-16", "utf-32")),
+        b"[" * 100_000, b"[" * 500_000 + b"]" * 500_000, b'{"a":' * 100_000,
         padded, padded[:-1] + b" }", b" " * LINE_BYTES, b" " * (LINE_BYTES + 1), b"\xff" * (LINE_BYTES + 1),
-        b'"' * LINE_BYTES, b"\\" * LINE_BYTES, b"," * LINE_BYTES, b"{" * LINE_BYTES, head + b', "x": [' + b"0," * 400_000 + b"0]}",
+        b'"' * LINE_BYTES, b"\\" * LINE_BYTES, b"," * LINE_BYTES, b"{" * LINE_BYTES,
+        *(line.replace(b"hostile", text) for text in inside),
+        *(head + b", " + fields + b"}" for fields in more),
         *(rest + f', "{instant}": "{date}"}}'.encode() for date in dates),
-        *(head + f', "x": {number}}}'.encode() for number in numbers),
-        *(head + f', "{name}": {number}}}'.encode() for number in numbers for name in ("revision", "amount", "price")),
     ]  # fmt: skip
 
 
@@ -170,7 +178,7 @@ def land_values(ground: Ground, texts: list[str], every: int) -> int:
     Each text is all of them at once in one record, and each of `every` of them in turn in others.
     """
     count = 0
-    for entity in GOOD:
+    for entity, example in GOOD.items():
         names = [name for name, kind in oracle.CONTRACT[entity].items() if kind is str and "." not in name]
         names = [name for name in names if name != "status" or entity == "live_streams"]
         records = [good(entity, "first")]
@@ -183,7 +191,7 @@ def land_values(ground: Ground, texts: list[str], every: int) -> int:
         for ascii_only in (True, False):
             lines = "".join(json.dumps(record, ensure_ascii=ascii_only) + "\n" for record in records)
             ground.land_lines(entity, f"naughty {ascii_only}", lines.encode(), some(every > 1, count + ascii_only))
-        if AT in GOOD[entity].values():
+        if AT in example.values():
             lines = "".join(json.dumps(_extended(record)) + "\n" for record in records)
             ground.land_lines(entity, "naughty extended", lines.encode(), [""])
         land_parquet(ground, entity, "naughty", records)

@@ -1,31 +1,44 @@
-"""Poisoned input: whatever lands, every good line is in, every bad one is kept with its reason, and the books balance."""
+"""Poisoned input: whatever lands, every good line is in, every bad one is kept with its reason, and the books balance.
+
+The judge (judge.py) says of every line whether it is good, and with which values; it shares no code with `pipelines`.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
+from random import Random
 
 import oracle
 
 from faults import hostile_files
+from faults.archives import attack_archives
+from faults.bombs import explode
 from faults.campaign import TEST_DATA, Effort, Figure, not_tried
-from faults.landing import Ground
-from faults.mutations import mutated, writer
+from faults.folder import attack_folder
+from faults.landing import PACKED, Expected, Ground
+from faults.line_judge import judge_cells
+from faults.mutations import csv_writer, mutated, mutated_cells, writer
+from faults.sheets import attack_sheets
 
 LINES = 1500  # of a file of mutated lines
 
 
 def attack(effort: Effort) -> Iterator[Figure]:
-    """Land all that is hostile, and compare what became of it with a judge that shares no code."""
+    """Land all that is hostile, and compare what became of it."""
+    yield from explode(effort)  # first: it forks
     yield from corpora(effort)
-    yield hostile_items(effort)
+    yield hostile_lines(effort)
     yield mutations(effort)
+    yield from attack_archives(effort)
+    yield from attack_folder(effort)
+    yield from attack_sheets(effort)
 
 
 def corpora(effort: Effort) -> Iterator[Figure]:
     """Other people's collections of what breaks parsers and programs."""
-    suite, naughty = "nst/JSONTestSuite, as lines and inside good lines", "the naughty strings, as every id and name"
+    suite, naughty = "nst/JSONTestSuite, as lines and inside good lines", "the naughty strings, as ids and names"
     if effort.corpora is None:
         for what in (suite, naughty):
             yield not_tried(what, f"{TEST_DATA} does not name the folder that holds the corpora")
@@ -45,42 +58,67 @@ def corpora(effort: Effort) -> Iterator[Figure]:
     yield figure
 
 
-def hostile_items(effort: Effort) -> Figure:
+def hostile_lines(effort: Effort) -> Figure:
     """Hostile lines, each between good ones, in every text form."""
     figure = Figure("hostile lines between good ones")
     ground = Ground(effort.scratch / "lines")
     count = hostile_files.land_hostile_lines(ground, effort.full)
     ground.compare(figure)
-    figure.note = f"{count} hostile lines"
+    figure.note = f"{count:,} of them"
     return figure
 
 
 def mutations(effort: Effort) -> Figure:
-    """Random mutations of good lines of every entity."""
+    """Random mutations of good lines of every entity, thousands in a file."""
+    figure = Figure("random mutations of good lines, and the lines between")
     wanted = effort.times(6_000, 100_000)
-    figure = Figure("random mutations of good lines")
-    entities = list(oracle.CONTRACT)
     done = number = 0
     while done < wanted:
         draw = effort.random(f"mutations {number}")
-        ground = Ground(effort.scratch / "mutations")
-        for entity in [entities[number % len(entities)], draw.choice(entities)]:
-            writers = [writer(draw, entity) for _ in range(draw.choice([1, 1, 2]))]
-            good = [draw.choice(writers)(each) for each in range(LINES)]
-            lines = []
-            for line in good:
-                is_mutated = draw.random() < 0.5
-                done += is_mutated
-                lines.append(mutated(draw, line, good[:20]) if is_mutated else line.encode())
-            end = draw.choice([b"\n", b"\n", b"\r\n"])
-            ground.land_lines(
-                entity,
-                f"m{number}{entity}",
-                end.join(lines) + draw.choice([b"", end]),
-                [draw.choice(["", "", ".gz", ".zst"])],
-            )
+        folder = effort.scratch / "mutations"
+        ground = Ground(folder)
+        done += _land_json(ground, draw, list(oracle.CONTRACT)[number % len(oracle.CONTRACT)])
+        if number % 2:
+            done += _land_csv(ground, draw, draw.choice(hostile_files.FLAT))
         ground.compare(figure, f"file {number}, --seed {effort.seed}")
-        shutil.rmtree(effort.scratch / "mutations")
+        shutil.rmtree(folder)
         number += 1
-    figure.note = f"{done:,} mutated lines among {figure.tried:,} records"
+    figure.note = f"{done:,} mutated lines"
     return figure
+
+
+def _land_json(ground: Ground, draw: Random, entity: str) -> int:
+    """Land a file of lines of one writer or two, half of them mutated; returns how many."""
+    writers = [writer(draw, entity) for _ in range(draw.choice([1, 1, 2]))]
+    good = [draw.choice(writers)(number) for number in range(LINES)]
+    share = draw.choice([0.1, 0.5, 0.9])
+    hit = [draw.random() < share for _ in good]
+    lines = [
+        mutated(draw, line, good[:20]) if is_hit else line.encode() for line, is_hit in zip(good, hit, strict=True)
+    ]
+    end = draw.choice([b"\n", b"\n", b"\r\n"])
+    ground.land_lines(entity, "mutated", end.join(lines) + draw.choice([b"", end]), [draw.choice(list(PACKED))])
+    return sum(hit)
+
+
+def _land_csv(ground: Ground, draw: Random, entity: str) -> int:
+    """The same of CSV without quotation marks, where a line is a record."""
+    header, line_of = csv_writer(draw, entity)
+    good = [line_of(number) for number in range(LINES)]
+    hit = [draw.random() < 0.5 for _ in good]
+    end = draw.choice([b"\n", b"\r\n"])
+    lines = [",".join(header).encode()]
+    for line, is_hit in zip(good, hit, strict=True):
+        lines.append(mutated_cells(draw, line, good[:20]) if is_hit else line.encode())
+    text = end.join(lines)
+    ending = draw.choice(list(PACKED))
+    ground.land(f"{entity}/mutated.csv{ending}", PACKED[ending](text))
+    expected = Expected(entity, f"{entity}/mutated.csv{ending}")
+    for number, line in enumerate(text.removesuffix(b"\n").split(b"\n")[1:], 2):
+        verdict = judge_cells(entity, header, line)
+        expected.blank += verdict is None
+        expected.about[number] = repr(line)
+        if verdict is not None:
+            expected.records.append((number, verdict))
+    ground.expected.append(expected)
+    return sum(hit)

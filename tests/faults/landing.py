@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ import pyarrow.parquet as pq
 import zstandard
 
 from faults.campaign import Figure
-from faults.line_judge import Accepted, Refused, Verdict, judge_line, snake
+from faults.line_judge import Accepted, Refused, Verdict, judge_line
+from faults.values import snake
 from pipelines.ingest import IngestReport, RawFile, ingest, raw_files, rejected_records
 from pipelines.settings import Settings
 
@@ -120,10 +120,9 @@ def differences(expected: Expected, raw: RawFile, rejected: list[tuple[int, str 
         for (line, verdict), (_, name, reason, text) in zip(bad, rejected, strict=True):
             is_kept = bool(text) if verdict.text is None else text == verdict.text
             if name not in verdict.fields or not reason or not is_kept:
-                found.append(
-                    f"line {line} is rejected for {name}: {reason}, with the text {text[:300]!r}, but should be for one "
-                    f"of {sorted(map(str, verdict.fields))}, with the text {(verdict.text or '')[:300]!r}, of {about.get(line)}"
-                )
+                right = f"one of {sorted(map(str, verdict.fields))}, with the text {(verdict.text or '')[:300]!r}"
+                why = f"{name}: {reason}, with the text {text[:300]!r}"
+                found.append(f"line {line} is rejected for {why}, not for {right}; it is {about.get(line)}")
     counts = (raw.records, raw.accepted, raw.rejected, raw.blank)
     right = (len(good) + len(bad), len(good), len(bad), expected.blank)
     if counts != right or raw.records != raw.accepted + raw.rejected:
@@ -150,8 +149,3 @@ def column(entity: str, name: str) -> str:
 
 def _plain(values: pa.ChunkedArray) -> list[Any]:
     return (values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values).to_pylist()
-
-
-def money(text: str) -> Decimal:
-    """An amount as raw holds it."""
-    return Decimal(text)

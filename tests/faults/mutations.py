@@ -11,7 +11,8 @@ from typing import Any
 
 import oracle
 
-from faults.line_judge import CHOICES, REQUIRED, snake
+from faults.line_judge import REQUIRED
+from faults.values import CHOICES, snake
 
 # --- good lines ----------------------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ def _value(draw: Random, entity: str, name: str, number: int, is_mongo: bool) ->
         # an end is after any beginning, so that a line is good before it is mutated
         at = FIRST + draw.randrange(MONTH) + (2 * MONTH if name in ("endedAt", "expiresAt") else 0)
         if is_mongo:
-            return draw.choice(['{"$date":"%s"}' % in_words(at), '{"$date":{"$numberLong":"%d"}}' % at])
+            return draw.choice([f'{{"$date":"{in_words(at)}"}}', f'{{"$date":{{"$numberLong":"{at}"}}}}'])
         return [draw.choice([in_words(at), in_words(at), in_words(at)[:19] + "Z", in_words(at)[:19] + "+03:00"])]
     if kind is oracle.money:
         amount = draw.randrange(100, 10**6)
@@ -99,13 +100,15 @@ _INSTANTS = [
     "0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59.999Z",
     "9999-12-31T23:59:59-00:01", "99999-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "2026-02-29T00:00:00Z", "now", "",
     "2024-02-29T24:00:00Z", "2016-12-31T23:59:60Z", "2016-12-31T23:58:60Z", "2026-01-05", "2026-01-05T10:00:00",
-    "2026-01-05t10:00:00z", "2026-01-05 10:00:00Z", "2026-01-05T10:00Z", "2026-01-05T10:00:00.Z", " 2026-01-05T10:00:00Z",
+    "2026-01-05t10:00:00z", "2026-01-05 10:00:00Z", "2026-01-05T10:00Z", "2026-01-05T10:00:00.Z",
+    " 2026-01-05T10:00:00Z",
     "2026-01-05T10:00:00.123456789123Z", "2026-01-05T10:00:00+14:00", "2026-01-05T10:00:00+0300", "20260105T100000Z",
     "2026-01-05T10:00:00\\u005a", "２０２６-01-05T10:00:00Z", "2026-01-05T10:00:00+23:59", "2026-01-05T10:00:00-24:00",
 ]  # fmt: skip
 _VALUES = [
     *_NUMBERS, *(f'"{text}"' for text in _INSTANTS), "null", "true", "false", "True", "nul", "[]", "{}", "[1]", '""',
-    '" "', '"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\udc00\\ud800"', '"\\x41"', '"\\"', '"a\tb"', '"\\/"', '"5"',
+    '" "', '"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\udc00\\ud800"', '"\\x41"', '"\\"', '"a\tb"', '"\\/"',
+    '"5"',
     '{"$oid":"64d15f9e2e6c8f4d5a123456"}', '{"$oid":"64D1"}', '{"$date":0}', '{"$date":1.5}', '{"$date":"now"}',
     '{"$date":{"$numberLong":"-1"}}', '{"$numberLong":"5"}', '{"$numberLong":5}', '{"$numberDecimal":"NaN"}',
     '{"$numberDecimal":"1.50"}', '{"$date":{"$date":0}}', '{"$numberInt":"05"}', '{"a":1,"a":2}', '{"$oid":null}',
@@ -279,3 +282,38 @@ _MUTATIONS = (
     _flip, _delete, _repeat, _insert, _cut, _swap, _drop, _replace, _replace, _replace, _escape, _reorder, _respell,
     _twice, _null, _space, _end,
 )  # fmt: skip
+
+
+# --- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def csv_writer(draw: Random, entity: str) -> tuple[list[str], Callable[[int], str]]:
+    """The header of a file of CSV, and its lines by their numbers."""
+    names = [name for name in oracle.CONTRACT[entity] if name in REQUIRED[entity] or draw.random() < 0.6]
+    draw.shuffle(names)
+
+    def line(number: int) -> str:
+        cells = []
+        for name in names:
+            value = _value(draw, entity, name, number, is_mongo=False)
+            is_left_out = name not in REQUIRED[entity] and draw.random() < 0.2
+            cells.append("" if is_left_out else value if isinstance(value, str) else str(value[0]))
+        return ",".join(cells)
+
+    return names, line
+
+
+def mutated_cells(draw: Random, line: str, others: list[str]) -> bytes:
+    """The line after an accident or two, none of which makes a quotation mark."""
+    landed = line.encode()
+    for _ in range(draw.choice([1, 1, 2])):
+        landed = draw.choice((_flip, _delete, _repeat, _insert, _cut, _end, _other_cell))(
+            draw, landed, draw.choice(others)
+        )
+    return landed.replace(b'"', b"'")
+
+
+def _other_cell(draw: Random, line: bytes, _: str) -> bytes:
+    cells = line.split(b",")
+    cells[draw.randrange(len(cells))] = draw.choice(_VALUES).strip('"').encode("utf-8", "surrogatepass")
+    return b",".join(cells)

@@ -35,7 +35,7 @@ def accepted(home: Settings) -> list[int]:
 
 @pytest.mark.parametrize("ending", ["gz", "zst"])
 def test_a_wrong_checksum_means_that_no_line_is_believed(home: Settings, land: Land, ending: str) -> None:
-    """A single bit can turn one creator's id into another's and leave the line valid: every line is kept, none is in."""
+    """A single bit can make another id of an id and leave the line valid: every line is kept, none is in."""
     packed = bytearray(pack(ending, "".join(LINES)))
     at = packed.index(b"ada") if b"ada" in packed else len(packed) - 1
     packed[at] ^= 2
@@ -80,7 +80,7 @@ def test_what_follows_a_whole_archive_does_not_spoil_it(home: Settings, land: La
 
 
 def test_one_stray_quotation_mark_costs_one_line(home: Settings, land: Land) -> None:
-    """A quoted cell that never ends is one bad line, wherever the file ends or breaks off; the lines after it are in."""
+    """A quoted cell that never ends is one bad line, wherever the file ends or breaks off; the others are in."""
     lines = ["userId,creatorId", "u1,a", '"u2,a', "u3,a", "u4,a"]
     long = [f"v{number},a" for number in range(200_000)]
     land("follows/a.csv", "\n".join(lines))

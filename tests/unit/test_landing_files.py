@@ -92,11 +92,14 @@ def test_a_landing_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_utf8(tmp_path: Path, land: Callable[..., Path]) -> None:
-    """Is still text wherever it is written."""
+    """Is still text wherever it is written, and one line that does nothing to a terminal."""
     folder = land("follows/x.ndjson").parent
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.ndjson")).write_bytes(b"")
+    land("follows/\x1b[31m\n.ndjson")
     files, _ = find_landed([tmp_path / "landing"])
-    assert [each.name for each in files] == ["follows/\\xff.ndjson", "follows/x.ndjson"]
+    assert [each.name for each in files] == [
+        "follows/\\x1b[31m\\x0a.ndjson", "follows/\\xff.ndjson", "follows/x.ndjson"
+    ]  # fmt: skip
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -112,6 +115,20 @@ def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
      "folder": path.mkdir}[kind]()  # fmt: skip
     with pytest.raises(Postponed), open_landed(path) as source:
         source.sha256()
+
+
+def test_no_folder_under_the_root_may_be_a_symlink(tmp_path: Path) -> None:
+    """Not even one that took the place of a folder since it was listed."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "follows" / "2026", outside):
+        folder.mkdir(parents=True)
+        (folder / "x").write_bytes(b"1")
+    with open_landed(root / "follows" / "2026" / "x", root) as source:
+        assert source.read(1) == b"1"
+    (root / "follows" / "2026").rename(root / "gone")
+    (root / "follows" / "2026").symlink_to(outside)
+    with pytest.raises(Postponed), open_landed(root / "follows" / "2026" / "x", root):
+        pass
 
 
 @pytest.mark.parametrize("change", ["appended", "replaced", "removed", "touched"])
@@ -211,6 +228,15 @@ def test_a_line_that_is_too_long_is_passed_over() -> None:
     pieces = list(blocks_of_lines(chunks, 10_000))
     assert lines_of(pieces) == [(1, b"a\n"), (3, b"b\n")]
     assert [each for each in pieces if isinstance(each, LongLine)] == [LongLine(2, b"x" * LONG_LINE_TEXT_BYTES)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 100])
+def test_blocks_hold_so_many_lines_at_most(most: int) -> None:
+    """However short they are; each keeps its number."""
+    text = b"a\n\n\nlonger than the others\n\nb\r\n" * 5 + b"\n" * 50 + b"end"
+    pieces = list(blocks_of_lines([text], block_lines=most))
+    assert all(isinstance(each, Block) and each.lines <= most for each in pieces)
+    assert lines_of(pieces) == list(enumerate(text.splitlines(keepends=True), 1))
 
 
 def test_damage_comes_after_the_good_lines() -> None:

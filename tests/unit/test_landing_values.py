@@ -103,7 +103,7 @@ def test_instants_reach_from_year_1_to_year_9999() -> None:
 @pytest.mark.parametrize(
     ("text", "amount"),
     [("0", "0.00"), ("-0.0", "0.00"), ("5", "5.00"), ("9.99", "9.99"), ("1.500", "1.50"), ("1e2", "100.00"),
-     ("12E-1", "1.20"), ("999999999999.99", "999999999999.99"), ("0e400", "0.00")],
+     ("12E-1", "1.20"), ("999999999999.99", "999999999999.99"), ("0e400", "0.00"), ("0.0e-12345678", "0.00")],
 )  # fmt: skip
 def test_money_is_exact(text: str, amount: str) -> None:
     """A JSON number is taken as its text, never through a float, and stored with two decimals."""
