@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ from pipelines.landing import (
     open_landed,
     read_landed,
 )
-from pipelines.raw_writer import RawWriter, WrittenFile
+from pipelines.raw_writer import RawWriter, WrittenFile, within_days
 from pipelines.settings import Settings
 from pipelines.store import (
     checked_bytes,
@@ -271,6 +272,7 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Un
     """
     unknown: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    days: set[date] = set()
     accepted = blank = 0
     root = _raw_root(settings) / file.entity
     make_folder(root)
@@ -278,7 +280,8 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Un
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for batch in read_landed(file, source, unsound):
+        for read in read_landed(file, source, unsound):
+            batch = within_days(read, days) if file.entity == "viewing_sessions" else read
             writer.append(batch)
             accepted += batch.accepted.num_rows
             blank += batch.blank

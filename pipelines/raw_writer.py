@@ -7,9 +7,11 @@ parts, and the parts are put together at the end. The rows of a file stay in lan
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +25,8 @@ from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer, sha256_of
 MAX_OPEN_FILES = 40  # a month and a few late days; each holds a row group's encoders
 MAX_BUFFERED_BYTES = 64 << 20  # of all rows that wait to be written
 MAX_BUFFERED_TABLES = 10_000  # each has a cost of its own, some kilobytes, however few its rows
+MAX_DAYS = 4_000  # of sessions in one landed file, 11 years; each is a file of its own, and some memory until the end
+TOO_MANY_DAYS = f"the file has sessions on more than {MAX_DAYS:,} different days: land the others in another file"
 ALL = "all"  # the name of the only file of an entity that is not split by day
 
 # The instants by which an as_of tells what was known: sql/ compares no others with it.
@@ -51,6 +55,26 @@ class _DayFile:
     newest: int | None = None
     parts: list[Path] = field(default_factory=list)
     writer: pq.ParquetWriter | None = None
+
+
+def within_days(batch: Batch, days: set[date]) -> Batch:
+    """A batch of sessions, of those days alone that are among the first MAX_DAYS of its file; the others are rejected.
+
+    `days` collects the file's days, batch by batch.
+    """
+    of_row = pc.cast(batch.accepted.column("started_at"), pa.date32())
+    new = [day for day in pc.unique(of_row).to_pylist() if day not in days]  # in order of appearance
+    room = MAX_DAYS - len(days)
+    days.update(new[:room])
+    if len(new) <= room:
+        return batch
+    is_beyond = pc.is_in(of_row, pa.array(new[room:], pa.date32()))
+    beyond = [
+        RejectedLine(row.pop("line"), "startedAt", TOO_MANY_DAYS, json.dumps(row, default=str, ensure_ascii=False))
+        for row in batch.accepted.filter(is_beyond).to_pylist()
+    ]
+    rejected = sorted([*batch.rejected, *beyond], key=lambda each: each.line)
+    return replace(batch, accepted=batch.accepted.filter(pc.invert(is_beyond)), rejected=rejected)
 
 
 class RawWriter:

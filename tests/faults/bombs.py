@@ -21,6 +21,7 @@ MB = 1 << 20
 # are read at a time (fast.py, PARSERS), each with what became of its 131,072 lines (BLOCK_LINES), and 64 MiB of rows
 # that wait to be written (raw_writer.py, MAX_BUFFERED_BYTES). Not a share of the file.
 MOST_MB = 400
+SESSION = b'{"sessionId":"s%d","creatorId":"c","startedAt":"%sT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u%07d","creatorId":"c"}\n'
 
 
@@ -49,10 +50,15 @@ def bombs(full: bool) -> list[Bomb]:
     first, last = FOLLOW % 1, FOLLOW % 2
     csv_first = b"userId,creatorId\nu,c\n"
 
+    days = [Bomb("sessions on 5,000 different days", "viewing_sessions/x.ndjson.gz",
+                 lambda: gzipped(SESSION % (number, b"%04d-01-01" % (number + 1)) for number in range(5000)),
+                 (4000, 1000, 0))]  # fmt: skip
+
     def between(*parts: bytes) -> Callable[[], Iterable[bytes]]:
         return lambda: gzipped([first, *parts, b"\n", last])
 
     return [
+        *(days if full else []),  # some ten seconds
         Bomb(f"{size} MB of gzip, one line", "follows/x.ndjson.gz", between(*[b"x" * MB] * size), (2, 1, 0)),
         Bomb(f"{size} MB of gzip, blank lines", "follows/x.ndjson.gz", between(*[b"\n" * MB] * size), (2, 0,
         size * MB + 1)),
@@ -122,9 +128,11 @@ def _peak(effort: Effort, bomb: Bomb) -> tuple[float, int, list[int]]:
     path.parent.mkdir(parents=True)
     making = os.fork()  # what the making takes is not ours to keep
     if making == 0:
-        with path.open("wb") as file:
-            file.writelines(bomb.content())
-        os._exit(0)
+        try:
+            with path.open("wb") as file:
+                file.writelines(bomb.content())
+        finally:
+            os._exit(0)
     os.waitpid(making, 0)
     told = home.home / "books.json"
     child = os.fork()

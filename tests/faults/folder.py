@@ -79,10 +79,7 @@ def not_files(effort: Effort) -> Iterator[Figure]:
     """Symlinks, pipes, sockets, devices, loops, and ways out of the root: never read, never waited for."""
     figure = Figure("symlinks, FIFOs, sockets, loops and ways out of the folder")
     ground = Ground(effort.scratch / "kinds")
-    outside = effort.scratch / "outside"
-    (outside / "follows").mkdir(parents=True)
-    (outside / "secret.ndjson").write_bytes(SECRET)
-    (outside / "follows" / "secret.ndjson").write_bytes(SECRET)
+    outside = _outside(effort)
     good = ground.land("follows/good.ndjson", good_line("follows", 1) + b"\n")
     folder = good.parent
     makers: dict[str, Callable[[Path], object]] = {
@@ -126,6 +123,15 @@ def not_files(effort: Effort) -> Iterator[Figure]:
     yield figure
 
 
+def _outside(effort: Effort) -> Path:
+    """A folder with files that must never be read."""
+    folder = effort.scratch / "outside"
+    for inner in (folder, folder / "follows", folder / "follows" / "follows"):
+        inner.mkdir(exist_ok=True)
+        (inner / "secret.ndjson").write_bytes(SECRET)
+    return folder
+
+
 def _socket(path: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)  # the address of a socket is short
@@ -154,7 +160,7 @@ def _column(raw: RawFile, name: str) -> list[str]:
 def swapped(effort: Effort) -> Figure:
     """What was listed is something else by the time it is opened."""
     figure = Figure("a file or folder swapped after it was listed")
-    outside = effort.scratch / "outside"
+    outside = _outside(effort)
 
     def fifo(path: Path) -> None:
         path.unlink()

@@ -190,6 +190,22 @@ def test_the_order_of_days_does_not_matter(home: Settings, land: Land, monkeypat
         assert written.rows == len(lines)
 
 
+def test_sessions_of_too_many_days_are_rejected(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day is a file: of more than MAX_DAYS the first ones count, and the others are kept with the reason."""
+    monkeypatch.setattr(raw_writer, "MAX_DAYS", 10)
+    days = [1 + number * 7 % 31 for number in range(100)]
+    land("viewing_sessions/x.ndjson", "".join(SESSION % (n, day) for n, day in enumerate(days)) + "oops\n")
+    ingest(home)
+    (raw,) = raw_files(home)
+    first = list(dict.fromkeys(days))[:10]
+    assert sorted(raw.files) == [f"2026-01-{day:02}" for day in sorted(first)]
+    found = rejects(home)
+    assert [line for line, *_ in found] == [n for n, day in enumerate(days, 1) if day not in first] + [101]
+    assert {(field, reason) for _, field, reason, _ in found[:-1]} == {("startedAt", raw_writer.TOO_MANY_DAYS)}
+    assert '"session_id": "s10"' in found[0][3]
+    assert raw.records == raw.accepted + raw.rejected == 101
+
+
 # --- a second run -----------------------------------------------------------------------------------------------
 
 
