@@ -319,7 +319,7 @@ def test_a_table_is_safe_on_a_terminal(mostwatched, tmp_path):
     landing = landed(tmp_path / "odd", (SESSION % 1).replace('"ada"', hostile))
     mostwatched("run", "--direct", "--as-of", "2026-01-31", "--landing", landing)
     done = mostwatched("top")
-    assert "\\x1b[31mred\\x0a" in done.out
+    assert "\\x1b[31mred\\n" in done.out
     assert "\x1b" not in done.out
 
 

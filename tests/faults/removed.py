@@ -249,9 +249,9 @@ SAFEGUARDS = (
     Safeguard(
         "prune takes a snapshot away whole",
         SNAPSHOTS,
-        "        (snapshots / name).rename(doomed)\n        shutil.rmtree(doomed)",
-        "        shutil.rmtree(snapshots / name)",
-        KILLED,
+        "        (snapshots / name).rename(leftover)\n",
+        "        shutil.rmtree(snapshots / name)\n        leftover.mkdir()\n",
+        ("crash",),
     ),
     # --- what lands
     Safeguard(
@@ -268,7 +268,13 @@ SAFEGUARDS = (
         "            elif not entry.is_file(follow_symlinks=True):",
         LANDED_FILES,
     ),
-    Safeguard("no symbolic link is opened", FILES, "os.O_RDONLY | os.O_NOFOLLOW", "os.O_RDONLY", LANDED_FILES),
+    Safeguard(
+        "no symbolic link is opened",
+        FILES,
+        "flags | os.O_NOFOLLOW | os.O_NONBLOCK",
+        "flags | os.O_NONBLOCK",
+        LANDED_FILES,
+    ),
     Safeguard(
         "only regular files are read",
         FILES,
