@@ -217,7 +217,7 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
     }[run["outcome"]]
     if days := run["builds_days"]:
         between = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        yield f"would work out {len(days)} days: {between}"
+        yield f"would work out {len(days)} day{'s' * (len(days) > 1)}: {between}"
     if grounds and run["outcome"] == "reads":
         yield "as far as has been read it would be refused:"
     yield from (f"  {excerpt(why, 1000)}" for why in grounds)

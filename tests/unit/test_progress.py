@@ -58,7 +58,7 @@ def test_a_name_is_shown_and_not_obeyed():
     assert done.stdout == b"the result\n"
     assert b"read [/x] \\x1b[31m" in shown
     lines = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True, check=True).stderr
-    assert "read [/x] \\x1b[31m: " in lines
+    assert "read [/x] \\x1b[31m" in lines
 
 
 def _read(terminal: int) -> bytes:
