@@ -18,6 +18,7 @@ from pathlib import Path
 from faults.campaign import Effort, Figure
 from faults.children import Case, Scene, files_of, scene, seen, torn
 from faults.lost import NEVER_LINKED, Disk, read
+from pipelines import store
 
 READERS_LOOK_AT = "snapshots/"
 
@@ -105,13 +106,18 @@ def records_are_whole(told: list[History]) -> Figure:
         differ = {
             name
             for name in there.keys() | disk.files().keys()
-            if name != NEVER_LINKED and there.get(name) != disk.files().get(name)
+            if name != NEVER_LINKED and not _is_left_over(name) and there.get(name) != disk.files().get(name)
         }
         figure.tried += len(history.operations)
         if differ:
             figure.wrong.append(f"{history.name}: not what the record says: {sorted(differ)[:3]}")
     figure.note = f"of {len(told)} histories; replayed, each gives the home that is there"
     return figure
+
+
+def _is_left_over(name: str) -> bool:
+    """Whether it is what a dead command left half-written: of no account, and the next run's to sweep away."""
+    return any(part.startswith(store.TEMPORARY_PREFIX) for part in name.split("/"))
 
 
 def opened(effort: Effort, told: list[History]) -> Figure:
@@ -156,7 +162,8 @@ def problem_read(history: History, home: Path, is_done: bool) -> str | None:
         return f"{bad[0]} is there and is not whole"
     # What was acknowledged rests on raw, also when the landed files are gone.
     for name in files_of(history.home):
-        if name.startswith(("lake/raw/", READERS_LOOK_AT)) and _sha256(home / name) != _sha256(history.home / name):
+        is_relied_on = name.startswith(("lake/raw/", READERS_LOOK_AT)) and not _is_left_over(name)
+        if is_relied_on and _sha256(home / name) != _sha256(history.home / name):
             return f"{name} is lost or torn, though the run was acknowledged"
     return None
 
