@@ -42,12 +42,11 @@ def main() -> int:
         if broken:
             print(f"With nothing removed these do not pass: {broken}", file=sys.stderr)
             return 1
-        ended = list(pool.map(lambda one: _run(one, one.noticed_by), chosen))
-    unnoticed = 0
-    for one, code in zip(chosen, ended, strict=True):
-        unnoticed += code != FAILED
-        verdict = {FAILED: "missed", PASSED: "NOT MISSED"}.get(code, f"exit code {code}: NOTHING TESTED")
-        print(f"{verdict:<12} {one.name}  ({one.path}; {', '.join(one.noticed_by)})")
+        unnoticed = 0
+        for one, code in zip(chosen, pool.map(lambda one: _run(one, one.noticed_by), chosen), strict=True):
+            unnoticed += code != FAILED
+            verdict = {FAILED: "missed", PASSED: "NOT MISSED"}.get(code, f"exit code {code}: NOTHING TESTED")
+            print(f"{verdict:<12} {one.name}  ({one.path}; {', '.join(one.noticed_by)})", flush=True)
     print(f"\n{len(chosen)} safeguards removed, {unnoticed} not missed, {time.monotonic() - started:.0f} s")
     return 1 if unnoticed else 0
 
