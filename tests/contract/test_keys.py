@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from published import EXAMPLE, publish
 from tokens import NOW, bearer, claims, jwks, sign
 
 from pipelines.api.app import create_app
-from pipelines.api.keys import parse_jwks
+from pipelines.api.keys import KeyUrl, parse_jwks
 from pipelines.errors import UsageError
 from pipelines.settings import Settings
 
@@ -233,6 +235,33 @@ def test_keys_from_an_https_url(home: Path, client_for: Callable[..., Client], m
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert client_for(jwks=server.url).get(FUNDED, headers=bearer(GOOD)).status_code == 200
         assert server.asked == 1
+
+
+def test_a_fetch_under_way_serves_all_who_wait_for_it() -> None:
+    """However many ask at once, one question reaches the server."""
+    with key_server() as server:
+        server.serve_keys(jwks("rsa-1"))
+        source = KeyUrl(server.url, lambda: 0)
+        asking = [threading.Thread(target=source.fetch) for _ in range(5)]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        assert server.asked == 1
+        assert [key.key_id for key in asyncio.run(source.current())] == ["rsa-1"]
+
+
+def test_a_redirect_leads_to_no_other_scheme(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks over https is not sent on to a server that nobody vouches for."""
+    certificate = self_signed(home)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with key_server() as plain, key_server(certificate) as secure:
+        plain.serve_keys(jwks("rsa-1"))
+        secure.answers(f"HTTP/1.1 302 F\r\nLocation: {plain.url}\r\nContent-Length: 0\r\n\r\n".encode())
+        source = KeyUrl(secure.url, lambda: 0)
+        source.fetch()
+        assert (secure.asked, plain.asked) == (1, 0)
+        assert asyncio.run(source.current()) == ()
 
 
 # --- Wycheproof ---

@@ -35,7 +35,8 @@ CLIENTS = "pipelines/api/clients.py"
 ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
 
-WRITING = ("tests/unit/test_store.py",)
+WRITING = ("tests/unit/test_durability.py",)
+LOCKING = ("tests/unit/test_store.py",)
 KILLED = ("tests/faults/test_killed.py",)
 STORED = ("tests/unit/test_lake.py",)
 PUBLISHED = ("tests/unit/test_publish.py",)
@@ -81,21 +82,21 @@ SAFEGUARDS = (
         LAKE,
         "                store.fsync(temporary[step.day])\n",
         "",
-        ("power",),
+        WRITING,
     ),
     Safeguard(
         "one run at a time holds the lock",
         STORE,
         '    """Lock both, or neither."""\n',
         '    """Lock both, or neither."""\n    return True\n',
-        WRITING,
+        LOCKING,
     ),
     Safeguard(
         "the home's folder is locked as well as a file in it",
         STORE,
         "        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)",
-        WRITING,
+        LOCKING,
     ),
     Safeguard(
         "what dead runs left half-written is swept",
@@ -251,7 +252,7 @@ SAFEGUARDS = (
         SNAPSHOTS,
         "        (snapshots / name).rename(leftover)\n",
         "        shutil.rmtree(snapshots / name)\n        leftover.mkdir()\n",
-        ("crash",),
+        WRITING,
     ),
     # --- what lands
     Safeguard(

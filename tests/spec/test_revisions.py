@@ -260,3 +260,16 @@ def test_conflicts_of_other_entities_are_counted_too(world):
     night = world.run()
     assert night.manifest["version_conflicts"] == {"creators": 1}
     assert [row["username"] for row in night.rows("creators.parquet")] == ["lovelace"]
+
+
+def test_two_sources_may_use_the_same_ids(world):
+    """A session is known by its source and its id: revisions of one source's leave the other's alone."""
+    world.sessions("""
+        source  | session | revision | creator | viewer | started_at       | minutes
+        ios     | s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5
+        ios     | s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 6
+        android | s1      | 0        | ada     | v2     | 2026-01-05 10:00 | 7
+        android | s1      | 2        | ada     | v2     | 2026-01-05 10:00 | 8
+    """)
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.sessions, ada.watched_seconds) == (2, 2, 840)

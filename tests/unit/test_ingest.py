@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -122,6 +123,35 @@ def test_every_entity_has_its_schema(home: Settings, land: Land, entity: str) ->
     (name,) = raw.files
     assert name == ("2026-01-05" if entity == "viewing_sessions" else "all")
     assert pq.read_schema(raw.path(name)) == RAW_SCHEMAS[entity]
+
+
+def _settled(path: Path) -> Path:
+    """The file as if it had landed a minute ago: what has just changed is not remembered."""
+    before = path.stat().st_mtime_ns - 60_000_000_000
+    os.utime(path, ns=(before, before))
+    return path
+
+
+def test_the_cache_of_landed_files_is_believed_as_it_was_written_only(home: Settings, land: Land) -> None:
+    """Damaged so that a file seems to hold what another one held, it would leave that file out for ever."""
+    _settled(land("follows/a.ndjson", FOLLOW))
+    other = _settled(land("follows/b.ndjson", FOLLOW.replace(b"u", b"v")))
+    ingest(home)
+    cache = home.lake / "landed.json"
+    sha256 = {name: known[1] for name, known in json.loads(cache.read_bytes())["files"].items()}
+    assert len(set(sha256.values())) == 2
+    its_own, another = sha256.pop(str(other)), *sha256.values()
+    shutil.rmtree(home.lake / "raw" / "follows" / raw_key("follows", its_own))
+    cache.write_text(cache.read_text().replace(its_own, another))
+    assert [raw.landed_name for raw in ingest(home).new] == ["follows/b.ndjson"]
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(home: Settings, land: Land) -> None:
+    """A change in the same tick of the clock could leave the same stamp, and never be read."""
+    land("follows/new.ndjson", FOLLOW)
+    old = _settled(land("follows/old.ndjson", FOLLOW.replace(b"u", b"v")))
+    ingest(home)
+    assert list(json.loads((home.lake / "landed.json").read_bytes())["files"]) == [str(old)]
 
 
 def test_an_empty_file_and_one_of_rejects_only(home: Settings, land: Land) -> None:

@@ -105,6 +105,18 @@ def test_a_file_is_built_once_and_found_afterwards(follows, lake):
     assert later.built == {}
 
 
+def test_a_file_that_has_other_rows_when_it_is_built_again_is_told(follows, lake):
+    """Then it is no function of its inputs, and what rests on it would be wrong: nobody may go on with it."""
+    stored = follows.derive(lake, follows.raw(("ann", "ada")))
+    flip_a_bit(stored.path)
+    later = follows.lake()
+    try:
+        with pytest.raises(Damaged, match="Built again it has other rows"):
+            later.checked([dataclasses.replace(stored, digest="0" * 64)])
+    finally:
+        later.close()
+
+
 def test_a_file_says_what_it_is(follows, lake):
     """Its sidecar holds rows, the sha256 of the file, and the digest of the rows."""
     stored = follows.derive(lake, follows.raw(("ann", "ada"), ("ann", "bob")))

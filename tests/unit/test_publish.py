@@ -52,6 +52,26 @@ def test_the_id_does_not_depend_on_how(tmp_path, noisy, monkeypatch):
     assert night.manifest["code_version"] == "another version"
 
 
+def test_what_was_written_is_read_back_before_it_is_current(tmp_path, noisy, monkeypatch):
+    """A disk that damages what it is given gives no snapshot, and the run after it does."""
+    other = another(noisy, tmp_path)
+    write = publish._write
+
+    def write_and_damage(settings, built, files, snapshot_id, manifest):
+        write(settings, built, files, snapshot_id, manifest)
+        path = settings.snapshots / snapshot_id / "creators.parquet"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "_write", write_and_damage)
+        with pytest.raises(Damaged, match="does not read back as it was written"):
+            other.run(compare=False, night=ACCEPT)
+    assert not (other.settings.snapshots / "current.json").exists()
+    assert other.run(compare=False, night=ACCEPT).snapshot_id == noisy.current()
+
+
 def test_the_id_depends_on_the_policy(world):
     """Another policy is another snapshot, even where every number is the same."""
     policies = [{}, {"min_watched_seconds": 1}, {"max_session_hours": 23}, {"day_timezone": "Africa/Abidjan"}]
