@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import window
+from pipelines import store, window
 from pipelines.ingest import RawFile
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
@@ -178,7 +178,7 @@ class LandedSessions:
             if len(reached) == 1:  # as the index says
                 self._counts[name] = {reached[0].day: self.raw.files[name].rows}
             else:
-                table = pq.read_table(self.raw.path(name), columns=["started_at"])
+                table = pq.read_table(store.present(self.raw.path(name)), columns=["started_at"])
                 starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
                 self._counts[name] = {
                     each.day: pc.sum(

@@ -34,6 +34,14 @@ class Busy(MostwatchedError):
     exit_code = 4
 
 
+class Overtaken(Busy):
+    """Another publisher moved on in the same bucket meanwhile. Exit code 4."""
+
+
+class Unreachable(MostwatchedError):
+    """The bucket that the home lies in did not answer, or refused. Exit code 1."""
+
+
 class Damaged(MostwatchedError):
     """A stored file is missing or is not what its sha256 says. Exit code 1."""
 

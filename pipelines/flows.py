@@ -53,6 +53,7 @@ from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
 from pipelines import nightly  # noqa: E402
+from pipelines.bucket import Landing  # noqa: E402
 from pipelines.errors import RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
 from pipelines.nightly import NightReport, PruneReport  # noqa: E402
@@ -96,7 +97,7 @@ _caller: ContextVar[_Caller | None] = ContextVar("caller", default=None)
 def run_flow(
     settings: Settings,
     as_of: date,
-    landing: Sequence[Path] | None = None,
+    landing: Sequence[Landing] | None = None,
     *,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
@@ -113,7 +114,7 @@ def run_flow(
             return publish_most_watched_creators(
                 as_of=as_of,
                 landing=None if landing is None else [str(folder) for folder in landing],
-                home=str(settings.home),
+                home=settings.home_url or str(settings.home),
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
             )
@@ -282,7 +283,7 @@ def _may_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def _settings(home: str | None) -> Settings:
     """The caller's settings in its own process, the environment's in a deployment."""
     caller = _caller.get()
-    return caller.settings if caller is not None else load(None if home is None else Path(home))
+    return caller.settings if caller is not None else load(home)
 
 
 def _progress() -> Progress:
@@ -298,8 +299,8 @@ def _today(settings: Settings) -> date:
     return datetime.now(ZoneInfo(settings.day_timezone)).date()
 
 
-def _folders(landing: Iterable[str] | None) -> list[Path] | None:
-    return None if landing is None else [Path(folder) for folder in landing]
+def _folders(landing: Iterable[str] | None) -> list[Landing] | None:
+    return None if landing is None else [folder if "://" in folder else Path(folder) for folder in landing]
 
 
 def _show(report: NightReport) -> None:

@@ -207,13 +207,13 @@ def _ingest_file(
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and _stands(settings, file.entity, sha256):
+        if sha256 is not None and stands(settings, file.entity, sha256):
             return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if _stands(settings, file.entity, sha256):
+            if stands(settings, file.entity, sha256):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
@@ -258,7 +258,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
-        if sha256 is not None and not _stands(settings, file.entity, sha256):
+        if sha256 is not None and not stands(settings, file.entity, sha256):
             sha256 = None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
@@ -395,7 +395,7 @@ def _raw_root(settings: Settings) -> Path:
     return settings.lake / "raw"
 
 
-def _stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
+def stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
     return (_raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
 
 

@@ -232,7 +232,7 @@ class Lake:
             if isinstance(error, OSError) and not tells_of_damage(error):
                 raise  # it may exist: `prune` would remove it
             return None  # a file without its sidecar does not exist
-        if stored.key != key or not path.exists():
+        if stored.key != key or not store.exists(path):
             return None  # nor does one that is another's, file and sidecar
         self._known[path] = stored
         return stored

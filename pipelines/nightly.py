@@ -14,7 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import build, last_run, snapshots, store
+from pipelines import bucket, build, last_run, snapshots, store
+from pipelines.bucket import Landing
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import (
     IngestReport,
@@ -26,6 +27,7 @@ from pipelines.ingest import (
     raw_folders,
     set_aside,
     settle,
+    stands,
 )
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
@@ -89,7 +91,7 @@ def in_process(name: str, function: Callable[[], Result]) -> Result:
 def run(
     settings: Settings,
     as_of: date,
-    landing: Sequence[Path] | None = None,
+    landing: Sequence[Landing] | None = None,
     *,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
@@ -103,7 +105,7 @@ def run(
     """
     require_possible(settings, as_of)
     with _held(settings), last_run.recorded(settings, as_of) as record:
-        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+        ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
         record.ingested(ingested)
         report = _night(
             settings,
@@ -123,7 +125,7 @@ def backfill(
     settings: Settings,
     first: date,
     last: date,
-    landing: Sequence[Path] | None = None,
+    landing: Sequence[Landing] | None = None,
     *,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
@@ -139,11 +141,11 @@ def backfill(
     require_possible(settings, first)
     require_possible(settings, last)
     with _held(settings):
-        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+        ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
             try:
-                yield _night(
+                report = _night(
                     settings,
                     as_of,
                     ingested,
@@ -153,6 +155,8 @@ def backfill(
                     progress=progress,
                     stage=stage,
                 )
+                bucket.push(settings)
+                yield report
             except RefusedToPublish as refusal:
                 yield refusal
 
@@ -190,6 +194,7 @@ def prune(settings: Settings) -> PruneReport:
                 count, size = count + 1, size + path.stat().st_size
                 path.unlink()
         lake.remove_empty_folders()
+        bucket.prune(settings, needed, removed)
         return PruneReport(removed, count, size)
 
 
@@ -197,7 +202,7 @@ def _night(
     settings: Settings,
     as_of: date,
     ingested: IngestReport,
-    landing: Sequence[Path] | None,
+    landing: Sequence[Landing] | None,
     *,
     accept_rejects: bool,
     allow_incomplete: bool,
@@ -220,7 +225,7 @@ def _built(
     settings: Settings,
     lake: Lake,
     as_of: date,
-    landing: Sequence[Path] | None,
+    landing: Sequence[Landing] | None,
     progress: Progress,
     stage: Stage,
 ) -> tuple[Sequence[RawFile], build.Built]:
@@ -243,20 +248,29 @@ def _built(
                     f"that holds it, then run again. ({damage})"
                 ) from damage
             set_aside(folder)
-            ingest(settings, landing, progress)
+            _ingest(settings, landing, progress)
+
+
+def _ingest(settings: Settings, landing: Sequence[Landing] | None, progress: Progress) -> IngestReport:
+    return ingest(settings, bucket.landed(settings, landing, functools.partial(stands, settings)), progress)
 
 
 @contextmanager
 def _held(settings: Settings) -> Iterator[None]:
-    """Hold the home: lock it and tidy up what dead runs left."""
+    """Hold the home: lock it and tidy up what dead runs left. In a bucket it then is what it is here."""
     store.make_folder(settings.home)
-    with store.lock(settings.home / ".lock"):
+    with store.lock(settings.home / ".lock"), bucket.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
             store.sweep(folder)
         settle(settings)
         _make_durable(settings)
-        yield
+        try:
+            yield
+        except RefusedToPublish:
+            bucket.push(settings)  # what was read and worked out, and why nothing was published
+            raise
+        bucket.push(settings)
 
 
 def _make_durable(settings: Settings) -> None:

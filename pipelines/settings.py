@@ -6,6 +6,7 @@ compares that list with the fields below.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -58,6 +59,11 @@ class Settings:
     max_rejected_share: Decimal = Decimal("0.01")  # of an entity's newly landed records
     memory_limit: str = "2GB"  # of the SQL engine; what does not fit is spilled under home
     threads: int = 0  # of the SQL engine; 0: one per core
+    home_url: str | None = None  # s3://BUCKET/PREFIX when the home lies there: `home` is then a copy of it
+    cache: Path = Path("~/.cache/mostwatched")  # where such copies are
+    s3_endpoint: str | None = None  # of another server than Amazon's
+    s3_timeout_seconds: int = 60  # of each request
+    s3_look_every_seconds: int = 15  # how often the read API looks for a new snapshot there
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
     # the read API
     jwks: str | None = None  # a JWKS file, or the URL of one
@@ -91,22 +97,27 @@ class Settings:
         return self.home / "snapshots"
 
 
+def names() -> list[str]:
+    """The settings; `home_url` is none of its own: it is what `home` is, when that is a URL."""
+    return [field.name for field in fields(Settings) if field.name != "home_url"]
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
 
 
-def load(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in `environ`, with `home` (the command line's) before MOSTWATCHED_HOME.
+def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`, with `home` (the command line's: a folder, or a URL) before MOSTWATCHED_HOME.
 
     An empty variable counts as absent. Raises UsageError for a value that cannot be.
     """
-    known = {variable(field.name): field.name for field in fields(Settings)}
+    known = {variable(name): name for name in names()}
     ours = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text != ""}
     values = {known[name]: _parse(name, known[name], text) for name, text in ours.items() if name in known}
     if home is not None:
         values["home"] = home
-    values["home"] = Path(values.get("home", Settings.home)).absolute()  # type: ignore[arg-type]
+    values |= _home(values.get("home", Settings.home), values.get("cache", Settings.cache))
     settings = Settings(**values)  # type: ignore[arg-type]
     too_long = [days for days in settings.windows if days > settings.max_window_days]
     if too_long:
@@ -117,9 +128,18 @@ def load(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     return settings
 
 
+def _home(home: object, cache: object) -> dict[str, object]:
+    """Where the home is: a folder, or a URL and the folder of the copy of what lies there."""
+    if "://" not in str(home):
+        return {"home": Path(str(home)).absolute(), "home_url": None}
+    url = str(home).rstrip("/")
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return {"home": Path(str(cache)).expanduser().absolute() / name, "home_url": url}
+
+
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables with our prefix that are no setting: misspelt ones, which must not be ignored in silence."""
-    known = {variable(field.name) for field in fields(Settings)} | _FOR_OTHERS
+    known = {variable(name) for name in names()} | _FOR_OTHERS
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
@@ -192,7 +212,9 @@ def _yes_or_no(text: str) -> bool:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
-    "home": Path,
+    "cache": Path,
+    "s3_timeout_seconds": _whole(1, 3600),
+    "s3_look_every_seconds": _whole(1, 3600),
     "day_timezone": _timezone,
     "min_watched_seconds": _whole(0),
     "leave_out_own_views": _yes_or_no,

@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import build, deliveries, last_run, publish, refusals, snapshots, window
+from pipelines import bucket, build, deliveries, last_run, publish, refusals, snapshots, window
+from pipelines.bucket import Landing
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.errors import Damaged, UsageError
-from pipelines.ingest import FoundFile, IngestReport, RawFile, is_another_empty_one, look, raw_files
+from pipelines.ingest import FoundFile, IngestReport, RawFile, is_another_empty_one, look, raw_files, stands
 from pipelines.lake import Lake
 from pipelines.landing import find_unfinished, printable_name
 from pipelines.nightly import require_possible
@@ -37,14 +38,15 @@ INCOMPLETE = "incomplete"  # a day that is present, but under half of what the s
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
 
 
-def status(settings: Settings, as_of: date, landing: Sequence[Path] | None, now: datetime) -> dict[str, Any]:
+def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, now: datetime) -> dict[str, Any]:
     """The documented object of `mostwatched status --json`.
 
     Raises UsageError for a landing folder that does not exist and for an impossible as_of; all else, damage too, is an
     answer, with a sentence among `problems`.
     """
     require_possible(settings, as_of)
-    roots = list(landing) if landing is not None else [settings.landing]
+    folders = bucket.landed(settings, landing, partial(stands, settings))
+    roots = folders if folders is not None else [settings.landing]
     lake = Lake(settings.lake, _no_engine)
     seen = _Seen()
     with _noted(seen):
@@ -317,7 +319,7 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     return said | {"postponed": list(said["postponed"])}
 
 
-def _next_run(settings: Settings, as_of: date, landing: Sequence[Path] | None, seen: _Seen) -> dict[str, Any]:
+def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None, seen: _Seen) -> dict[str, Any]:
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
     grounds: list[str] = []
     flags: list[str] = []

@@ -19,7 +19,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -163,6 +163,50 @@ def sweep(root: Path) -> int:
     return len(leftovers)
 
 
+# --- a home whose truth lies elsewhere -------------------------------------------------------------------------------
+
+
+class Origin(Protocol):
+    """Where files come from that a home should hold and does not: it is a copy of one on object storage."""
+
+    def has(self, path: Path) -> bool:
+        """Whether the file is there."""
+        ...
+
+    def fetch(self, path: Path) -> None:
+        """Write the file where it should be, whole, if it is there."""
+        ...
+
+
+_origin: Origin | None = None
+
+
+@contextmanager
+def originating(origin: Origin) -> Iterator[None]:
+    """Inside, `exists` counts the files of an origin as there, and whatever is checked or read is fetched first."""
+    global _origin  # noqa: PLW0603  a process works in one home
+    before, _origin = _origin, origin
+    try:
+        yield
+    finally:
+        _origin = before
+
+
+def exists(path: Path) -> bool:
+    """Whether a file is here, or can be fetched."""
+    return path.exists() or (_origin is not None and _origin.has(path))
+
+
+def present(path: Path) -> Path:
+    """The same path, fetched if it is not here and can be. Every reader of large files comes by here."""
+    if _origin is not None and not path.exists():
+        _origin.fetch(path)
+    return path
+
+
+# --- one at a time ---------------------------------------------------------------------------------------------------
+
+
 _NAME_SECONDS = 1.0  # that a new holder is given to write its name, before we say Busy without one
 
 
@@ -289,7 +333,7 @@ def verify(path: Path, sha256: str) -> None:
     Raises OSError when that cannot be told: the file may be whole.
     """
     try:
-        found = sha256_of(path)
+        found = sha256_of(present(path))
     except OSError as error:
         if not tells_of_damage(error):
             raise
@@ -301,7 +345,7 @@ def verify(path: Path, sha256: str) -> None:
 def checked_bytes(path: Path, sha256: str) -> bytes:
     """The bytes of a file, the very ones that were checked against `sha256`. Raises Damaged when they are others."""
     try:
-        content = path.read_bytes()
+        content = present(path).read_bytes()
     except OSError as error:
         if not tells_of_damage(error):
             raise

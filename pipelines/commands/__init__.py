@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from pipelines import __version__
+from pipelines import __version__, bucket
 from pipelines.errors import MostwatchedError, refusal_of_the_system
 from pipelines.settings import Settings, load, unknown_variables
 
@@ -40,21 +41,43 @@ class Day(click.ParamType[date]):
 
 DAY = Day()
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class LandingFolder(click.ParamType["Path | str"]):
+    """A folder, or the URL of one in a bucket."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """A path, unless it is a URL."""
+        if isinstance(value, Path) or "://" in value:
+            return value
+        folder: Path = FOLDER.convert(value, param, ctx)
+        return folder
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
 direct = click.option("--direct", is_flag=True, help="Without Prefect.")
 landing = click.option(
-    "--landing", multiple=True, type=FOLDER, help="Read what landed from here instead of HOME/landing; repeatable."
+    "--landing",
+    multiple=True,
+    type=LandingFolder(),
+    help="Read what landed from here instead of HOME/landing: a folder, or s3://BUCKET/PREFIX; repeatable.",
 )
 accept_rejects = click.option("--accept-rejects", is_flag=True, help="Publish however many records were rejected.")
 allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though the last day looks too small.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--home", type=FOLDER, help="Where landing/, lake/ and snapshots/ are (MOSTWATCHED_HOME; ./data).")
+@click.option(
+    "--home",
+    metavar="DIRECTORY",
+    help="Where landing/, lake/ and snapshots/ are (MOSTWATCHED_HOME; ./data), or s3://BUCKET/PREFIX.",
+)
 @click.version_option(__version__, prog_name="mostwatched")
 @click.pass_context
-def cli(context: click.Context, home: Path | None) -> None:
+def cli(context: click.Context, home: str | None) -> None:
     """Which creators reached the most different people: every night, exactly.
 
     Exit codes: 0 done, 1 failed (or: verify found damage), 2 wrong usage, 3 refused to publish, 4 busy.
@@ -64,15 +87,16 @@ def cli(context: click.Context, home: Path | None) -> None:
         click.echo(f"mostwatched: {name} is not a setting and is ignored; the README lists those there are.", err=True)
 
 
-def command(group: click.Group, name: str | None = None) -> Callable[[Command], Command]:
-    """A command whose function is handed the settings first."""
+def command(group: click.Group, name: str | None = None, *, pulls: bool = True) -> Callable[[Command], Command]:
+    """A command whose function is handed the settings first; its home is pulled before, if it lies in a bucket."""
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
             settings = load(click.get_current_context().obj)
             try:
-                return function(settings, *args, **kwargs)
+                with bucket.mounted(settings) if pulls else nullcontext():
+                    return function(settings, *args, **kwargs)
             except Exception as error:
                 refusal = refusal_of_the_system(error, settings.home)
                 if refusal is None:

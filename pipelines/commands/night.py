@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ from pipelines.printing import print_json, print_summary
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.bucket import Landing
     from pipelines.nightly import NightReport
 
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def run(
     settings: Settings,
     as_of: date | None,
-    landing: tuple[Path, ...],
+    landing: tuple[Landing, ...],
     direct: bool,
     as_json: bool,
     accept_rejects: bool,
@@ -68,7 +68,7 @@ def backfill(
     settings: Settings,
     first: date,
     last: date,
-    landing: tuple[Path, ...],
+    landing: tuple[Landing, ...],
     as_json: bool,
     accept_rejects: bool,
     allow_incomplete: bool,
@@ -108,7 +108,7 @@ def backfill(
 @click.option("--as-of", type=DAY, help="Of a run with this as_of. Default: today, in the policy's time zone.")
 @landing
 @as_json
-def status(settings: Settings, as_of: date | None, landing: tuple[Path, ...], as_json: bool) -> None:
+def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...], as_json: bool) -> None:
     """Say how things stand: the snapshot, days present and missing, late sessions, what the next run would do and why.
 
     Reads only, also while a run is at work. The platform lands its sessions every day: a day without any is empty only

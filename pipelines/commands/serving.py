@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from pipelines import bucket
 from pipelines.commands import DAY, FOLDER, as_json, cli, command
-from pipelines.printing import print_json
+from pipelines.printing import print_json, printable
 from pipelines.settings import Settings
 
 
-@command(cli)
+@command(cli, pulls=False)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on one port.")
@@ -21,7 +22,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serve the read API from the current snapshot; a new one is picked up without a restart."""
     from pipelines.api.app import serve as serve_api
 
-    serve_api(settings, host, port, workers)
+    with bucket.followed(settings, lambda problem: click.echo(f"mostwatched: {printable(problem)}", err=True)):
+        serve_api(settings, host, port, workers)
 
 
 @cli.command()

@@ -1,9 +1,10 @@
-"""Published snapshots: list, verify, diff, rollback, prune."""
+"""Published snapshots: list, verify, diff, rollback, fetch, prune."""
 
 from __future__ import annotations
 
 import click
 
+from pipelines import bucket
 from pipelines.commands import as_json, asked_snapshot, cli, command
 from pipelines.printing import print_json, printable
 from pipelines.settings import Settings
@@ -11,7 +12,7 @@ from pipelines.settings import Settings
 
 @cli.group()
 def snapshots() -> None:
-    """List, verify, roll back and prune published snapshots."""
+    """List, verify, compare, roll back, fetch and prune published snapshots."""
 
 
 @command(snapshots, "list")
@@ -121,13 +122,31 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
 
     if release and snapshot_id:
         raise click.UsageError("Give an ID or --release, not both.")
-    with lock(settings.home / ".lock"):
+    with lock(settings.home / ".lock"), bucket.mounted(settings):
         if release:
             target = snapshots.release(settings.snapshots)
+            bucket.push(settings)
             click.echo(f"Released: {target.id} is current, and runs move the pointer again.")
         else:
             target = snapshots.roll_back(settings.snapshots, snapshot_id)
+            bucket.push(settings)
             click.echo(f"{target.id} is current and pinned until `mostwatched snapshots rollback --release`.")
+
+
+@command(snapshots)
+@click.argument("snapshot_id", required=False)
+def fetch(settings: Settings, snapshot_id: str | None) -> None:
+    """Print the folder of a snapshot (the current one, without an ID), every file of it here and checked.
+
+    For a home on object storage: afterwards warehouse.duckdb can be opened from there, or taken anywhere.
+    """
+    from pipelines.errors import Damaged
+
+    snapshot = asked_snapshot(settings, snapshot_id)
+    damage = snapshot.damage()
+    if damage:
+        raise Damaged(f"{damage[0]} `mostwatched run --as-of {snapshot.as_of}` publishes it again.")
+    click.echo(snapshot.path)
 
 
 @command(snapshots)

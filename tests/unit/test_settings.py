@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.errors import UsageError
-from pipelines.settings import Policy, Settings, load, unknown_variables, variable
+from pipelines.settings import Policy, Settings, load, names, unknown_variables, variable
 
 # One value of every setting that is not its default: as written, and as read.
 VALUES: dict[str, tuple[str, Any]] = {
@@ -24,6 +24,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "max_rejected_share": ("0.05", Decimal("0.05")),
     "memory_limit": ("1GB", "1GB"),
     "threads": ("2", 2),
+    "cache": ("/copies", Path("/copies")),
+    "s3_endpoint": ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+    "s3_timeout_seconds": ("5", 5),
+    "s3_look_every_seconds": ("1", 1),
     "keep_snapshots": ("3", 3),
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
@@ -35,7 +39,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "trusted_proxies": ("10.0.0.1, 10.1.0.0/16,", ("10.0.0.1", "10.1.0.0/16")),
     "log_level": ("DEBUG", "DEBUG"),
 }
-every_setting = pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+every_setting = pytest.mark.parametrize("name", names())
 
 
 def test_without_an_environment_there_are_defaults():
@@ -103,6 +107,18 @@ def test_an_unknown_variable_with_our_prefix_is_found():
 def test_other_variables_are_none_of_our_business():
     """The rest of the environment is not read."""
     assert load(environ={"HOME": "/root", "TZ": "Asia/Tokyo", "mostwatched_threads": "5"}) == load(environ={})
+
+
+def test_a_home_in_a_bucket_has_a_copy_here():
+    """Of each URL in a folder of its own; a folder is a folder, and no variable names the URL by itself."""
+    environ = {variable("cache"): "/copies"}
+    one, other = load("s3://bucket/one/", environ), load(None, environ | {variable("home"): "s3://bucket/other"})
+    assert (one.home_url, other.home_url) == ("s3://bucket/one", "s3://bucket/other")
+    assert {one.home.parent, other.home.parent} == {Path("/copies")}
+    assert one.home != other.home
+    assert load("s3://bucket/one", environ) == one
+    assert load("/a/folder", environ).home_url is None
+    assert unknown_variables({variable("home_url"): "s3://x"}) == [variable("home_url")]
 
 
 def test_a_home_that_is_handed_in_comes_first():

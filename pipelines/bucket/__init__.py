@@ -1,0 +1,118 @@
+"""A home, or a landing folder, on object storage: `--home s3://BUCKET/PREFIX`.
+
+    objects.py    what one does with a bucket, by obstore
+    mirror.py     the copy of a home that is worked in: pull, fetch, push
+    landing.py    what has landed in a bucket and is not in raw yet
+    following.py  the current snapshot, for the read API
+
+All of it does nothing for a home that is a folder, and imports nothing either.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pipelines import store
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.bucket.mirror import Mirror
+    from pipelines.bucket.objects import Objects
+
+Landing: TypeAlias = Path | str  # a folder, or the URL of one
+
+_mounted: list[Mirror] = []
+
+
+@contextmanager
+def mounted(settings: Settings) -> Iterator[Mirror | None]:
+    """Inside, the home is the copy of the one in its bucket, just pulled; nothing for a home that is a folder."""
+    if settings.home_url is None:
+        yield None
+        return
+    if _mounted:
+        _mounted[-1].pull()
+        yield _mounted[-1]
+        return
+    from pipelines.bucket.mirror import Mirror
+
+    store.make_folder(settings.home)
+    mirror = Mirror(_objects(settings, settings.home_url), settings.home)
+    mirror.pull()
+    _mounted.append(mirror)
+    try:
+        with store.originating(mirror):
+            yield mirror
+    finally:
+        _mounted.pop()
+
+
+def push(settings: Settings) -> None:
+    """Write what this home has that its bucket has not; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].push()
+
+
+def prune(settings: Settings, kept: set[Path], removed_snapshots: list[str]) -> None:
+    """Remove from the bucket what `snapshots prune` removes here; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].prune(kept, removed_snapshots)
+
+
+def _objects(settings: Settings, url: str) -> Objects:
+    from pipelines.bucket.objects import Objects
+
+    return Objects(url, settings.s3_endpoint, settings.s3_timeout_seconds)
+
+
+def landed(
+    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str], bool]
+) -> list[Path] | None:
+    """The landing folders, those in buckets as folders here: see `pipelines.bucket.landing.brought`."""
+    if landing is None:
+        return None
+    folders = []
+    for each in landing:
+        if isinstance(each, str):
+            from pipelines.bucket.landing import brought
+
+            folders.append(brought(settings, _objects(settings, each), is_in_raw))
+        else:
+            folders.append(each)
+    return folders
+
+
+@contextmanager
+def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
+    """Inside, a thread keeps the copy's current snapshot that of the bucket, whole, for the read API to serve.
+
+    While the bucket cannot be reached, the last one is served.
+    """
+    if settings.home_url is None:
+        yield
+        return
+    from pipelines.bucket.following import Follower
+
+    store.make_folder(settings.snapshots)
+    follower = Follower(_objects(settings, settings.home_url), settings.snapshots)
+    over = threading.Event()
+
+    def follow() -> None:
+        while True:
+            try:
+                follower.follow()
+            except Exception as error:  # whatever it is, the last snapshot can be served, and the next look may succeed
+                log(str(error))
+            if over.wait(settings.s3_look_every_seconds):
+                return
+
+    thread = threading.Thread(target=follow, name="follow the bucket", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -1,0 +1,170 @@
+"""Around a home on object storage: landing folders there, prune, rollback, and the read API."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from calling import Client
+from machines import ACCEPT, AS_OF, Machines
+from s3 import Bucket, broken_from
+from starlette.testclient import TestClient
+
+from pipelines import bucket as in_bucket
+from pipelines import nightly, snapshots
+from pipelines.api.app import create_app
+from pipelines.cli import cli
+from pipelines.errors import Unreachable
+
+pytestmark = pytest.mark.xdist_group("bucket")
+
+FIRST, SECOND = date(2026, 1, 30), date.fromisoformat(AS_OF)
+RANKING = "/api/v1/live-stream/most-watched-creators"
+
+
+def run(machines: Machines, name: str, as_of: date, *landing: Path | str, **more: str) -> Any:
+    return nightly.run(machines.settings(name, **more), as_of, list(landing), **ACCEPT)
+
+
+# --- what landed -----------------------------------------------------------------------------------------------------
+
+
+def test_what_landed_in_a_bucket(bucket: Bucket, machines: Machines, platform: Any) -> None:
+    """Comes to the same as what landed in a folder; a machine that starts with nothing fetches only what is new."""
+    landing, (first, second) = platform
+    bucket.upload(landing, "drop")
+    url = f"{bucket.url}/drop"
+    assert run(machines, "one", FIRST, url).snapshot_id == first
+    asked = len(bucket.server.requests)
+    assert run(machines, "two", SECOND, url).snapshot_id == second
+    assert not [path for method, path in bucket.server.requests[asked:] if "/drop/" in path]
+
+
+def test_an_object_that_is_replaced_or_not_complete_yet(bucket: Bucket, machines: Machines) -> None:
+    """Another content under the same name is read as well; hidden and partial names wait."""
+    url = f"{bucket.url}/drop"
+    bucket.write("drop/follows/a.ndjson", b'{"userId":"u","creatorId":"c"}\n')
+    bucket.write("drop/follows/b.ndjson.part", b'{"userId":"v","creatorId":"c"}\n')
+    bucket.write("drop/follows/.c.ndjson", b'{"userId":"w","creatorId":"c"}\n')
+    assert run(machines, "one", SECOND, url).ingested.new_records == 1
+    assert run(machines, "one", SECOND, url).ingested.new_records == 0
+    bucket.write("drop/follows/a.ndjson", b'{"userId":"x","creatorId":"c"}\n{"userId":"y","creatorId":"c"}\n')
+    assert run(machines, "two", SECOND, url).ingested.new_records == 2
+    assert run(machines, "one", SECOND, url).ingested.new_records == 0
+
+
+# --- prune and rollback ----------------------------------------------------------------------------------------------
+
+
+def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Machines, platform: Any) -> None:
+    """From a machine that holds next to nothing of it; what is kept is whole, and a night over it builds nothing."""
+    landing, (first, second) = platform
+    run(machines, "one", FIRST, landing)
+    run(machines, "one", SECOND, landing)
+    assert len(snapshots.names(machines.settings("one").snapshots)) == 2
+    with in_bucket.mounted(machines.settings("two")):
+        pass
+    report = nightly.prune(machines.settings("two", MOSTWATCHED_KEEP_SNAPSHOTS="1"))
+    assert report.snapshots == [first]
+    left = bucket.names("home/snapshots")
+    assert left
+    assert {name.split("/")[2] for name in left} == {second, "current.json"}
+    again = run(machines, "three", SECOND, landing)
+    assert (again.snapshot_id, again.built) == (second, {})
+    settings = machines.settings("four")
+    with in_bucket.mounted(settings):
+        assert snapshots.open_current(settings.snapshots).damage() == []
+    with in_bucket.mounted(machines.settings("one")):
+        assert snapshots.names(machines.settings("one").snapshots) == [second], "pruned elsewhere, gone here"
+
+
+def test_rollback(bucket: Bucket, machines: Machines, platform: Any, monkeypatch: Any) -> None:
+    """Given on one machine it holds on all."""
+    landing, (first, second) = platform
+    run(machines, "one", FIRST, landing)
+    run(machines, "one", SECOND, landing)
+    for name, value in machines.environ("two").items():
+        monkeypatch.setenv(name, value)
+    cli.main(["snapshots", "rollback"], standalone_mode=False)
+    assert json.loads(bucket.read("home/snapshots/current.json"))["snapshot_id"] == first
+    assert not run(machines, "three", SECOND, landing).published.is_current
+    cli.main(["snapshots", "rollback", "--release"], standalone_mode=False)
+    assert json.loads(bucket.read("home/snapshots/current.json"))["snapshot_id"] == second
+
+
+def test_a_snapshot_is_fetched_whole(
+    machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DuckDB opens the warehouse from the folder that is printed, without any extension."""
+    landing, (_, second) = platform
+    run(machines, "one", SECOND, landing)
+    for name, value in machines.environ("two").items():
+        monkeypatch.setenv(name, value)
+    cli.main(["snapshots", "fetch"], standalone_mode=False)
+    folder = Path(capsys.readouterr().out.strip())
+    assert folder.name == second
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        ranked = connection.execute("select count(*) from ranking(date '2026-01-31', 30)").fetchone()
+    table = snapshots.open_snapshot(folder.parent, second).table("creator_rankings.parquet")
+    assert ranked == (table["window_days"].to_pylist().count(30),)
+
+
+# --- the read API ----------------------------------------------------------------------------------------------------
+
+
+def wait_for(client: Client, snapshot_id: str) -> None:
+    until = time.monotonic() + 20
+    while client.get(RANKING).headers.get("x-snapshot-id") != snapshot_id:
+        assert time.monotonic() < until, client.get(RANKING)
+        time.sleep(0.1)
+
+
+def test_the_api_follows_the_bucket(bucket: Bucket, machines: Machines, platform: Any) -> None:
+    """It serves what is current there, from a copy of its own, and goes on with it when the bucket is gone."""
+    landing, (first, second) = platform
+    run(machines, "job", FIRST, landing)
+    settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
+    told: list[str] = []
+    with in_bucket.followed(settings, told.append), TestClient(create_app(settings)) as client:
+        wait_for(client, first)
+        run(machines, "job", SECOND, landing)
+        wait_for(client, second)
+        with bucket.network(broken_from(1)):
+            time.sleep(1.5)
+            assert client.get(RANKING).headers["x-snapshot-id"] == second
+    assert not settings.lake.exists(), "it needs nothing of the lake"
+    assert [path.name for path in settings.snapshots.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machines, platform: Any) -> None:
+    """A file of the current snapshot is not as published there: it is said, not served; a run puts it right."""
+    landing, (_, second) = platform
+    run(machines, "job", SECOND, landing)
+    name = f"home/snapshots/{second}/creators.parquet"
+    content = bytearray(bucket.read(name))
+    content[len(content) // 2] ^= 1
+    bucket.write(name, bytes(content))
+    settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
+    told: list[str] = []
+    with in_bucket.followed(settings, told.append), TestClient(create_app(settings)) as client:
+        until = time.monotonic() + 20
+        while not any("is damaged" in each for each in told):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert client.get(RANKING).status_code == 503
+        run(machines, "another", SECOND, landing)
+        wait_for(client, second)
+
+
+def test_unreachable_from_the_start(machines: Machines) -> None:
+    """A sentence that says what, where, and what to do."""
+    settings = machines.settings("one", MOSTWATCHED_S3_ENDPOINT="http://127.0.0.1:9")
+    with pytest.raises(Unreachable, match="see to the network, the credentials and the rights"):
+        nightly.run(settings, SECOND, None)
+    with TestClient(create_app(settings)) as client:
+        assert client.get(RANKING).status_code == 503
