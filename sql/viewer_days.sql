@@ -2,6 +2,7 @@
 -- The rows of a policy day lie with the UTC days on which its sessions start, since that is how sessions land: what
 -- goes past midnight leaves a row of the next day with the day of its start.
 -- Sessions with neither viewer nor device share a row a creator: they count, but reach nobody.
+-- What pair_key hashes is at most 55 bytes with ids of 24 characters: more would be a second block of sha256.
 -- grain:   one row per (UTC day of the start, policy day, creator, kind of viewer, viewer)
 -- keys:    started_on, day, pair_key
 -- sources: sessions, calendar
@@ -46,8 +47,8 @@ select
     viewer_id is not null                as is_reached,           -- false: neither viewer nor device
     cast(substr(sha256(concat(
         length(creator_id),
-        case when viewer_id is null then 'n' when is_signed_in then 'v' else 'd' end, -- so short that one block of
-        creator_id, -- sha256, which is 55 bytes, holds it all with ids of 24 characters: two take twice as long
+        case when viewer_id is null then 'n' when is_signed_in then 'v' else 'd' end,
+        creator_id,
         coalesce(viewer_id, '')
     )), 1, 32) as uuid)                  as pair_key,             -- who watched whom: 128 bits of sha256
     cast(sessions_started as bigint)     as sessions_started,     -- that day

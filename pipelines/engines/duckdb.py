@@ -62,7 +62,7 @@ class DuckDBEngine:
         files = {name: relation for name, relation in sources.items() if not isinstance(relation, Unstored)}
         with registered(connection, files):
             keys, condition = model.keys, ""
-            if len(targets) == 1 and (day := next(iter(targets))) is not None:
+            if len(keys) > 1 and len(targets) == 1 and (day := next(iter(targets))) is not None:
                 # Sorting takes more than twice as long once its keys are longer than 24 bytes, as with a day too many.
                 keys, condition = keys[1:], f"where {keys[0]} = date '{day}'"
             order = ", ".join(f"{key} nulls first" for key in keys)
