@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,18 @@ _TYPES: dict[str, dict[str, pa.DataType]] = {
 }
 
 
+_REACH = {
+    "day": pa.date32(),
+    "creator_id": pa.string(),
+    "is_signed_in": pa.bool_(),
+    "gap_days": pa.int16(),
+    "viewers": pa.int64(),
+    "sessions_started": pa.int64(),
+    "sessions_carried_in": pa.int64(),
+    "watched_milliseconds": pa.int64(),
+}
+
+
 def ts(text: str) -> datetime:
     """2026-01-15T10:30:00.000Z as a value."""
     return datetime.fromisoformat(text).astimezone(UTC)
@@ -129,15 +141,23 @@ def publish(
 ) -> str:
     """Write one snapshot with the given rows (a table not named is empty) and move current.json; return its id.
 
-    `tables` is by short name: "creators", "private/follows". Absent columns are null.
+    `tables` is by short name: "creators", "private/follows". Absent columns are null. With "creator_reach" the snapshot
+    holds a file for every day of the cube; without, it holds none.
     """
-    given = {f"{name}.parquet": list(rows) for name, rows in (tables or {}).items()}
-    assert given.keys() <= _TYPES.keys(), given.keys() - _TYPES.keys()
+    given = {f"{name}.parquet": list(rows) for name, rows in (tables or {}).items() if name != "creator_reach"}
+    types_of = dict(_TYPES)
+    if tables is not None and "creator_reach" in tables:
+        end = date.fromisoformat(as_of)
+        for day in (end - timedelta(days=back) for back in range(91, 0, -1)):
+            given[f"creator_reach/{day}.parquet"] = [row for row in tables["creator_reach"] if row["day"] == day]
+            types_of[f"creator_reach/{day}.parquet"] = _REACH
+    assert given.keys() <= types_of.keys(), given.keys() - types_of.keys()
     folder = home / "snapshots"
     building = folder / ".tmp-building"
-    (building / "private").mkdir(parents=True)
+    for part in ("private", "creator_reach"):
+        (building / part).mkdir(parents=True)
     files = {}
-    for name, types in _TYPES.items():
+    for name, types in types_of.items():
         rows = given.get(name, [])
         assert all(row.keys() <= types.keys() for row in rows), (name, rows)
         table = pa.table({column: pa.array([row.get(column) for row in rows], kind) for column, kind in types.items()})
@@ -277,8 +297,24 @@ LLS_BANNED: Row = {
 FOLLOWER = "507f191e810c19729de860ea"  # follows the example's creator
 STRANGER = "507f191e810c19729de860eb"  # follows nobody, has funded nothing
 
+
+def reached(day: str, creator_id: str, viewers: int, gap: int | None = None, **more: Any) -> Row:
+    """A row of the cube: so many signed-in viewers, each with one session of a minute."""
+    return {
+        "day": date.fromisoformat(day),
+        "creator_id": creator_id,
+        "is_signed_in": True,
+        "gap_days": gap,
+        "viewers": viewers,
+        "sessions_started": viewers,
+        "sessions_carried_in": 0,
+        "watched_milliseconds": 60_000 * viewers,
+    } | more
+
+
 EXAMPLE: dict[str, list[Row]] = {
     "creator_rankings": ranked(CREATOR_ID),
+    "creator_reach": [reached("2026-11-19", CREATOR_ID, 3), reached("2026-11-20", CREATOR_ID, 2, gap=1)],
     "creators": [CREATOR],
     "live_streams": [STREAM],
     "live_stream_funding": [FUNDING],

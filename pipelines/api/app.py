@@ -20,9 +20,11 @@ from uvicorn.supervisors import Multiprocess
 from pipelines.api import contract, limits
 from pipelines.api.auth import Authenticator, Expected
 from pipelines.api.clients import Network, client_of, networks
+from pipelines.api.creators import CreatorOverTime, Curious, RankingOfRange
+from pipelines.api.desk import Desk
 from pipelines.api.endpoints import (
-    Api,
     Document,
+    Endpoint,
     FundedStreams,
     Health,
     ListStreams,
@@ -34,8 +36,9 @@ from pipelines.api.envelope import Clock
 from pipelines.api.exchange import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
+from pipelines.api.pages import page_routes
 from pipelines.api.telemetry import UNMATCHED, Metrics, log_as_json_lines
-from pipelines.api.watching import Watcher
+from pipelines.api.watching import Serving, Watcher
 from pipelines.api.wire import BoundedHttp
 from pipelines.settings import Settings
 
@@ -53,10 +56,16 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
     """
     clock = clock or Clock()
     metrics = Metrics(clock.now_ms)
-    watcher = Watcher(settings.snapshots, metrics.snapshot)
+    desk = Desk()
+
+    def loaded(serving: Serving | None) -> None:
+        metrics.snapshot(serving)
+        desk.prepare(serving)
+
+    watcher = Watcher(settings.snapshots, loaded)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim)
-    api = Api(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours)
+    api = Curious(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, desk)
     trusted = networks(settings.trusted_proxies)
     alone = InMemory(clock.monotonic_us)
     shared = None
@@ -72,6 +81,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
         watcher.start()
         yield
         watcher.stop()
+        desk.close()
         if shared is not None:
             await shared.close()
 
@@ -80,15 +90,18 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
 
     openapi = contract.load()
     page = Document(api, b"text/html; charset=utf-8", contract.as_html(openapi), (*SAFE, contract.PAGE_POLICY))
-    endpoints = {  # the busiest first: Starlette tries them in order
+    endpoints: dict[str, Endpoint] = {  # the busiest first: Starlette tries them in order
         "/api/v1/live-stream/most-watched-creators": MostWatchedCreators(api),
         "/lls/v1.0/stream": ListStreams(api),
         "/api/v1/live-stream/funded": FundedStreams(api),
+        "/api/v1/creators/ranking": RankingOfRange(api),
+        "/api/v1/creators/reach": CreatorOverTime(api),
         "/healthz": Health(api),
         "/readyz": Readiness(api),
         "/metrics": MetricsPage(api),
         "/openapi.json": Document(api, b"application/json", contract.as_json(openapi)),
         "/docs": page,
+        **page_routes(api),
     }
     app = ReadApi([ExactRoute(path, endpoint, clock) for path, endpoint in endpoints.items()], layers, lifespan)
     app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, as for any other

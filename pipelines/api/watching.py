@@ -39,6 +39,7 @@ log = logging.getLogger("mostwatched.api")
 class Serving:
     """One snapshot, ready to be served."""
 
+    snapshot: snapshots.Snapshot
     snapshot_id: str
     published_ms: int  # milliseconds since 1970, UTC
     window: str  # 2026-10-22/2026-11-21
@@ -55,6 +56,7 @@ def load(snapshots_dir: Path, pointer: snapshots.Pointer) -> Serving:
     creators = snapshot.table("creators.parquet")
     first_day = snapshot.as_of - timedelta(days=WINDOW_DAYS)
     return Serving(
+        snapshot=snapshot,
         snapshot_id=snapshot.id,
         published_ms=milliseconds(pointer.published_at),
         window=f"{first_day.isoformat()}/{snapshot.as_of.isoformat()}",

@@ -30,6 +30,14 @@ ROUTES = [
     "/metrics",
     "/openapi.json",
     "/docs",
+    "/api/v1/creators/ranking",
+    f"/api/v1/creators/reach?creatorId={CREATOR_ID}",
+    "/",
+    f"/creator?id={CREATOR_ID}",
+    "/page/charts.js",
+    "/page/icon.svg",
+    "/page/page.css",
+    "/page/page.js",
 ]
 CHECKOUT = Path(__file__).parents[2]
 TOKEN = bearer(sign(claims(CREATOR_ID, exp=4_000_000_000)))
@@ -137,7 +145,6 @@ def test_another_method_is_405_with_allow(example_client: Client, method: str, p
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/v1/live-stream/most-watched-creators/",
         "/api/v1/live-stream/funded/",

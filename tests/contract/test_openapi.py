@@ -24,6 +24,10 @@ DOCUMENT = json.loads(contract.as_json(contract.load()))
 RANKING = "/api/v1/live-stream/most-watched-creators"
 FUNDED = "/api/v1/live-stream/funded"
 STREAMS = "/lls/v1.0/stream"
+RANGE = "/api/v1/creators/ranking"
+REACH = "/api/v1/creators/reach"
+PAGES = ("/", "/creator")
+ASSETS = tuple(path for path in DOCUMENT["paths"] if path.startswith("/page/"))
 OPERATIONS = {path: methods["get"] for path, methods in DOCUMENT["paths"].items()}
 
 
@@ -75,7 +79,14 @@ def test_routes_and_paths_are_the_same(example_client: Client) -> None:
     for path, methods in routes.items():
         assert methods == {"GET", "HEAD"}
         assert list(DOCUMENT["paths"][path]) == ["get"]
-        assert example_client.get(path, headers=bearer(sign(claims()))).status_code == 200
+        assert example_client.get(_as_needed(path), headers=bearer(sign(claims()))).status_code == 200
+
+
+def _as_needed(path: str) -> str:
+    """A path with the parameters that it cannot do without."""
+    parameters = (contract.resolved(DOCUMENT, one) for one in OPERATIONS[path].get("parameters", []))
+    needed = [f"{one['name']}={one['example']}" for one in parameters if one.get("required")]
+    return f"{path}?{'&'.join(needed)}" if needed else path
 
 
 def test_operation_ids_are_unique() -> None:
@@ -142,7 +153,9 @@ def _is_documented(path: str, response: httpx.Response) -> None:
         if name in response.headers:
             value: Any = response.headers[name]
             _validate(int(value) if header["schema"]["type"] == "integer" else value, header["schema"])
-    if response.status_code == 200 and path in (RANKING, FUNDED, STREAMS):
+    if path in (RANGE, REACH):
+        always |= {"content-disposition"}  # of CSV alone
+    if response.status_code == 200 and path in (RANKING, FUNDED, STREAMS, RANGE, REACH):
         assert set(response.headers) - always == documented.keys() - always
 
 
@@ -169,9 +182,20 @@ def answers(
         client.get(STREAMS, headers={"If-None-Match": "*"}),
         *[client.get(STREAMS) for _ in range(97)][-2:],
     ]
-    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+    for path in (RANGE, REACH, *PAGES):
+        asked = _as_needed(path)
+        more = "&" if "?" in asked else "?"
+        found[path] += [
+            client.get(asked),
+            client.get(f"{asked}{more}days=7&from=2026-01-01&first=2026-01-01"),
+            client.get(asked, headers={"If-None-Match": "*"}),
+        ]
+    found[RANGE] += [client.get(f"{RANGE}?from=2026-11-01&to=2026-11-21&trend=true"), client.get(f"{RANGE}?format=csv")]
+    found[REACH] += [client.get(f"{REACH}?creatorId={CREATOR_ID}&format=csv"), client.get(f"{REACH}?creatorId=nobody")]
+    found["/creator"].append(client.get("/creator?id=nobody"))
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", *ASSETS):
         found[path].append(client.get(path))
-    for path in ("/openapi.json", "/docs"):
+    for path in ("/openapi.json", "/docs", *ASSETS):
         found[path].append(client.get(path, headers={"If-None-Match": "*"}))
     publish(
         home,
@@ -185,8 +209,8 @@ def answers(
     found[FUNDED].append(client.get(FUNDED, headers=follower))
     (home / "snapshots").rename(tmp_path_factory.mktemp("away") / "snapshots")
     empty = client_for(jwks=str(home / "jwks.json"))
-    for path in (RANKING, FUNDED, STREAMS, "/readyz"):
-        found[path].append(empty.get(path, headers=caller))
+    for path in (RANKING, FUNDED, STREAMS, "/readyz", RANGE, REACH, *PAGES):
+        found[path].append(empty.get(_as_needed(path), headers=caller))
     return found
 
 
@@ -209,6 +233,10 @@ def test_parameters_are_documented() -> None:
     assert names(RANKING) == ["limit", "If-None-Match"]
     assert names(FUNDED) == []
     assert names(STREAMS) == ["domain", "app", "status", "If-None-Match"]
+    assert names(RANGE) == ["days", "from", "to", "limit", "offset", "q", "trend", "format", "If-None-Match"]
+    assert names(REACH) == ["creatorId", "days", "from", "to", "format", "If-None-Match"]
+    assert names("/") == ["days", "first", "last", "q", "page", "lang", "theme", "If-None-Match"]
+    assert names("/creator") == ["id", "days", "first", "last", "lang", "theme", "If-None-Match"]
 
 
 def test_the_page_needs_no_other_host(example_client: Client) -> None:

@@ -1,0 +1,290 @@
+"""The endpoints about creators in any range of days, as JSON and as CSV. Public tables only; no token is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from starlette.types import Scope
+
+from pipelines.api import asking, envelope, exchange
+from pipelines.api.cube import TREND_DAYS, DayOfCreator
+from pipelines.api.desk import Desk, NotReady, Ready, T
+from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
+from pipelines.api.exchange import JSON, SAFE_DATA, Header, Reply, content_length, error
+from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
+from pipelines.api.responses import digest_of, json_value
+from pipelines.spreadsheet import csv_lines
+
+MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 100
+CSV = (b"content-type", b"text/csv; charset=utf-8")
+
+_RANGE = ("days", "from", "to")
+
+
+@dataclass(frozen=True)
+class Curious(Api):
+    """What the endpoints share that ask questions about the snapshot."""
+
+    desk: Desk
+
+    async def ask(self, question: Callable[[Ready], T], now_ms: int) -> T:
+        """What `question` says. Raises Refused (503), NotUnderstood."""
+        serving = await self.serving(now_ms)
+        try:
+            return await self.desk.ask(serving, question, wait=not self.watcher.is_watching)
+        except NotReady:
+            retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
+            raise Refused(error(503, now_ms, retry_after, message="The snapshot's cube cannot be read")) from None
+
+
+class Asked(Endpoint):
+    """An endpoint whose answer is worked out when it is asked for."""
+
+    def __init__(self, api: Curious) -> None:
+        super().__init__(api)
+        self.curious = api
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The reply, or 400 with what is wrong."""
+        try:
+            question = self.question(scope["query_string"])
+            tag, media_type, data, headers = await self.curious.ask(question, now_ms)
+        except asking.NotUnderstood as problem:
+            raise Refused(error(400, now_ms, message=str(problem))) from None
+        headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
+        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), tag):
+            return Reply(304, headers, b"")
+        body = envelope.success(data, now_ms) if media_type is JSON else data
+        return Reply(200, [media_type, content_length(len(body)), *headers], body)
+
+    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
+        """What to ask of a snapshot. Raises NotUnderstood, at once or when it is asked."""
+        raise NotImplementedError
+
+
+Answer = tuple[bytes, Header, bytes, list[Header]]  # the ETag, the media type, the body or its data, further headers
+
+
+class RankingOfRange(Asked):
+    """GET /api/v1/creators/ranking"""
+
+    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
+        """A part of the ranking of a range."""
+        asked = asking.query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
+        of = asking.asked_range(asked)
+        limit = asked.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        offset = asked.whole("offset", 0, 0, 10**8)
+        looked_for = asked.text("q")
+        with_trend = asked.one_of("trend", "false", "true") == "true"
+        form = asked.one_of("format", "json", "csv")
+
+        def answer(ready: Ready) -> Answer:
+            days = of(ready.insight)
+            key = ("ranking", days, limit, offset, looked_for, with_trend, form)
+
+            def write() -> bytes:
+                page = ready.insight.page(days, offset, limit, looked_for, with_trend=with_trend)
+                return _ranking_csv(page) if form == "csv" else _ranking_json(ready, page, offset, limit, with_trend)
+
+            return _answer(ready, key, write, form, f"ranking-{days.first}-to-{days.last}")
+
+        return answer
+
+
+class CreatorOverTime(Asked):
+    """GET /api/v1/creators/reach"""
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The reply, or 404 for a creator who is not listed."""
+        try:
+            return await super().answer(scope, now_ms)
+        except UnknownCreator:
+            raise Refused(error(404, now_ms)) from None
+
+    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
+        """One creator over time."""
+        asked = asking.query(sent, *_RANGE, "creatorId", "format")
+        of = asking.asked_range(asked)
+        creator_id = asked.text("creatorId")
+        if not creator_id:
+            raise asking.NotUnderstood("creatorId must be given")
+        form = asked.one_of("format", "json", "csv")
+
+        def answer(ready: Ready) -> Answer:
+            days = of(ready.insight)
+
+            def write() -> bytes:
+                creator = ready.insight.creator(creator_id, days)
+                return _days_csv(creator) if form == "csv" else _creator_json(ready, creator)
+
+            return _answer(ready, ("reach", creator_id, days, form), write, form, f"creator-{ready.insight.as_of}")
+
+        return answer
+
+
+def _answer(ready: Ready, key: tuple[object, ...], write: Callable[[], bytes], form: str, name: str) -> Answer:
+    body = ready.body(key, write)
+    tag = f'W/"{ready.snapshot_id}-{digest_of(ready.published_ms, *map(str, key))}-{API_VERSION}"'.encode()
+    headers: list[Header] = [(b"x-snapshot-id", ready.snapshot_id.encode())]
+    if form == "csv":
+        headers.append((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()))
+        return tag, CSV, body, headers
+    return tag, JSON, body, headers
+
+
+# --- JSON ---
+
+
+def _about(ready: Ready, days: Range, yesterday: Range | None, last_week: Range | None) -> dict[str, object]:
+    return {
+        "snapshotId": ready.snapshot_id,
+        "publishedAt": envelope.instant(ready.published_ms).decode(),
+        "dataUntil": ready.data_until,
+        "window": _range(days),
+        "comparedWith": {"yesterday": _range(yesterday), "lastWeek": _range(last_week)},
+    }
+
+
+def _ranking_json(ready: Ready, page: Page, offset: int, limit: int, with_trend: bool) -> bytes:
+    said = _about(ready, page.range, page.yesterday, page.last_week) | {
+        "total": page.total,
+        "sessions": page.sessions,
+        "watchedSeconds": page.watched_seconds,
+        "matched": page.matched,
+        "offset": offset,
+        "limit": limit,
+    }
+    if with_trend:
+        said |= {"trendDays": TREND_DAYS, "trendTo": [day.isoformat() for day in ready.insight.cube.trend_ends]}
+    rows = [_row(row) | ({"trend": row.trend} if with_trend else {}) for row in page.rows]
+    return msgspec.json.encode(said | {"creators": rows})
+
+
+def _creator_json(ready: Ready, creator: Creator) -> bytes:
+    said = _about(ready, creator.range, creator.yesterday, creator.last_week)
+    said |= {"total": creator.total, "creator": _profile(creator.profile)}
+    figures = None
+    if creator.row is not None:
+        figures = {name: value for name, value in _row(creator.row).items() if name in _FIGURES}
+    said["ranking"] = figures
+    said["byDay"] = [dict(zip(_DAY_KEYS, _day_values(day), strict=True)) for day in creator.days]
+    said["rollingDays"] = TREND_DAYS
+    said["rolling"] = [
+        {"to": point.end.isoformat(), "viewers": point.viewers, "rank": point.rank} for point in creator.trend
+    ]
+    said["scheduledStreams"] = [_stream(stream) for stream in creator.streams]
+    return msgspec.json.encode(said)
+
+
+def _range(days: Range | None) -> dict[str, object] | None:
+    if days is None:
+        return None
+    return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days}
+
+
+def _profile(profile: Profile) -> dict[str, object]:
+    return {
+        "creatorId": profile.creator_id,
+        "username": profile.username,
+        "name": profile.name,
+        "surname": profile.surname,
+        "expertise": profile.expertise,
+    }
+
+
+_FIGURES = (
+    "position",
+    "rank",
+    "rankYesterday",
+    "rankLastWeek",
+    "viewers",
+    "anonymousViewers",
+    "sessions",
+    "watchedSeconds",
+)
+
+
+def _row(row: Row) -> dict[str, object]:
+    return {
+        "position": row.position,
+        "rank": row.rank,
+        "rankYesterday": row.rank_yesterday,
+        "rankLastWeek": row.rank_last_week,
+        **_profile(row.profile),
+        "viewers": row.viewers,
+        "anonymousViewers": row.anonymous_viewers,
+        "sessions": row.sessions,
+        "watchedSeconds": row.watched_seconds,
+    }
+
+
+def _stream(stream: Stream) -> Mapping[str, object]:
+    return {
+        "id": stream.stream_id,
+        "title": stream.title,
+        "plannedStartDate": None if stream.planned_start is None else _instant(stream.planned_start),
+        "accessType": stream.access_type,
+        "interest": stream.interest,
+        "fundingGoal": msgspec.Raw(json_value(stream.goal)),
+        "collectedFunding": msgspec.Raw(json_value(stream.collected)),
+        "currency": stream.currency,
+        "fundingPercentage": stream.percentage,
+        "backers": stream.backers,
+    }
+
+
+def _instant(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- CSV ---
+
+_RANKING_COLUMNS = (
+    "position",
+    "rank",
+    "rank_yesterday",
+    "rank_last_week",
+    "creator_id",
+    "username",
+    "name",
+    "surname",
+    "expertise",
+    "viewers",
+    "anonymous_viewers",
+    "sessions",
+    "watched_seconds",
+)
+_DAY_KEYS = ("day", "viewers", "newViewers", "returningViewers", "anonymousViewers", "sessions", "watchedSeconds")
+_DAY_COLUMNS = (
+    "day",
+    "viewers",
+    "new_viewers",
+    "returning_viewers",
+    "anonymous_viewers",
+    "sessions",
+    "watched_seconds",
+)
+
+
+def _ranking_csv(page: Page) -> bytes:
+    return "".join(csv_lines(_RANKING_COLUMNS, (tuple(_row(row).values()) for row in page.rows))).encode()
+
+
+def _days_csv(creator: Creator) -> bytes:
+    return "".join(csv_lines(_DAY_COLUMNS, map(_day_values, creator.days))).encode()
+
+
+def _day_values(day: DayOfCreator) -> tuple[str | int, ...]:
+    return (
+        day.day.isoformat(),
+        day.viewers,
+        day.new_viewers,
+        day.returning_viewers,
+        day.anonymous_viewers,
+        day.sessions,
+        day.watched_seconds,
+    )

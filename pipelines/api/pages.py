@@ -1,0 +1,262 @@
+"""The pages for people and the files that they load: requests in, the HTML of page/ out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from http.cookies import CookieError, SimpleCookie
+from pathlib import PurePosixPath
+
+from starlette.types import Scope
+
+from pipelines.api import asking, exchange
+from pipelines.api.asking import NotUnderstood, Query
+from pipelines.api.creators import Curious
+from pipelines.api.desk import NotReady, Ready
+from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
+from pipelines.api.exchange import NO_STORE, SAFE, Header, Reply, content_length
+from pipelines.api.insight import NotHeld, Range, UnknownCreator
+from pipelines.api.page import assets, creator, layout, problem, ranking
+from pipelines.api.page.layout import THEMES, Frame, Freshness
+from pipelines.api.page.words import LANGUAGES, preferred
+from pipelines.api.responses import digest_of
+from pipelines.api.watching import Serving, milliseconds
+
+HTML = (b"content-type", b"text/html; charset=utf-8")
+PAGE_HEADERS: tuple[Header, ...] = (*SAFE, assets.POLICY)
+VARY = (b"vary", b"Accept-Language, Cookie")
+ASK_EVERY_TIME = (b"cache-control", b"private, no-cache")
+FOR_GOOD = (b"cache-control", b"public, max-age=31536000, immutable")
+REMEMBERED_SECONDS = 31_536_000  # what somebody chose
+
+_CHOICES = {"lang": tuple(LANGUAGES), "theme": THEMES}
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The language and the theme of a request, and the cookies that remember what it chose."""
+
+    language: str
+    theme: str
+    headers: list[Header]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page to be sent."""
+
+    status: int
+    body: bytes
+    tag: str  # what the body depends on
+
+
+class PageForPeople(Endpoint):
+    """A page: an answer in HTML, whatever becomes of it."""
+
+    here: str
+    parameters: tuple[str, ...]
+
+    def __init__(self, api: Curious) -> None:
+        super().__init__(api)
+        self.curious = api
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The page, or a page that says why not."""
+        sent = scope["query_string"]
+        chosen = preferences(sent, scope["headers"])
+        frame = Frame(LANGUAGES[chosen.language], chosen.theme, self.here)
+        try:
+            serving = await self.curious.serving(now_ms)
+        except Refused:
+            body = layout.document(frame, frame.words("none_title"), problem.no_snapshot(frame), None, refreshes=True)
+            return _unavailable(body, chosen)
+        try:
+            sheet = await self._sheet(frame, sent, serving, now_ms)
+        except NotReady:
+            title, main = frame.words("unreadable_title"), problem.not_readable(frame)
+            return _unavailable(layout.document(frame, title, main, None, refreshes=True), chosen)
+        headers = [*PAGE_HEADERS, VARY, *chosen.headers]
+        if sheet.status != 200:
+            return Reply(sheet.status, [HTML, content_length(len(sheet.body)), NO_STORE, *headers], sheet.body)
+        headers = [(b"etag", sheet.tag.encode()), ASK_EVERY_TIME, *headers]
+        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), sheet.tag.encode()):
+            return Reply(304, headers, b"")
+        return Reply(200, [HTML, content_length(len(sheet.body)), *headers], sheet.body)
+
+    async def _sheet(self, frame: Frame, sent: bytes, serving: Serving, now_ms: int) -> Sheet:
+        def question(ready: Ready) -> Sheet:
+            fresh = freshness(ready, now_ms, self.curious.stale_hours)
+            asked_frame = frame
+            try:
+                asked = asking.query(sent, *self.parameters, blank=True)
+                asked_frame = replace(frame, params=asked.values)
+                shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
+                key = (self.here, tuple(sorted(asked.values.items())), *shown)
+                body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
+            except (NotUnderstood, NotHeld) as error:
+                title = frame.words("bad_title")
+                main = problem.not_understood(frame, _why(error, ready, frame))
+                return Sheet(400, layout.document(frame, title, main, fresh), "")
+            except UnknownCreator:
+                title, main = frame.words("missing_title"), problem.not_found(frame)
+                return Sheet(404, layout.document(frame, title, main, fresh), "")
+            digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
+            return Sheet(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
+
+        return await self.curious.desk.ask(serving, question, wait=not self.curious.watcher.is_watching)
+
+    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+        """The page. Raises NotUnderstood, NotHeld, UnknownCreator."""
+        raise NotImplementedError
+
+
+class RankingPage(PageForPeople):
+    """GET /"""
+
+    here = layout.RANKING
+    parameters = ("days", "first", "last", "q", "page")
+
+    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+        """The ranking."""
+        insight = ready.insight
+        looked_for = asked.text("q")
+        number = asked.whole("page", 1, 1, 10**6)
+        if insight.cube.first_day is None:  # a snapshot without a day: there is nothing that could be chosen
+            today = insight.as_of
+            days, window = Range(today - timedelta(days=1), today), None
+        else:
+            days, window = _range(ready, asked)
+        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, looked_for, with_trend=True)
+        choice = ranking.choice(insight, days, window)
+        main = ranking.main(frame, choice, page, ranking.trend_from(insight), looked_for, number, ready.zone)
+        return layout.document(frame, frame.words("title"), main, fresh)
+
+
+class CreatorPage(PageForPeople):
+    """GET /creator"""
+
+    here = layout.CREATOR
+    parameters = ("id", "days", "first", "last")
+
+    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+        """One creator."""
+        insight = ready.insight
+        if insight.cube.first_day is None:
+            raise UnknownCreator
+        days, window = _range(ready, asked)
+        found = insight.creator(asked.text("id"), days)
+        choice = ranking.choice(insight, days, window)
+        longest = insight.cube.max_window_days
+        main = creator.main(frame, choice, found, ranking.trend_from(insight), longest)
+        title = frame.words("title_creator", name=found.profile.title)
+        return layout.document(frame, title, main, fresh)
+
+
+class Asset(Endpoint):
+    """A file that the pages load: GET /page/…"""
+
+    def __init__(self, api: Curious, name: str) -> None:
+        super().__init__(api)
+        self._body = assets.content(name)
+        self._type = (b"content-type", assets.MEDIA_TYPES[PurePosixPath(name).suffix])
+        self._etag = f'"{digest_of(self._body.decode())}"'.encode()
+        self._version = f"v={assets.version()}".encode()
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """The file, to be kept for good under its version's address; or 304."""
+        kept = FOR_GOOD if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
+        headers = [(b"etag", self._etag), kept, *PAGE_HEADERS]
+        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), self._etag):
+            return Reply(304, headers, b"")
+        return Reply(200, [self._type, content_length(len(self._body)), *headers], self._body)
+
+
+def preferences(sent: bytes, headers: list[Header]) -> Preferences:
+    """What a request wants: what it chooses now, what it chose before (a cookie), what its browser prefers."""
+    accepted = b",".join(exchange.values_of(headers, b"accept-language")).decode("latin-1")
+    remembered = _cookies(headers)
+    found = {"lang": preferred(accepted), "theme": THEMES[0]}
+    cookies: list[Header] = []
+    for name, known in _CHOICES.items():
+        if remembered.get(name) in known:
+            found[name] = remembered[name]
+        try:
+            chosen = exchange.query_values(sent, name.encode()) if sent else []
+        except ValueError:
+            continue
+        if len(chosen) == 1 and chosen[0] in known:
+            found[name] = chosen[0]
+            cookie = f"{name}={chosen[0]}; Path=/; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax"
+            cookies.append((b"set-cookie", cookie.encode()))
+    return Preferences(found["lang"], found["theme"], cookies)
+
+
+def _cookies(headers: list[Header]) -> Mapping[str, str]:
+    jar: SimpleCookie = SimpleCookie()
+    for value in exchange.values_of(headers, b"cookie"):
+        try:
+            jar.load(value.decode("latin-1"))
+        except CookieError:
+            continue
+    return {name: morsel.value for name, morsel in jar.items()}
+
+
+def freshness(ready: Ready, now_ms: int, stale_hours: int) -> Freshness:
+    """How old a snapshot is, by the rule of /readyz."""
+    age_ms = max(0, now_ms - ready.published_ms)
+    until = ready.data_until
+    return Freshness(
+        snapshot_id=ready.snapshot_id,
+        published=_moment(ready.published_ms),
+        data_until=_moment(milliseconds(until)) if until is not None else None,
+        age_hours=age_ms // 3_600_000,
+        stale_hours=stale_hours,
+        is_stale=age_ms > stale_hours * 3_600_000,
+    )
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms // 1000, UTC)
+
+
+def _range(ready: Ready, asked: Query) -> tuple[Range, int | None]:
+    """The range from `first` to `last`, both included, or the window of `days`. Raises NotUnderstood, NotHeld."""
+    first, last = asked.day("first"), asked.day("last")
+    if first is None and last is None:
+        days = asked.whole("days", asking.DEFAULT_DAYS, 1, 1000)
+        return ready.insight.window(days), days
+    if first is None or last is None:
+        raise NotUnderstood("first and last go together")
+    if last < first:
+        raise BadOrder
+    return ready.insight.checked(first.toordinal(), last.toordinal() + 1), None
+
+
+class BadOrder(NotHeld):
+    """The last day is before the first."""
+
+
+def _why(error: Exception, ready: Ready, frame: Frame) -> str:
+    words, cube = frame.words, ready.insight.cube
+    if isinstance(error, BadOrder):
+        return words("bad_order")
+    if isinstance(error, NotHeld) and cube.first_day is not None and cube.end_day is not None:
+        last = date.fromordinal(cube.end_day.toordinal() - 1)
+        return words("bad_range", first=words.day(cube.first_day), last=words.day(last), most=cube.max_window_days)
+    return words("bad_other")
+
+
+def _unavailable(body: bytes, chosen: Preferences) -> Reply:
+    retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
+    headers = [HTML, content_length(len(body)), NO_STORE, retry_after, *PAGE_HEADERS, VARY, *chosen.headers]
+    return Reply(503, headers, body)
+
+
+def page_routes(api: Curious) -> Mapping[str, Endpoint]:
+    """The pages and their files, by path."""
+    return {
+        "/": RankingPage(api),
+        "/creator": CreatorPage(api),
+        **{f"/{assets.PREFIX}{name}": Asset(api, name) for name in assets.names()},
+    }
