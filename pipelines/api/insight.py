@@ -257,6 +257,8 @@ class Insight:
 
     def page(self, asked: Range, offset: int, limit: int, looked_for: str = "", *, with_trend: bool = False) -> Page:
         """Rows of the ranking of a range, those that match if something is looked for; positions are of the whole."""
+        if self.cube.first_day is None:
+            return Page(asked, None, None, 0, 0, 0, 0, [])
         ranked = self.ranked(asked)
         positions = np.arange(len(ranked.creators))
         if wanted := folded(looked_for):

@@ -17,7 +17,11 @@ from faults.requests import CASES, NEXT, Case
 from faults.saying import nothing_secret, on_a_terminal
 from faults.serving import (
     ANSWER_SECONDS,
+    ASSETS,
+    PAGES,
     PATHS,
+    RANGE,
+    REACH,
     STREAMS,
     Answer,
     Served,
@@ -43,6 +47,10 @@ CACHED = {  # how an answer of 200 may be stored
     STREAMS: "private, no-cache",
     "/openapi.json": "no-cache",
     "/docs": "no-cache",
+    RANGE: "public, max-age=60",
+    REACH: "public, max-age=60",
+    **dict.fromkeys(PAGES, "private, no-cache"),
+    **dict.fromkeys(ASSETS, "no-cache"),  # for good only at the address that the pages give
 }
 LOST = (
     60_000  # of so many bytes some are unread when the server hangs up: its system resets, and the answer may be lost
@@ -134,14 +142,21 @@ def header_problem(answer: Answer, *, is_page: bool = False) -> str:
         return f"{answer.status}: it has {told}"
     if answer.status >= 400 and said.get("cache-control") != "no-store":
         return f"{answer.status}: cache-control is {said.get('cache-control')!r}"
+    if is_page and answer.status >= 400 and answer.headers.get("content-type", "").startswith("text/html"):
+        return ""  # a page for people that says why not
     if answer.status >= 400 and answer.body and json.loads(answer.body)["statusCode"] != answer.status:
         return f"{answer.status}: {answer.body[:100]!r}"
     return ""
 
 
 def is_strict_page_policy(policy: str) -> bool:
-    """Nothing but the page's own style, by its hash; no frames, no other base."""
+    """Nothing but the page's own files, or its own style by its hash; no frames, no other base."""
     parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    if "script-src" in parts:
+        own = ("script-src", "style-src", "img-src", "connect-src", "form-action")
+        return {parts.pop(name, None) for name in own} == {"'self'"} and (
+            parts == dict.fromkeys(("default-src", "base-uri", "frame-ancestors"), "'none'")
+        )
     return (
         parts.keys() == {"default-src", "style-src", "base-uri", "frame-ancestors"}
         and parts.pop("style-src").startswith("'sha256-")
@@ -153,8 +168,8 @@ def security_headers(server: Served) -> Figure:
     """On every path and every kind of answer."""
     figure = Figure("security headers of every path and status")
     bearer = {"Authorization": f"Bearer {token()}"}
-    for path in (*PATHS, "/", "/nowhere"):
-        is_page = path == "/docs"
+    for path in (*PATHS, "/nowhere"):
+        is_page = path in ("/docs", *PAGES, *ASSETS)
         for headers in ({}, bearer, {"Authorization": "Bearer x.y.z"}, {"If-None-Match": "*"}, {"Range": "bytes=0-0"}):
             for method in ("GET", "HEAD", "POST", "OPTIONS"):
                 answer = server.get(path, headers, method)

@@ -40,7 +40,7 @@ class Frame:
     here: str  # RANKING or CREATOR
     params: Mapping[str, str] = field(default_factory=dict)  # what was asked for, but for language and theme
 
-    def link(self, to: str | None = None, **changes: str | int | None) -> str:
+    def link(self, to: str | None = None, /, **changes: str | int | None) -> str:
         """An address as an attribute's value: this page's, with some parameters changed, or left out (None)."""
         merged = {**(self.params if to is None else {}), **changes}
         sent = urlencode({name: value for name, value in merged.items() if value not in (None, "")})

@@ -1,0 +1,100 @@
+"""A real Chromium, headless, and real servers for it to visit. Skipped where no Chromium is found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calling import running
+from published import publish
+from visitors import PLATFORM
+
+from pipelines.settings import Settings
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright for Python here")
+    found = next((path for path in map(shutil.which, CHROMIUM) if path), None)
+    if found is None:
+        pytest.skip("no Chromium here: Debian's package `chromium` will do")
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=found, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visit:
+    """One person's window, and everything that went wrong in it."""
+
+    page: Any
+    address: str
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def go(self, path: str = "/") -> Any:
+        """Open a page of the server."""
+        return self.page.goto(self.address + path)
+
+    def text(self, selector: str) -> str:
+        """What a person reads there, spaces made one."""
+        return " ".join(self.page.inner_text(selector).split())
+
+    def texts(self, selector: str) -> list[str]:
+        """The same of every such element."""
+        return [" ".join(text.split()) for text in self.page.locator(selector).all_inner_texts()]
+
+    def until(self, is_so: Callable[[], bool], seconds: float = 15) -> None:
+        """Wait for something to be so. (The browser's own waiting would need `eval`, which the page forbids.)"""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            self.page.wait_for_timeout(20)
+
+
+@pytest.fixture
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Opens windows. At the end nothing may have been complained about, and no other host asked."""
+    opened: list[tuple[Any, Visit]] = []
+
+    def open_window(address: str, **options: Any) -> Visit:
+        context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}} | options)
+        context.set_default_timeout(15_000)
+        one = Visit(context.new_page(), address)
+        one.page.on("console", lambda said: one.complaints.append(said.text) if said.type != "log" else None)
+        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
+        one.page.on("request", lambda asked: one.hosts.add(asked.url.split("/")[2]))
+        opened.append((context, one))
+        return one
+
+    yield open_window
+    for context, one in opened:
+        context.close()
+        assert one.complaints == []
+        assert one.hosts <= {one.address.removeprefix("http://")}
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the platform of visitors.py."""
+    folder = tmp_path_factory.mktemp("visited")
+    publish(folder, PLATFORM)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[str]:
+    """The address of a server of it."""
+    with running(Settings(home=home)) as address:
+        yield address
