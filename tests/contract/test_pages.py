@@ -1,0 +1,174 @@
+"""The pages over HTTP: languages, colours, caching, and what is loaded; how they look is for tests/browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calling import Client, StoppedClock
+from published import CREATOR_ID, EXAMPLE, publish
+
+from pipelines.api.page import assets
+from pipelines.api.page.words import LANGUAGES, preferred
+
+PAGES = ["/", f"/creator?id={CREATOR_ID}"]
+
+
+class Addresses(HTMLParser):
+    """Everything that a page loads, and everything that it leads to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.leads: list[str] = []
+        self.inline: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One element."""
+        named = {name: value or "" for name, value in attrs}
+        self.inline += [f"{tag} {name}" for name in named if name == "style" or name.startswith("on")]
+        self.inline += [tag] if tag == "style" or (tag == "script" and "src" not in named) else []
+        self.loads += [named[name] for name in ("src", "srcset", "data", "poster") if name in named]
+        if "href" in named:
+            (self.loads if tag in ("link", "image", "use") else self.leads).append(named["href"])
+        self.leads += [named["action"]] if "action" in named else []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_needs_no_other_host(example_client: Client, path: str) -> None:
+    """It loads its own files alone, leads nowhere else, holds no script and no style, and its policy says the same."""
+    answer = example_client.get(path)
+    page = Addresses(answer.text)
+    assert page.inline == []
+    assert sorted(page.loads) == sorted(assets.address(name) for name in ("icon.svg", "page.css", "page.js"))
+    assert page.leads
+    assert not [address for address in page.leads if re.match(r"[a-z]+:|//", address)]
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert not re.search(r"unsafe|http|\*", policy)
+
+
+def test_files_are_kept_for_good_under_the_address_that_the_pages_give(example_client: Client) -> None:
+    """And are asked about every time under any other."""
+    for name in assets.names():
+        path = f"/page/{name}"
+        versioned = example_client.get(f"{path}?v={assets.version()}")
+        assert versioned.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        for other in (path, f"{path}?v=0", f"{path}?v={assets.version()}&w"):
+            assert example_client.get(other).headers["Cache-Control"] == "no-cache"
+        held = example_client.get(path, headers={"If-None-Match": versioned.headers["ETag"]})
+        assert (held.status_code, held.content) == (304, b"")
+
+
+def test_scripts_import_each_other_by_version(example_client: Client) -> None:
+    script = example_client.get("/page/page.js").text
+    assert f'"./charts.js?v={assets.version()}"' in script
+    assert b"@VERSION@" not in b"".join(assets.content(name) for name in assets.names())
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("tr", "tr"),
+        ("tr-TR,tr;q=0.9,en;q=0.8", "tr"),
+        ("de,en;q=0.5,tr;q=0.7", "tr"),
+        ("de-DE", "en"),
+        ("tr;q=0", "en"),
+        ("TR-tr", "tr"),
+        ("en;q=x,tr;q=0.1", "tr"),
+        ("*", "en"),
+        (",;q=,\x00", "en"),
+    ],
+)
+def test_the_language_is_the_one_that_the_browser_wants_most(header: str, language: str) -> None:
+    assert preferred(header) == language
+
+
+def test_a_choice_is_shown_and_remembered(example_client: Client) -> None:
+    """In a cookie; a choice in the address comes before it, and that before what the browser prefers."""
+
+    def get(query: str, **headers: str) -> Any:
+        return example_client.get(
+            f"/{query}", headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+
+    assert '<html lang="tr">' in get("", accept_language="tr").text
+    chosen = get("?lang=en&theme=dark", accept_language="tr", cookie="lang=tr; theme=light")
+    assert '<html lang="en" data-theme="dark">' in chosen.text
+    assert chosen.headers.get_list("Set-Cookie") == [
+        "lang=en; Path=/; Max-Age=31536000; SameSite=Lax",
+        "theme=dark; Path=/; Max-Age=31536000; SameSite=Lax",
+    ]
+    remembered = get("", accept_language="tr", cookie="other=1; lang=en; theme=dark")
+    assert '<html lang="en" data-theme="dark">' in remembered.text
+    assert "Set-Cookie" not in remembered.headers
+    odd = get("?lang=xx&theme=%ff", cookie='lang=<script>; theme="\\"; ;;=')
+    assert '<html lang="en">' in odd.text
+    assert "Set-Cookie" not in odd.headers
+
+
+def test_a_page_is_asked_about_every_time_and_sent_only_when_it_differs(home: Path, client: Client) -> None:
+    """The tag names everything that it depends on: the snapshot, language, colours, the question."""
+    seen = set()
+    for query, headers in (
+        ("", {}),
+        ("?days=7", {}),
+        ("", {"Accept-Language": "tr"}),
+        ("", {"Cookie": "theme=dark"}),
+        ("?q=x", {}),
+    ):
+        answer = client.get(f"/{query}", headers=headers)
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+        assert answer.headers["Vary"] == "Accept-Language, Cookie"
+        tag = answer.headers["ETag"]
+        seen.add(tag)
+        held = client.get(f"/{query}", headers=headers | {"If-None-Match": tag})
+        assert (held.status_code, held.content, held.headers["ETag"]) == (304, b"", tag)
+    assert len(seen) == 5
+    publish(home, EXAMPLE, as_of="2026-11-22")
+    assert client.get("/").headers["ETag"] not in seen
+
+
+def test_its_age_is_that_of_the_moment(home: Path, client_for: Callable[..., Client], clock: StoppedClock) -> None:
+    """By the clock of the request, and stale by the rule of /readyz."""
+    publish(home, EXAMPLE, published_at=datetime.fromtimestamp(clock.clock.now_ms() / 1000, UTC) - timedelta(hours=3))
+    client = client_for(stale_hours=48)
+    assert "3 h ago" in client.get("/").text
+    clock.us += 45 * 3_600_000_000
+    assert "2 days ago" in client.get("/").text
+    assert "Out of date" not in client.get("/").text
+    assert client.get("/readyz").status_code == 200
+    clock.us += 1_000
+    assert "Out of date" in client.get("/").text
+    assert client.get("/readyz").status_code == 503
+
+
+def test_both_languages_say_everything() -> None:
+    """The same texts with the same values to put in; none is left in the other language."""
+    english, turkish = LANGUAGES["en"].texts, LANGUAGES["tr"].texts
+    assert english.keys() == turkish.keys()
+    same = set()
+    for key, text in english.items():
+        fields = sorted(re.findall(r"{(\w+)}", text))
+        assert fields == sorted(re.findall(r"{(\w+)}", turkish[key])), key
+        if text == turkish[key]:
+            same.add(key)
+    assert same == {"range_one", "range_many"}
+
+
+def test_every_text_is_used() -> None:
+    """And every one that is used is there."""
+    folder = Path(assets.__file__).parent
+    sources = "".join(path.read_text("utf-8") for path in (*folder.glob("*.py"), folder.parent / "pages.py"))
+    code = re.sub(r"_(ENGLISH|TURKISH) = .*?\n}\n", "", sources, flags=re.DOTALL)
+    for key in LANGUAGES["en"].texts:
+        stem = re.sub(r"_(one|many)$", "", key)
+        prefixed = re.fullmatch(r"(theme|chart)_(\w+?)(_note)?", key)
+        assert f'"{key}"' in code or f"'{key}'" in code or f'"{stem}"' in code or f"'{stem}'" in code or prefixed, key
