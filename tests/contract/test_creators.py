@@ -186,8 +186,8 @@ def test_scheduled_streams_carry_their_funding(example_client: Client) -> None:
     ]
 
 
-def _spoil_the_cube(home: Path, snapshot_id: str) -> Path:
-    day = home / "snapshots" / snapshot_id / "creator_reach" / "2026-11-20.parquet"
+def _spoil_the_cube(home: Path, snapshot_id: str, of: str = "2026-11-20") -> Path:
+    day = home / "snapshots" / snapshot_id / "creator_reach" / f"{of}.parquet"
     content = bytearray(day.read_bytes())
     content[len(content) // 2] ^= 1
     day.write_bytes(content)
@@ -218,8 +218,9 @@ def test_the_snapshot_before_answers_while_the_next_cannot(home: Path) -> None:
     first = publish(home, PEOPLE)
     with running(Settings(home=home)) as address, httpx.Client(base_url=address) as http:
         assert http.get(RANKING).headers["X-Snapshot-Id"] == first
-        second = publish(home, PEOPLE, as_of="2026-11-22", move_pointer=False)
-        _spoil_the_cube(home, second)
+        later = {"creator_reach": [*PEOPLE["creator_reach"], reached("2026-11-21", "c1", 3)]}
+        second = publish(home, PEOPLE | later, as_of="2026-11-22", move_pointer=False)
+        _spoil_the_cube(home, second, "2026-11-21")
         point(home, second, datetime.now(UTC))
         ranking = "/api/v1/live-stream/most-watched-creators"
         give_up_at = time.monotonic() + 10
