@@ -38,7 +38,7 @@ class Visits:
 
     def since(self, days: int) -> tuple[Small, Small]:
         """Creators and viewers of the rows of those who were not there in the `days` days before."""
-        behind = int(np.searchsorted(-self.gaps, -days, side="left"))
+        behind = len(self.gaps) - int(np.searchsorted(self.gaps[::-1], days, side="right"))
         return self.creators[:behind], self.viewers[:behind]
 
 

@@ -347,7 +347,7 @@ class Insight:
 
     def _trend(self, creator: int) -> list[TrendPoint]:
         own = self.cube.trend[creator]
-        ahead = (self.cube.trend[self._is_listed] > own).sum(axis=0)
+        ahead = ((self.cube.trend > own) & self._is_listed[:, None]).sum(axis=0)
         points = zip(self.cube.trend_ends, own.tolist(), ahead.tolist(), self.cube.is_in_trend(creator), strict=True)
         return [TrendPoint(end, viewers, above + 1 if is_in else None) for end, viewers, above, is_in in points]
 

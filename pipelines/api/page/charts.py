@@ -80,6 +80,7 @@ def bars(series: Sequence[Sequence[float]]) -> tuple[str, int]:
 def ranks(values: Sequence[int | None]) -> tuple[str, int]:
     """A line with rank 1 at the top, broken where there is none; the drawing, and the rank at the bottom."""
     bottom = max(5, nice(max((value for value in values if value is not None), default=1)))
+    bottom += 1 - bottom % 2  # so that a rank stands in the middle
     runs: list[list[tuple[float, float]]] = [[]]
     for x, value in zip(_xs(len(values)), values, strict=True):
         if value is None:
