@@ -70,11 +70,8 @@ class Query:
             raise NotUnderstood(f"{name} must be a day such as 2026-11-21") from None
 
 
-def query(sent: bytes, *known: str, blank: bool = False) -> Query:
-    """The parameters `known` of a query string; others are ignored. Raises NotUnderstood.
-
-    With `blank` a parameter without a value counts as not given, as forms send it.
-    """
+def query(sent: bytes, *known: str) -> Query:
+    """The parameters `known` of a query string; others are ignored. Raises NotUnderstood."""
     values = {}
     for name in known if sent else ():
         try:
@@ -83,7 +80,7 @@ def query(sent: bytes, *known: str, blank: bool = False) -> Query:
             raise NotUnderstood(f"{name} is not UTF-8") from None
         if len(found) > 1:
             raise NotUnderstood(f"{name} is given {len(found)} times")
-        if found and not (blank and not found[0]):
+        if found:
             values[name] = found[0]
     return Query(values)
 

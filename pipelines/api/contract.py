@@ -38,7 +38,8 @@ Document = Mapping[str, Any]
 @cache
 def load() -> Document:
     """The contract as written."""
-    document: Document = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, where PyYAML was built with it
+    document: Document = yaml.load(FILE.read_text(encoding="utf-8"), Loader=loader)
     return document
 
 

@@ -24,7 +24,7 @@ from pipelines.errors import MostwatchedError
 from pipelines.snapshots import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
-BODIES_KEPT = 64  # rendered answers; a page of a hundred creators is some 150 kB
+KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
 
@@ -46,10 +46,13 @@ class Ready:
         """The bytes that `write` gives, kept under `key`, which must say everything that they depend on."""
         found = self.bodies.get(key)
         if found is None:
-            found = self.bodies[key] = write()
+            found = write()
+            if len(found) > KEPT_BYTES:
+                return found
+            self.bodies[key] = found
+            while sum(map(len, self.bodies.values())) > KEPT_BYTES:
+                self.bodies.popitem(last=False)
         self.bodies.move_to_end(key)
-        while len(self.bodies) > BODIES_KEPT:
-            self.bodies.popitem(last=False)
         return found
 
 

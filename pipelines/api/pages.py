@@ -89,7 +89,9 @@ class PageForPeople(Endpoint):
             fresh = freshness(ready, now_ms, self.curious.stale_hours)
             asked_frame = frame
             try:
-                asked = asking.query(sent, *self.parameters, blank=True)
+                for name, known in _CHOICES.items():
+                    asking.query(sent, name).one_of(name, *known)
+                asked = asking.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
                 shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
                 key = (self.here, tuple(sorted(asked.values.items())), *shown)

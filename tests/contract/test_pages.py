@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from calling import Client, StoppedClock
-from published import CREATOR_ID, EXAMPLE, publish
+from published import CREATOR_ID, EXAMPLE, publish, reached
 
 from pipelines.api.page import assets
 from pipelines.api.page.words import LANGUAGES, preferred
@@ -52,6 +53,33 @@ def test_a_page_needs_no_other_host(example_client: Client, path: str) -> None:
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
     assert not re.search(r"unsafe|http|\*", policy)
+
+
+def test_names_and_questions_are_texts(home: Path, client_for: Callable[..., Client]) -> None:
+    """Nothing that others wrote becomes a part of the page."""
+    evil = """<script>x</script>"'><img src=x onerror=y>\0\x1b"""
+    names = dict.fromkeys(("username", "name", "surname", "expertise"), evil)
+    stream = {"stream_id": "s", "creator_id": evil, "status": "scheduled", "title": evil, "currency": evil}
+    funding = {"stream_id": "s", "creator_id": evil, "funding_goal": Decimal(1), "funding_percentage": 1}
+    publish(
+        home,
+        {
+            "creator_reach": [reached("2026-11-20", evil, 5)],
+            "creators": [{"creator_id": evil, **names}],
+            "live_streams": [stream],
+            "live_stream_funding": [funding | {"collected_funding": Decimal(1), "currency": evil, "backers": 1}],
+        },
+    )
+    client = client_for()
+    for path in ("/", "/creator"):
+        for asked in ({"id": evil}, {"id": evil, "q": evil, "days": 1}, {"id": evil, "first": evil, "last": evil}):
+            answer = client.get(path, params=asked)
+            assert Addresses(answer.text).inline == []
+            assert "<img" not in answer.text
+            assert "\0" not in answer.text
+            assert "\x1b" not in answer.text
+            if "first" not in asked:
+                assert (answer.status_code, "&lt;script&gt;" in answer.text) == (200, True)
 
 
 def test_files_are_kept_for_good_under_the_address_that_the_pages_give(example_client: Client) -> None:
@@ -109,9 +137,12 @@ def test_a_choice_is_shown_and_remembered(example_client: Client) -> None:
     remembered = get("", accept_language="tr", cookie="other=1; lang=en; theme=dark")
     assert '<html lang="en" data-theme="dark">' in remembered.text
     assert "Set-Cookie" not in remembered.headers
-    odd = get("?lang=xx&theme=%ff", cookie='lang=<script>; theme="\\"; ;;=')
+    odd = get("", cookie='lang=<script>; theme="\\"; ;;=')
     assert '<html lang="en">' in odd.text
-    assert "Set-Cookie" not in odd.headers
+    for unknown in ("?lang=xx", "?theme=%ff", "?lang=tr&lang=en", "?theme="):
+        refused = get(unknown)
+        assert refused.status_code == 400
+        assert "Set-Cookie" not in refused.headers
 
 
 def test_a_page_is_asked_about_every_time_and_sent_only_when_it_differs(home: Path, client: Client) -> None:
