@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from conftest import Visit
+import pytest
+from visiting import Visit
+
+pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 
 
 def asked(server: str, **query: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from calling import running
-from conftest import Visit
 from published import publish
+from visiting import Visit
 
 from pipelines.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 

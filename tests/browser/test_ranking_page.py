@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from calling import running
-from conftest import Visit
 from published import publish
+from visiting import Visit
 from visitors import PLATFORM
 
 from pipelines.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 API = "/api/v1/creators/ranking"
 ROWS = "#results tbody tr"
 

@@ -585,28 +585,28 @@ SAFEGUARDS = (
         "pipelines/api/cube.py",
         'int(np.searchsorted(self.gaps[::-1], days, side="right"))',
         'int(np.searchsorted(self.gaps[::-1], days, side="left"))',
-        ("tests/spec/test_any_range.py",),
+        ("tests/spec/test_ranges_of_the_api.py",),
     ),
     Safeguard(
         "a range that the snapshot does not hold is refused",
         "pipelines/api/insight.py",
         "        if first < cube.first_day.toordinal() or end > cube.end_day.toordinal():",
         "        if first < cube.first_day.toordinal() - 1 or end > cube.end_day.toordinal() + 1:",
-        ("tests/contract/test_creators.py",),
+        ("tests/contract/test_range_endpoints.py",),
     ),
     Safeguard(
         "banned and deleted creators are left out of every range",
         "pipelines/api/insight.py",
         "        there = np.flatnonzero((reach.sessions > 0) & self._is_listed)",
         "        there = np.flatnonzero(reach.sessions > 0)",
-        ("tests/spec/test_any_range.py",),
+        ("tests/spec/test_ranges_of_the_api.py",),
     ),
     Safeguard(
         "a banned creator has no page",
         "pipelines/api/insight.py",
         "        if creator < 0 or not self._is_listed[creator]:",
         "        if creator < 0:",
-        ("tests/spec/test_any_range.py",),
+        ("tests/spec/test_ranges_of_the_api.py",),
     ),
     Safeguard(
         "a name is a text on the page",
@@ -621,7 +621,7 @@ SAFEGUARDS = (
         "            day, ids = _day(snapshot.table(name), ids)",
         "            import pyarrow.parquet as pq\n"
         "            day, ids = _day(pq.read_table(snapshot.path / name, partitioning=None), ids)",
-        ("tests/contract/test_creators.py",),
+        ("tests/contract/test_range_endpoints.py",),
     ),
     # --- serving
     Safeguard(
