@@ -1,4 +1,4 @@
-"""GET /api/v1/creators/ranking and /reach over HTTP; whether the numbers are right: tests/spec/test_ranges_of_the_api.py."""
+"""GET /api/v1/creators/ranking and /reach over HTTP; for the numbers see tests/spec/test_ranges_of_the_api.py."""
 
 from __future__ import annotations
 

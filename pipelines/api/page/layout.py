@@ -143,7 +143,8 @@ def _status(words: Words, fresh: Freshness | None) -> str:
     if fresh is None:
         return f'<div class="status" data-part="status"><p><span>{words("none_title")}</span></p></div>'
     state = "stale" if fresh.is_stale else "fresh"
-    age = f'<time datetime="{fresh.published.isoformat()}" data-age>{words.age(fresh.age_hours)}</time>'
+    spans = "".join(f' data-{unit}="{text(words.texts[f"age_{unit}"])}"' for unit in ("hours", "days"))
+    age = f'<time datetime="{fresh.published.isoformat()}" data-age{spans}>{words.age(fresh.age_hours)}</time>'
     published = f'<span class="wide">{words.instant(fresh.published)}, </span>{age}'
     until = ""
     if fresh.data_until is not None:

@@ -102,12 +102,12 @@ function choose(link) {
   }
 }
 
-// How long ago the snapshot was published, while the page stays open.
+// How long ago the snapshot was published, while the page stays open; in the words of the server.
 function age() {
-  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "always", style: "short" });
   for (const time of document.querySelectorAll("time[data-age]")) {
     const hours = Math.floor((Date.now() - Date.parse(time.dateTime)) / 3_600_000);
-    if (hours >= 1) time.textContent = hours < 48 ? format.format(-hours, "hour") : format.format(-Math.floor(hours / 24), "day");
+    const [said, count] = hours < 48 ? [time.dataset.hours, hours] : [time.dataset.days, Math.floor(hours / 24)];
+    if (hours >= 1) time.textContent = said.replace("{n}", new Intl.NumberFormat(document.documentElement.lang).format(count));
   }
 }
 setInterval(age, 60_000);
