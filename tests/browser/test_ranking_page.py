@@ -118,6 +118,11 @@ def test_search_as_you_type(visit: Callable[..., Visit], server: str) -> None:
     one.page.wait_for_selector("text=No creator in this ranking matches “nobody at all”.")
     one.page.click("text=Clear the search")
     one.until(lambda: one.page.locator(ROWS).count() == 100)
+    assert one.page.input_value("#q") == ""
+    assert one.page.evaluate("document.activeElement.id") == "q"
+    one.page.go_back()
+    one.until(lambda: one.page.locator(ROWS).count() == 0)
+    assert one.page.input_value("#q") == "nobody at all"
 
 
 def test_the_next_hundred(visit: Callable[..., Visit], server: str) -> None:
@@ -126,6 +131,8 @@ def test_the_next_hundred(visit: Callable[..., Visit], server: str) -> None:
     one.go()
     one.page.click("text=Next")
     one.page.wait_for_selector("text=101–129 of 129")
+    assert one.page.evaluate("document.activeElement.id") == "results"
+    assert 0 <= one.page.locator(f"{ROWS} >> nth=0").bounding_box()["y"] < 900
     assert viewers(one) == [row["viewers"] for row in asked(server, offset=100)["creators"]]
     one.page.click("text=Previous")
     one.page.wait_for_selector("text=1–100 of 129")

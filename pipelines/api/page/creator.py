@@ -27,7 +27,7 @@ def main(frame: Frame, choice: Choice, creator: Creator, trend_from: int, longes
 <section class="controls" aria-label="{words("window")}">
 {controls(frame, choice)}
 </section>
-<section id="results" data-part="results" data-said="{words("in_range")}: {words.days(creator.range)}">
+<section id="results" tabindex="-1" data-part="results" data-said="{words("in_range")}: {words.days(creator.range)}">
 <h2>{words.days(creator.range)}</h2>
 {_figures(frame, creator)}
 {downloads(frame, "api/v1/creators/reach", choice, creatorId=profile.creator_id)}

@@ -51,7 +51,7 @@ def main(frame: Frame, choice: Choice, page: Page, trend_from: int, looked_for: 
 <button type="submit">{words("search_do")}</button></div>
 </form>
 </section>
-<section id="results" data-part="results" data-said="{said}, {words.days(page.range)}">
+<section id="results" tabindex="-1" data-part="results" data-said="{said}, {words.days(page.range)}">
 {_tiles(frame, page)}
 {_table(frame, page, trend_from) if page.rows else _nothing(frame, page, looked_for)}
 {_below(frame, choice, page, looked_for, number)}

@@ -7,7 +7,7 @@ const SEARCH_AFTER_MS = 180; // without a key
 
 let running = null;
 
-async function go(address, { push = true } = {}) {
+async function go(address, { push = true, land = null } = {}) {
   running?.abort();
   const mine = (running = new AbortController());
   const results = document.getElementById("results");
@@ -19,7 +19,7 @@ async function go(address, { push = true } = {}) {
       location.assign(address); // a page that says why not
       return;
     }
-    put(next);
+    put(next, land);
     if (push && address !== location.href) history.pushState(null, "", address);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -28,15 +28,23 @@ async function go(address, { push = true } = {}) {
   }
 }
 
-// Every part of the next page takes the place of the part of that name; the focus stays on the element of its id.
-function put(next) {
-  const focused = document.activeElement?.id;
+// Every part of the next page takes the place of the part of that name. The focus stays on the element of its id; where
+// that is gone with its part, it lands on another, so that nobody starts again at the top.
+function put(next, land) {
+  const focused = document.activeElement;
   document.title = next.title;
   for (const part of next.querySelectorAll("[data-part]")) {
     document.querySelector(`[data-part="${part.dataset.part}"]`)?.replaceWith(document.adoptNode(part));
   }
   for (const name of ["lang", "theme"]) refreshSwitch(next, name);
-  if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  const search = document.getElementById("q");
+  if (search && search !== focused) search.value = next.getElementById("q")?.value ?? "";
+  if (focused && !focused.isConnected) {
+    const same = focused.id && document.getElementById(focused.id);
+    const place = same || document.getElementById(land ?? "content");
+    place?.focus({ preventScroll: true });
+    if (!same) place?.scrollIntoView({ block: land === "results" ? "start" : "nearest" });
+  }
   say(document.getElementById("results")?.dataset.said);
 }
 
@@ -66,7 +74,7 @@ document.addEventListener("click", (event) => {
     choose(link);
   } else if (link && "go" in link.dataset) {
     event.preventDefault();
-    go(link.href);
+    go(link.href, { land: link.rel ? "results" : "q" });
   }
 });
 
@@ -85,8 +93,7 @@ document.addEventListener("input", (event) => {
 });
 
 window.addEventListener("popstate", () => {
-  const search = document.getElementById("q");
-  if (search) search.value = new URL(location.href).searchParams.get("q") ?? "";
+  document.activeElement?.blur?.();
   go(location.href, { push: false });
 });
 
