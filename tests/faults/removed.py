@@ -193,7 +193,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "    refusals += vanished(_landed_of(newest), raw)\n",
+        "        refusals += vanished(_landed_of(newest), raw, forgotten.read(settings))\n",
         "",
         (*PUBLISHED, *STORED),
     ),

@@ -25,6 +25,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "memory_limit": ("1GB", "1GB"),
     "threads": ("2", 2),
     "keep_snapshots": ("3", 3),
+    "keep_days": ("800", 800),
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),

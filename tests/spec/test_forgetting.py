@@ -1,0 +1,391 @@
+"""`mostwatched forget USER`: afterwards no byte under home holds the id, and nothing else is different.
+
+Every test ends by looking through every file there is: its bytes, what archives unpack to, and every value that
+Parquet and DuckDB files hold. That search shares no code with the one that the command makes itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from world import AS_OF, World
+
+from pipelines import forgotten, snapshots
+from pipelines.errors import Damaged, UsageError
+from pipelines.forget import Forgetting, forget
+from pipelines.rejects import all_rejected
+
+USER = "usr-7f3a'\"ö"  # no other text holds it, and it is spelt differently in JSON, CSV and SQL
+DEVICE = "dev-19c2"  # only theirs
+NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)
+
+
+def sessions(viewer: str, number: int, **more: Any) -> dict[str, Any]:
+    start = f"2026-01-{number + 4:02}T10:00:00Z"
+    end = f"2026-01-{number + 4:02}T10:05:00Z"
+    return {
+        "sessionId": f"s{number}",
+        "creatorId": "ada",
+        "viewerId": viewer,
+        "startedAt": start,
+        "endedAt": end,
+        **more,
+    }
+
+
+def platform(world: World) -> None:
+    """USER in every entity, format, version and state that a record can be in; others beside them."""
+    world.land("viewing_sessions", [sessions(USER, 1, deviceId=DEVICE), sessions("ben", 2), sessions("cem", 3)])
+    world.land(
+        "viewing_sessions", [sessions(USER, 4, creatorId="bob"), sessions(USER, 4, creatorId="bob")], "days.ndjson"
+    )
+    # Versions: of theirs that somebody else's came after, and the other way round; of the same age, told by the viewer.
+    world.land("viewing_sessions", [sessions(USER, 5, revision=0), sessions("ben", 5, revision=1)])
+    world.land("viewing_sessions", [sessions("ben", 6, revision=0), sessions(USER, 6, revision=1, creatorId="bob")])
+    world.land("viewing_sessions", [sessions(USER, 7), sessions("zoe", 7), sessions(USER, 8), sessions("abe", 8)])
+    world.land("live_streams", "stream | creator | funding_goal | currency\ns1 | ada | 100 | TRY")
+    world.land(
+        "pledges",
+        [
+            {"pledgeId": f"p{n}", "userId": who, "streamId": "s1", "amount": 10 + n, "currency": "TRY",
+             "status": "captured", "capturedAt": "2026-01-10T10:00:00Z"}
+            for n, who in enumerate([USER, "ben", USER])
+        ],
+    )  # fmt: skip
+    for who in (USER, "ben"):
+        world.land("follows", [{"userId": who, "creatorId": "ada", "updatedAt": "2026-01-10T10:00:00Z"}])
+        rental = {"userId": who, "streamId": "s1", "rentedAt": "2026-01-10T10:00:00Z"}
+        world.land("replay_rentals", [rental | {"expiresAt": "2026-01-12T10:00:00Z"}])
+
+
+def other_formats(world: World) -> None:
+    """The same person in CSV, archives, Parquet and lines that are rejected; the oracle does not learn of these."""
+    folder = world.settings.landing / "viewing_sessions"
+    quoted = USER.replace('"', '""')
+    header = "sessionId,creatorId,viewerId,startedAt\n"
+    (folder / "a.csv").write_text(f'{header}c1,ada,"{quoted}",2026-01-20T10:00:00Z\nc2,ada,ben,2026-01-20T10:00:00Z\n')
+    lines = [sessions(USER, 20, sessionId="g1"), sessions("ben", 20, sessionId="g2")]
+    text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    (folder / "b.ndjson.gz").write_bytes(gzip.compress(text))
+    (folder / "c.ndjson.zst").write_bytes(zstandard.compress(text.replace(b'"g', b'"z')))
+    rows = {"sessionId": ["q1", "q2"], "creatorId": ["ada"] * 2, "viewerId": [USER, "ben"]}
+    at = pa.array([datetime(2026, 1, 21, tzinfo=UTC)] * 2, pa.timestamp("ms", "UTC"))
+    pq.write_table(pa.table(rows | {"startedAt": at}), folder / "d.parquet")
+    bad = [sessions(USER, 21, startedAt="yesterday"), sessions("ben", 21, startedAt="yesterday")]
+    escaped = json.dumps(bad[0]).replace("usr", "\\u0075sr").replace("s21", "s22")
+    broken = f'{{"viewerId": "{USER}", "sessionId"'
+    world.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in bad) + f"{escaped}\n{broken}\n")
+
+
+def spelt(user: str) -> list[str]:
+    return [user, json.dumps(user)[1:-1], json.dumps(user, ensure_ascii=False)[1:-1], user.replace('"', '""')]
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Everything that a file says, in every way of reading it."""
+    content = path.read_bytes()
+    yield content.decode("utf-8", "replace")
+    if path.suffix == ".gz":
+        yield gzip.decompress(content).decode()
+    elif path.suffix == ".zst":
+        yield zstandard.decompress(content, max_output_size=1 << 24).decode()
+    elif path.suffix == ".parquet":
+        yield str(pq.read_table(path).to_pylist())
+    elif path.suffix == ".duckdb":
+        with duckdb.connect(str(path), read_only=True) as database:
+            for (table,) in database.execute("select table_name from duckdb_tables()").fetchall():
+                yield str(database.execute(f'from "{table}"').fetchall())
+
+
+def holding(home: Path, *ids: str) -> list[str]:
+    """The files under home that hold one of these, in whatever spelling."""
+    wanted = {spelling for each in ids for spelling in (*spelt(each), repr(each)[1:-1])}
+    files = [path for path in home.rglob("*") if path.is_file()]
+    return sorted(
+        str(path.relative_to(home))
+        for path in files
+        if any(word in text for word in wanted for text in (str(path), *texts(path)))
+    )
+
+
+def pair_keys(world: World) -> set[Any]:
+    """Who watched whom, as the lake names it."""
+    files = world.settings.lake.glob("viewer_days/**/*.parquet")
+    return {key for path in files for key in pq.read_table(path, columns=["pair_key"])["pair_key"].to_pylist()}
+
+
+def forgotten_in(world: World, **asked: Any) -> Forgetting:
+    return forget(world.settings, USER, NOW, **{"landing_too": True} | asked)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A home after two nights, to be copied."""
+    world = World(tmp_path_factory.mktemp("made"))
+    platform(world)
+    world.run()
+    other_formats(world)
+    world.run(compare=False, night={"accept_rejects": True})
+    return world.settings.home
+
+
+@pytest.fixture
+def full(world: World, made: Path) -> World:
+    shutil.copytree(made, world.settings.home)
+    return world
+
+
+def test_no_byte_under_home_holds_the_id(full, tmp_path):
+    """Raw, rejected records, the lake, private tables of kept snapshots, landed files: none of them does any more."""
+    home, keys = full.settings.home, pair_keys(full)
+    held = holding(home, USER, DEVICE)
+    for place in ("landing/", "lake/raw/", "lake/follows/", "snapshots/", "lake/resolved_sessions/"):
+        assert any(path.startswith(place) for path in held), f"the test should begin with the id in {place}"
+    done = forgotten_in(full)
+    assert done.remaining == []
+    assert done.is_forgotten
+    assert holding(home, USER, DEVICE) == []
+
+    strangers = World(tmp_path / "strangers")  # whose pairs are those that stay
+    shutil.copytree(full.settings.landing, strangers.settings.landing)
+    strangers.run(compare=False, night={"accept_rejects": True})
+    assert keys - pair_keys(strangers), "the test should begin with pairs of theirs"
+    assert pair_keys(full) <= pair_keys(strangers)
+
+
+def test_what_is_published_is_what_a_landed_erasure_gives(full, tmp_path):
+    """The id is gone, and every published row is the one that the platform's own erasure would have left."""
+    other = World(tmp_path / "other")
+    shutil.copytree(full.settings.home, other.settings.home)
+    other.land("erasures", [{"userId": USER}])
+    erased = other.run(compare=False, night={"accept_rejects": True})
+    done = forgotten_in(full)
+    assert done.snapshot_after == erased.snapshot_id
+    assert full.current() == erased.snapshot_id
+    again = full.run(compare=False)
+    assert again.snapshot_id == erased.snapshot_id
+    assert again.funnel() == erased.funnel(), "the books are what they were"
+    assert snapshots.damage(full.settings.snapshots) == {erased.snapshot_id: []}
+
+
+def test_the_oracle_agrees(world):
+    """An independent judge, told of an erasure, says the same of what is published next."""
+    platform(world)
+    world.run()
+    forgotten_in(world)
+    world.landed["erasures"].append({"userId": USER})
+    world.run()
+    world.sessions("creator | viewer | started_at | minutes\nada | new | 2026-01-30 10:00 | 5")
+    world.run()
+
+
+def test_it_says_which_published_counts_changed_by_how_much(world):
+    """Every count that differs between the snapshots, and no other."""
+    platform(world)
+    before = world.run()
+    done = forgotten_in(world)
+    after = snapshots.open_snapshot(world.settings.snapshots, done.snapshot_after)
+    assert done.snapshot_before == before.snapshot_id
+    said = {
+        (each["table"], *each["key"].values(), each["column"]): (each["before"], each["after"]) for each in done.changes
+    }
+    assert said["creator_rankings", 30, "ada", "viewers"] == (4, 3)
+    assert said["creator_rankings", 30, "bob", "viewers"] == (1, None)
+    assert said["live_stream_funding", "s1", "backers"] == (2, 1)
+    assert [int(count) for count in said["live_stream_funding", "s1", "collected_funding"]] == [33, 11]
+    assert said["private/follows", "rows"] == (2, 1)
+    rows = {
+        row["creator_id"]: row
+        for row in after.table("creator_rankings.parquet").to_pylist()
+        if row["window_days"] == 30
+    }
+    assert rows["ada"]["viewers"] == 3
+    assert "bob" not in rows
+
+
+def test_what_lands_later_does_not_bring_the_id_back(full):
+    """A redelivery, a late session, a rejected line: they are read as if the id was not in them."""
+    landing, old = full.settings.landing, full.settings.home.parent / "old"
+    shutil.copytree(landing, old)
+    done = forgotten_in(full)
+    shutil.rmtree(landing)
+    shutil.copytree(old, landing)
+    late = sessions(USER, 22, sessionId="late", deviceId=DEVICE)
+    (landing / "viewing_sessions" / "late.ndjson").write_text(json.dumps(late) + "\n" + json.dumps(late)[:-9] + "\n")
+    full.run(compare=False, night={"accept_rejects": True})
+    assert full.current() == done.snapshot_after
+    held = holding(full.settings.home, USER, DEVICE)
+    assert held, "the platform's files hold it"
+    assert [path for path in held if not path.startswith("landing/")] == []
+    assert any(record.text == forgotten.FORGOTTEN_TEXT for record in all_rejected(full.settings))
+
+
+def test_the_lake_can_be_made_again(full):
+    """From landed files that still hold the id, without it."""
+    done = forgotten_in(full, landing_too=False)
+    assert not done.is_forgotten
+    shutil.rmtree(full.settings.lake)
+    full.run(compare=False, night={"accept_rejects": True})
+    assert full.current() == done.snapshot_after
+    assert [path for path in holding(full.settings.home, USER) if not path.startswith("landing/")] == []
+
+
+def test_landed_files_are_named_and_left_alone(full):
+    """They are the platform's: without --landing-too not one byte of them changes, and it is not said to be done."""
+    landing = full.settings.landing
+    before = {path: path.read_bytes() for path in landing.rglob("*") if path.is_file()}
+    done = forgotten_in(full, landing_too=False)
+    assert {path: path.read_bytes() for path in landing.rglob("*") if path.is_file()} == before
+    assert not done.is_forgotten
+    held = holding(full.settings.home, USER)
+    assert sorted(Path(left["path"]).relative_to(full.settings.home).as_posix() for left in done.remaining) == held
+    assert all(path.startswith("landing/") for path in held)
+    for path in held:
+        (full.settings.home / path).unlink()  # the platform removes them
+    assert forgotten_in(full, landing_too=False).is_forgotten
+
+
+def test_emptied_landed_files_are_not_read_again(full):
+    """Their other records keep their lines, and count once."""
+    before = full.run(compare=False)
+    done = forgotten_in(full)
+    assert done.landed_files
+    assert all(landed.is_emptied for landed in done.landed_files)
+    again = full.run(compare=False)
+    assert (again.report.ingested.new_files, again.snapshot_id) == (0, done.snapshot_after)
+    assert again.report.as_json()["records"] == before.report.as_json()["records"] + 2  # erasures: theirs, and ours
+
+
+def test_other_peoples_records_of_a_creator_stay(world):
+    """Somebody who is a creator as well is forgotten as a viewer; what others watched of them is the others'."""
+    world.sessions(f"""
+        creator | viewer | device | started_at       | minutes
+        {USER}  | ben    |        | 2026-01-05 10:00 | 5
+        ada     | {USER} |        | 2026-01-05 10:00 | 5
+        ada     |        | {USER} | 2026-01-05 10:00 | 5
+    """)
+    world.run()
+    done = forgotten_in(world)
+    assert done.is_forgotten
+    assert done.public_files
+    world.landed["erasures"].append({"userId": USER})
+    night = world.run()
+    assert night.viewers() == [(USER, 1), ("ada", 0)]
+
+
+def test_other_snapshots_that_hold_the_id_are_removed(world):
+    """The current one is published again; older ones that hold the id go, and those that never held it stay."""
+    world.busy_days("2026-01-01", 28)
+    first = world.run("2026-01-28").snapshot_id
+    platform(world)
+    second = world.run("2026-01-30", night={"allow_incomplete": True}).snapshot_id
+    third = world.run(night={"allow_incomplete": True}).snapshot_id
+    done = forgotten_in(world)
+    assert sorted(done.snapshots) == sorted([second, third])
+    assert snapshots.names(world.settings.snapshots) == [first, done.snapshot_after]
+
+
+def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
+    """Readers who were rolled back stay where they are, without the person."""
+    platform(world)
+    pinned = world.run("2026-01-30")
+    world.run()
+    snapshots.roll_back(world.settings.snapshots, pinned.snapshot_id)
+    done = forgotten_in(world)
+    pointer = snapshots.current(world.settings.snapshots)
+    assert pointer is not None
+    assert (pointer.snapshot_id, pointer.pinned, str(pointer.as_of)) == (done.snapshot_after, True, "2026-01-30")
+    assert holding(world.settings.home, USER) == []
+
+
+def test_the_command_can_be_given_again(full):
+    """A second time there is nothing to do, and nothing changes; somebody else can be forgotten as well."""
+    done = forgotten_in(full)
+    files = {path: path.stat().st_ino for path in full.settings.home.rglob("*") if path.name != ".lock"}
+    again = forgotten_in(full)
+    assert (again.is_forgotten, again.was_forgotten, again.raw_folders, again.changes) == (True, True, 0, [])
+    assert again.snapshot_after == done.snapshot_after
+    assert {path: path.stat().st_ino for path in full.settings.home.rglob("*") if path.name != ".lock"} == files
+    forget(full.settings, "ben", NOW, landing_too=True)
+    assert holding(full.settings.home, USER, DEVICE, "ben") == []
+
+
+def test_the_record_does_not_hold_the_id(full):
+    """What is kept says that and when, in numbers; only who has its key can ask it about an id they know."""
+    forgotten_in(full)
+    register = forgotten.read(full.settings)
+    (entry,) = register.entries.values()
+    assert entry["done_at"] == "2026-02-01T04:00:00.000Z"
+    assert entry["records"] > 10
+    assert register.holds(USER)
+    assert not register.holds("ben")
+    folder = full.settings.home / "forgotten"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "register.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_without_its_register_a_home_is_not_run(full):
+    """It says who must not come back: a run without it would bring them back in silence."""
+    forgotten_in(full)
+    register = full.settings.home / "forgotten" / "register.json"
+    for spoil in (register.unlink, lambda: register.write_text("{}")):
+        spoil()
+        with pytest.raises(Damaged, match="put it back"):
+            full.run(compare=False)
+
+
+def test_a_dry_run_says_what_holds_the_id_and_writes_nothing(full):
+    """The same folders, records, snapshots and landed files that are then redacted."""
+    home = full.settings.home
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in home.rglob("*")}
+    said = forgotten_in(full, dry_run=True)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in home.rglob("*")} == before
+    done = forgotten_in(full)
+    for name in ("raw_folders", "records", "rejected_records", "snapshots"):
+        if name == "records":
+            done.records["erasures"] -= 1  # the one that was landed on the way
+            done.records = {entity: count for entity, count in done.records.items() if count}
+        if name == "raw_folders":
+            done.raw_folders -= 1
+        assert getattr(said, name) == getattr(done, name), name
+    assert [(each.file, each.records) for each in said.landed_files] == [
+        (each.file, each.records) for each in done.landed_files
+    ]
+
+
+def test_before_anything_was_published(world):
+    """Landed, read or not: there is no snapshot to publish again, and the id goes all the same."""
+    platform(world)
+    done = forgotten_in(world)
+    assert done.is_forgotten
+    assert done.snapshot_after is None
+    assert holding(world.settings.home, USER) == []
+    world.run(AS_OF, compare=False)
+
+
+@pytest.mark.parametrize("user", ["", forgotten.FORGOTTEN])
+def test_what_is_no_id_is_refused(world, user):
+    """An empty id, or the name that stands for everybody."""
+    with pytest.raises(UsageError):
+        forget(world.settings, user, NOW)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_clean(full):
+    """A file under home that holds the id and is not ours to remove is named, and so is one that cannot be read."""
+    stranger = full.settings.home / "notes.txt"
+    stranger.write_text(f"complaint of {USER}")
+    (full.settings.home / "copy.parquet").write_bytes(b"PAR1 no more")
+    done = forgotten_in(full)
+    assert not done.is_forgotten
+    assert sorted(Path(left["path"]).name for left in done.remaining) == ["copy.parquet", "notes.txt"]
