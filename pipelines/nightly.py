@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import build, last_run, store
+from pipelines import build, forgotten, last_run, store
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import (
     IngestReport,
@@ -227,6 +227,7 @@ def held(settings: Settings) -> Iterator[None]:
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
             store.sweep(folder)
+        store.sweep(forgotten.folder(settings))
         settle(settings)
         _make_durable(settings)
         yield

@@ -65,8 +65,9 @@ def test_forgetting_can_be_killed_before_any_change(tmp_path, played):
         assert seen(home) in (played.old_id, played.new_id), why
         if turn % 2:  # the night comes in between
             assert played.children.done(home, RUN).json["snapshot_id"] in (played.old_id, played.new_id), why
-        again = played.children.done(home, FORGET).json
-        assert (again["is_forgotten"], again["snapshot_after"]) == (True, played.new_id), why
+        again = played.children.do(home, FORGET)
+        assert again.exit == 0, f"{why}: {again.out} {again.err}"
+        assert (again.json["is_forgotten"], again.json["snapshot_after"]) == (True, played.new_id), why
         assert (seen(home), torn(home), snapshots.names(home / "snapshots")) == (played.new_id, [], played.kept), why
         assert holding(home, USER, DEVICE) == [], why
         shutil.rmtree(home)
