@@ -1,4 +1,4 @@
-"""What several files need: the sample as `make run` publishes it, and one Prefect server, on the loopback, no telemetry."""
+"""What several files need: the sample as `make run` publishes it, and one Prefect server, on the loopback alone."""
 
 from __future__ import annotations
 
