@@ -157,7 +157,7 @@ def _forget(
     _empty_own(settings, sought)
     done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=landing_too))
     progress("look through every file", 5, 6)
-    _look_through(settings, sought, done)
+    _look_through(settings, sought, roots, done)
     progress("look through every file", 6, 6)
     done.is_forgotten = not done.remaining
     _register_done(settings, entry, done, now)
@@ -311,9 +311,9 @@ def _landed(
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, sought: Sought, done: Forgetting) -> None:
+def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], done: Forgetting) -> None:
     """Note every file under home that holds the id."""
-    read = {file.path for file in find_landed([root for root in [settings.landing] if root.is_dir()])[0]}
+    read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         found = [*_by_name(settings, sought), *traces(connection, others, sought)]
