@@ -107,5 +107,5 @@ def holding(home: Path, *ids: str) -> list[str]:
     return sorted(
         str(path.relative_to(home))
         for path in files
-        if any(word in text for word in wanted for text in (str(path), *texts(path)))
+        if any(word in text for text in (str(path), *texts(path)) for word in wanted)
     )
