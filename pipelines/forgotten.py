@@ -90,7 +90,8 @@ class Register:
     def digest(self, *parts: str) -> str:
         """By which an id, of one or several parts, is known again."""
         content = "\0".join(parts).encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(content, digest_size=16, key=self._key).hexdigest()
+        # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
+        return hashlib.blake2b(self._key + content, digest_size=16).hexdigest()
 
     def name_in(self, entity: str, rows: pa.Table) -> pa.Array:
         """What stands in each row for the person whose row it is: FORGOTTEN, or OUTDONE."""
@@ -122,11 +123,9 @@ class Register:
             return batch
         accepted, rejected = batch.accepted, batch.rejected
         column = PERSON.get(entity)
-        if column is not None and accepted.num_rows:
-            found = [user for user in pc.unique(accepted[column]).to_pylist() if user is not None and self.holds(user)]
-            if found:
-                theirs = pc.fill_null(pc.is_in(accepted[column], pa.array(found, pa.string())), False)
-                accepted = self.without(entity, accepted, theirs)
+        if column is not None and accepted.num_rows and (found := self._among(accepted[column])):
+            theirs = pc.fill_null(pc.is_in(accepted[column], pa.array(found, pa.string())), False)
+            accepted = self.without(entity, accepted, theirs)
         if any(self._is_named_in(line.text) for line in rejected):
             rejected = [
                 RejectedLine(line.line, line.field, line.reason, FORGOTTEN_TEXT)
@@ -137,6 +136,18 @@ class Register:
         if accepted is batch.accepted and rejected is batch.rejected:
             return batch
         return replace(batch, accepted=accepted, rejected=rejected)
+
+    def _among(self, ids: pa.ChunkedArray) -> list[str]:
+        """Which of a column's ids were forgotten. Asked of every record that lands: a tight loop."""
+        different = pc.unique(ids)
+        lengths = pa.array(self._lengths, pa.int32())
+        different = different.filter(pc.fill_null(pc.is_in(pc.utf8_length(different), lengths), False))
+        blake2b, key, entries = hashlib.blake2b, self._key, self.entries
+        return [
+            user
+            for user in different.to_pylist()
+            if blake2b(key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() in entries
+        ]
 
     def without(self, entity: str, rows: pa.Table, theirs: pa.Array) -> pa.Table:
         """The rows of raw with another id, and no device, where they are `theirs`."""
