@@ -5,6 +5,7 @@
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
+#   make analysts  an environment with DuckDB 1.2, for the tests     make guide  what is generated in docs/ and sql/README.md
 #   make sbom    a software bill of materials (build/sbom.json)     make audit   known vulnerabilities; needs a network
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
 #   make lock    requirements*.txt from pyproject.toml     make clean   remove what installing and testing left
@@ -14,12 +15,13 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
+ANALYSTS := build/analysts-venv
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
 PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test faults faults-full safeguards bench sbom audit lint format lock clean
+.PHONY: run test faults faults-full safeguards bench analysts guide sbom audit lint format lock clean
 .DEFAULT_GOAL := run
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
@@ -58,6 +60,14 @@ $(PEERS)/.installed: requirements-bench.txt
 	$(PEERS)/bin/python $(PIP) --require-hashes -r requirements-bench.txt
 	@touch $@
 
+# With an older DuckDB, as analysts may have: where it is found, the tests open what is published in it as well.
+analysts: $(ANALYSTS)/.installed
+
+$(ANALYSTS)/.installed: requirements-analysts.txt
+	$(PYTHON) -m venv $(ANALYSTS)
+	$(ANALYSTS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-analysts.txt
+	@touch $@
+
 # CycloneDX, of what .venv holds; the same file every time.
 sbom: $(INSTALLED) $(SUPPLY)/.installed
 	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
@@ -70,6 +80,11 @@ $(SUPPLY)/.installed: requirements-supply.txt
 	$(PYTHON) -m venv $(SUPPLY)
 	$(SUPPLY)/bin/python $(PIP) --require-hashes -r requirements-supply.txt
 	@touch $@
+
+# What is generated from the models and the sample: sql/README.md, docs/analysts.md and its picture.
+guide: $(INSTALLED)
+	$(BIN)/python scripts/data_dictionary.py
+	$(BIN)/python scripts/analysts_guide.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -90,6 +105,7 @@ lock: $(INSTALLED)
 	$(UV_COMPILE) pyproject.toml --extra build --extra dev --constraints requirements.txt \
 	  --output-file requirements-dev.txt
 	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
+	$(UV_COMPILE) --group pyproject.toml:analysts --output-file requirements-analysts.txt
 	$(UV_COMPILE) --group pyproject.toml:supply --constraints requirements.txt --output-file requirements-supply.txt
 
 clean:

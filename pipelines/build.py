@@ -156,6 +156,16 @@ def cube_days(as_of: date, policy: Policy) -> Window:
     return window.rolling(as_of, policy.max_window_days + 1)
 
 
+def first_day_rested_on(as_of: date, policy: Policy) -> date:
+    """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
+    return _days_counted(as_of, policy)[0]
+
+
+def _days_counted(as_of: date, policy: Policy) -> list[date]:
+    """The UTC days on which sessions start that the cube rests on: its own days, and those that gaps reach back to."""
+    return _days_reaching(window.rolling(as_of, 2 * policy.max_window_days + 1), policy, ZoneInfo(policy.day_timezone))
+
+
 def _creator_windows(lake: Lake, cube: Days, policy: Policy, as_of: date, zone: ZoneInfo) -> Days:
     """What creators reached in the published windows, and in the same windows a day earlier, by their end."""
     steps = []
@@ -318,7 +328,7 @@ def _sessions(
             resolved = repeated.resolved[day]
             inputs = {"resolved_sessions": [resolved], "erased_viewers": its_erased}
             steps.append(Step(day, inputs, relations, params, weight=resolved.rows))
-    counted = set(_days_reaching(window.rolling(as_of, 2 * policy.max_window_days + 1), policy, zone))
+    counted = set(_days_counted(as_of, policy))
     made = _in_rounds(lake, {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]})
     return made["session_outcomes"], made["viewer_days"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from pipelines.commands import cli, night, questions, serving, snapshots
+from pipelines.commands import cli, night, privacy, questions, serving, snapshots
 from pipelines.errors import MostwatchedError
 from pipelines.printing import printable
 
-__all__ = ["cli", "main", "night", "questions", "serving", "snapshots"]
+__all__ = ["cli", "main", "night", "privacy", "questions", "serving", "snapshots"]
 
 
 def main() -> None:

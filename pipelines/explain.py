@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import build, models, ranking, store, window
+from pipelines import build, forgotten, models, ranking, store, window
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
@@ -29,6 +29,7 @@ from pipelines.ingest import RawFile, raw_files
 from pipelines.lake import RELATIONS, Lake, Stored
 from pipelines.landing import Batch
 from pipelines.raw_writer import RawWriter
+from pipelines.retention import require_days
 from pipelines.settings import Policy, Settings
 from pipelines.snapshots import Snapshot
 from pipelines.window import Window
@@ -112,6 +113,7 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
     ranking.require_held(snapshot, days)
     policy = Policy.from_json(snapshot.manifest["policy"])
     raw = _rested_on(settings, snapshot)
+    require_days(raw, policy, snapshot.as_of)
     profile = _profile(snapshot, creator_id)
     with tempfile.TemporaryDirectory(prefix="mostwatched-explain-") as folder:
         records, landed = _records_of(settings, raw, creator_id, Path(folder))
@@ -159,7 +161,8 @@ class _Landed:
 def _rested_on(settings: Settings, snapshot: Snapshot) -> list[RawFile]:
     """The raw folders of what had landed when the snapshot was made. Raises Damaged when one is gone."""
     there = {(raw.entity, raw.landed_sha256): raw for raw in raw_files(settings)}
-    wanted = {(file["entity"], file["sha256"]): file["name"] for file in snapshot.manifest["landed"]}
+    now = forgotten.read(settings).now
+    wanted = {(file["entity"], now(file["sha256"], there)): file["name"] for file in snapshot.manifest["landed"]}
     gone = [name for key, name in wanted.items() if key not in there]
     if gone:
         raise Damaged(

@@ -52,11 +52,12 @@ from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
-from pipelines import nightly  # noqa: E402
+from pipelines import nightly, pruning  # noqa: E402
 from pipelines.bucket import Landing  # noqa: E402
 from pipelines.errors import RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
-from pipelines.nightly import NightReport, PruneReport  # noqa: E402
+from pipelines.nightly import NightReport  # noqa: E402
+from pipelines.pruning import PruneReport  # noqa: E402
 from pipelines.settings import Settings, load  # noqa: E402
 
 Result = TypeVar("Result")
@@ -223,7 +224,7 @@ def backfill(
 def prune(home: str | None = None) -> PruneReport:
     """Remove old snapshots and the files of the lake that nothing needs any more."""
     settings = _settings(home)
-    report: PruneReport = as_task("prune", lambda: nightly.prune(settings))
+    report: PruneReport = as_task("prune", lambda: pruning.prune(settings))
     get_run_logger().info(
         "Removed %d snapshots and %d files of the lake (%d bytes).",
         len(report.snapshots),

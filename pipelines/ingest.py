@@ -5,7 +5,8 @@
         rejects.parquet          what was not accepted: line, field, reason, text
         index.json               what is in the folder, and from which landed file; a folder without it does not exist
 
-The same bytes under another name, or landed again tomorrow, change nothing.
+The same bytes under another name, or landed again tomorrow, change nothing. Who was forgotten is read as nobody
+(forgotten.py); what `forget` and retention take out of a folder later, redaction.py says.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines import forgotten
 from pipelines.contracts import ENTITIES
 from pipelines.errors import Damaged
 from pipelines.landing import (
@@ -88,6 +90,9 @@ class RawFile:
     rejected_by_reason: dict[str, int]
     files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
     rejects: WrittenFile | None  # its digest is ""
+    redacted: int = 0  # records that name nobody any more, since whom they named was forgotten
+    also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
+    expired: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
 
     def path(self, name: str) -> Path:
         """Where the file of a day, or `all`, stands."""
@@ -163,17 +168,18 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     if landing is None:
         make_folder(settings.landing)
         landing = [settings.landing]
-    files, ignored = find_landed(landing)
+    files, ignored = find_landed([*landing, *forgotten.landing(settings)])
+    register = forgotten.read(settings)
     seen = _LandedCache(settings.lake / "landed.json")
     known = {(raw.entity, raw.landed_sha256): raw for raw in _indexes(settings, on_damage=set_aside)}
-    sizes = {(raw.entity, raw.landed_bytes) for raw in known.values()}
+    sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
     for done, file in enumerate(files):
         progress(f"read {file.name}", done, len(files))
         try:
-            raw = _ingest_file(settings, file, seen, hash_first=sizes)
+            raw = _ingest_file(settings, file, seen, register, hash_first=sizes, aliases=aliases)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
@@ -183,7 +189,8 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
             sizes.add((raw.entity, raw.landed_bytes))
         elif is_another_empty_one(known.get((file.entity, raw)), file):
             again.append(file.name)
-    seen.save({str(file.path.absolute()) for file in files})
+    if landing:  # else nothing was looked for but erasures of our own
+        seen.save({str(file.path.absolute()) for file in files})
     progress("read landed files", len(files), len(files))
     lost = settle(settings)
     if lost:
@@ -201,27 +208,42 @@ def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
     return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
 
 
+def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
+    """(entity, bytes) of every landed file whose bytes are in the lake, also of what became of it since."""
+    return {(each.entity, size) for each in raw for size in (each.landed_bytes, *each.also_landed.values())}
+
+
+def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str], str]:
+    """(entity, sha256) of what became of landed files since they were read -> the sha256 that they were read with."""
+    return {(each.entity, sha256): each.landed_sha256 for each in raw for sha256 in each.also_landed}
+
+
 def _ingest_file(
-    settings: Settings, file: LandedFile, seen: _LandedCache, hash_first: set[tuple[str, int]]
+    settings: Settings,
+    file: LandedFile,
+    seen: _LandedCache,
+    register: forgotten.Register,
+    hash_first: set[tuple[str, int]],
+    aliases: Mapping[tuple[str, str], str],
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and stands(settings, file.entity, sha256):
+        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
             return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if stands(settings, file.entity, sha256):
+            if stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
         try:
-            raw = _write_raw(settings, file, source)
+            raw = _write_raw(settings, file, source, register)
         except Unbelievable as error:
             source.rewind()
-            raw = _write_raw(settings, file, source, error.unsound)
+            raw = _write_raw(settings, file, source, register, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -242,9 +264,10 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
 
     Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
     """
-    files, ignored = find_landed([root for root in landing if root.is_dir() or root != settings.landing])
+    roots = [root for root in landing if root.is_dir() or root != settings.landing]
+    files, ignored = find_landed([*roots, *forgotten.landing(settings)])
     seen = _LandedCache(settings.lake / "landed.json")
-    sizes = {(each.entity, each.landed_bytes) for each in raw}
+    sizes, aliases = _sizes(raw), _aliases(raw)
     names = {(each.entity, each.landed_name) for each in raw}
     found: list[FoundFile] = []
     postponed: list[PostponedFile] = []
@@ -258,6 +281,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
+        sha256 = aliases.get((file.entity, sha256), sha256) if sha256 is not None else None
         if sha256 is not None and not stands(settings, file.entity, sha256):
             sha256 = None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
@@ -265,7 +289,13 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
 
 
-def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Unsoundness | None = None) -> RawFile:
+def _write_raw(
+    settings: Settings,
+    file: LandedFile,
+    source: Source,
+    register: forgotten.Register,
+    unsound: Unsoundness | None = None,
+) -> RawFile:
     """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
 
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
@@ -282,6 +312,7 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Un
     try:
         for read in read_landed(file, source, unsound):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
+            batch = register.screened(file.entity, batch)
             writer.append(batch)
             accepted += batch.accepted.num_rows
             blank += batch.blank
@@ -314,7 +345,7 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Un
         with new_folder(raw.folder) as folder:
             for path in workshop.iterdir():
                 path.rename(folder / path.name)
-            write_json(folder / "index.json", _as_index(raw))
+            write_json(folder / "index.json", as_index(raw))
         return raw
     finally:
         writer.abandon()
@@ -341,6 +372,11 @@ def raw_files(settings: Settings) -> list[RawFile]:
         if known is None or known.parser_version < raw.parser_version:
             latest[raw.entity, raw.landed_sha256] = raw
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
+
+
+def every_raw_file(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
+    return list(_indexes(settings, on_damage=_complain))
 
 
 def raw_folders(settings: Settings) -> list[Path]:
@@ -370,9 +406,10 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
 SET_ASIDE_PREFIX = ".damaged-"
 
 
-def set_aside(folder: Path) -> None:
-    """Take a damaged raw folder out of the way, so that the next `ingest` makes it again from what landed."""
-    folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
+def set_aside(folder: Path) -> Path:
+    """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
+    it again from what landed. Returns where it is now."""
+    return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
 
 
 def settle(settings: Settings) -> list[Path]:
@@ -426,10 +463,14 @@ def _indexes(settings: Settings, on_damage: Any) -> Iterator[RawFile]:
                 yield raw
 
 
-def _as_index(raw: RawFile) -> dict[str, Any]:
+def as_index(raw: RawFile) -> dict[str, Any]:
+    """What index.json says of a raw folder."""
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
     }
+    for name in ("redacted", "also_landed", "expired"):  # only of folders that are no longer what was parsed
+        if not index[name]:
+            del index[name]
     index["files"] = {name: vars(file) for name, file in raw.files.items()}
     index["rejects"] = (
         {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None

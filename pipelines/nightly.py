@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import bucket, build, last_run, snapshots, store
+from pipelines import bucket, build, forgotten, last_run, store
 from pipelines.bucket import Landing
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import (
@@ -31,7 +31,8 @@ from pipelines.ingest import (
 )
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
-from pipelines.settings import Policy, Settings
+from pipelines.retention import require_days
+from pipelines.settings import Settings
 
 PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
 
@@ -104,7 +105,7 @@ def run(
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
     require_possible(settings, as_of)
-    with _held(settings), last_run.recorded(settings, as_of) as record:
+    with held(settings), last_run.recorded(settings, as_of) as record:
         ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
         record.ingested(ingested)
         report = _night(
@@ -140,7 +141,7 @@ def backfill(
         raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
     require_possible(settings, first)
     require_possible(settings, last)
-    with _held(settings):
+    with held(settings):
         ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
@@ -163,39 +164,9 @@ def backfill(
 
 def require_possible(settings: Settings, as_of: date) -> None:
     """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
-    days_before = 2 * settings.max_window_days + settings.max_session_hours // 24 + 3
+    days_before = settings.policy.days_rested_on
     if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
         raise UsageError(f"{as_of} cannot be an as_of: a snapshot rests on the {days_before} days before it.")
-
-
-@dataclass(frozen=True)
-class PruneReport:
-    """What `prune` removed."""
-
-    snapshots: list[str]
-    lake_files: int
-    lake_bytes: int
-
-
-def prune(settings: Settings) -> PruneReport:
-    """Remove old snapshots, and derived files that no kept snapshot, and no rerun of one, needs. Raw files stay."""
-    with _held(settings), _lake(settings, no_progress) as lake:
-        removed = snapshots.prune(settings.snapshots, settings.keep_snapshots)
-        needed: set[Path] = set()
-        raw = raw_files(settings)
-        for snapshot in snapshots.listed(settings.snapshots):
-            policy = Policy.from_json(snapshot.manifest["policy"])
-            with lake.finding_only() as touched:
-                build.build(lake, raw, policy, snapshot.as_of)
-            needed |= touched
-        count, size = 0, 0
-        for path in lake.derived_files():
-            if path not in needed and path.with_suffix(".parquet") not in needed:
-                count, size = count + 1, size + path.stat().st_size
-                path.unlink()
-        lake.remove_empty_folders()
-        bucket.prune(settings, needed, removed)
-        return PruneReport(removed, count, size)
 
 
 def _night(
@@ -210,7 +181,7 @@ def _night(
     stage: Stage,
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
-    with _lake(settings, progress) as lake:
+    with open_lake(settings, progress) as lake:
         raw, built = _built(settings, lake, as_of, landing, progress, stage)
         published = stage(
             "publish",
@@ -236,6 +207,7 @@ def _built(
     times: Counter[Path] = Counter()
     while True:
         raw = raw_files(settings)
+        require_days(raw, settings.policy, as_of)
         try:
             lake.checked(build.read_for_rejects(lake, raw))  # which a night without news would not read, nor mend
             return raw, stage("build", functools.partial(build.build, lake, raw, settings.policy, as_of))
@@ -256,13 +228,14 @@ def _ingest(settings: Settings, landing: Sequence[Landing] | None, progress: Pro
 
 
 @contextmanager
-def _held(settings: Settings) -> Iterator[None]:
+def held(settings: Settings) -> Iterator[None]:
     """Hold the home: lock it and tidy up what dead runs left. In a bucket it then is what it is here."""
     store.make_folder(settings.home)
     with store.lock(settings.home / ".lock"), bucket.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
             store.sweep(folder)
+        store.sweep(forgotten.folder(settings))
         settle(settings)
         _make_durable(settings)
         try:
@@ -282,7 +255,9 @@ def _make_durable(settings: Settings) -> None:
 
 
 @contextmanager
-def _lake(settings: Settings, progress: Progress) -> Iterator[Lake]:
+def open_lake(settings: Settings, progress: Progress = no_progress) -> Iterator[Lake]:
+    """The lake, with an engine that starts when something must be built."""
+
     def start() -> Any:
         from pipelines.engines.duckdb import DuckDBEngine  # an import of 0.1 s that a night without news does not need
 

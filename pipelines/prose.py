@@ -10,7 +10,8 @@ import click
 
 from pipelines.comparison import Comparison
 from pipelines.explain import Explanation
-from pipelines.printing import excerpt, print_table
+from pipelines.forget import Forgetting
+from pipelines.printing import excerpt, print_table, printable
 
 LEFT_OUT_WORDS = {
     "duplicate": "the same version landed more than once",
@@ -227,3 +228,53 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {run['command']}"
     if run["command_to_override"]:
         yield f"  {run['command_to_override']}   to publish all the same"
+
+
+def print_forgetting(done: Forgetting) -> None:
+    """What was forgotten, what changed, and what is left to do."""
+    would = "Would redact" if done.is_dry_run else "Redacted"
+    records = ", ".join(f"{count:,} {entity}" for entity, count in done.records.items()) or "no record"
+    click.echo(f"{would} {done.raw_folders:,} raw folders: {records}, {done.rejected_records:,} rejected records.")
+    would = "Would remove" if done.is_dry_run else "Removed"
+    click.echo(f"{would} {done.lake_files:,} files of the lake and {len(done.snapshots):,} snapshots.")
+    for name in done.snapshots:
+        click.echo(f"    {name}")
+    if not done.is_dry_run:
+        _print_changes(done)
+    for landed in done.landed_files:
+        state = "emptied" if landed.is_emptied else f"left as they are{f': {landed.problem}' if landed.problem else ''}"
+        click.echo(printable(f"Landed: {landed.file} held {landed.records:,} of their records, {state}"))
+    if any(not landed.is_emptied for landed in done.landed_files):
+        click.echo("    Landed files are the platform's: have it remove them, or give the command with --landing-too.")
+    if done.public_files:
+        click.echo(f"{done.public_files:,} files hold the id as a creator's or a guest's, which is public and stays.")
+    for left in done.remaining:
+        click.echo(printable(f"STILL HOLDS THE ID: {left['path']}: {left['why']}"))
+    if done.is_forgotten:
+        click.echo("Forgotten: no file under home holds the id." + (" It had been before." * done.was_forgotten))
+    elif not done.is_dry_run:
+        click.echo("Not yet forgotten. Put right what is named above and give the same command again.")
+
+
+def _print_changes(done: Forgetting) -> None:
+    if done.snapshot_before is None:
+        click.echo("Nothing had been published.")
+        return
+    click.echo(
+        f"Published: {done.snapshot_before} before, {done.snapshot_after} now; {len(done.changes):,} counts changed."
+    )
+    rows = []
+    for change in done.changes[:CHANGES_SHOWN]:
+        key = ", ".join(f"{name} {value}" for name, value in change["key"].items())
+        rows.append([change["table"], key, change["column"], _shown(change["before"]), _shown(change["after"])])
+    if rows:
+        print_table(("table", "of", "count", "before", "after"), rows)
+    if len(done.changes) > CHANGES_SHOWN:
+        click.echo(f"and {len(done.changes) - CHANGES_SHOWN:,} more: --json lists them all")
+
+
+CHANGES_SHOWN = 40
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

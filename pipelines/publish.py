@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines import __version__, models, snapshots, store, warehouse
+from pipelines import __version__, forgotten, models, snapshots, store, warehouse
 from pipelines.build import Built, cube_days
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
@@ -41,6 +41,7 @@ FUNNEL = (
     "banned_or_deleted_creator",
     "outside_window",
     "not_yet",
+    "expired",
 )
 
 
@@ -63,9 +64,12 @@ def publish(
     *,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
+    instead: bool = False,
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
+    `instead`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
+    refuse it, and the pointer moves also where it is pinned, and stays pinned.
     Raises RefusedToPublish, naming every ground at once.
     """
     pointer, is_lost = _pointer(settings.snapshots)
@@ -75,11 +79,12 @@ def publish(
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
-    refusals += vanished(_landed_of(newest), raw)
-    if not accept_rejects:
+    if not instead:
+        refusals += vanished(_landed_of(newest), raw, forgotten.read(settings))
+    if not (accept_rejects or instead):
         rested_on = set(pointer.landed) if pointer else {file["key"] for file in _landed_of(newest)}
         refusals += too_many_rejects(settings, raw, rested_on)
-    if not allow_incomplete:
+    if not (allow_incomplete or instead):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
         refusals += incomplete_last_day(totals, built.as_of)
     if refusals:
@@ -104,7 +109,8 @@ def publish(
         snapshots.release(settings.snapshots)
         pointer = snapshots.current(settings.snapshots)
         warnings += (_POINTER_LOST,)
-    moves = pointer is None or pointer.snapshot_id == snapshot_id or not (pointer.pinned or pointer.as_of > built.as_of)
+    stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
+    moves = instead or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
     if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
@@ -120,6 +126,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     """
     rows = lake.table(built.funnel).to_pylist()
     counts = {row["outcome"]: row["records"] for row in rows}
+    counts["expired"] = sum(rows for file in raw for rows in file.expired.values())
     accepted = sum(file.accepted for file in raw if file.entity == "viewing_sessions")
     funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
     if sum(funnel[outcome] for outcome in FUNNEL) != accepted:

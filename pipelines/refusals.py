@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from pipelines.forgotten import Register
 from pipelines.ingest import RawFile
 from pipelines.settings import Settings
 
@@ -34,13 +35,14 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], rested_on: Coll
             )
 
 
-def vanished(rested_on: Iterable[Mapping[str, Any]], raw: Iterable[RawFile]) -> Iterator[str]:
+def vanished(rested_on: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
     """A sentence if landed files that the newest snapshot `rested_on` are in the lake no more.
 
-    The lake is the union of all that ever landed: fewer records are no news, but a loss.
+    The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
+    were forgotten: a landed file may have become another without them.
     """
     there = {(file.entity, file.landed_sha256) for file in raw}
-    gone = [file for file in rested_on if (file["entity"], file["sha256"]) not in there]
+    gone = [file for file in rested_on if (file["entity"], register.now(file["sha256"], there)) not in there]
     if gone:
         yield (
             f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "

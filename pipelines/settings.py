@@ -32,6 +32,11 @@ class Policy:
     max_window_days: int = 90  # W: the longest range that the cube can answer
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
 
+    @property
+    def days_rested_on(self) -> int:
+        """How many days before its as_of a snapshot rests on: those of the cube, and those that gaps reach back to."""
+        return 2 * self.max_window_days + self.max_session_hours // 24 + 3
+
     def as_json(self) -> dict[str, object]:
         """The policy as plain JSON values, in the order of the fields."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -65,6 +70,7 @@ class Settings:
     s3_timeout_seconds: int = 60  # of each request
     s3_look_every_seconds: int = 15  # how often the read API looks for a new snapshot there
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
+    keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
     # the read API
     jwks: str | None = None  # a JWKS file, or the URL of one
     jwt_issuer: str | None = None
@@ -124,6 +130,13 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
         raise UsageError(
             f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
             f"{settings.max_window_days}: raise that, or publish shorter windows."
+        )
+    at_least = settings.policy.days_rested_on
+    if 0 < settings.keep_days < at_least:
+        raise UsageError(
+            f"{variable('keep_days')} is {settings.keep_days}, but a snapshot rests on the {at_least} days before its "
+            f"as_of ({variable('max_window_days')} twice, and the longest session): keep at least that many, or 0 for "
+            "all."
         )
     return settings
 
@@ -225,6 +238,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "memory_limit": _memory,
     "threads": _whole(0, 1024),
     "keep_snapshots": _whole(1),
+    "keep_days": _whole(0),
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,

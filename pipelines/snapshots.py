@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -307,10 +307,21 @@ def release(snapshots: Path) -> Snapshot:
 
 def prune(snapshots: Path, keep: int) -> list[str]:
     """Remove all but the newest `keep` snapshots and the current one. Returns the ids of those removed."""
+    removed = to_prune(snapshots, keep)
+    remove(snapshots, removed)
+    return removed
+
+
+def to_prune(snapshots: Path, keep: int) -> list[str]:
+    """The ids of the snapshots that `prune` would remove."""
     pointer = current(snapshots)
     kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
-    removed = [name for name in names(snapshots) if name not in kept]
-    doomed = {name: store.temporary_beside(snapshots / name) for name in removed}
+    return [name for name in names(snapshots) if name not in kept]
+
+
+def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
+    """Remove some snapshots, none of which may be the current one."""
+    doomed = {name: store.temporary_beside(snapshots / name) for name in doomed_ids}
     # Renamed first, and durably: a reader finds a snapshot whole or not at all. `sweep` finishes what is cut short.
     for name, leftover in doomed.items():
         (snapshots / name).rename(leftover)
@@ -318,7 +329,8 @@ def prune(snapshots: Path, keep: int) -> list[str]:
         store.fsync(snapshots)
     for leftover in doomed.values():
         shutil.rmtree(leftover)
-    return removed
+    if doomed:
+        store.fsync(snapshots)
 
 
 def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[str]]:

@@ -17,13 +17,19 @@ from pipelines.window import Window
 
 STORAGE_VERSION = "v1.2.0"  # DuckDB 1.2 and every later version can open it
 
-_FACTS_COMMENTS = {
+FACTS_COMMENTS = {
     "snapshot_id": "name of the snapshot that this file belongs to",
     "as_of": "exclusive end of its windows",
     "first_day": "first day that creator_reach covers",
     "end_day": "the day after the last one that it covers",
     "max_window_days": "longest range that creator_reach can answer",
     "day_timezone": "zone in which days begin and end",
+}
+
+MACRO_COMMENTS = {
+    "reach": "reach(from_date, to_date): what every creator reached in [from_date, to_date), exactly, banned ones too. "
+    "A range that this snapshot cannot answer is an error.",
+    "ranking": "ranking(as_of, days): the ranking of the days before as_of, by the rules of creator_rankings.",
 }
 
 
@@ -68,9 +74,11 @@ def write(
         connection.execute(
             "comment on table snapshot_facts is 'One row: what this snapshot is and which days it holds.'"
         )
-        for column, comment in _FACTS_COMMENTS.items():
+        for column, comment in FACTS_COMMENTS.items():
             connection.execute(f"comment on column snapshot_facts.{column} is '{_quoted(comment)}'")
         connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
+        for macro, comment in MACRO_COMMENTS.items():
+            connection.execute(f"comment on macro table {macro} is '{_quoted(comment)}'")
         connection.execute("use memory")
         connection.execute("detach warehouse")
     finally:

@@ -10,6 +10,7 @@ All of it does nothing for a home that is a folder, and imports nothing either.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,8 +30,11 @@ _mounted: list[Mirror] = []
 
 
 @contextmanager
-def mounted(settings: Settings) -> Iterator[Mirror | None]:
-    """Inside, the home is the copy of the one in its bucket, just pulled; nothing for a home that is a folder."""
+def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | None]:
+    """Inside, the home is the copy of the one in its bucket, just pulled; nothing for a home that is a folder.
+
+    `only` names the one folder of it that is needed, for who only reads.
+    """
     if settings.home_url is None:
         yield None
         return
@@ -42,7 +46,7 @@ def mounted(settings: Settings) -> Iterator[Mirror | None]:
 
     store.make_folder(settings.home)
     mirror = Mirror(_objects(settings, settings.home_url), settings.home)
-    mirror.pull()
+    mirror.pull(*([(only,)] if only else []))
     _mounted.append(mirror)
     try:
         with store.originating(mirror):
@@ -57,10 +61,18 @@ def push(settings: Settings) -> None:
         _mounted[-1].push()
 
 
-def prune(settings: Settings, kept: set[Path], removed_snapshots: list[str]) -> None:
-    """Remove from the bucket what `snapshots prune` removes here; nothing for a home that is a folder."""
+def complete(settings: Settings) -> None:
+    """Bring all of this home here, and remove copies of what landed; nothing for a home that is a folder."""
     if settings.home_url is not None:
-        _mounted[-1].prune(kept, removed_snapshots)
+        _mounted[-1].complete()
+        shutil.rmtree(settings.home / "landed", ignore_errors=True)
+
+
+def tidy(settings: Settings) -> None:
+    """Remove from the bucket what has been removed here since it was pulled; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].push()
+        _mounted[-1].tidy()
 
 
 def _objects(settings: Settings, url: str) -> Objects:

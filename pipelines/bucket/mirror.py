@@ -14,6 +14,7 @@ bucket because it is missing here.
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -26,7 +27,7 @@ from pipelines import snapshots, store
 from pipelines.bucket.objects import Found, Objects, each
 from pipelines.errors import Overtaken
 
-FOLDERS = ("lake", "snapshots")  # what is shared; landing folders have URLs of their own
+FOLDERS = ("lake", "snapshots", "forgotten")  # what is shared; landing folders have URLs of their own
 POINTER = f"snapshots/{snapshots.POINTER}"
 RECORD = ".mirror.json"
 LEFT_BEHIND_SECONDS = 60.0  # without a change, and nobody is writing a snapshot in the bucket any more
@@ -57,11 +58,14 @@ class Mirror:
 
     # --- both ways
 
-    def pull(self) -> None:
-        """Know what the bucket holds, and bring what says so. Raises Unreachable; the copy is then as it was."""
-        self._remote = self._list()
+    def pull(self, folders: Collection[str] = FOLDERS) -> None:
+        """Know what some folders of the bucket hold, and bring what says so.
+
+        Raises Unreachable; the copy is then as it was.
+        """
+        self._remote = self._list(folders)
         self._pointer = self._objects.read(POINTER)
-        gone = [name for name in self._record if name not in self._remote and name != POINTER]
+        gone = [name for name in self._record if name not in self._remote and name.split("/")[0] in folders]
         for name in gone:  # removed by a prune elsewhere
             (self._home / name).unlink(missing_ok=True)
             del self._record[name]
@@ -69,8 +73,7 @@ class Mirror:
             known = self._record.get(name)
             if known is not None and known[0] != found.etag:  # written again elsewhere
                 del self._record[name]
-                if not _is_small(name):
-                    (self._home / name).unlink(missing_ok=True)
+                (self._home / name).unlink(missing_ok=True)
         small = [name for name in self._remote if _is_small(name)]
         each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
         self._remove_empty_folders(gone)
@@ -95,6 +98,7 @@ class Mirror:
             ]
             each(self._write, [name for name in lake if not _is_small(name)])
             each(self._write, [name for name in lake if _is_small(name)])
+            each(self._write, [name for name in changed if name.startswith("forgotten/")])
             published = [name for name in changed if name.startswith("snapshots/")]
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
@@ -103,21 +107,17 @@ class Mirror:
         finally:
             self._save()  # what is there is there: the next push goes on from here
 
-    def prune(self, kept: Collection[Path], removed_snapshots: Collection[str]) -> int:
-        """Remove from the bucket what `snapshots prune` removes here; returns how many objects that were.
+    def complete(self) -> None:
+        """Bring all that the bucket holds."""
+        each(self._bring, [name for name in self._remote if not (self._home / name).exists()])
 
-        `kept` are the derived files that are needed, those that are not here among them.
+    def tidy(self) -> int:
+        """Remove from the bucket what nothing here speaks for, after `pull`; returns how many objects that were.
+
+        Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
+        it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
         """
-        names = {self._name(path) for path in kept}
-        names |= {name.removesuffix(".parquet") + ".json" for name in names}
-
-        def is_doomed(name: str) -> bool:
-            top, _, rest = name.partition("/")
-            if top == "snapshots":
-                return rest.split("/")[0] in removed_snapshots
-            return "/" in rest and not rest.startswith("raw/") and name not in names
-
-        doomed = [name for name in self._remote if is_doomed(name)]
+        doomed = [name for name in self._list() if not self._is_spoken_for(name)]
         # What says that something exists goes first.
         self._objects.delete([name for name in doomed if _is_small(name)])
         self._objects.delete([name for name in doomed if not _is_small(name)])
@@ -127,11 +127,31 @@ class Mirror:
         self._save()
         return len(doomed)
 
+    def _is_spoken_for(self, name: str) -> bool:
+        path = self._home / name
+        if path.exists():
+            return True
+        top, *folders, _ = name.split("/")
+        if _is_small(name):
+            return False
+        if top == "snapshots":
+            manifest = self._home / top / folders[0] / snapshots.MANIFEST
+            return manifest.exists() and name.split("/", 2)[2] in json.loads(manifest.read_bytes())["files"]
+        if folders and folders[0] == "raw":
+            index = path.parent / "index.json"
+            if not index.exists():
+                return False
+            facts = json.loads(index.read_bytes())
+            return path.stem in facts["files"] or (path.stem == "rejects" and facts["rejects"] is not None)
+        return path.with_suffix(".json").exists()
+
     # --- one file
 
     def _bring(self, name: str) -> None:
         final = self._home / name
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if "/private/" in name else 0o777)
+        final.parent.mkdir(
+            parents=True, exist_ok=True, mode=0o700 if "/private/" in name or name.startswith("forgotten/") else 0o777
+        )
         temporary = store.temporary_beside(final)
         try:
             etag = self._objects.download(name, temporary)
@@ -226,8 +246,8 @@ class Mirror:
 
     # --- what is where
 
-    def _list(self) -> dict[str, Found]:
-        listed = {name: found for folder in FOLDERS for name, found in self._objects.listed(folder).items()}
+    def _list(self, folders: Collection[str] = FOLDERS) -> dict[str, Found]:
+        listed = {name: found for folder in folders for name, found in self._objects.listed(folder).items()}
         return {name: found for name, found in listed.items() if _is_shared(name)}
 
     def _files(self) -> Iterator[str]:
@@ -274,7 +294,7 @@ def _is_shared(name: str) -> bool:
 
 def _is_small(name: str) -> bool:
     """What says of larger files that they exist."""
-    return name.endswith(".json")
+    return name.endswith(".json") or name.startswith("forgotten/")
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:

@@ -87,15 +87,20 @@ def cli(context: click.Context, home: str | None) -> None:
         click.echo(f"mostwatched: {name} is not a setting and is ignored; the README lists those there are.", err=True)
 
 
-def command(group: click.Group, name: str | None = None, *, pulls: bool = True) -> Callable[[Command], Command]:
-    """A command whose function is handed the settings first; its home is pulled before, if it lies in a bucket."""
+def command(
+    group: click.Group, name: str | None = None, *, pulls: bool = True, only: str | None = None
+) -> Callable[[Command], Command]:
+    """A command whose function is handed the settings first.
+
+    A home in a bucket is pulled before, or `only` the folder of it that the command reads.
+    """
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
             settings = load(click.get_current_context().obj)
             try:
-                with bucket.mounted(settings) if pulls else nullcontext():
+                with bucket.mounted(settings, only) if pulls else nullcontext():
                     return function(settings, *args, **kwargs)
             except Exception as error:
                 refusal = refusal_of_the_system(error, settings.home)

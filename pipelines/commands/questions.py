@@ -11,7 +11,7 @@ from pipelines.printing import excerpt, print_csv, print_json, print_table, prin
 from pipelines.settings import Settings
 
 
-@command(cli)
+@command(cli, only="snapshots")
 @click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")

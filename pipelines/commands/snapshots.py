@@ -15,7 +15,7 @@ def snapshots() -> None:
     """List, verify, compare, roll back, fetch and prune published snapshots."""
 
 
-@command(snapshots, "list")
+@command(snapshots, "list", only="snapshots")
 @as_json
 def list_snapshots(settings: Settings, as_json: bool) -> None:
     """List published snapshots, oldest first; the current one is marked. Exit code 1 when one cannot be listed."""
@@ -57,7 +57,7 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
         raise Damaged(" ".join(problems))
 
 
-@command(snapshots)
+@command(snapshots, only="snapshots")
 @click.argument("snapshot_id", required=False)
 @as_json
 def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
@@ -83,7 +83,7 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@command(snapshots)
+@command(snapshots, only="snapshots")
 @click.argument("before")
 @click.argument("after", required=False)
 @click.option(
@@ -133,7 +133,7 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
             click.echo(f"{target.id} is current and pinned until `mostwatched snapshots rollback --release`.")
 
 
-@command(snapshots)
+@command(snapshots, only="snapshots")
 @click.argument("snapshot_id", required=False)
 def fetch(settings: Settings, snapshot_id: str | None) -> None:
     """Print the folder of a snapshot (the current one, without an ID), every file of it here and checked.
@@ -150,16 +150,25 @@ def fetch(settings: Settings, snapshot_id: str | None) -> None:
 
 
 @command(snapshots)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @as_json
-def prune(settings: Settings, as_json: bool) -> None:
-    """Remove old snapshots (MOSTWATCHED_KEEP_SNAPSHOTS stay) and derived files that nothing kept needs."""
-    from pipelines import nightly
+def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
+    """Remove old snapshots (MOSTWATCHED_KEEP_SNAPSHOTS stay), sessions of days that are too old (of
+    MOSTWATCHED_KEEP_DAYS before the newest as_of they stay; 0: all do) and derived files that nothing kept needs.
+    """
+    from pipelines import progress, pruning
 
-    report = nightly.prune(settings)
+    with progress.shown() as shown:
+        report = pruning.prune(settings, dry_run=dry_run, progress=shown)
     if as_json:
         print_json(vars(report))
-    else:
+        return
+    click.echo(
+        f"{'Would remove' if dry_run else 'Removed'} {len(report.snapshots)} snapshots and {report.lake_files:,} files "
+        f"of the lake ({report.lake_bytes / 1e6:,.1f} MB)."
+    )
+    if report.days:
         click.echo(
-            f"Removed {len(report.snapshots)} snapshots and {report.lake_files:,} files of the lake "
-            f"({report.lake_bytes / 1e6:,.1f} MB)."
+            f"{'Would remove' if dry_run else 'Removed'} {report.records:,} sessions of {len(report.days):,} days, "
+            f"{report.days[0]} to {report.days[-1]}, from raw."
         )

@@ -20,6 +20,7 @@ from pipelines.models import Model
 from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
+Error = duckdb.Error
 
 
 def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Connection:
@@ -37,6 +38,16 @@ def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Conne
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")  # it would be drawn on stdout, which is ours
     return connection
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Connection]:
+    """A database file, to be read."""
+    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 class DuckDBEngine:

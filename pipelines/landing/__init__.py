@@ -17,6 +17,7 @@ from pipelines.landing.batches import Batch, RejectedLine
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import read_fast
 from pipelines.landing.files import (
+    DamagedArchive,
     Ignored,
     LandedFile,
     Postponed,
@@ -36,6 +37,7 @@ from pipelines.landing.records import count_unknown
 
 __all__ = [
     "Batch",
+    "DamagedArchive",
     "Ignored",
     "LandedFile",
     "Postponed",
@@ -45,6 +47,7 @@ __all__ = [
     "Unbelievable",
     "Unsoundness",
     "count_unknown",
+    "decompressed",
     "find_landed",
     "find_unfinished",
     "open_landed",

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import person
 import pytest
 from calling import Client
 from machines import ACCEPT, AS_OF, Machines
 from s3 import Bucket, broken_from
 from starlette.testclient import TestClient
+from world import World
 
 from pipelines import bucket as in_bucket
-from pipelines import nightly, snapshots
+from pipelines import nightly, pruning, snapshots
 from pipelines.api.app import create_app
 from pipelines.cli import cli
 from pipelines.errors import Unreachable
+from pipelines.forget import forget
 
 pytestmark = pytest.mark.xdist_group("bucket")
 
@@ -69,7 +72,7 @@ def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Mach
     assert len(snapshots.names(machines.settings("one").snapshots)) == 2
     with in_bucket.mounted(machines.settings("two")):
         pass
-    report = nightly.prune(machines.settings("two", MOSTWATCHED_KEEP_SNAPSHOTS="1"))
+    report = pruning.prune(machines.settings("two", MOSTWATCHED_KEEP_SNAPSHOTS="1"))
     assert report.snapshots == [first]
     left = bucket.names("home/snapshots")
     assert left
@@ -168,3 +171,26 @@ def test_unreachable_from_the_start(machines: Machines) -> None:
         nightly.run(settings, SECOND, None)
     with TestClient(create_app(settings)) as client:
         assert client.get(RANKING).status_code == 503
+
+
+# --- forget ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_forgotten_is_in_no_object(bucket: Bucket, machines: Machines, tmp_path: Path) -> None:
+    """Forgotten on a machine that holds nothing of it yet: no object holds the id, on no machine it comes back."""
+    world = World(tmp_path / "world")
+    person.platform(world)
+    settings = machines.settings("one")
+    nightly.run(settings, date(2026, 1, 31), [world.settings.landing], **ACCEPT)
+    assert person.holding(settings.home, person.USER)
+    done = forget(machines.settings("two"), person.USER, datetime(2026, 2, 1, tzinfo=UTC))
+    assert done.is_forgotten
+    for name in bucket.names("home"):
+        target = tmp_path / "objects" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(bucket.read(name))
+    assert person.holding(tmp_path / "objects", person.USER, person.DEVICE) == []
+    with in_bucket.mounted(settings):
+        assert snapshots.open_current(settings.snapshots).id == done.snapshot_after
+    again = nightly.run(machines.settings("three"), date(2026, 1, 31), [world.settings.landing], **ACCEPT)
+    assert again.snapshot_id == done.snapshot_after

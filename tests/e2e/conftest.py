@@ -1,4 +1,4 @@
-"""One Prefect server for the tests of the flows: a fresh home, a free port of the loopback, no telemetry."""
+"""What several files need: the sample as `make run` publishes it, and one Prefect server, on the loopback alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
 
 import pytest
 from prefect_harness import SERVER_STARTS_WITHIN, PrefectServer, is_healthy, running
+
+from pipelines import nightly, settings, snapshots
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The snapshot of the sample, as `make run` publishes it; tests that use it are one group, on one worker."""
+    home = settings.load(tmp_path_factory.mktemp("sample") / "home", environ={})
+    nightly.run(home, date(2013, 7, 1), [ROOT / "data" / "sample"])
+    return snapshots.open_current(home.snapshots).path
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -175,11 +176,38 @@ def test_a_run_with_an_incomplete_day_is_exit_code_3(mostwatched, tmp_path):
 def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
     """Whoever comes second is told to wait; reading goes on."""
     with store.lock(home / ".lock"):
-        for arguments in (("run", "--direct"), ("snapshots", "prune"), ("snapshots", "rollback")):
+        for arguments in (("run", "--direct"), ("snapshots", "prune"), ("snapshots", "rollback"), ("forget", "v1")):
             done = mostwatched(*arguments)
             assert (done.code, done.out) == (4, "")
             assert "is at work in" in done.err
         assert mostwatched("top").code == 0
+
+
+def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):
+    """It says what it did, in numbers, and what is left; with --landing-too there is nothing left."""
+    foreseen = mostwatched("forget", "v1", "--dry-run")
+    assert (foreseen.code, "Would redact 1 raw folders: 2 viewing_sessions" in foreseen.out) == (0, True)
+    first = mostwatched("forget", "v1")
+    assert first.code == 1
+    assert "Redacted 2 raw folders: 2 viewing_sessions, 1 erasures" in first.out
+    assert re.search(r"creator_rankings +window_days 30, creator_id ada +viewers +2 +1\n", first.out)
+    assert "STILL HOLDS THE ID" in first.out
+    assert "give the command with --landing-too" in first.out
+    done = mostwatched("forget", "v1", "--landing-too")
+    assert (done.code, "Forgotten: no file under home holds the id." in done.out) == (0, True)
+    again = mostwatched("forget", "v1", "--json")
+    assert (again.code, again.json["is_forgotten"], again.json["remaining"]) == (0, True, [])
+    assert "v1" not in again.out
+
+
+def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch):
+    """It prints what the command would remove."""
+    monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
+    said = mostwatched("snapshots", "prune", "--dry-run", "--json").json
+    assert (said["snapshots"], said["is_dry_run"]) == (ids[:2], True)
+    assert snapshots.names(home / "snapshots") == ids
+    done = mostwatched("snapshots", "prune", "--json").json
+    assert done == said | {"is_dry_run": False}
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines import nightly, settings, snapshots
+from pipelines import settings
 from pipelines.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,13 +18,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUERIES = [query.strip() for query in re.search(r"```sql\n(.*?)```", README, re.DOTALL)[1].split(";\n")]
 
 
+pytestmark = pytest.mark.xdist_group("sample")
+
+
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory):
-    """The warehouse of the sample, as `make run` publishes it."""
-    home = settings.load(tmp_path_factory.mktemp("sample") / "home", environ={})
-    nightly.run(home, date(2013, 7, 1), [ROOT / "data" / "sample"])
-    path = snapshots.open_current(home.snapshots).path / "warehouse.duckdb"
-    with duckdb.connect(str(path), read_only=True) as connection:
+def warehouse(sample):
+    """The warehouse of the sample."""
+    with duckdb.connect(str(sample / "warehouse.duckdb"), read_only=True) as connection:
         yield connection
 
 

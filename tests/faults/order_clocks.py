@@ -21,7 +21,7 @@ from world import AS_OF, World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines import ingest, last_run, nightly, publish, snapshots, status
+from pipelines import ingest, last_run, pruning, publish, snapshots, status
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
 JUMPS = [timedelta(days=-3650), timedelta(days=-1), timedelta(hours=-1), timedelta(seconds=-3), timedelta(0),
@@ -102,7 +102,7 @@ def _nights(draw: Random, folder: Path) -> tuple[int, list[str]]:
     check(newest[calm] == newest[hectic], f"released to {newest[hectic]} instead of {newest[calm]}")
     kept = {}
     for world in made:
-        nightly.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
+        pruning.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
         kept[world] = snapshots.names(world.settings.snapshots)
     check(kept[calm] == kept[hectic], f"pruned to {kept[hectic]} instead of {kept[calm]}")
     return 2 * len(nights) + 6, wrong

@@ -41,6 +41,8 @@ KILLED = ("tests/faults/test_killed.py",)
 STORED = ("tests/unit/test_lake.py",)
 PUBLISHED = ("tests/unit/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/test_snapshot_files.py",)
+FORGETTING = ("tests/spec/test_forgetting.py",)
+RETENTION = ("tests/spec/test_retention.py",)
 LANDED_FILES = ("tests/unit/test_landing_files.py", "tests/unit/test_ingest.py")
 LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
@@ -194,7 +196,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "    refusals += vanished(_landed_of(newest), raw)\n",
+        "        refusals += vanished(_landed_of(newest), raw, forgotten.read(settings))\n",
         "",
         (*PUBLISHED, *STORED),
     ),
@@ -253,6 +255,56 @@ SAFEGUARDS = (
         "        (snapshots / name).rename(leftover)\n",
         "        shutil.rmtree(snapshots / name)\n        leftover.mkdir()\n",
         WRITING,
+    ),
+    # --- forgetting, and old days
+    Safeguard(
+        "what lands later is read without those who were forgotten",
+        INGEST,
+        "            batch = register.screened(file.entity, batch)\n",
+        "",
+        FORGETTING,
+    ),
+    Safeguard(
+        "a version that lost to somebody else's still loses without its id",
+        "pipelines/forgotten.py",
+        "OUTDONE if self.digest(entity, *parts) in self.outdone else FORGOTTEN",
+        "FORGOTTEN",
+        FORGETTING,
+    ),
+    Safeguard(
+        "derived files that were made of an id are removed",
+        "pipelines/forget.py",
+        "        done.lake_files, _ = pruning.prune_derived(settings, lake, raw)\n",
+        "",
+        FORGETTING,
+    ),
+    Safeguard(
+        "nobody is said to be forgotten while a file holds the id",
+        "pipelines/forget.py",
+        "    done.is_forgotten = not done.remaining\n",
+        "    done.is_forgotten = True\n",
+        FORGETTING,
+    ),
+    Safeguard(
+        "a home that has forgotten somebody is not run without its register",
+        "pipelines/forgotten.py",
+        "        if not landing(settings):\n",
+        "        if True:\n",
+        FORGETTING,
+    ),
+    Safeguard(
+        "a version on an old day that outdates a later one is kept",
+        "pipelines/retention.py",
+        "    semi join later on old.source = later.source and old.session_id = later.session_id\n",
+        "    where false\n",
+        RETENTION,
+    ),
+    Safeguard(
+        "an as_of that rests on removed days is refused",
+        "pipelines/retention.py",
+        "    if first <= last:",
+        "    if False:",
+        RETENTION,
     ),
     # --- what lands
     Safeguard(

@@ -13,7 +13,7 @@ from random import Random
 from world import World
 
 from faults.together_platform import as_of, land_night
-from pipelines import nightly, snapshots, store
+from pipelines import nightly, pruning, snapshots, store
 from pipelines.errors import UsageError
 
 STORM_SECONDS = 1.5
@@ -142,7 +142,7 @@ class Writer:
     def prune(self) -> None:
         """All but the newest snapshot goes."""
         began = time.monotonic()
-        report = nightly.prune(self.world.settings)
+        report = pruning.prune(self.world.settings)
         self.removed += [(snapshot_id, began) for snapshot_id in report.snapshots]
         self.done["prunes"] += 1
         self.done["pruned snapshots"] += len(report.snapshots)

@@ -40,6 +40,7 @@ def test_the_funnel_says_what_became_of_every_session(world):
         "banned_or_deleted_creator": 1,
         "outside_window": 1,
         "not_yet": 1,
+        "expired": 0,
     }
 
 

@@ -1,67 +1,53 @@
-"""sql/README.md says of every model what its header says. Run this file, without pytest, to write it anew."""
+"""sql/README.md says of every model what its header says; scripts/data_dictionary.py writes it anew (`make guide`)."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
-from pipelines import models, publish
+import pytest
+
+from pipelines import models
 from pipelines.contracts import ENTITIES
 from pipelines.lake import RELATIONS
 
 README = models.sql_folder() / "README.md"
-BEGIN, END = "<!-- the headers, in order: begin -->\n", "<!-- the headers, in order: end -->\n"
-PUBLIC = {*publish.PUBLIC_TABLES, "creator_reach"}
 
 
-def dictionary() -> str:
-    """Two tables: the models in the order of the line, and the columns of what is published."""
-    rows = ["| model | what it does | grain | reads |", "|---|---|---|---|"]
-    for name in models.LINE:
-        model = models.model(name)
-        reads = ", ".join(f"`{source}`" for source in model.sources)
-        link = f"[{name}]({name}.sql){_mark(name)}"
-        rows.append(f"| {link} | {_beginning(model.purpose)} | {_cell(model.grain)} | {reads} |")
-    for name in models.LINE:
-        if _mark(name):
-            keys = ", ".join(models.model(name).keys)
-            rows += ["", f"### {name}", "", f"By {keys}.", "", "| column | meaning |", "|---|---|"]
-            rows += [f"| {column} | {_cell(comment)} |" for column, comment in models.model(name).columns.items()]
-    return "\n".join(rows) + "\n"
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script that writes it."""
+    spec = importlib.util.spec_from_file_location("data_dictionary", README.parents[1] / "scripts/data_dictionary.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def _mark(name: str) -> str:
-    return " **P**" if name in PUBLIC else " **p**" if name in publish.PRIVATE_TABLES else ""
-
-
-def _beginning(purpose: str) -> str:
-    """Its first sentence; the second as well where that is a mere title."""
-    title, _, rest = purpose.partition(". ")
-    first = f"{title}. {rest.partition('. ')[0]}" if len(title) < 20 else title
-    return first.rstrip(".") + "."
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def with_dictionary(text: str) -> str:
-    """The README with its generated part as it should be."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + dictionary() + END + rest.partition(END)[2]
-
-
-def test_the_readme_says_what_the_headers_say():
-    """Purposes, grains, sources and columns are those of the files; run this file to write them again."""
+def test_the_readme_says_what_the_headers_say(script):
+    """Purposes, grains, sources, columns and types are those of the files; `make guide` writes them again."""
     text = README.read_text(encoding="utf-8")
-    assert BEGIN in text
-    assert END in text
-    assert with_dictionary(text) == text
+    assert script.BEGIN in text
+    assert script.END in text
+    assert script.with_dictionary(text) == text
 
 
-def test_the_readme_names_everything_that_a_model_can_read():
+def test_every_column_of_every_model_is_in_it():
+    """No model and no column is left out, nor one without a meaning."""
+    text = README.read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert set(models.LINE) <= set(sections)
+    for name in models.LINE:
+        rows = re.findall(r"^\| (\w+) \|(?: [A-Z0-9(), ]+ \|)? (\S.*) \|$", sections[name], re.MULTILINE)
+        assert [column for column, _ in rows if column != "column"] == list(models.model(name).columns), name
+
+
+def test_the_readme_names_everything_that_a_model_can_read(script):
     """Raw tables and the relations that build.py makes are explained by hand: none is forgotten."""
-    words = set(re.findall(r"`(\w+)`", README.read_text(encoding="utf-8").split(BEGIN)[0]))
+    words = set(re.findall(r"`(\w+)`", README.read_text(encoding="utf-8").split(script.BEGIN)[0]))
     assert {f"raw_{entity}" for entity in ENTITIES} | set(RELATIONS) <= words
 
 
@@ -69,8 +55,4 @@ def test_the_links_of_the_readme_lead_somewhere():
     """A newcomer can click through."""
     text = README.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (README.parent / target).exists(), target
-
-
-if __name__ == "__main__":
-    Path(README).write_text(with_dictionary(README.read_text(encoding="utf-8")), encoding="utf-8")
+        assert (Path(README).parent / target).exists(), target

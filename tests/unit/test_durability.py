@@ -12,7 +12,7 @@ import pytest
 from noise import land_noise
 from world import World
 
-from pipelines import nightly, snapshots, store
+from pipelines import pruning, snapshots, store
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
 
@@ -113,6 +113,6 @@ def test_prune_takes_a_snapshot_away_whole(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(shutil, "rmtree", watched)
     with durability.recorded() as seen:
-        nightly.prune(dataclasses.replace(world.settings, keep_snapshots=1))
+        pruning.prune(dataclasses.replace(world.settings, keep_snapshots=1))
     assert len(emptied) == 1
     assert snapshots.names(folder) == ids[1:]

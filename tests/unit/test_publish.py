@@ -13,7 +13,7 @@ import pytest
 from noise import land_noise
 from world import AS_OF, World
 
-from pipelines import nightly, publish, snapshots, store
+from pipelines import nightly, pruning, publish, snapshots, store
 from pipelines.errors import Damaged, RefusedToPublish
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
@@ -212,7 +212,7 @@ def test_a_damaged_snapshot_is_written_again_by_the_next_run(tmp_path, noisy, ho
         assert (night.snapshot_id, night.report.published.is_new) == (current.id, True)
         assert snapshots.open_current(world.settings.snapshots).damage() == []
     assert night.report.published.is_current
-    nightly.prune(world.settings)
+    pruning.prune(world.settings)
     assert [path.name for path in world.settings.snapshots.iterdir() if path.is_dir()] == [current.id]
 
 

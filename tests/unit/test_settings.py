@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "s3_timeout_seconds": ("5", 5),
     "s3_look_every_seconds": ("1", 1),
     "keep_snapshots": ("3", 3),
+    "keep_days": ("800", 800),
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),

@@ -15,7 +15,7 @@ from noise import land_noise
 from refusing import no_descriptors
 from world import World
 
-from pipelines import nightly, ranking, snapshots, store
+from pipelines import nightly, pruning, ranking, snapshots, store
 from pipelines.errors import Damaged, NoSnapshot, UsageError
 
 LAST = date(2026, 1, 31)
@@ -242,7 +242,7 @@ def test_pruning_keeps_the_newest_and_the_current(home):
     folder = home.settings.snapshots
     ids = [snapshot.id for snapshot in snapshots.listed(folder)]
     snapshots.roll_back(folder, ids[0])
-    report = nightly.prune(dataclasses.replace(home.settings, keep_snapshots=1))
+    report = pruning.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     assert report.snapshots == ids[1:3]
     assert snapshots.names(folder) == [ids[0], ids[3]]
     assert snapshots.open_current(folder).id == ids[0]
@@ -254,19 +254,19 @@ def test_pruning_takes_no_more_than_it_says(home):
     land_noise(home, seed=12, sessions=10, days=6)
     night(home)
     before = {path: (home.settings.home / path).stat().st_size for path in files(home)}
-    report = nightly.prune(dataclasses.replace(home.settings, keep_snapshots=1))
+    report = pruning.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     gone = {path: size for path, size in before.items() if path not in files(home) and path.startswith("lake/")}
     assert (report.lake_files, report.lake_bytes) == (len(gone), sum(gone.values()))
     assert gone
     assert not [path for path in gone if path.startswith("lake/raw/")]
-    again = nightly.prune(dataclasses.replace(home.settings, keep_snapshots=1))
+    again = pruning.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     assert (again.snapshots, again.lake_files, again.lake_bytes) == ([], 0, 0)
     assert not [path for path in home.settings.lake.rglob("*") if path.is_dir() and not any(path.iterdir())]
 
 
 def test_after_pruning_a_kept_snapshot_costs_nothing(home):
     """A rerun of any kept snapshot builds nothing: what it needs was left."""
-    nightly.prune(dataclasses.replace(home.settings, keep_snapshots=2))
+    pruning.prune(dataclasses.replace(home.settings, keep_snapshots=2))
     for as_of in (date(2026, 1, 30), LAST):
         report = night(home, as_of)
         assert (report.built, report.published.is_new) == ({}, False)
@@ -276,7 +276,7 @@ def test_after_pruning_the_next_night_costs_what_it_costs(tmp_path, home):
     """The next night builds no more than it would have without."""
     other = World(tmp_path / "other")
     shutil.copytree(home.settings.home, other.settings.home)
-    nightly.prune(dataclasses.replace(home.settings, keep_snapshots=1))
+    pruning.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     reports = [night(world, date(2026, 2, 1)) for world in (home, other)]
     assert reports[0].snapshot_id == reports[1].snapshot_id
     assert reports[0].built == reports[1].built
@@ -286,11 +286,11 @@ def test_nothing_is_left_that_nothing_needs(tmp_path, home):
     """After late data and a prune the home holds what a new one would hold after one night, and no file more."""
     land_noise(home, seed=12, sessions=10, days=6)
     last = night(home)
-    nightly.prune(dataclasses.replace(home.settings, keep_snapshots=1))
+    pruning.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     other = World(tmp_path / "other")
     shutil.copytree(home.settings.landing, other.settings.landing)
     assert night(other).snapshot_id == last.snapshot_id
-    nightly.prune(dataclasses.replace(other.settings, keep_snapshots=1))
+    pruning.prune(dataclasses.replace(other.settings, keep_snapshots=1))
     assert files(home) == files(other)
 
 
@@ -299,7 +299,7 @@ def test_damaged_snapshots_are_pruned(home):
     folder = home.settings.snapshots
     ids = [snapshot.id for snapshot in snapshots.listed(folder)]
     replace(folder / ids[2] / "manifest.json", b"{}")
-    report = nightly.prune(dataclasses.replace(home.settings, keep_snapshots=2))
+    report = pruning.prune(dataclasses.replace(home.settings, keep_snapshots=2))
     assert report.snapshots == [ids[0], ids[2]]
     assert snapshots.names(folder) == [ids[1], ids[3]]
 

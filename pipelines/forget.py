@@ -1,0 +1,409 @@
+"""Forget a person: what `mostwatched forget USER` does, step by step, so that it can be killed anywhere.
+
+    1. an erasure is landed in a folder of ours that every run reads, and is read: from here on every run publishes
+       without them, whatever becomes of this command
+    2. a keyed digest of the id is registered: from here on no landed file brings the id back (forgotten.py)
+    3. raw folders that hold the id are replaced by ones that do not, erasures last (redaction.py)
+    4. the current snapshot is published again, over what it rested on; other snapshots that hold the id are removed
+    5. derived files that nothing needs any more are removed: all that were made of the id
+    6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
+    7. every file under home is looked through; only when none holds the id is the register told that it is done
+
+Given again, the same command finds what is left to do.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines import bucket, build, forgotten, pruning, redaction, snapshots, store
+from pipelines.engines import duckdb as engine
+from pipelines.errors import Damaged, UsageError
+from pipelines.forgotten import PERSON, Register
+from pipelines.ingest import Progress, RawFile, every_raw_file, ingest, no_progress, raw_files
+from pipelines.landing import DamagedArchive, LandedFile, Postponed, emptying, find_landed
+from pipelines.nightly import held, open_lake
+from pipelines.publish import publish
+from pipelines.settings import Policy, Settings
+from pipelines.snapshots import Snapshot
+from pipelines.traces import Sought, Trace, may_hold, theirs, traces, without
+
+# What a person can change in what is published: the counts, by the table and what tells its rows apart.
+COUNTS = {
+    "creator_rankings": (
+        ("window_days", "creator_id"),
+        ("viewers", "anonymous_viewers", "sessions", "watched_seconds"),
+    ),
+    "live_stream_funding": (("stream_id",), ("collected_funding", "funding_percentage", "backers")),
+}
+PRIVATE = ("follows", "funded_streams", "replay_rentals")  # of these the rows are counted
+
+
+@dataclass(frozen=True)
+class LandedRecords:
+    """A landed file that holds records of the person, or held them."""
+
+    file: str  # its path
+    records: int  # of theirs
+    is_emptied: bool
+    problem: str | None = None  # why they could not be taken out
+
+
+@dataclass
+class Forgetting:
+    """What `forget` did, or would do."""
+
+    is_dry_run: bool = False
+    is_forgotten: bool = False  # no file under home holds the id
+    was_forgotten: bool = False  # it had been done before
+    snapshot_before: str | None = None
+    snapshot_after: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)  # published counts: {table, key, column, before, after}
+    raw_folders: int = 0
+    records: dict[str, int] = field(default_factory=dict)  # accepted records that name nobody now, by entity
+    rejected_records: int = 0  # whose text is gone
+    snapshots: list[str] = field(default_factory=list)  # removed
+    lake_files: int = 0  # derived, removed
+    landed_files: list[LandedRecords] = field(default_factory=list)
+    remaining: list[dict[str, str]] = field(
+        default_factory=list
+    )  # {path, why}: files under home that hold the id still
+    public_files: int = 0  # that hold it only as what is public, such as a creator's id
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented object of `mostwatched forget --json`. It does not hold the id."""
+        return asdict(self)
+
+
+def forget(
+    settings: Settings,
+    user: str,
+    now: datetime,
+    landing: Sequence[Path] | None = None,
+    *,
+    landing_too: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> Forgetting:
+    """Take a person out of everything under home, or say what that would take.
+
+    `landing_too`: also out of landed files, which else are only named. Raises UsageError for what is no id, Busy, and
+    Damaged or RefusedToPublish where a step cannot be taken: then nothing is said to be done, and the same command
+    goes on once that is put right.
+    """
+    if not user or user in (forgotten.FORGOTTEN, forgotten.OUTDONE):
+        raise UsageError("An id of a user is needed, as it landed.")
+    for root in landing or ():
+        if not root.is_dir():
+            raise UsageError(f"The landing folder {root} does not exist.")
+    roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
+    sought = Sought(user)
+    if dry_run:
+        return _foreseen(settings, sought, roots)
+    with held(settings):
+        bucket.complete(settings)
+        for root in roots:
+            emptying.sweep(root)
+        return _forget(settings, sought, roots, now, landing_too, progress)
+
+
+def _forget(
+    settings: Settings, sought: Sought, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
+) -> Forgetting:
+    done = Forgetting()
+    register = forgotten.read(settings)
+    entry: dict[str, Any] = dict(register.entries.get(register.digest(sought.user), {}))
+    done.was_forgotten = bool(entry.get("done_at"))
+    before = _before(settings, entry)
+    done.snapshot_before = before.id if before else None
+    counted = _counts(before) if before else {}
+    if not entry:
+        _land_erasure(settings, register, sought.user, now)
+        entry = {
+            "digest": register.digest(sought.user),
+            "length": len(sought.user),
+            "requested_at": _rfc3339(now),
+            "snapshot_before": done.snapshot_before,
+        }
+        forgotten.write(settings, entry)
+
+    progress("redact what landed", 0, 6)
+    _redact(settings, sought, done)
+    progress("publish without them", 1, 6)
+    with open_lake(settings, progress) as lake:
+        after, raw = None, None
+        if (pointer := snapshots.current(settings.snapshots)) is not None:
+            current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
+            raw = _rested_on(settings, current, pointer.landed)
+            built = build.build(lake, raw, Policy.from_json(current.manifest["policy"]), current.as_of)
+            after = publish(settings, lake, built, raw, instead=True).snapshot
+            done.snapshot_after = after.id
+            done.changes = list(_changes(counted, _counts(after)))
+        progress("look through the snapshots", 2, 6)
+        done.snapshots = _remove_snapshots(settings, sought, after)
+        progress("remove what was made of them", 3, 6)
+        done.lake_files, _ = pruning.prune_derived(settings, lake, raw)
+    done.lake_files += _remove_notes(settings, sought)
+    progress("look through what landed", 4, 6)
+    _empty_own(settings, sought)
+    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=landing_too))
+    progress("look through every file", 5, 6)
+    _look_through(settings, sought, roots, done)
+    progress("look through every file", 6, 6)
+    done.is_forgotten = not done.remaining
+    bucket.tidy(settings)
+    _register_done(settings, entry, done, now)
+    return done
+
+
+def _before(settings: Settings, entry: dict[str, Any]) -> Snapshot | None:
+    """The snapshot that the counts are compared with: what was current when the command was given first."""
+    if (first := entry.get("snapshot_before")) and not entry.get("done_at"):
+        try:
+            return snapshots.open_snapshot(settings.snapshots, first)
+        except (Damaged, UsageError):
+            pass  # it is gone already
+    pointer = snapshots.current(settings.snapshots)
+    return (
+        None
+        if pointer is None
+        else snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+    )
+
+
+def _land_erasure(settings: Settings, register: Register, user: str, now: datetime) -> None:
+    """Land the erasure where every run reads it, and read it."""
+    token = secrets.token_hex(16)
+    # The token makes the sha256 of these bytes, which the lake keeps, say nothing about the id.
+    line = json.dumps({"userId": user, "erasedAt": _rfc3339(now), "requestId": token}) + "\n"
+    path = forgotten.prepare(settings, register) / f"forget-{token[:12]}.ndjson"
+    store.write_bytes(path, line.encode())
+    report = ingest(settings, [])
+    own = {file.name for file in report.postponed} & {f"erasures/{path.name}", f"erasures/{forgotten.STANDING}"}
+    if own or any(raw.rejected for raw in report.new if raw.landed_name == f"erasures/{path.name}"):
+        raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
+
+
+def _redact(settings: Settings, sought: Sought, done: Forgetting) -> None:
+    """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
+    raw = every_raw_file(settings)
+    spill = settings.lake / f"{store.TEMPORARY_PREFIX}forget"
+    with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
+        found = list(redaction.naming(connection, raw, sought.user, sought.is_theirs))
+        outdone = redaction.outdone(connection, raw, sought.user) if found else {}
+    for entity, keys in outdone.items():
+        forgotten.note_outdone(settings, entity, keys)
+    register = forgotten.read(settings)
+    for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
+        redaction.redact(each, sought.user, register, sought.is_theirs)
+    _note(done, found)
+
+
+def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
+    for each in found:
+        done.raw_folders += 1
+        done.rejected_records += each.rejected
+        if count := sum(each.records.values()):
+            done.records[each.raw.entity] = done.records.get(each.raw.entity, 0) + count
+
+
+def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
+    """The raw folders that a snapshot rests on, as they are now, and every erasure."""
+    raw = raw_files(settings)
+    there = {(each.entity, each.landed_sha256) for each in raw}
+    now = forgotten.read(settings).now
+    wanted = {(file["entity"], now(file["sha256"], there)): file["name"] for file in snapshot.manifest["landed"]}
+    if gone := [name for key, name in wanted.items() if key not in there]:
+        raise Damaged(
+            f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
+            f"{gone[0]}, so that it cannot be published again without this person: land them again, run, and give the "
+            "command again."
+        )
+    keys = set(landed)
+    return [
+        each
+        for each in raw
+        if each.entity == "erasures" or each.key in keys or (each.entity, each.landed_sha256) in wanted
+    ]
+
+
+def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
+    doomed = []
+    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        for name in snapshots.names(settings.snapshots):
+            is_current = after is not None and name == after.id
+            if not is_current and any(
+                not trace.is_public for trace in traces(connection, _files(settings.snapshots / name), sought)
+            ):
+                doomed.append(name)
+    snapshots.remove(settings.snapshots, doomed)
+    return doomed
+
+
+def _remove_notes(settings: Settings, sought: Sought) -> int:
+    """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
+    raw = settings.lake / "raw"
+    files = [path for path in _files(settings.lake) if not path.is_relative_to(raw)]
+    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        doomed = [trace.path for trace in traces(connection, files, sought) if not trace.is_public]
+    for path in doomed:
+        path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
+        store.fsync(path.parent)
+    return len(doomed)
+
+
+# --- landed files ----------------------------------------------------------------------------------------------------
+
+
+def _empty_own(settings: Settings, sought: Sought) -> None:
+    own = forgotten.landing(settings)
+    for root in own:
+        emptying.sweep(root)
+    for landed in _landed(settings, sought, own, is_to_be_emptied=True):
+        if landed.problem:
+            raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
+
+
+def _landed(
+    settings: Settings, sought: Sought, roots: Sequence[Path], *, is_to_be_emptied: bool
+) -> Iterator[LandedRecords]:
+    """The landed files that hold records of the person, emptied of them if that is asked for."""
+    by_sha256 = {
+        (raw.entity, sha256): raw.landed_sha256
+        for raw in raw_files(settings)
+        for sha256 in (raw.landed_sha256, *raw.also_landed)
+    }
+    files, _ = find_landed([root for root in roots if root.is_dir()])
+    for file in files:
+        if file.entity not in PERSON:  # what creators publish is public
+            continue
+
+        def note(done: emptying.Emptied, file: LandedFile = file) -> None:
+            known = by_sha256.get((file.entity, done.sha256_before))
+            forgotten.note_emptied(settings, done.sha256_before, done.sha256)
+            for raw in raw_files(settings) if known else ():
+                if (raw.entity, raw.landed_sha256) == (file.entity, known):
+                    redaction.note_also_landed(raw, done.sha256, done.bytes)
+
+        cut = emptying.Cut(partial(without, sought=sought, is_csv=file.format == "csv"), partial(theirs, sought=sought))
+        records = 0
+        try:
+            if may_hold(file, sought):
+                records = emptying.counted(file, cut)
+            if records and is_to_be_emptied:
+                emptying.emptied(file, cut, note)
+        except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
+            yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
+        else:
+            if records:
+                yield LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied)
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], done: Forgetting) -> None:
+    """Note every file under home that holds the id."""
+    read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
+    others = [path for path in _files(settings.home) if path not in read]
+    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        found = [*_by_name(settings, sought), *traces(connection, others, sought)]
+    done.public_files = sum(trace.is_public for trace in found)
+    done.remaining = [
+        {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
+    ]
+    for landed in done.landed_files:
+        if not landed.is_emptied and Path(landed.file).is_relative_to(settings.home):
+            why = landed.problem or f"{landed.records} landed records are theirs"
+            done.remaining.append({"path": landed.file, "why": why})
+
+
+def _by_name(settings: Settings, sought: Sought) -> Iterator[Trace]:
+    for path in _files(settings.home):
+        if any(sought.is_in(part) for part in path.relative_to(settings.home).parts):
+            yield Trace(path, is_public=False, problem="its name holds the id")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+
+
+def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, now: datetime) -> None:
+    """Keep what was done, in numbers; what the person watched is not to be read out of it."""
+    if done.was_forgotten and done.is_forgotten:
+        return
+    entry = {
+        **entry,
+        "done_at": _rfc3339(now) if done.is_forgotten else None,
+        "snapshot_after": done.snapshot_after,
+        "records": sum(done.records.values()) + entry.get("records", 0),
+        "rejected_records": done.rejected_records + entry.get("rejected_records", 0),
+        "changed_counts": len(done.changes),
+        "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
+    }
+    forgotten.write(settings, entry)
+
+
+def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forgetting:
+    """What `forget` would do, as far as that can be known without doing it."""
+    done = Forgetting(is_dry_run=True)
+    register = forgotten.read(settings)
+    done.was_forgotten = bool(register.entries.get(register.digest(sought.user), {}).get("done_at"))
+    pointer = snapshots.current(settings.snapshots)
+    done.snapshot_before = pointer.snapshot_id if pointer else None
+    raw = settings.lake / "raw"
+    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_theirs))
+        for name in snapshots.names(settings.snapshots):
+            if any(not trace.is_public for trace in traces(connection, _files(settings.snapshots / name), sought)):
+                done.snapshots.append(name)
+        derived = [path for path in _files(settings.lake) if not path.is_relative_to(raw)]
+        done.lake_files = sum(not trace.is_public for trace in traces(connection, derived, sought))
+    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=False))
+    return done
+
+
+# --- published counts ------------------------------------------------------------------------------------------------
+
+Counts = dict[tuple[str, tuple[tuple[str, Any], ...]], dict[str, Any]]
+
+
+def _counts(snapshot: Snapshot) -> Counts:
+    """The counts of a snapshot that a person can change, by table and key."""
+    found: Counts = {}
+    for table, (keys, columns) in COUNTS.items():
+        rows = snapshot.table(f"{table}.parquet").select([*keys, *columns]).to_pylist()
+        for row in rows:
+            found[table, tuple((key, row[key]) for key in keys)] = {column: row[column] for column in columns}
+    for table in PRIVATE:
+        found[f"private/{table}", ()] = {"rows": snapshot.files[f"private/{table}.parquet"]["rows"]}
+    return found
+
+
+def _changes(before: Counts, after: Counts) -> Iterator[dict[str, Any]]:
+    for table, key in sorted(before.keys() | after.keys(), key=str):
+        was, now = before.get((table, key), {}), after.get((table, key), {})
+        for column in was or now:
+            if was.get(column) != now.get(column):
+                yield {
+                    "table": table,
+                    "key": dict(key),
+                    "column": column,
+                    "before": was.get(column),
+                    "after": now.get(column),
+                }
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,259 @@
+"""Who was forgotten, without saying who: what keeps an id out of the lake for good once it was taken out of it.
+
+    <home>/forgotten/                 0700
+        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, sealed
+        landing/erasures/             a landing folder of our own, which every run reads beside the platform's
+            standing.ndjson           erases FORGOTTEN, the name that stands in records for everybody who was forgotten
+            forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
+
+A landed file that still holds a forgotten id, or brings it back, is read as if FORGOTTEN stood there: ids are known
+again by their digest. Whoever can read the register can test whether an id they already know is among the forgotten;
+nobody can read the ids out of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import store
+from pipelines.errors import Damaged
+from pipelines.landing import Batch, RejectedLine
+from pipelines.settings import Settings
+
+# Stands for everybody who was forgotten. No landed id is greater, so that a version of a session that won by its
+# viewer's id wins by this one.
+FORGOTTEN = "\U0010fffdforgotten"
+OUTDONE = ""  # in a version that lost to one of somebody else's: no landed id is less, nor is any empty
+FORGOTTEN_TEXT = "(the text of this record named somebody who was forgotten)"
+
+# In which column of raw an id says whose record it is.
+PERSON = {
+    "viewing_sessions": "viewer_id",
+    "pledges": "user_id",
+    "follows": "user_id",
+    "replay_rentals": "user_id",
+    "erasures": "user_id",
+}
+# What the versions of one thing have in common, where a version may be another person's.
+KEYS = {"viewing_sessions": ["source", "session_id"], "pledges": ["pledge_id"]}
+REGISTER = "register.json"
+STANDING = "standing.ndjson"
+_STANDING_TEXT = json.dumps({"userId": FORGOTTEN}) + "\n"
+
+
+def folder(settings: Settings) -> Path:
+    """Where all of this is."""
+    return settings.home / "forgotten"
+
+
+def landing(settings: Settings) -> list[Path]:
+    """The landing folder of our own, complete, or none where nobody was ever forgotten."""
+    root = folder(settings) / "landing"
+    return [root] if (root / "erasures" / STANDING).is_file() else []
+
+
+def prepare(settings: Settings, register: Register) -> Path:
+    """Make the folder, the register and the erasure that stands; returns where erasures are landed."""
+    store.make_folder(folder(settings))
+    folder(settings).chmod(0o700)
+    if not (folder(settings) / REGISTER).exists():
+        _write(settings, register)
+    erasures = folder(settings) / "landing" / "erasures"
+    store.make_folder(erasures)
+    standing = erasures / STANDING
+    if not standing.is_file():
+        store.write_bytes(standing, _STANDING_TEXT.encode())
+    return erasures
+
+
+@dataclass(frozen=True)
+class Register:
+    """The forgotten, by digest; each with what is kept of how they were forgotten."""
+
+    key: str  # hexadecimal, of this home
+    entries: Mapping[str, Mapping[str, Any]]
+    emptied: Mapping[str, str]  # sha256 of landed files -> that of the same without the forgotten
+    outdone: frozenset[str]  # digests of sessions and pledges of which the newest version is somebody else's
+
+    def digest(self, *parts: str) -> str:
+        """By which an id, of one or several parts, is known again."""
+        content = "\0".join(parts).encode("utf-8", "surrogatepass")
+        # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
+        return hashlib.blake2b(self._key + content, digest_size=16).hexdigest()
+
+    def name_in(self, entity: str, rows: pa.Table) -> pa.Array:
+        """What stands in each row for the person whose row it is: FORGOTTEN, or OUTDONE."""
+        keys = KEYS.get(entity, ())
+        if not keys or not self.outdone:
+            return pa.array([FORGOTTEN] * rows.num_rows, pa.string())
+        ids = [(str(value) for value in row.values()) for row in rows.select(keys).to_pylist()]
+        names = [OUTDONE if self.digest(entity, *parts) in self.outdone else FORGOTTEN for parts in ids]
+        return pa.array(names, pa.string())
+
+    @cached_property
+    def _key(self) -> bytes:
+        return bytes.fromhex(self.key)
+
+    def holds(self, user: str) -> bool:
+        """Whether somebody of this id was forgotten."""
+        return self.digest(user) in self.entries
+
+    def now(self, landed_sha256: str, there: Collection[tuple[str, str]]) -> str:
+        """The sha256 of what a landed file became, unless it is among the (entity, sha256) `there` as it was."""
+        known = {sha256 for _, sha256 in there}
+        while landed_sha256 not in known and landed_sha256 in self.emptied:
+            landed_sha256 = self.emptied[landed_sha256]
+        return landed_sha256
+
+    def screened(self, entity: str, batch: Batch) -> Batch:
+        """What was read of a landed file, without anybody who was forgotten."""
+        if not self.entries:
+            return batch
+        accepted, rejected = batch.accepted, batch.rejected
+        column = PERSON.get(entity)
+        if column is not None and accepted.num_rows and (found := self._among(accepted[column])):
+            theirs = pc.fill_null(pc.is_in(accepted[column], pa.array(found, pa.string())), False)
+            accepted = self.without(entity, accepted, theirs)
+        if any(self._is_named_in(line.text) for line in rejected):
+            rejected = [
+                RejectedLine(line.line, line.field, line.reason, FORGOTTEN_TEXT)
+                if self._is_named_in(line.text)
+                else line
+                for line in rejected
+            ]
+        if accepted is batch.accepted and rejected is batch.rejected:
+            return batch
+        return replace(batch, accepted=accepted, rejected=rejected)
+
+    def _among(self, ids: pa.ChunkedArray) -> list[str]:
+        """Which of a column's ids were forgotten. Asked of every record that lands: a tight loop."""
+        different = pc.unique(ids)
+        lengths = pa.array(self._lengths, pa.int32())
+        different = different.filter(pc.fill_null(pc.is_in(pc.utf8_length(different), lengths), False))
+        blake2b, key, entries = hashlib.blake2b, self._key, self.entries
+        return [
+            user
+            for user in different.to_pylist()
+            if blake2b(key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() in entries
+        ]
+
+    def without(self, entity: str, rows: pa.Table, theirs: pa.Array) -> pa.Table:
+        """The rows of raw with another id, and no device, where they are `theirs`."""
+        column = PERSON[entity]
+        if isinstance(theirs, pa.ChunkedArray):
+            theirs = theirs.combine_chunks()
+        ids = pc.replace_with_mask(rows[column], theirs, self.name_in(entity, rows.filter(theirs)))
+        rows = rows.set_column(rows.schema.get_field_index(column), rows.schema.field(column), ids)
+        if "device_id" in rows.schema.names:
+            devices = pc.if_else(theirs, pa.scalar(None, pa.string()), rows["device_id"])
+            rows = rows.set_column(rows.schema.get_field_index("device_id"), rows.schema.field("device_id"), devices)
+        return rows
+
+    def _is_named_in(self, text: str) -> bool:
+        return any(self.holds(word) for word in words_of(text, self._lengths))
+
+    @cached_property
+    def _lengths(self) -> frozenset[int]:
+        return frozenset(entry["length"] for entry in self.entries.values())
+
+
+_EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CSV_CELL = re.compile(r'"((?:[^"]|"")*)"')
+
+
+def words_of(text: str, lengths: Collection[int]) -> set[str]:
+    """What could be an id in the text of a landed record: what is as long as one and no part of a longer word, its
+    quoted parts, and every string of its JSON."""
+    edges = {edge.start() for edge in _EDGE.finditer(text)}
+    found = {text[at : at + length] for at in edges for length in lengths if at + length in edges}
+    for quoted in _JSON_STRING.findall(text):
+        with suppress(ValueError):
+            found.add(json.loads(quoted, strict=False))
+    found.update(cell.replace('""', '"') for cell in _CSV_CELL.findall(text))
+    with suppress(ValueError, RecursionError):
+        found.update(strings_in(json.loads(text)))
+    return found
+
+
+def strings_in(value: Any, *, and_numbers: bool = True) -> Iterable[str]:
+    """Every string in a JSON value, names of fields too; whole numbers as they are written."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, int) and and_numbers:
+            yield str(one)
+
+
+def read(settings: Settings) -> Register:
+    """The register; an empty one, with a key of its own, where nobody was ever forgotten.
+
+    Raises Damaged when it is not what was written: without it a forgotten id could come back.
+    """
+    path = folder(settings) / REGISTER
+    try:
+        content = store.unsealed(path.read_bytes())
+        entries = {entry["digest"]: entry for entry in content["forgotten"]}
+        return Register(str(content["key"]), entries, dict(content["emptied"]), frozenset(content["outdone"]))
+    except FileNotFoundError:
+        if not landing(settings):
+            return Register(secrets.token_hex(32), {}, {}, frozenset())
+        raise Damaged(f"{path} is missing. {_REMEDY}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} is damaged: {error}. {_REMEDY}") from error
+
+
+_REMEDY = (
+    "It says who must not come back: put it back from a backup, or, if that is gone, move the folder it is in away and "
+    "give `mostwatched forget` again for everybody who was forgotten."
+)
+
+
+def write(settings: Settings, entry: Mapping[str, Any]) -> None:
+    """Add an entry, or put it in place of the one of its digest; durable when this returns."""
+    register = read(settings)
+    _write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
+
+
+def note_emptied(settings: Settings, sha256_before: str, sha256: str) -> None:
+    """Note that a landed file is going to be another, so that it is not missed; durable when this returns."""
+    register = read(settings)
+    _write(settings, replace(register, emptied={**register.emptied, sha256_before: sha256}))
+
+
+def note_outdone(settings: Settings, entity: str, keys: Iterable[Sequence[str]]) -> None:
+    """Note sessions or pledges of which somebody else's version is the newest; durable when this returns."""
+    register = read(settings)
+    digests = {register.digest(entity, *key) for key in keys}
+    if not digests <= register.outdone:
+        _write(settings, replace(register, outdone=register.outdone | digests))
+
+
+def _write(settings: Settings, register: Register) -> None:
+    content = {
+        "key": register.key,
+        "forgotten": list(register.entries.values()),
+        "emptied": dict(register.emptied),
+        "outdone": sorted(register.outdone),
+    }
+    with store.new_file(folder(settings) / REGISTER) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(store.json_bytes(store.sealed(content)))

@@ -1,0 +1,239 @@
+"""Take something out of raw folders: a person (`forget`), or days that are too old (retention).
+
+A raw folder is otherwise what its landed file gave, for good. One that was redacted keeps its name and its books, so
+that the file it came from is not read again and every record is still accounted for; its index says what is gone. The
+old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines import store
+from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
+from pipelines.engines import duckdb as engine
+from pipelines.errors import Damaged
+from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
+from pipelines.ingest import RawFile, as_index, set_aside
+from pipelines.raw_writer import WrittenFile
+
+SESSIONS = "viewing_sessions"
+EXPIRED_TEXT = "(the text of this record was removed with the last day of its file)"
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What is to be taken out of one raw folder."""
+
+    raw: RawFile
+    records: Mapping[str, int]  # accepted records by file of the folder
+    rejected: int  # rejected records whose text names the person
+
+
+# --- a person --------------------------------------------------------------------------------------------------------
+
+
+def naming(
+    connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
+) -> Iterator[Redaction]:
+    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`)."""
+    raw = list(raw)
+    counts = _records_of(connection, raw, user)
+    for each in raw:
+        records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
+        rejected = 0
+        if each.rejects is not None:
+            texts = _checked(each.rejects_path, each.rejects.sha256)["text"].to_pylist()
+            rejected = sum(is_in(text) for text in texts)
+        if records or rejected:
+            yield Redaction(each, records, rejected)
+
+
+def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for entity, column in PERSON.items():
+        if files := [each.path(name) for each in raw if each.entity == entity for name in each.files]:
+            engine.register(connection, "landed", files, with_filename=True)
+            query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
+            rows = engine.query(connection, query, {"user": user}).to_pylist()
+            found |= {row["filename"]: row["records"] for row in rows}
+    return found
+
+
+def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) -> dict[str, list[list[str]]]:
+    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest.
+
+    Where nothing but the viewer told two versions apart, which one is the newer must not change with the name.
+    """
+    raw = list(raw)
+    found: dict[str, list[list[str]]] = {}
+    for entity, query in _LOST.items():
+        if files := [each.path(name) for each in raw if each.entity == entity for name in each.files]:
+            engine.register(connection, "landed", files)
+            rows = engine.query(connection, query, {"user": user}).to_pylist()
+            found[entity] = [[str(row[key]) for key in KEYS[entity]] for row in rows]
+    return found
+
+
+# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql.
+_LOST = {
+    SESSIONS: """
+        select source, session_id
+        from landed
+        semi join (select distinct source, session_id from landed where viewer_id = $user) as theirs
+            on landed.source = theirs.source and landed.session_id = theirs.session_id
+        qualify row_number() over (
+            partition by landed.source, landed.session_id
+            order by
+                revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
+                viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
+        ) = 1 and viewer_id is distinct from $user
+    """,
+    "pledges": """
+        select pledge_id
+        from landed
+        semi join (select distinct pledge_id from landed where user_id = $user) as theirs
+            on landed.pledge_id = theirs.pledge_id
+        qualify row_number() over (
+            partition by landed.pledge_id
+            order by
+                updated_at desc nulls last, user_id desc, stream_id desc, amount desc, currency desc nulls last,
+                status desc, captured_at desc nulls last, refunded_at desc nulls last, refunded_amount desc nulls last
+        ) = 1 and user_id is distinct from $user
+    """,
+}
+
+
+def redact(redaction: Redaction, user: str, register: Register, is_in: Callable[[str], bool]) -> None:
+    """Leave the folder without the person, durably. Raises Damaged for one that is not what was written."""
+    raw = redaction.raw
+
+    def unnamed(rows: pa.Table) -> pa.Table:
+        theirs = pc.fill_null(pc.equal(rows[PERSON[raw.entity]], user), False)
+        return register.without(raw.entity, rows, theirs)
+
+    with _replaced(raw) as new:
+        files = dict(raw.files)
+        for name in raw.files:
+            if name in redaction.records:
+                files[name] = _rewritten(raw, name, new, unnamed)
+            else:
+                store.link_or_copy(raw.path(name), new / f"{name}.parquet")
+        rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
+        redacted = raw.redacted + sum(redaction.records.values()) + redaction.rejected
+        _finish(new, replace(raw, files=files, rejects=rejects, redacted=redacted))
+
+
+# --- days ------------------------------------------------------------------------------------------------------------
+
+
+def expire(raw: RawFile, days: Collection[date], kept: pa.Table) -> None:
+    """Leave a folder of sessions without some of its days, durably; but for the sessions that are `kept`.
+
+    When no day is left, the texts of its rejected records go as well.
+    """
+
+    def of_kept(rows: pa.Table) -> pa.Table:
+        names = rows.schema.names
+        return rows.join(kept, ["source", "session_id"], join_type="left semi").select(names).sort_by("line")
+
+    with _replaced(raw) as new:
+        files, expired = {}, dict(raw.expired)
+        for name, facts in raw.files.items():
+            if date.fromisoformat(name) not in days:
+                store.link_or_copy(raw.path(name), new / f"{name}.parquet")
+                files[name] = facts
+                continue
+            left = _rewritten(raw, name, new, of_kept)
+            expired[name] = expired.get(name, 0) + facts.rows - left.rows
+            if left.rows:
+                files[name] = left
+            else:
+                (new / f"{name}.parquet").unlink()
+        rejects = _rejects(raw, new, None if files else lambda _: True, EXPIRED_TEXT)
+        _finish(new, replace(raw, files=files, rejects=rejects, expired=dict(sorted(expired.items()))))
+
+
+# --- a folder in place of another ------------------------------------------------------------------------------------
+
+
+def note_also_landed(raw: RawFile, sha256: str, size: int) -> None:
+    """Note that bytes of that sha256 are what became of the folder's landed file, so that they are not read as new."""
+    noted = replace(raw, also_landed={**raw.also_landed, sha256: size})
+    store.write_json(raw.folder / "index.json", as_index(noted))
+
+
+@contextmanager
+def _replaced(raw: RawFile) -> Iterator[Path]:
+    """Yield a folder to fill; when the block ends well it stands in place of the raw folder, which is gone, durably."""
+    new = store.temporary_beside(raw.folder)
+    new.mkdir()
+    try:
+        yield new
+        for path in new.iterdir():
+            store.fsync(path)
+        store.fsync(new)
+        aside = set_aside(raw.folder)
+        new.rename(raw.folder)
+        store.fsync(raw.folder.parent)
+        shutil.rmtree(aside)
+        store.fsync(raw.folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _rewritten(raw: RawFile, name: str, new: Path, change: Change) -> WrittenFile:
+    schema = RAW_SCHEMAS[raw.entity]
+    facts, target = raw.files[name], new / f"{name}.parquet"
+    try:
+        store.verify(raw.path(name), facts.sha256)
+    except Damaged as error:
+        raise Damaged(f"{error} {_REMEDY}") from error
+    digest = store.RowDigest(schema, leave_out=("line",))
+    with pq.ParquetFile(raw.path(name)) as file, store.parquet_writer(target, schema) as writer:
+        for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
+            rows = change(pa.Table.from_batches([batch])).cast(schema)
+            digest.update(rows)
+            writer.write_table(rows, row_group_size=store.ROW_GROUP_ROWS)
+    return WrittenFile(digest.rows, target.stat().st_size, store.sha256_of(target), digest.hexdigest(), facts.newest)
+
+
+def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, instead: str) -> WrittenFile | None:
+    """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
+    if raw.rejects is None:
+        return None
+    target = new / raw.rejects_path.name
+    if is_in is None:
+        store.link_or_copy(raw.rejects_path, target)
+        return raw.rejects
+    rows = _checked(raw.rejects_path, raw.rejects.sha256)
+    texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+    rows = rows.set_column(rows.schema.get_field_index("text"), REJECTS_SCHEMA.field("text"), pa.array(texts))
+    with store.parquet_writer(target, REJECTS_SCHEMA) as writer:
+        writer.write_table(rows.cast(REJECTS_SCHEMA))
+    return replace(raw.rejects, bytes=target.stat().st_size, sha256=store.sha256_of(target))
+
+
+def _finish(new: Path, raw: RawFile) -> None:
+    (new / "index.json").write_bytes(store.json_bytes(as_index(raw)))
+
+
+def _checked(path: Path, sha256: str) -> pa.Table:
+    try:
+        return store.checked_table(path, sha256)
+    except Damaged as error:
+        raise Damaged(f"{error} {_REMEDY}") from error
+
+
+_REMEDY = "Give `mostwatched run` first: that parses it again from what landed."

@@ -1,0 +1,300 @@
+"""`mostwatched forget USER`: afterwards no byte under home holds the id, and nothing else is different.
+
+Every byte is looked at by a search of the tests' own (person.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from person import DEVICE, USER, holding, other_formats, platform, sessions
+from world import AS_OF, World
+
+from pipelines import forgotten, snapshots
+from pipelines.errors import Damaged, UsageError
+from pipelines.forget import Forgetting, forget
+from pipelines.rejects import all_rejected
+
+NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)
+
+
+def pair_keys(world: World) -> set[Any]:
+    """Who watched whom, as the lake names it."""
+    files = world.settings.lake.glob("viewer_days/**/*.parquet")
+    return {key for path in files for key in pq.read_table(path, columns=["pair_key"])["pair_key"].to_pylist()}
+
+
+def forgotten_in(world: World, **asked: Any) -> Forgetting:
+    return forget(world.settings, USER, NOW, **{"landing_too": True} | asked)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A home after two nights, to be copied."""
+    world = World(tmp_path_factory.mktemp("made"))
+    platform(world)
+    world.run()
+    other_formats(world)
+    world.run(compare=False, night={"accept_rejects": True})
+    return world.settings.home
+
+
+@pytest.fixture
+def full(world: World, made: Path) -> World:
+    shutil.copytree(made, world.settings.home)
+    return world
+
+
+@pytest.fixture(scope="module")
+def done(made: Path, tmp_path_factory) -> tuple[Path, Forgetting]:
+    """Such a home after USER was forgotten, landed files too, and what was said of it."""
+    world = World(tmp_path_factory.mktemp("done"))
+    shutil.copytree(made, world.settings.home)
+    return world.settings.home, forgotten_in(world)
+
+
+@pytest.fixture
+def after(world: World, done: tuple[Path, Forgetting]) -> World:
+    shutil.copytree(done[0], world.settings.home)
+    return world
+
+
+def test_no_byte_under_home_holds_the_id(full, tmp_path):
+    """Raw, rejected records, the lake, private tables of kept snapshots, landed files: none of them does any more."""
+    home, keys = full.settings.home, pair_keys(full)
+    held = holding(home, USER, DEVICE)
+    for place in ("landing/", "lake/raw/", "lake/follows/", "snapshots/", "lake/resolved_sessions/"):
+        assert any(path.startswith(place) for path in held), f"the test should begin with the id in {place}"
+    done = forgotten_in(full)
+    assert done.remaining == []
+    assert done.is_forgotten
+    assert holding(home, USER, DEVICE) == []
+
+    strangers = World(tmp_path / "strangers")  # whose pairs are those that stay
+    shutil.copytree(full.settings.landing, strangers.settings.landing)
+    strangers.run(compare=False, night={"accept_rejects": True})
+    assert keys - pair_keys(strangers), "the test should begin with pairs of theirs"
+    assert pair_keys(full) <= pair_keys(strangers)
+
+
+def test_what_is_published_is_what_a_landed_erasure_gives(full, tmp_path):
+    """The id is gone, and every published row is the one that the platform's own erasure would have left."""
+    other = World(tmp_path / "other")
+    shutil.copytree(full.settings.home, other.settings.home)
+    other.land("erasures", [{"userId": USER}])
+    erased = other.run(compare=False, night={"accept_rejects": True})
+    done = forgotten_in(full)
+    assert done.snapshot_after == erased.snapshot_id
+    assert full.current() == erased.snapshot_id
+    again = full.run(compare=False)
+    assert again.snapshot_id == erased.snapshot_id
+    assert again.funnel() == erased.funnel(), "the books are what they were"
+    assert snapshots.damage(full.settings.snapshots) == {erased.snapshot_id: []}
+
+
+def test_the_oracle_agrees(world):
+    """An independent judge, told of an erasure, says the same of what is published next."""
+    platform(world)
+    world.run()
+    forgotten_in(world)
+    world.landed["erasures"].append({"userId": USER})
+    world.run()
+    world.sessions("creator | viewer | started_at | minutes\nada | new | 2026-01-30 10:00 | 5")
+    world.run()
+
+
+def test_it_says_which_published_counts_changed_by_how_much(world):
+    """Every count that differs between the snapshots, and no other."""
+    platform(world)
+    before = world.run()
+    done = forgotten_in(world)
+    after = snapshots.open_snapshot(world.settings.snapshots, done.snapshot_after)
+    assert done.snapshot_before == before.snapshot_id
+    said = {
+        (each["table"], *each["key"].values(), each["column"]): (each["before"], each["after"]) for each in done.changes
+    }
+    assert said["creator_rankings", 30, "ada", "viewers"] == (4, 3)
+    assert said["creator_rankings", 30, "bob", "viewers"] == (1, None)
+    assert said["live_stream_funding", "s1", "backers"] == (2, 1)
+    assert [int(count) for count in said["live_stream_funding", "s1", "collected_funding"]] == [33, 11]
+    assert said["private/follows", "rows"] == (2, 1)
+    rows = {
+        row["creator_id"]: row
+        for row in after.table("creator_rankings.parquet").to_pylist()
+        if row["window_days"] == 30
+    }
+    assert rows["ada"]["viewers"] == 3
+    assert "bob" not in rows
+
+
+def test_what_lands_later_does_not_bring_the_id_back(after, made, done):
+    """A redelivery, a late session, a rejected line: they are read as if the id was not in them."""
+    landing = after.settings.landing
+    shutil.rmtree(landing)
+    shutil.copytree(made / "landing", landing)
+    late = sessions(USER, 22, sessionId="late", deviceId=DEVICE)
+    (landing / "viewing_sessions" / "late.ndjson").write_text(json.dumps(late) + "\n" + json.dumps(late)[:-9] + "\n")
+    after.run(compare=False, night={"accept_rejects": True})
+    assert after.current() == done[1].snapshot_after
+    held = holding(after.settings.home, USER, DEVICE)
+    assert held, "the platform's files hold it"
+    assert [path for path in held if not path.startswith("landing/")] == []
+    assert any(record.text == forgotten.FORGOTTEN_TEXT for record in all_rejected(after.settings))
+
+
+def test_the_lake_can_be_made_again(full):
+    """From landed files that still hold the id, without it."""
+    done = forgotten_in(full, landing_too=False)
+    assert not done.is_forgotten
+    shutil.rmtree(full.settings.lake)
+    full.run(compare=False, night={"accept_rejects": True})
+    assert full.current() == done.snapshot_after
+    assert [path for path in holding(full.settings.home, USER) if not path.startswith("landing/")] == []
+
+
+def test_landed_files_are_named_and_left_alone(full):
+    """They are the platform's: without --landing-too not one byte of them changes, and it is not said to be done."""
+    landing = full.settings.landing
+    before = {path: path.read_bytes() for path in landing.rglob("*") if path.is_file()}
+    done = forgotten_in(full, landing_too=False)
+    assert {path: path.read_bytes() for path in landing.rglob("*") if path.is_file()} == before
+    assert not done.is_forgotten
+    held = holding(full.settings.home, USER)
+    assert sorted(Path(left["path"]).relative_to(full.settings.home).as_posix() for left in done.remaining) == held
+    assert all(path.startswith("landing/") for path in held)
+    for path in held:
+        (full.settings.home / path).unlink()  # the platform removes them
+    assert forgotten_in(full, landing_too=False).is_forgotten
+
+
+def test_emptied_landed_files_are_not_read_again(after, made, done):
+    """Their other records keep their lines, and count once."""
+    assert done[1].landed_files
+    assert all(landed.is_emptied for landed in done[1].landed_files)
+    again = after.run(compare=False)
+    assert (again.report.ingested.new_files, again.snapshot_id) == (0, done[1].snapshot_after)
+    indexes = (json.loads(path.read_bytes()) for path in made.glob("lake/raw/*/*/index.json"))
+    before = sum(index["records"] for index in indexes)
+    assert again.report.as_json()["records"] == before + 2  # erasures: theirs, and ours
+
+
+def test_other_peoples_records_of_a_creator_stay(world):
+    """Somebody who is a creator as well is forgotten as a viewer; what others watched of them is the others'."""
+    world.sessions(f"""
+        creator | viewer | device | started_at       | minutes
+        {USER}  | ben    |        | 2026-01-05 10:00 | 5
+        ada     | {USER} |        | 2026-01-05 10:00 | 5
+        ada     |        | {USER} | 2026-01-05 10:00 | 5
+    """)
+    world.run()
+    done = forgotten_in(world)
+    assert done.is_forgotten
+    assert done.public_files
+    world.landed["erasures"].append({"userId": USER})
+    night = world.run()
+    assert night.viewers() == [(USER, 1), ("ada", 0)]
+
+
+def test_other_snapshots_that_hold_the_id_are_removed(world):
+    """The current one is published again; older ones that hold the id go, and those that never held it stay."""
+    world.busy_days("2026-01-01", 28)
+    first = world.run("2026-01-28").snapshot_id
+    platform(world)
+    second = world.run("2026-01-30", night={"allow_incomplete": True}).snapshot_id
+    third = world.run(night={"allow_incomplete": True}).snapshot_id
+    done = forgotten_in(world)
+    assert sorted(done.snapshots) == sorted([second, third])
+    assert snapshots.names(world.settings.snapshots) == [first, done.snapshot_after]
+
+
+def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
+    """Readers who were rolled back stay where they are, without the person."""
+    platform(world)
+    pinned = world.run("2026-01-30")
+    world.run()
+    snapshots.roll_back(world.settings.snapshots, pinned.snapshot_id)
+    done = forgotten_in(world)
+    pointer = snapshots.current(world.settings.snapshots)
+    assert pointer is not None
+    assert (pointer.snapshot_id, pointer.pinned, str(pointer.as_of)) == (done.snapshot_after, True, "2026-01-30")
+    assert holding(world.settings.home, USER) == []
+
+
+def test_the_command_can_be_given_again(after, done):
+    """A second time there is nothing to do, and nothing changes; somebody else can be forgotten as well."""
+    files = {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.name != ".lock"}
+    again = forgotten_in(after)
+    assert (again.is_forgotten, again.was_forgotten, again.raw_folders, again.changes) == (True, True, 0, [])
+    assert again.snapshot_after == done[1].snapshot_after
+    assert {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.name != ".lock"} == files
+    forget(after.settings, "ben", NOW, landing_too=True)
+    assert holding(after.settings.home, USER, DEVICE, "ben") == []
+
+
+def test_the_record_does_not_hold_the_id(after):
+    """What is kept says that and when, in numbers; only who has its key can ask it about an id they know."""
+    register = forgotten.read(after.settings)
+    (entry,) = register.entries.values()
+    assert entry["done_at"] == "2026-02-01T04:00:00.000Z"
+    assert entry["records"] > 10
+    assert register.holds(USER)
+    assert not register.holds("ben")
+    folder = after.settings.home / "forgotten"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "register.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_without_its_register_a_home_is_not_run(after):
+    """It says who must not come back: a run without it would bring them back in silence."""
+    register = after.settings.home / "forgotten" / "register.json"
+    for spoil in (register.unlink, lambda: register.write_text("{}")):
+        spoil()
+        with pytest.raises(Damaged, match="put it back"):
+            after.run(compare=False)
+
+
+def test_a_dry_run_says_what_holds_the_id_and_writes_nothing(full, done):
+    """The same folders, records, snapshots and landed files that are then redacted."""
+    home = full.settings.home
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in home.rglob("*")}
+    said = forgotten_in(full, dry_run=True)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in home.rglob("*")} == before
+    _, did = done
+    assert said.records | {"erasures": 1} == did.records, "but for the one that is landed on the way"
+    assert said.raw_folders + 1 == did.raw_folders
+    assert (said.rejected_records, said.snapshots) == (did.rejected_records, did.snapshots)
+    landed = [[(Path(each.file).name, each.records) for each in one.landed_files] for one in (said, did)]
+    assert landed[0] == landed[1]
+
+
+def test_before_anything_was_published(world):
+    """Landed, read or not: there is no snapshot to publish again, and the id goes all the same."""
+    platform(world)
+    done = forgotten_in(world)
+    assert done.is_forgotten
+    assert done.snapshot_after is None
+    assert holding(world.settings.home, USER) == []
+    world.run(AS_OF, compare=False)
+
+
+@pytest.mark.parametrize("user", ["", forgotten.FORGOTTEN])
+def test_what_is_no_id_is_refused(world, user):
+    """An empty id, or the name that stands for everybody."""
+    with pytest.raises(UsageError):
+        forget(world.settings, user, NOW)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_clean(full):
+    """A file under home that holds the id and is not ours to remove is named, and so is one that cannot be read."""
+    stranger = full.settings.home / "notes.txt"
+    stranger.write_text(f"complaint of {USER}")
+    (full.settings.home / "copy.parquet").write_bytes(b"PAR1 no more")
+    done = forgotten_in(full)
+    assert not done.is_forgotten
+    assert sorted(Path(left["path"]).name for left in done.remaining) == ["copy.parquet", "notes.txt"]
