@@ -56,6 +56,8 @@ from pipelines import nightly  # noqa: E402
 from pipelines.errors import RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
 from pipelines.nightly import NightReport, PruneReport  # noqa: E402
+from pipelines.report import markdown  # noqa: E402
+from pipelines.report.document import document  # noqa: E402
 from pipelines.settings import Settings, load  # noqa: E402
 
 Result = TypeVar("Result")
@@ -175,6 +177,7 @@ def publish_most_watched_creators(
             allow_incomplete=allow_incomplete,
             progress=_progress(),
             stage=as_task,
+            on_report=_show_report,
         )
     _show(report)
     return report
@@ -212,6 +215,8 @@ def backfill(
                 traceback.clear_frames(night.__traceback__)
             else:
                 _show(night)
+                if night.facts:
+                    _show_report(night.facts)
                 published.append(night.snapshot_id)
     if refused:
         raise RefusedToPublish(f"{len(published)} published, {len(refused)} refused. " + " ".join(refused))
@@ -291,7 +296,11 @@ def _progress() -> Progress:
     if caller is not None:
         return caller.progress
     logger = get_run_logger()
-    return lambda what, done, total: logger.info("%s: %d of %d", what, done, total)
+
+    def tell(step: str, done: int, total: int, unit: str = "") -> None:
+        logger.info("%s: %d of %d %s", step, done, total, unit or "parts")
+
+    return tell
 
 
 def _today(settings: Settings) -> date:
@@ -300,6 +309,18 @@ def _today(settings: Settings) -> date:
 
 def _folders(landing: Iterable[str] | None) -> list[Path] | None:
     return None if landing is None else [Path(folder) for folder in landing]
+
+
+def _show_report(facts: dict[str, Any]) -> None:
+    """The report of a run, however it ended, as an artifact. Failing at that changes nothing about the run."""
+    try:
+        create_markdown_artifact(
+            key="report",
+            markdown=markdown.written(document(facts)),
+            description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
+        )
+    except Exception as error:
+        get_run_logger().warning("The report as of %s is not shown in Prefect: %s", facts["as_of"], error)
 
 
 def _show(report: NightReport) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -59,13 +60,16 @@ from pipelines.store import (
 PARSER_VERSION = 2
 
 
+BYTES = "bytes"
+
+
 class Progress(Protocol):
-    """Told what is being done: a step in words, how many of its parts are done, and of how many."""
+    """Told what is being done: a step in words, how many of its parts are done, of how many, and parts of what."""
 
-    def __call__(self, step: str, done: int, total: int) -> None: ...
+    def __call__(self, step: str, done: int, total: int, unit: str = "") -> None: ...
 
 
-def no_progress(step: str, done: int, total: int) -> None:
+def no_progress(step: str, done: int, total: int, unit: str = "") -> None:
     """Tell nobody."""
 
 
@@ -170,10 +174,17 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    for done, file in enumerate(files):
-        progress(f"read {file.name}", done, len(files))
+    to_read = {file: _bytes_to_read(file, seen) for file in files}
+    read, total = 0, sum(to_read.values())
+    for file in files:
+
+        def tell(position: int, file: LandedFile = file, before: int = read) -> None:
+            progress(f"read {file.name}", before + min(position, to_read[file]), total, BYTES)
+
+        tell(0)
+        read += to_read[file]
         try:
-            raw = _ingest_file(settings, file, seen, hash_first=sizes)
+            raw = _ingest_file(settings, file, seen, sizes, tell)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
@@ -184,7 +195,7 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         elif is_another_empty_one(known.get((file.entity, raw)), file):
             again.append(file.name)
     seen.save({str(file.path.absolute()) for file in files})
-    progress("read landed files", len(files), len(files))
+    progress("read landed files", total, total, BYTES)
     lost = settle(settings)
     if lost:
         raise Damaged(
@@ -201,8 +212,21 @@ def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
     return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
 
 
+def _bytes_to_read(file: LandedFile, seen: _LandedCache) -> int:
+    """How much of a landed file there is to read, for those who wait: nothing if it has been read, or has just gone."""
+    try:
+        stamp = Stamp.of(os.lstat(file.path))
+    except OSError:
+        return 0
+    return 0 if seen.get(file.path, stamp) else stamp.size
+
+
 def _ingest_file(
-    settings: Settings, file: LandedFile, seen: _LandedCache, hash_first: set[tuple[str, int]]
+    settings: Settings,
+    file: LandedFile,
+    seen: _LandedCache,
+    hash_first: set[tuple[str, int]],
+    tell: Callable[[int], None],
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
     with open_landed(file.path, file.root) as source:
@@ -218,10 +242,10 @@ def _ingest_file(
                 return sha256
             source.rewind()
         try:
-            raw = _write_raw(settings, file, source)
+            raw = _write_raw(settings, file, source, tell)
         except Unbelievable as error:
             source.rewind()
-            raw = _write_raw(settings, file, source, error.unsound)
+            raw = _write_raw(settings, file, source, tell, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -265,8 +289,16 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
 
 
-def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Unsoundness | None = None) -> RawFile:
+def _write_raw(
+    settings: Settings,
+    file: LandedFile,
+    source: Source,
+    tell: Callable[[int], None],
+    unsound: Unsoundness | None = None,
+) -> RawFile:
     """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
+
+    How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
     """
@@ -288,6 +320,8 @@ def _write_raw(settings: Settings, file: LandedFile, source: Source, unsound: Un
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
+            if file.format != "parquet":
+                tell(source.file.tell())
         files, rejects = writer.finish()
         if file.format == "parquet":  # was not read in order
             source.rewind()
