@@ -50,11 +50,24 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as one line for people."""
+    """A record as words for people: what a command has to say."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end."""
         return f"mostwatched: {without_secrets(printable(record.getMessage()))}"
+
+
+class TextLines(logging.Formatter):
+    """A record as a line of a log for people: when, how bad, who, what, and what it carries as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without its end; of an exception some more."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        more = "".join(f" {key}={value!r}" for key, value in record.__dict__.items() if key not in _STANDARD)
+        lines = [f"{at} {record.levelname:<8} {record.name}: {record.getMessage()}{more}"]
+        if record.exc_info:
+            lines += [f"    {line}" for line in self.formatException(record.exc_info).splitlines()]
+        return without_secrets("\n".join(map(printable, lines)))
 
 
 def without_secrets(text: str) -> str:
@@ -87,19 +100,10 @@ def are_json() -> bool:
     return any(isinstance(handler.formatter, JsonLines) for handler in night.handlers)
 
 
-def log_as_json_lines(level: str) -> None:
-    """Make every logger of this process, uvicorn's too, write JSON lines to stderr."""
-    _log_as(JsonLines(), level)
-
-
 def log_as(log_format: str | None, level: str) -> None:
-    """Make every logger of this process write to stderr: as JSON lines, unless plain text is asked for."""
-    _log_as(PlainLines() if log_format == "text" else JsonLines(), level)
-
-
-def _log_as(formatter: logging.Formatter, level: str) -> None:
+    """Make every logger of this process, uvicorn's too, write to stderr: JSON lines, unless text is asked for."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(TextLines() if log_format == "text" else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     threading.excepthook = _log_the_end_of_a_thread
