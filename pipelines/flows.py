@@ -52,7 +52,7 @@ from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
-from pipelines import nightly  # noqa: E402
+from pipelines import logs, nightly  # noqa: E402
 from pipelines.errors import RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
 from pipelines.nightly import NightReport, PruneReport  # noqa: E402
@@ -126,7 +126,8 @@ def run_flow(
 @contextmanager
 def _errors_said_once() -> Iterator[None]:
     """Keep errors off Prefect's console: they come out of the flow, and whoever called it says them."""
-    handlers = logging.getLogger().handlers
+    logs.take_over()
+    handlers = list(logging.getLogger().handlers)
 
     def is_worth_saying(record: logging.LogRecord) -> bool:
         return record.levelno < logging.ERROR or not record.name.startswith("prefect.")

@@ -13,6 +13,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import TextIO
 
 from pipelines.printing import printable
 
@@ -79,20 +80,48 @@ def _hidden(found: re.Match[str]) -> str:
     return "***@" if found[0].endswith("@") else "***"
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is now, not to what it was when the handler was made."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    @property
+    def stream(self) -> TextIO:
+        """See logging.StreamHandler."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Set by the handler's own constructor."""
+
+
 def configure(log_format: str | None) -> None:
     """How the commands of this process say things: as plain words, or as JSON alone."""
     is_json = log_format == "json"
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if is_json else PlainLines())
-    night.handlers[:] = [handler]
+    night.handlers[:] = [_Stderr(JsonLines() if is_json else PlainLines())]
     night.propagate = False
     night.setLevel(logging.INFO if is_json else logging.WARNING)
     if is_json:
-        others = logging.StreamHandler(sys.stderr)
-        others.setFormatter(JsonLines())
-        logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
+        logging.basicConfig(level=logging.WARNING, handlers=[_Stderr(JsonLines())], force=True)
         logging.captureWarnings(True)
         sys.excepthook = _log_the_end
+
+
+def take_over() -> None:
+    """Where lines are JSON: those of every library that has put a handler of its own on a stream, too."""
+    if not are_json():
+        return
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    for logger in loggers:
+        for number, handler in enumerate(logger.handlers):
+            # Not of files, which are a kind of it, nor of what tests put there.
+            is_of_a_terminal = isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stderr, sys.stdout)
+            if is_of_a_terminal and not isinstance(handler, _Stderr):
+                ours = _Stderr(JsonLines())
+                ours.setLevel(handler.level)
+                logger.handlers[number] = ours
 
 
 def are_json() -> bool:
@@ -102,8 +131,7 @@ def are_json() -> bool:
 
 def log_as(log_format: str | None, level: str) -> None:
     """Make every logger of this process, uvicorn's too, write to stderr: JSON lines, unless text is asked for."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextLines() if log_format == "text" else JsonLines())
+    handler = _Stderr(TextLines() if log_format == "text" else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     threading.excepthook = _log_the_end_of_a_thread

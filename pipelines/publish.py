@@ -89,15 +89,15 @@ def publish(
     """
     progress("check what is to be published", 0, 1)
     pointer, is_lost = _pointer(settings.snapshots)
-    newest = _newest(settings.snapshots)
+    rests_on = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     with _tables(settings, lake, built) as connection:
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
-    refusals += vanished(_landed_of(newest), raw)
+    refusals += vanished(rests_on, raw)
     if not accept_rejects:
-        rested_on = set(pointer.landed) if pointer else {file["key"] for file in _landed_of(newest)}
+        rested_on = set(pointer.landed) if pointer else {file["key"] for file in rests_on}
         refusals += too_many_rejects(settings, raw, rested_on)
     if not allow_incomplete:
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
@@ -374,19 +374,15 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
         return None, True
 
 
-def _newest(folder: Path) -> Snapshot | None:
-    """The newest snapshot whose manifest is whole."""
+def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
+    """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
     for name in reversed(snapshots.names(folder)):
         try:
-            return snapshots.open_snapshot(folder, name)
+            landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
+            return landed
         except Damaged:
             continue
-    return None
-
-
-def _landed_of(snapshot: Snapshot | None) -> Sequence[dict[str, Any]]:
-    """The landed files that a snapshot rests on."""
-    return snapshot.manifest["landed"] if snapshot else ()
+    return ()
 
 
 def _rfc3339(instant: datetime) -> str:

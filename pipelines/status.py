@@ -137,6 +137,7 @@ def _published(settings: Settings, seen: _Seen, now: datetime) -> dict[str, Any]
     if pointer is None:
         return None
     age = (now - datetime.fromisoformat(pointer.published_at)).total_seconds()
+    newest = seen.snapshot and seen.snapshot.manifest["freshness"]["newest_session_at"]
     return {
         "snapshot_id": pointer.snapshot_id,
         "as_of": pointer.as_of.isoformat(),
@@ -144,7 +145,8 @@ def _published(settings: Settings, seen: _Seen, now: datetime) -> dict[str, Any]
         "age_seconds": round(age),
         "is_stale": age > settings.stale_hours * 3600,
         "is_pinned": pointer.pinned,
-        "newest_session_at": seen.snapshot and seen.snapshot.manifest["freshness"]["newest_session_at"],
+        "newest_session_at": newest,
+        "newest_session_age_seconds": newest and round((now - datetime.fromisoformat(newest)).total_seconds()),
     }
 
 
@@ -249,7 +251,8 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     if seen.last_run is None:
         return None
     said = asdict(seen.last_run)
-    del said["empty_files"]
+    for name in ("empty_files", "missing_days"):
+        del said[name]
     if said["outcome"] == last_run.AT_WORK and seen.at_work is None:
         said |= {"outcome": "died", "why": "It was killed, or the machine went down. Nothing is lost: run again."}
     return said | {"postponed": list(said["postponed"])}
@@ -267,6 +270,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Path] | None, s
         known = {day: count for day, count in seen.sessions.items() if count is not None}
         if found := list(refusals.incomplete_last_day(known, as_of)):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    if found := list(_vanished(settings, seen)):
+        grounds, flags = [*found, *grounds], []  # which nothing overrides
     days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there] if seen.built else []
     snapshot_id = publish.id_of(seen.built) if seen.built else None
     is_current = _would_be_current(seen, as_of)
@@ -295,6 +300,20 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Path] | None, s
         "command": shlex.join(command),
         "command_to_override": shlex.join([*command, *flags]) if flags else None,
     }
+
+
+def _vanished(settings: Settings, seen: _Seen) -> Iterator[str]:
+    """The sentence of `refusals.vanished`, if what a run would find is not all that the newest snapshot rests on.
+
+    A landed file that is not read yet is taken for the one of its name: the run reads it.
+    """
+    if not seen.raw and seen.problems:  # nothing is known of the lake
+        return
+    with _noted(seen):
+        unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
+        rested_on = publish.landed_of_newest(settings.snapshots)
+        asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
+        yield from refusals.vanished(asked, seen.raw)
 
 
 def _would_be_current(seen: _Seen, as_of: date) -> bool:

@@ -53,6 +53,7 @@ class Account:
         self.empty_files: Collection[str] = ()  # names of landed files of sessions without a record
         self._judged: dict[str, Any] = {}
         self._of_snapshot: dict[str, Any] = {}
+        self._rejected: list[dict[str, Any]] | None = None
         self._problems: list[str] = []
 
     def judged(
@@ -163,9 +164,11 @@ class Account:
 
     def _facts(self, outcome: str, **more: Any) -> dict[str, Any]:
         new = {file.key for file in self.ingested.new} if self.ingested else set()
-        rejected: list[dict[str, Any]] = self._tried(
-            "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
-        )
+        if self._rejected is None:
+            rejected: list[dict[str, Any]] = self._tried(
+                "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
+            )
+            self._rejected = rejected
         missing: list[date] = self._tried("missing days", self.missing_days, [])
         facts: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -183,7 +186,7 @@ class Account:
             "records": self._records(),
             "funnel": None,
             "newest_session_at": None,
-            "rejected": rejected,
+            "rejected": self._rejected,
             "missing_days": [day.isoformat() for day in missing],
             "late": [],
             "checks": [],

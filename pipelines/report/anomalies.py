@@ -24,13 +24,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from pipelines.engines import duckdb as engine
+from pipelines.report.asking import connected
 from pipelines.settings import Settings
 
 HISTORY_DAYS = 28  # four of each weekday
@@ -123,7 +123,7 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
     last_day = as_of - timedelta(days=1)
     if last_day not in wanted:
         return []
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with connected(settings) as connection:
         engine.register(connection, "creator_reach", list(wanted.values()))
         rows = engine.query(connection, _DAYS).to_pylist()
         days = list(judge_days({row["day"]: row["sessions"] for row in rows}, as_of))

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import closing
 from datetime import date
 from functools import partial
 from typing import Any
 
 from pipelines import late
 from pipelines.engines import duckdb as engine
+from pipelines.report.asking import connected
 from pipelines.settings import SERVED_WINDOW_DAYS, Settings
 from pipelines.snapshots import Snapshot
 
@@ -21,7 +21,7 @@ MOVERS = 10
 
 def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with connected(settings) as connection:
         engine.register(connection, "before", before.table("creator_rankings.parquet"))
         engine.register(connection, "after", after.table("creator_rankings.parquet"))
         connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})

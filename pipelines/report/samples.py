@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pipelines.contracts import ENTITIES, landed_fields
 from pipelines.engines import duckdb as engine
 from pipelines.ingest import RawFile
+from pipelines.report.asking import connected
 from pipelines.settings import Settings
 
 SAMPLES = 3  # of each reason
@@ -84,7 +84,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
     if not files:
         return {}
     by_path = {str(file.rejects_path): file for file in files}
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with connected(settings) as connection:
         engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
         rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

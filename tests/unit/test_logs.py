@@ -69,3 +69,18 @@ def test_as_json_everything_is():
     assert (other["logger"], other["event"]) == ("other", "hm")
     assert "old" in warning["event"]
     assert (ended["level"], "KeyError" in ended["exception"]) == ("critical", True)
+
+
+def test_what_another_library_puts_on_stderr_becomes_json():
+    """At the level that it had; what it writes to a file stays what it is."""
+    script = (
+        "import io, logging, sys\n"
+        "other, file = logging.getLogger('other'), io.StringIO()\n"
+        "other.propagate = False\n"
+        "other.addHandler(logging.StreamHandler(sys.stderr)); other.handlers[0].setLevel('ERROR')\n"
+        "other.addHandler(logging.StreamHandler(file))\n"
+        "logs.take_over()\n"
+        "other.warning('one'); other.error('two')\n"
+        "assert file.getvalue() == 'one\\ntwo\\n'\n"
+    )
+    assert [json.loads(line)["event"] for line in said(script, "json")] == ["two"]
