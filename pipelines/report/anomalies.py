@@ -147,24 +147,34 @@ _DAYS = """
     group by day
 """
 
-# Those who can be an anomaly at all, so that few rows leave the engine: far enough from their median in people.
+# Those who can be an anomaly at all, so that few histories leave the engine: outside of theirs, and by enough people
+# that their median may be far enough away.
 _SUSPECTS = """
-    with viewers_per_day as (
+    with viewers_per_day as materialized (
         select creator_id, day, cast(sum(viewers) as bigint) as viewers
         from creator_reach
         where is_signed_in and day >= $first_day and viewers > 0
         group by creator_id, day
     ),
-    creators as (
-        select
-            creator_id,
-            max(viewers) filter (where day = $last_day) as viewers,
-            list(viewers) filter (where day < $last_day) as history,
-            median(viewers) filter (where day < $last_day) as middle
+    last_days as (
+        from viewers_per_day where day = $last_day
+    ),
+    earlier as (
+        select creator_id, min(viewers) as lowest, max(viewers) as highest
         from viewers_per_day
+        where day < $last_day
         group by creator_id
+    ),
+    suspects as (
+        select creator_id, viewers
+        from last_days
+        join earlier using (creator_id)
+        where viewers > highest and viewers - lowest >= $least_people
+            or viewers < lowest and highest - viewers >= $least_people
     )
-    select creator_id, viewers, history
-    from creators
-    where abs(viewers - middle) >= $least_people
+    select suspects.creator_id, suspects.viewers, list(viewers_per_day.viewers) as history
+    from suspects
+    join viewers_per_day using (creator_id)
+    where viewers_per_day.day < $last_day
+    group by all
 """

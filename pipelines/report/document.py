@@ -207,7 +207,7 @@ def _late(facts: dict[str, Any]) -> Iterator[Block]:
         yield Table(("day", "sessions before", "sessions now"), rows)
     if facts["missing_days"]:
         yield Text("Missing: no file of sessions has landed for " + ", ".join(facts["missing_days"]) + ".")
-    if not facts["late"] and not facts["missing_days"] and facts["funnel"]:
+    if not facts["late"] and not facts["missing_days"] and facts["snapshot_id"]:
         yield Text("None.")
 
 

@@ -131,13 +131,13 @@ ul { margin: .4rem 0 .8rem; padding-left: 1.2rem; } li { margin: .2rem 0; overfl
 .wide { overflow-x: auto; margin: .4rem 0 .9rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { padding: .38rem .7rem .38rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  max-width: 26rem; overflow-wrap: break-word; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number:last-child, td.number:last-child { padding-right: 0; }
 code, td.shape { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: .86em; }
-td.shape { color: var(--soft); min-width: 16rem; word-break: break-all; }
+td.shape { color: var(--soft); min-width: 16rem; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; margin: .4rem 0 .6rem; font: 13px system-ui, sans-serif; }
 svg .label { fill: var(--ink); } svg .group { fill: var(--soft); font-weight: 600; } svg .time { fill: var(--soft); }
 svg .bar { fill: var(--bar); } svg .grid { stroke: var(--line); }
