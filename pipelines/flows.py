@@ -206,6 +206,7 @@ def backfill(
         allow_incomplete=allow_incomplete,
         progress=_progress(),
         stage=as_task,
+        on_report=_show_report,
     )
     published, refused = [], []
     with _nothing_held_by_errors():
@@ -216,8 +217,6 @@ def backfill(
                 traceback.clear_frames(night.__traceback__)
             else:
                 _show(night)
-                if night.facts:
-                    _show_report(night.facts)
                 published.append(night.snapshot_id)
     if refused:
         raise RefusedToPublish(f"{len(published)} published, {len(refused)} refused. " + " ".join(refused))

@@ -158,18 +158,22 @@ def backfill(
             as_of = date.fromordinal(first.toordinal() + days)
             told = beginning(settings, as_of)
             try:
-                with of_what_it_leaves(settings, told, None) as account:
-                    account.ingested = ingested
-                    report = _night(
-                        settings,
-                        account,
-                        ingested,
-                        landing,
-                        accept_rejects=accept_rejects,
-                        allow_incomplete=allow_incomplete,
-                        progress=told.durations.told(progress),
-                        stage=told.durations.staged(stage),
-                    )
+                try:
+                    with of_what_it_leaves(settings, told, None) as account:
+                        account.ingested = ingested
+                        report = _night(
+                            settings,
+                            account,
+                            ingested,
+                            landing,
+                            accept_rejects=accept_rejects,
+                            allow_incomplete=allow_incomplete,
+                            progress=told.durations.told(progress),
+                            stage=told.durations.staged(stage),
+                        )
+                finally:
+                    if told.facts is not None:
+                        on_report(told.facts)
                 yield replace(report, facts=told.facts, page=told.page)
             except RefusedToPublish as refusal:
                 yield refusal

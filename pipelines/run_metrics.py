@@ -104,11 +104,13 @@ def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
 
 def write(path: Path, content: bytes) -> None:
     """Replace the file, at once. Its temporary name does not end in .prom, which the collector would read as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    store.make_folder(path.parent)
     temporary = store.temporary_beside(path.with_suffix(".part"))
     try:
         temporary.write_bytes(content)
+        store.fsync(temporary)
         temporary.rename(path)
+        store.fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
