@@ -76,7 +76,7 @@ def of_what_it_leaves(settings: Settings, told: Told, record: Recorder | None) -
 
 
 def _leave(settings: Settings, told: Told, record: Recorder | None, error: BaseException | None) -> None:
-    with _never_in_the_way("the report"):
+    with _never_in_the_way("the report", error):
         told.account.empty_files = record.record.empty_files if record else ()
         told.facts = told.account.facts(error)
         told.page = report.leave(settings, told.facts)
@@ -85,7 +85,7 @@ def _leave(settings: Settings, told: Told, record: Recorder | None, error: BaseE
     told.before = record.before
     if told.facts is not None:
         record.note(missing_days=tuple(told.facts["missing_days"]), report=told.page and str(told.page))
-        with _never_in_the_way("the metrics file"):
+        with _never_in_the_way("the metrics file", error):
             run_metrics.write(settings.metrics, run_metrics.text(told.facts, _pointer(settings)))
 
 
@@ -126,9 +126,11 @@ def _pointer(settings: Settings) -> snapshots.Pointer | None:
 
 
 @contextmanager
-def _never_in_the_way(what: str) -> Iterator[None]:
+def _never_in_the_way(what: str, ended_by: BaseException | None = None) -> Iterator[None]:
+    """Say that something could not be written, unless that is one more sign of what `ended_by` says: a full disk."""
     try:
         yield
     except Exception as error:
-        said = getattr(error, "strerror", None) or error
-        logs.night.warning("%s could not be written: %s", what, said)
+        if ended_by is None or not isinstance(error, OSError):
+            said = getattr(error, "strerror", None) or error
+            logs.night.warning("%s could not be written: %s", what, said)

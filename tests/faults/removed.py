@@ -616,8 +616,8 @@ SAFEGUARDS = (
     Safeguard(
         "a report that cannot be written stops no run",
         TELLING,
-        "    try:\n        yield\n    except Exception as error:\n        said = ",
-        "    try:\n        yield\n    except ZeroDivisionError as error:\n        said = ",
+        "    try:\n        yield\n    except Exception as error:\n        if ended_by",
+        "    try:\n        yield\n    except ZeroDivisionError as error:\n        if ended_by",
         REPORTED,
     ),
     Safeguard(
