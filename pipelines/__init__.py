@@ -9,6 +9,7 @@ One straight line, and the module that draws each arrow of it:
       -> readers  the read API, the command line       snapshots.py, api/, cli.py
 
 nightly.py walks the line once; flows.py does the same under Prefect. store.py is how any file gets to disk.
+telling.py is what a run leaves behind and whom it tells: report/, run_metrics.py, notify.py, logs.py.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from pipelines import logs
 from pipelines.commands import cli, night, privacy, questions, serving, snapshots
 from pipelines.errors import MostwatchedError
 from pipelines.printing import printable
@@ -16,7 +17,10 @@ def main() -> None:
     try:
         cli.main(standalone_mode=True)
     except MostwatchedError as error:
-        print(f"mostwatched: {printable(str(error))}", file=sys.stderr)
+        if logs.are_json():
+            logs.night.error(str(error), extra={"exit_code": error.exit_code})
+        else:
+            print(f"mostwatched: {printable(logs.without_secrets(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

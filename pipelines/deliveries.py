@@ -188,3 +188,19 @@ class LandedSessions:
                     for each in reached
                 }
         return self._counts[name]
+
+
+def landed_sessions(
+    raw: Sequence[RawFile], unread: Iterable[str], empty: Iterable[str], zone: ZoneInfo
+) -> list[LandedSessions]:
+    """Every landed file of viewing sessions that is known of, by each name that tells something.
+
+    Those in the lake; the names of those that are not read yet; and the names of `empty` ones, which are all the same
+    bytes, of which the lake keeps one name.
+    """
+    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    files = [LandedSessions(file.landed_name, file, zone) for file in sessions]
+    nothing = next((file for file in sessions if not file.records), None)
+    if nothing:
+        files += [LandedSessions(name, nothing, zone) for name in empty]
+    return files + [LandedSessions(name, None, zone) for name in unread]

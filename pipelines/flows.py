@@ -52,12 +52,14 @@ from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
-from pipelines import nightly, pruning  # noqa: E402
+from pipelines import logs, nightly, pruning  # noqa: E402
 from pipelines.bucket import Landing  # noqa: E402
 from pipelines.errors import RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
 from pipelines.nightly import NightReport  # noqa: E402
 from pipelines.pruning import PruneReport  # noqa: E402
+from pipelines.report import markdown  # noqa: E402
+from pipelines.report.document import document  # noqa: E402
 from pipelines.settings import Settings, load  # noqa: E402
 
 Result = TypeVar("Result")
@@ -126,7 +128,8 @@ def run_flow(
 @contextmanager
 def _errors_said_once() -> Iterator[None]:
     """Keep errors off Prefect's console: they come out of the flow, and whoever called it says them."""
-    handlers = logging.getLogger().handlers
+    logs.take_over()
+    handlers = list(logging.getLogger().handlers)
 
     def is_worth_saying(record: logging.LogRecord) -> bool:
         return record.levelno < logging.ERROR or not record.name.startswith("prefect.")
@@ -177,6 +180,7 @@ def publish_most_watched_creators(
             allow_incomplete=allow_incomplete,
             progress=_progress(),
             stage=as_task,
+            on_report=_show_report,
         )
     _show(report)
     return report
@@ -204,6 +208,7 @@ def backfill(
         allow_incomplete=allow_incomplete,
         progress=_progress(),
         stage=as_task,
+        on_report=_show_report,
     )
     published, refused = [], []
     with _nothing_held_by_errors():
@@ -293,7 +298,11 @@ def _progress() -> Progress:
     if caller is not None:
         return caller.progress
     logger = get_run_logger()
-    return lambda what, done, total: logger.info("%s: %d of %d", what, done, total)
+
+    def tell(step: str, done: int, total: int, unit: str = "") -> None:
+        logger.info("%s: %d of %d %s", step, done, total, unit or "parts")
+
+    return tell
 
 
 def _today(settings: Settings) -> date:
@@ -302,6 +311,18 @@ def _today(settings: Settings) -> date:
 
 def _folders(landing: Iterable[str] | None) -> list[Landing] | None:
     return None if landing is None else [folder if "://" in folder else Path(folder) for folder in landing]
+
+
+def _show_report(facts: dict[str, Any]) -> None:
+    """The report of a run, however it ended, as an artifact. Failing at that changes nothing about the run."""
+    try:
+        create_markdown_artifact(
+            key="report",
+            markdown=markdown.written(document(facts)),
+            description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
+        )
+    except Exception as error:
+        get_run_logger().warning("The report as of %s is not shown in Prefect: %s", facts["as_of"], error)
 
 
 def _show(report: NightReport) -> None:

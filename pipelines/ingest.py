@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -61,13 +62,16 @@ from pipelines.store import (
 PARSER_VERSION = 2
 
 
+BYTES = "bytes"
+
+
 class Progress(Protocol):
-    """Told what is being done: a step in words, how many of its parts are done, and of how many."""
+    """Told what is being done: a step in words, how many of its parts are done, of how many, and parts of what."""
 
-    def __call__(self, step: str, done: int, total: int) -> None: ...
+    def __call__(self, step: str, done: int, total: int, unit: str = "") -> None: ...
 
 
-def no_progress(step: str, done: int, total: int) -> None:
+def no_progress(step: str, done: int, total: int, unit: str = "") -> None:
     """Tell nobody."""
 
 
@@ -176,10 +180,17 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    for done, file in enumerate(files):
-        progress(f"read {file.name}", done, len(files))
+    to_read = {file: _bytes_to_read(file, seen) for file in files}
+    read, total = 0, sum(to_read.values())
+    for file in files:
+
+        def tell(position: int, file: LandedFile = file, before: int = read) -> None:
+            progress(f"read {file.name}", before + min(position, to_read[file]), total, BYTES)
+
+        tell(0)
+        read += to_read[file]
         try:
-            raw = _ingest_file(settings, file, seen, register, hash_first=sizes, aliases=aliases)
+            raw = _ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
@@ -191,7 +202,7 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save({str(file.path.absolute()) for file in files})
-    progress("read landed files", len(files), len(files))
+    progress("read landed files", total, total, BYTES)
     lost = settle(settings)
     if lost:
         raise Damaged(
@@ -218,11 +229,21 @@ def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str], str]:
     return {(each.entity, sha256): each.landed_sha256 for each in raw for sha256 in each.also_landed}
 
 
+def _bytes_to_read(file: LandedFile, seen: _LandedCache) -> int:
+    """How much of a landed file there is to read, for those who wait: nothing if it has been read, or has just gone."""
+    try:
+        stamp = Stamp.of(os.lstat(file.path))
+    except OSError:
+        return 0
+    return 0 if seen.get(file.path, stamp) else stamp.size
+
+
 def _ingest_file(
     settings: Settings,
     file: LandedFile,
     seen: _LandedCache,
     register: forgotten.Register,
+    tell: Callable[[int], None],
     hash_first: set[tuple[str, int]],
     aliases: Mapping[tuple[str, str], str],
 ) -> RawFile | str:
@@ -240,10 +261,10 @@ def _ingest_file(
                 return sha256
             source.rewind()
         try:
-            raw = _write_raw(settings, file, source, register)
+            raw = _write_raw(settings, file, source, register, tell)
         except Unbelievable as error:
             source.rewind()
-            raw = _write_raw(settings, file, source, register, error.unsound)
+            raw = _write_raw(settings, file, source, register, tell, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -294,9 +315,12 @@ def _write_raw(
     file: LandedFile,
     source: Source,
     register: forgotten.Register,
+    tell: Callable[[int], None],
     unsound: Unsoundness | None = None,
 ) -> RawFile:
     """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
+
+    How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
     """
@@ -319,6 +343,8 @@ def _write_raw(
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
+            if file.format != "parquet":
+                tell(source.file.tell())
         files, rejects = writer.finish()
         if file.format == "parquet":  # was not read in order
             source.rewind()

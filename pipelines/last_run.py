@@ -41,13 +41,16 @@ class LastRun:
     postponed: tuple[dict[str, Any], ...] = ()  # {"entity", "name", "reason"}
     # Names of landed files of sessions without a record. They are all the same bytes, of which raw keeps one name.
     empty_files: tuple[str, ...] = ()
+    missing_days: tuple[str, ...] = ()  # of those before as_of, as far as was known
+    report: str | None = None  # the page that it left
 
 
 class Recorder:
     """Holds the record while its run goes on."""
 
-    def __init__(self, record: LastRun) -> None:
+    def __init__(self, record: LastRun, before: LastRun | None) -> None:
         self.record = record
+        self.before = before  # the run before it, as far as that is known
 
     def ingested(self, report: IngestReport) -> None:
         """Note what was read. The names of empty files add up from run to run."""
@@ -73,8 +76,10 @@ def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
     before = None
     with suppress(Damaged):
         before = read(settings.lake)
-    empty_files = before.empty_files if before else ()
-    recorder = Recorder(LastRun(str(as_of), os.getpid(), _now(), empty_files=empty_files))
+    record = LastRun(str(as_of), os.getpid(), _now())
+    if before:
+        record = replace(record, empty_files=before.empty_files, missing_days=before.missing_days)
+    recorder = Recorder(record, before)
     _write(settings.lake, recorder.record)
     try:
         yield recorder
@@ -94,8 +99,9 @@ def read(lake: Path) -> LastRun | None:
         content = json.loads(path.read_bytes())
         if content.pop("seal") != store.seal_of(content):
             raise ValueError("its seal differs")
-        known = {field.name: content[field.name] for field in fields(LastRun)}
-        return LastRun(**known | {name: tuple(known[name]) for name in ("postponed", "empty_files")})
+        known = {field.name: content[field.name] for field in fields(LastRun) if field.name in content}
+        lists = ("postponed", "empty_files", "missing_days")
+        return LastRun(**known | {name: tuple(known.get(name, ())) for name in lists})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -9,7 +9,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,8 +31,10 @@ from pipelines.ingest import (
 )
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
+from pipelines.report import Account
 from pipelines.retention import require_days
 from pipelines.settings import Settings
+from pipelines.telling import OnReport, beginning, nobody, of_the_end, of_what_it_leaves
 
 PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
 
@@ -49,6 +51,8 @@ class NightReport:
     raw: Sequence[RawFile]
     published: Published
     built: dict[str, int]  # files built, by model; empty when nothing had changed
+    facts: dict[str, Any] | None = None  # the report; None if it could not be worked out
+    page: Path | None = None  # where the report stands
 
     @property
     def funnel(self) -> dict[str, int]:
@@ -80,6 +84,8 @@ class NightReport:
             "funnel": self.funnel,
             "built": self.built,
             "warnings": list(self.published.warnings),
+            "anomalies": [one["sentence"] for one in self.facts["anomalies"]] if self.facts else [],
+            "report": self.page and str(self.page),
         }
 
 
@@ -98,6 +104,7 @@ def run(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
     stage: Stage = in_process,
+    on_report: OnReport = nobody,
 ) -> NightReport:
     """Ingest, build and publish the snapshot as of `as_of`; safe to run again at any time.
 
@@ -105,21 +112,27 @@ def run(
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
     require_possible(settings, as_of)
-    with held(settings), last_run.recorded(settings, as_of) as record:
-        ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
-        record.ingested(ingested)
-        report = _night(
-            settings,
-            as_of,
-            ingested,
-            landing,
-            accept_rejects=accept_rejects,
-            allow_incomplete=allow_incomplete,
-            progress=progress,
-            stage=stage,
-        )
-        record.note(outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id)
-        return report
+    with of_the_end(settings, as_of, on_report) as told:
+        progress, stage = told.durations.told(progress), told.durations.staged(stage)
+        with (
+            held(settings),
+            last_run.recorded(settings, as_of) as record,
+            of_what_it_leaves(settings, told, record) as account,
+        ):
+            account.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
+            record.ingested(ingested)
+            report = _night(
+                settings,
+                account,
+                ingested,
+                landing,
+                accept_rejects=accept_rejects,
+                allow_incomplete=allow_incomplete,
+                progress=progress,
+                stage=stage,
+            )
+            record.note(outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id)
+        return replace(report, facts=told.facts, page=told.page)
 
 
 def backfill(
@@ -132,6 +145,7 @@ def backfill(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
     stage: Stage = in_process,
+    on_report: OnReport = nobody,
 ) -> Iterator[NightReport | RefusedToPublish]:
     """One snapshot for every as_of from `first` to `last`, both included, oldest first.
 
@@ -145,19 +159,26 @@ def backfill(
         ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
+            told = beginning(settings, as_of)
             try:
-                report = _night(
-                    settings,
-                    as_of,
-                    ingested,
-                    landing,
-                    accept_rejects=accept_rejects,
-                    allow_incomplete=allow_incomplete,
-                    progress=progress,
-                    stage=stage,
-                )
-                bucket.push(settings)
-                yield report
+                try:
+                    with of_what_it_leaves(settings, told, None) as account:
+                        account.ingested = ingested
+                        report = _night(
+                            settings,
+                            account,
+                            ingested,
+                            landing,
+                            accept_rejects=accept_rejects,
+                            allow_incomplete=allow_incomplete,
+                            progress=told.durations.told(progress),
+                            stage=told.durations.staged(stage),
+                        )
+                    bucket.push(settings)
+                finally:
+                    if told.facts is not None:
+                        on_report(told.facts)
+                yield replace(report, facts=told.facts, page=told.page)
             except RefusedToPublish as refusal:
                 yield refusal
 
@@ -171,7 +192,7 @@ def require_possible(settings: Settings, as_of: date) -> None:
 
 def _night(
     settings: Settings,
-    as_of: date,
+    account: Account,
     ingested: IngestReport,
     landing: Sequence[Landing] | None,
     *,
@@ -182,14 +203,23 @@ def _night(
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
     with open_lake(settings, progress) as lake:
-        raw, built = _built(settings, lake, as_of, landing, progress, stage)
+        raw, built = _built(settings, lake, account.as_of, landing, progress, stage)
+        account.raw, account.built = raw, built
         published = stage(
             "publish",
             lambda: publish(
-                settings, lake, built, raw, accept_rejects=accept_rejects, allow_incomplete=allow_incomplete
+                settings,
+                lake,
+                built,
+                raw,
+                witness=account,
+                progress=progress,
+                accept_rejects=accept_rejects,
+                allow_incomplete=allow_incomplete,
             ),
         )
-        return NightReport(as_of, ingested, raw, published, dict(lake.built))
+        account.published = published
+        return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
 
 
 def _built(
@@ -234,6 +264,7 @@ def held(settings: Settings) -> Iterator[None]:
     with store.lock(settings.home / ".lock"), bucket.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
+        for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
             store.sweep(folder)
         store.sweep(forgotten.folder(settings))
         settle(settings)

@@ -11,6 +11,7 @@ import click
 from pipelines.spreadsheet import csv_lines
 
 SHOWN_CHARS = 200  # of a text in a list or a table
+_ANOMALIES_SHOWN = 3
 
 
 def print_json(content: Any) -> None:
@@ -41,6 +42,13 @@ def print_summary(summary: dict[str, Any]) -> None:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
     for warning in summary["warnings"]:
         click.echo(f"Warning: {printable(warning)}")
+    anomalies = summary["anomalies"]
+    for sentence in anomalies[:_ANOMALIES_SHOWN]:
+        click.echo(f"Worth a look: {printable(sentence)}.")
+    if len(anomalies) > _ANOMALIES_SHOWN:
+        click.echo(f"Worth a look: {len(anomalies) - _ANOMALIES_SHOWN:,} more figures, see the report.")
+    if summary["report"]:
+        click.echo(f"Report: {printable(summary['report'])}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

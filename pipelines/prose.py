@@ -130,12 +130,17 @@ def _snapshot_lines(snapshot: dict[str, Any] | None) -> Iterator[str]:
     if snapshot is None:
         yield "none yet: nothing has been published"
         return
-    hours = snapshot["age_seconds"] / 3600
-    age = f"{hours:,.1f} hours ago" if hours >= 0 else f"{-hours:,.1f} hours ahead of this machine's clock"
+    age = _ago(snapshot["age_seconds"])
     yield f"{snapshot['snapshot_id']}, published {snapshot['published_at']}, {age}{', STALE' * snapshot['is_stale']}"
-    yield f"newest session {snapshot['newest_session_at'] or 'unknown'}"
+    newest = snapshot["newest_session_at"]
+    yield f"newest session {newest}, {_ago(snapshot['newest_session_age_seconds'])}" if newest else "no session in it"
     if snapshot["is_pinned"]:
         yield "pinned: readers stay on it until `mostwatched snapshots rollback --release`"
+
+
+def _ago(seconds: int) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.1f} hours ago" if hours >= 0 else f"{-hours:,.1f} hours ahead of this machine's clock"
 
 
 def _day_lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -200,6 +205,8 @@ def _last_run_lines(run: dict[str, Any] | None) -> Iterator[str]:
     yield f"{run['outcome']}: as of {run['as_of']}, from {run['started_at']} {ended}, {run['new_files']:,} new files"
     if run["why"]:
         yield f"  {excerpt(run['why'], 1000)}"
+    if run["report"]:
+        yield f"  {excerpt(run['report'], 1000)}"
     yield from _some([f"  postponed   {excerpt(f['name'])}: {excerpt(f['reason'])}" for f in run["postponed"]])
 
 

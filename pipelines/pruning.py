@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import bucket, build, redaction, retention, snapshots, store
+from pipelines import bucket, build, redaction, report, retention, snapshots, store
 from pipelines.ingest import Progress, RawFile, every_raw_file, no_progress, raw_files
 from pipelines.lake import Lake
 from pipelines.nightly import held, open_lake
@@ -35,6 +35,7 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
         return _foreseen(settings)
     with held(settings), open_lake(settings, progress) as lake:
         removed = snapshots.prune(settings.snapshots, settings.keep_snapshots)
+        report.prune(settings)
         days, records = _expire(settings)
         if days and (pointer := snapshots.current(settings.snapshots)) is not None:
             # What is left gives other keys: build what the next night would else build, before it is judged.

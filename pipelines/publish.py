@@ -1,8 +1,8 @@
 """From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
 
-The pointer's move is the only commit point that readers see. Three things refuse it, and leave the last snapshot
-where it is: too many rejected records in what newly landed, a last day that is probably not all there, and a
-published table that fails one of its checks.
+The pointer's move is the only commit point that readers see. Four things refuse it, and leave the last snapshot
+where it is: too many rejected records in what newly landed, a last day that is probably not all there, landed files
+that the last snapshot rests on and that are gone, and a published table that fails one of its checks.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines import __version__, forgotten, models, snapshots, store, warehouse
 from pipelines.build import Built, cube_days
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
-from pipelines.ingest import RawFile
+from pipelines.ingest import Progress, RawFile, no_progress
 from pipelines.lake import Lake, Stored
 from pipelines.refusals import incomplete_last_day, too_many_rejects, vanished
 from pipelines.settings import Settings
@@ -27,6 +27,7 @@ from pipelines.snapshots import Snapshot
 
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
+REPORT = "report.html"  # of the run that published the snapshot
 
 # Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
 FUNNEL = (
@@ -56,12 +57,30 @@ class Published:
     warnings: tuple[str, ...]
 
 
+class Witness(Protocol):
+    """Whoever keeps account of the run."""
+
+    def judged(
+        self,
+        funnel: Mapping[str, int],
+        newest_session: datetime | None,
+        results: Sequence[CheckResult],
+        refusals: Sequence[str],
+    ) -> None:
+        """Told what was found before anything is published or refused."""
+
+    def page(self, snapshot: Snapshot) -> bytes:
+        """The page about the run that goes into a snapshot, all of which is there but its manifest and its name."""
+
+
 def publish(
     settings: Settings,
     lake: Lake,
     built: Built,
     raw: Sequence[RawFile],
     *,
+    witness: Witness | None = None,
+    progress: Progress = no_progress,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
     instead: bool = False,
@@ -72,21 +91,24 @@ def publish(
     refuse it, and the pointer moves also where it is pinned, and stays pinned.
     Raises RefusedToPublish, naming every ground at once.
     """
+    progress("check what is to be published", 0, 1)
     pointer, is_lost = _pointer(settings.snapshots)
-    newest = _newest(settings.snapshots)
+    rests_on = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     with _tables(settings, lake, built) as connection:
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
     refusals = [result.message for result in results if result.offenders and result.check.fails]
     if not instead:
-        refusals += vanished(_landed_of(newest), raw, forgotten.read(settings))
+        refusals += vanished(rests_on, raw, forgotten.read(settings))
     if not (accept_rejects or instead):
-        rested_on = set(pointer.landed) if pointer else {file["key"] for file in _landed_of(newest)}
+        rested_on = set(pointer.landed) if pointer else {file["key"] for file in rests_on}
         refusals += too_many_rejects(settings, raw, rested_on)
     if not (allow_incomplete or instead):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
         refusals += incomplete_last_day(totals, built.as_of)
+    if witness is not None:
+        witness.judged(funnel, newest_session, results, refusals)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
@@ -100,11 +122,14 @@ def publish(
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
         manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
-        _write(settings, built, files, snapshot_id, manifest)
+        progress("write the snapshot", 0, 1)
+        _write(settings, built, files, snapshot_id, manifest, witness, progress)
+        progress("read the snapshot back", 0, 1)
         snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
         damage = snapshot.damage()
         if damage:
             raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
+    progress("move the pointer", 0, 1)
     if is_lost:  # to the newest whole snapshot, which may be this one; readers saw none
         snapshots.release(settings.snapshots)
         pointer = snapshots.current(settings.snapshots)
@@ -222,7 +247,13 @@ def id_of(built: Built) -> str | None:
 
 
 def _write(
-    settings: Settings, built: Built, files: Mapping[str, Stored], snapshot_id: str, manifest: dict[str, Any]
+    settings: Settings,
+    built: Built,
+    files: Mapping[str, Stored],
+    snapshot_id: str,
+    manifest: dict[str, Any],
+    witness: Witness | None,
+    progress: Progress,
 ) -> None:
     """Write the snapshot's folder beside its final name and rename it there, whole.
 
@@ -255,13 +286,18 @@ def _write(
             }
             for name, stored in sorted(files.items())
         }
-        facts["warehouse.duckdb"] = {
-            "rows": None,
-            "bytes": path.stat().st_size,
-            "sha256": store.sha256_of(path),
-            "rows_sha256": None,
-        }
+        facts[path.name] = _facts_without_rows(path)
+        if witness is not None:
+            # Not part of the snapshot's id, which is of rows alone: the same rows take another time on another day.
+            progress("write the report", 0, 1)
+            path = folder / REPORT
+            path.write_bytes(witness.page(Snapshot(folder, manifest | {"files": facts}, "")))
+            facts[path.name] = _facts_without_rows(path)
         (folder / snapshots.MANIFEST).write_bytes(store.json_bytes(store.sealed(manifest | {"files": facts})))
+
+
+def _facts_without_rows(path: Path) -> dict[str, Any]:
+    return {"rows": None, "bytes": path.stat().st_size, "sha256": store.sha256_of(path), "rows_sha256": None}
 
 
 def _manifest(
@@ -347,19 +383,15 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
         return None, True
 
 
-def _newest(folder: Path) -> Snapshot | None:
-    """The newest snapshot whose manifest is whole."""
+def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
+    """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
     for name in reversed(snapshots.names(folder)):
         try:
-            return snapshots.open_snapshot(folder, name)
+            landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
+            return landed
         except Damaged:
             continue
-    return None
-
-
-def _landed_of(snapshot: Snapshot | None) -> Sequence[dict[str, Any]]:
-    """The landed files that a snapshot rests on."""
-    return snapshot.manifest["landed"] if snapshot else ()
+    return ()
 
 
 def _rfc3339(instant: datetime) -> str:

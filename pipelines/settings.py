@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import UsageError
@@ -71,6 +73,11 @@ class Settings:
     s3_look_every_seconds: int = 15  # how often the read API looks for a new snapshot there
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
     keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
+    # what a run tells
+    notify_command: str | None = None  # run without a shell when a run fails, is refused, is late or recovers
+    notify_webhook: str | None = None  # an http(s) URL that the same is sent to
+    metrics_file: Path | None = None  # for the node_exporter's textfile collector; by default under home
+    log_format: str | None = None  # text or json; by default text for commands and json for the API
     # the read API
     jwks: str | None = None  # a JWKS file, or the URL of one
     jwt_issuer: str | None = None
@@ -101,6 +108,16 @@ class Settings:
     def snapshots(self) -> Path:
         """Published snapshots and `current.json`."""
         return self.home / "snapshots"
+
+    @property
+    def reports(self) -> Path:
+        """What the last run of each as_of did, for people and as JSON."""
+        return self.home / "reports"
+
+    @property
+    def metrics(self) -> Path:
+        """What the last run came to, for Prometheus."""
+        return self.metrics_file or self.home / "metrics" / "mostwatched.prom"
 
 
 def names() -> list[str]:
@@ -150,6 +167,12 @@ def _home(home: object, cache: object) -> dict[str, object]:
     return {"home": Path(str(cache)).expanduser().absolute() / name, "home_url": url}
 
 
+def wanted_log_format(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The log format that is asked for, before anything else is read; None for none and for one that cannot be."""
+    text = environ.get(variable("log_format"), "").lower()
+    return text if text in ("text", "json") else None
+
+
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables with our prefix that are no setting: misspelt ones, which must not be ignored in silence."""
     known = {variable(name) for name in names()} | _FOR_OTHERS
@@ -166,7 +189,11 @@ def _parse(variable_name: str, setting: str, text: str) -> object:
         return parse(text)
     except (ValueError, InvalidOperation, KeyError, OSError) as error:
         reason = str(error) or "it cannot be read"
-        raise UsageError(f"{variable_name} is {text!r}: {reason}.") from None
+        shown = "not usable" if setting in _SECRET else repr(text)
+        raise UsageError(f"{variable_name} is {shown}: {reason}.") from None
+
+
+_SECRET = frozenset({"notify_command", "notify_webhook"})  # whoever knows them can send as we do: they are never shown
 
 
 def _whole(at_least: int, at_most: int = 10**9) -> Callable[[str], int]:
@@ -210,6 +237,35 @@ def _memory(text: str) -> str:
     return text
 
 
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise ValueError("a quotation mark in it is not closed") from None
+    if not words:
+        raise ValueError("it names no command")
+    return text
+
+
+def _webhook(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("it must be a URL that begins with https:// or http://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("it must not hold a user or a password")
+    return text
+
+
+def _log_format(text: str) -> str:
+    if text.lower() not in ("text", "json"):
+        raise ValueError("it must be text or json")
+    return text.lower()
+
+
 def _log_level(text: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if text.upper() not in levels:
@@ -239,6 +295,10 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "threads": _whole(0, 1024),
     "keep_snapshots": _whole(1),
     "keep_days": _whole(0),
+    "notify_command": _command,
+    "notify_webhook": _webhook,
+    "metrics_file": lambda text: Path(text).absolute(),
+    "log_format": _log_format,
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import bucket, build, deliveries, last_run, publish, refusals, snapshots, window
+from pipelines import bucket, build, deliveries, forgotten, last_run, late, publish, refusals, snapshots, window
 from pipelines.bucket import Landing
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
@@ -61,15 +60,15 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         if seen.raw:
             seen.built = build.build(lake, seen.raw, settings.policy, as_of)
             seen.sessions = dict(_sessions(lake, seen.built, landed))
-    late: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
     with _noted(seen), lake.finding_only():
-        late += _late(seen, lake, landed)
+        changed += _late(seen, lake, landed)
     return {
         "home": str(settings.home),
         "as_of": as_of.isoformat(),
         "snapshot": _published(settings, seen, now),
         "days": _days(settings, as_of, seen, landed),
-        "late": late,
+        "late": changed,
         "landing": _landing(roots, seen, now),
         "last_run": _last_run(seen),
         "next_run": _next_run(settings, as_of, landing, seen),
@@ -114,35 +113,18 @@ def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
         if seen.pointer:
             vouched = (seen.pointer.snapshot_id, seen.pointer.manifest_sha256)
             seen.snapshot = snapshots.open_snapshot(settings.snapshots, *vouched)
-            seen.before = _made_before(settings.snapshots, seen.snapshot)
-
-
-def _made_before(folder: Path, current: Snapshot) -> Snapshot | None:
-    """The snapshot before the current one, of the same as_of or of the latest one before it."""
-    as_ofs = {snapshots.as_of_of(name) for name in snapshots.names(folder)}
-    for as_of in sorted((each for each in as_ofs if each <= current.as_of), reverse=True):
-        made = [one for one in snapshots.listed(folder, of=as_of) if one.id != current.id]
-        if as_of == current.as_of:
-            made = [one for one in made if one.manifest["created_at"] < current.manifest["created_at"]]
-        if made:
-            return made[-1]
-    return None
+            seen.before = late.made_before(settings.snapshots, seen.snapshot)
 
 
 def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
     """Every landed file of viewing sessions that is known of, by each name that tells something."""
     zone = ZoneInfo(settings.day_timezone)
     raw = {file.landed_sha256: file for file in seen.raw if file.entity == "viewing_sessions"}
-    files = [LandedSessions(file.landed_name, file, zone) for file in raw.values()]
-    empty = next((file for file in raw.values() if not file.records), None)
-    if empty and seen.last_run:
-        files += [LandedSessions(name, empty, zone) for name in seen.last_run.empty_files]
-    for found in seen.found:
-        if found.landed.entity == "viewing_sessions":
-            file = raw.get(found.sha256 or "")
-            if file is None or is_another_empty_one(file, found.landed):
-                files.append(LandedSessions(found.landed.name, file, zone))
-    return files
+    found = [file for file in seen.found if file.landed.entity == "viewing_sessions"]
+    unread = [file.landed.name for file in found if file.sha256 not in raw]
+    empty = list(seen.last_run.empty_files) if seen.last_run else []
+    empty += [file.landed.name for file in found if is_another_empty_one(raw.get(file.sha256 or ""), file.landed)]
+    return deliveries.landed_sessions(list(raw.values()), unread, empty, zone)
 
 
 def _no_engine() -> Any:
@@ -157,6 +139,7 @@ def _published(settings: Settings, seen: _Seen, now: datetime) -> dict[str, Any]
     if pointer is None:
         return None
     age = (now - datetime.fromisoformat(pointer.published_at)).total_seconds()
+    newest = seen.snapshot and seen.snapshot.manifest["freshness"]["newest_session_at"]
     return {
         "snapshot_id": pointer.snapshot_id,
         "as_of": pointer.as_of.isoformat(),
@@ -164,7 +147,8 @@ def _published(settings: Settings, seen: _Seen, now: datetime) -> dict[str, Any]
         "age_seconds": round(age),
         "is_stale": age > settings.stale_hours * 3600,
         "is_pinned": pointer.pinned,
-        "newest_session_at": seen.snapshot and seen.snapshot.manifest["freshness"]["newest_session_at"],
+        "newest_session_at": newest,
+        "newest_session_age_seconds": newest and round((now - datetime.fromisoformat(newest)).total_seconds()),
     }
 
 
@@ -211,63 +195,19 @@ def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator
         return
     now, before = seen.snapshot, seen.before
     if before is not None and before.manifest["policy"] == now.manifest["policy"]:
-        arrived = _landed_in(now) - _landed_in(before)
-        tables = {name: partial(now.table, name) for name in now.files if name.startswith(_CUBE)}
+        arrived = late.landed_in(now) - late.landed_in(before)
+        tables = {name: partial(now.table, name) for name in now.files if name.startswith(late.CUBE)}
         digests = {name: now.files[name]["rows_sha256"] for name in tables}
-        yield from _changes(before, digests, tables, _reached(landed, arrived), is_published=True)
+        for changed in late.changed_days(before, digests, tables, _reached(landed, arrived)):
+            yield changed | {"is_published": True}
     if seen.built is not None and seen.built.policy.as_json() == now.manifest["policy"]:
-        files = {f"{_CUBE}{day}.parquet": stored for day, stored in seen.built.creator_reach.items()}
+        files = {f"{late.CUBE}{day}.parquet": stored for day, stored in seen.built.creator_reach.items()}
         files = {name: stored for name, stored in files.items() if stored.is_there}
         tables = {name: partial(lake.table, stored) for name, stored in files.items()}
         digests = {name: stored.digest for name, stored in files.items()}
-        arrived = {file.key for file in seen.raw} - _landed_in(now)
-        yield from _changes(now, digests, tables, _reached(landed, arrived), is_published=False)
-
-
-_CUBE = "creator_reach/"
-_MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
-
-
-def _changes(
-    published: Snapshot,
-    digests: Mapping[str, str],
-    tables: Mapping[str, Callable[[], pa.Table]],
-    reached: Collection[date],
-    *,
-    is_published: bool,
-) -> Iterator[dict[str, Any]]:
-    """The days of `published` of which `tables` say something else than it did.
-
-    A late session changes the gaps of many days after it, which is no news of those days: what counts is what their
-    rows add up to; of the days that late files reached, also for each creator.
-    """
-    for name, digest in digests.items():
-        facts = published.files.get(name)
-        if facts is None or facts["rows_sha256"] == digest:
-            continue
-        day = date.fromisoformat(name.removeprefix(_CUBE).removesuffix(".parquet"))
-        was, now = published.table(name), tables[name]()
-        if _totals(was) != _totals(now) or (day in reached and _by_creator(was) != _by_creator(now)):
-            yield {
-                "day": day.isoformat(),
-                "sessions_before": _totals(was)["sessions_started"],
-                "sessions": _totals(now)["sessions_started"],
-                "is_published": is_published,
-            }
-
-
-def _totals(table: pa.Table) -> dict[str, int]:
-    return {measure: pc.sum(table[measure]).as_py() or 0 for measure in _MEASURES}
-
-
-def _by_creator(table: pa.Table) -> pa.Table:
-    keys = ["creator_id", "is_signed_in"]
-    sums = table.group_by(keys).aggregate([(measure, "sum") for measure in _MEASURES])
-    return sums.sort_by([(key, "ascending") for key in keys])
-
-
-def _landed_in(snapshot: Snapshot) -> set[str]:
-    return {file["key"] for file in snapshot.manifest["landed"]}
+        arrived = {file.key for file in seen.raw} - late.landed_in(now)
+        for changed in late.changed_days(now, digests, tables, _reached(landed, arrived)):
+            yield changed | {"is_published": False}
 
 
 def _reached(landed: Sequence[LandedSessions], keys: Collection[str]) -> set[date]:
@@ -313,7 +253,8 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     if seen.last_run is None:
         return None
     said = asdict(seen.last_run)
-    del said["empty_files"]
+    for name in ("empty_files", "missing_days"):
+        del said[name]
     if said["outcome"] == last_run.AT_WORK and seen.at_work is None:
         said |= {"outcome": "died", "why": "It was killed, or the machine went down. Nothing is lost: run again."}
     return said | {"postponed": list(said["postponed"])}
@@ -331,6 +272,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         known = {day: count for day, count in seen.sessions.items() if count is not None}
         if found := list(refusals.incomplete_last_day(known, as_of)):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    if found := list(_vanished(settings, seen)):
+        grounds, flags = [*found, *grounds], []  # which nothing overrides
     days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there] if seen.built else []
     snapshot_id = publish.id_of(seen.built) if seen.built else None
     is_current = _would_be_current(seen, as_of)
@@ -359,6 +302,20 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         "command": shlex.join(command),
         "command_to_override": shlex.join([*command, *flags]) if flags else None,
     }
+
+
+def _vanished(settings: Settings, seen: _Seen) -> Iterator[str]:
+    """The sentence of `refusals.vanished`, if what a run would find is not all that the newest snapshot rests on.
+
+    A landed file that is not read yet is taken for the one of its name: the run reads it.
+    """
+    if not seen.raw and seen.problems:  # nothing is known of the lake
+        return
+    with _noted(seen):
+        unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
+        rested_on = publish.landed_of_newest(settings.snapshots)
+        asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
+        yield from refusals.vanished(asked, seen.raw, forgotten.read(settings))
 
 
 def _would_be_current(seen: _Seen, as_of: date) -> bool:

@@ -5,7 +5,7 @@
     watching   the snapshot that is being served  responses   published tables -> bytes
     auth, keys bearer tokens and the keys behind  limits      moving windows (redis_limits: shared ones)
     exchange   requests and replies as ASGI       envelope    the body around every answer, clock, instants
-    clients    whose request it is                telemetry   metrics and log lines
+    clients    whose request it is                telemetry   metrics
     contract   openapi.yaml, served and as a page download    a URL's content, bounded in time
 
 It reads snapshots and never the lake, imports nothing else of the project but settings and errors, and runs

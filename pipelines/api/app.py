@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import secrets
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -37,9 +40,10 @@ from pipelines.api.exchange import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
 from pipelines.api.pages import page_routes
-from pipelines.api.telemetry import UNMATCHED, Metrics, log_as_json_lines
+from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
 from pipelines.api.watching import Serving, Watcher
 from pipelines.api.wire import BoundedHttp
+from pipelines.logs import log_as
 from pipelines.settings import Settings
 
 METHODS = ("GET", "HEAD")
@@ -48,14 +52,15 @@ RATE_LIMITED_PREFIX = "/lls/"  # the limits are those of the List Streams docume
 log = logging.getLogger("mostwatched.api")
 
 
-def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
+def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path | None = None) -> Starlette:
     """The read API over `settings.snapshots`.
 
     Nothing is read or started before the server starts it, except the files that the settings name. Raises
-    UsageError when a setting cannot be used. `clock` is for tests.
+    UsageError when a setting cannot be used. `clock` is for tests. `workers_in` is the folder by which the workers of
+    one server share their metrics.
     """
     clock = clock or Clock()
-    metrics = Metrics(clock.now_ms)
+    metrics = Metrics(clock.now_ms, Colleagues(workers_in) if workers_in else None)
     desk = Desk()
 
     def loaded(serving: Serving | None) -> None:
@@ -79,7 +84,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> Starlette:
         if isinstance(keys, KeyUrl):
             keys.start()
         watcher.start()
+        sharing = asyncio.create_task(metrics.share())
         yield
+        sharing.cancel()
+        with suppress(asyncio.CancelledError):
+            await sharing
         watcher.stop()
         desk.close()
         if shared is not None:
@@ -253,21 +262,24 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
     Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
     """
-    log_as_json_lines(settings.log_level)
+    log_as(settings.log_format, settings.log_level)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
-    config = server_config(settings, host, port, workers)
     if workers == 1:
-        uvicorn.Server(config).run()
-    else:
+        uvicorn.Server(server_config(settings, host, port)).run()
+        return
+    with tempfile.TemporaryDirectory(prefix="mostwatched-workers-", ignore_cleanup_errors=True) as folder:
+        config = server_config(settings, host, port, workers, Path(folder))
         Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
-def server_config(settings: Settings, host: str, port: int, workers: int = 1) -> uvicorn.Config:
+def server_config(
+    settings: Settings, host: str, port: int, workers: int = 1, workers_in: Path | None = None
+) -> uvicorn.Config:
     """How uvicorn is run. Proxy headers are off: whose request it is, is decided in clients.py alone."""
     return uvicorn.Config(
-        functools.partial(_worker, settings),
+        functools.partial(_worker, settings, workers_in),
         factory=True,
         host=host,
         port=port,
@@ -285,7 +297,7 @@ def server_config(settings: Settings, host: str, port: int, workers: int = 1) ->
     )
 
 
-def _worker(settings: Settings) -> Starlette:
+def _worker(settings: Settings, workers_in: Path | None) -> Starlette:
     """The application of one worker process; at module level, so that it can be sent to a new process."""
-    log_as_json_lines(settings.log_level)
-    return create_app(settings)
+    log_as(settings.log_format, settings.log_level)
+    return create_app(settings, workers_in=workers_in)

@@ -1,20 +1,23 @@
-"""Metrics for Prometheus, and log lines for people and machines: one JSON object a line, on stderr.
+"""Metrics for Prometheus.
 
-Each worker process has its own registry: with several workers `/metrics` answers for the one that took the
-scrape (its `mostwatched_worker_info` names it). Run one worker per port to scrape every one of them.
+With several workers any of them answers for all: each leaves its figures in a file of one folder every second, and
+the one that is asked adds its own, as they are now, to what the others left last. Figures of a worker that has died
+stay among them, so that no counter ever goes back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
-import sys
-import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -36,15 +39,35 @@ BUCKETS = (
 )  # seconds; a prepared answer takes < 1 ms
 UNMATCHED = "unmatched"  # the route label of unknown paths: their number is not bounded
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
-
+LEAVE_EVERY_SECONDS = 1.0
+GONE_AFTER_SECONDS = 10.0  # a worker that left nothing for so long is no more: it serves nothing
 
 log = logging.getLogger("mostwatched.api")
+
+
+class Colleagues:
+    """The workers of one server, by what each of them leaves in a folder that is the server's alone."""
+
+    def __init__(self, folder: Path, worker: str | None = None) -> None:
+        """`worker` is the name that this one is known by; by default its process's number."""
+        self._folder = folder
+        self._name = f"{worker or os.getpid()}.json"
+
+    def leave(self, state: dict[str, Any]) -> None:
+        """Leave this worker's figures for the others."""
+        path = self._folder / self._name
+        beside = path.with_suffix(".part")
+        beside.write_text(json.dumps(state))
+        beside.replace(path)
+
+    def others(self) -> list[dict[str, Any]]:
+        """What the others left last."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            if path.name != self._name:
+                with suppress(OSError, ValueError):
+                    found.append(json.loads(path.read_text()))
+        return found
 
 
 class Metrics:
@@ -54,8 +77,10 @@ class Metrics:
     their labels up, which would be a tenth of what a request costs. They become its metrics when somebody asks.
     """
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], colleagues: Colleagues | None = None) -> None:
+        """`colleagues` are the other workers of this server, if there are any."""
         self._now_ms = now_ms
+        self._colleagues = colleagues
         self._serving: Serving | None = None
         self._routes: dict[str, _Route] = {}
         self._counts: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
@@ -94,44 +119,108 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks a collector for."""
-        requests = CounterMetricFamily("mostwatched_http_requests", "Requests answered.", labels=["route", "status"])
-        durations = HistogramMetricFamily(
-            "mostwatched_http_request_duration_seconds",
-            "From the request's headers to the end of its answer.",
-            labels=["route"],
-        )
-        for path, route in self._routes.items():
-            for status, count in route.statuses.items():
-                requests.add_metric([path, str(status)], count)
-            bounds = [*map(floatToGoString, BUCKETS), "+Inf"]
-            buckets = list(zip(bounds, map(float, accumulate(route.buckets)), strict=True))
-            durations.add_metric([path], buckets, route.seconds)
-        yield requests
-        yield durations
+        workers = [self._state(), *(self._colleagues.others() if self._colleagues else ())]
+        yield from _requests(workers)
         for name, (help_text, label) in _COUNTERS.items():
             counter = CounterMetricFamily(name, help_text, labels=[label])
-            for value, count in self._counts[name].copy().items():
+            for value, count in _added(worker["counts"][name] for worker in workers).items():
                 counter.add_metric([value], count)
             yield counter
-        yield from self._gauges()
+        yield from self._gauges([worker for worker in workers if self._is_there(worker)])
 
-    def _gauges(self) -> Iterator[Metric]:
+    async def share(self) -> None:
+        """Leave the figures for the other workers, again and again until it is cancelled, and then a last time."""
+        if self._colleagues is None:
+            return
+        is_said = False
+        try:
+            while True:
+                try:
+                    self.leave()
+                except OSError as error:
+                    if not is_said:
+                        log.warning("metrics cannot be shared among workers", extra={"reason": str(error)})
+                    is_said = True
+                await asyncio.sleep(LEAVE_EVERY_SECONDS)
+        finally:
+            with suppress(OSError):
+                self.leave()
+
+    def leave(self) -> None:
+        """Leave the figures for the other workers, if there are any."""
+        if self._colleagues is not None:
+            self._colleagues.leave(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """This worker's figures, as plain JSON."""
+        serving = self._serving
+        return {
+            "pid": os.getpid(),
+            "at_ms": self._now_ms(),
+            "routes": {
+                path: {
+                    "statuses": {str(status): count for status, count in route.statuses.items()},
+                    "buckets": list(route.buckets),
+                    "seconds": route.seconds,
+                }
+                for path, route in self._routes.copy().items()
+            },
+            "counts": {name: counts.copy() for name, counts in self._counts.items()},
+            "serving": serving and {"snapshot_id": serving.snapshot_id, "published_ms": serving.published_ms},
+        }
+
+    def _is_there(self, worker: dict[str, Any]) -> bool:
+        return bool(worker["at_ms"] > self._now_ms() - GONE_AFTER_SECONDS * 1000)
+
+    def _gauges(self, workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
         info = GaugeMetricFamily(
             "mostwatched_snapshot_info", "1, labelled with the snapshot being served.", labels=["snapshot_id"]
         )
         age = GaugeMetricFamily("mostwatched_snapshot_age_seconds", "Since the snapshot being served was published.")
-        if self._serving is not None:
-            info.add_metric([self._serving.snapshot_id], 1)
-            age.add_metric([], (self._now_ms() - self._serving.published_ms) / 1000)
+        serving = {each["serving"]["snapshot_id"]: each["serving"] for each in workers if each["serving"]}
+        for snapshot_id in sorted(serving):
+            info.add_metric([snapshot_id], 1)
+        if serving:  # of several, while workers move from one to the next, the oldest
+            age.add_metric([], (self._now_ms() - min(each["published_ms"] for each in serving.values())) / 1000)
         yield info
         yield age
-        worker = GaugeMetricFamily("mostwatched_worker_info", "1, labelled with the answering process.", labels=["pid"])
-        worker.add_metric([str(os.getpid())], 1)
-        yield worker
+        info = GaugeMetricFamily(
+            "mostwatched_worker_info", "1, labelled with each process that serves.", labels=["pid"]
+        )
+        for each in workers:
+            info.add_metric([str(each["pid"])], 1)
+        yield info
 
     def _count(self, name: str, value: str) -> None:
         counts = self._counts[name]
         counts[value] = counts.get(value, 0) + 1
+
+
+def _requests(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    """What all of them answered, and how long that took."""
+    requests = CounterMetricFamily("mostwatched_http_requests", "Requests answered.", labels=["route", "status"])
+    durations = HistogramMetricFamily(
+        "mostwatched_http_request_duration_seconds",
+        "From the request's headers to the end of its answer.",
+        labels=["route"],
+    )
+    bounds = [*map(floatToGoString, BUCKETS), "+Inf"]
+    for path in dict.fromkeys(path for worker in workers for path in worker["routes"]):
+        of_it = [worker["routes"][path] for worker in workers if path in worker["routes"]]
+        for status, count in _added(route["statuses"] for route in of_it).items():
+            requests.add_metric([path, status], count)
+        counts = map(sum, zip(*(route["buckets"] for route in of_it), strict=True))
+        buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
+        durations.add_metric([path], buckets, sum(route["seconds"] for route in of_it))
+    yield requests
+    yield durations
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
 
 
 _COUNTERS = {  # name -> what it counts, and its label
@@ -154,37 +243,3 @@ class _Route:
         self.statuses: dict[int, int] = {}
         self.buckets = [0] * (len(BUCKETS) + 1)  # requests of each bucket by itself; the last is for the slowest
         self.seconds = 0.0
-
-
-class JsonLines(logging.Formatter):
-    """A record as one JSON object; what a record carries in `extra` becomes further keys.
-
-    Escaping is JSON's (ASCII only), so nothing that a client sends can break a line or reach a terminal raw.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line, without its end."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-        }
-        line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def log_as_json_lines(level: str) -> None:
-    """Make every logger of this process, uvicorn's too, write JSON lines to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    threading.excepthook = _log_the_end_of_a_thread
-
-
-def _log_the_end_of_a_thread(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
-        log.critical("a thread has ended", exc_info=ended.exc_value)

@@ -27,7 +27,7 @@ from pipelines import snapshots, store
 from pipelines.bucket.objects import Found, Objects, each
 from pipelines.errors import Overtaken
 
-FOLDERS = ("lake", "snapshots", "forgotten")  # what is shared; landing folders have URLs of their own
+FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
 POINTER = f"snapshots/{snapshots.POINTER}"
 RECORD = ".mirror.json"
 LEFT_BEHIND_SECONDS = 60.0  # without a change, and nobody is writing a snapshot in the bucket any more
@@ -98,7 +98,7 @@ class Mirror:
             ]
             each(self._write, [name for name in lake if not _is_small(name)])
             each(self._write, [name for name in lake if _is_small(name)])
-            each(self._write, [name for name in changed if name.startswith("forgotten/")])
+            each(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
             published = [name for name in changed if name.startswith("snapshots/")]
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
@@ -294,7 +294,7 @@ def _is_shared(name: str) -> bool:
 
 def _is_small(name: str) -> bool:
     """What says of larger files that they exist."""
-    return name.endswith(".json") or name.startswith("forgotten/")
+    return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:

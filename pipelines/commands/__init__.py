@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from pipelines import __version__, bucket
+from pipelines import __version__, bucket, logs
 from pipelines.errors import MostwatchedError, refusal_of_the_system
-from pipelines.settings import Settings, load, unknown_variables
+from pipelines.settings import Settings, load, unknown_variables, wanted_log_format
 
 if TYPE_CHECKING:
     from pipelines.snapshots import Snapshot
@@ -83,8 +83,9 @@ def cli(context: click.Context, home: str | None) -> None:
     Exit codes: 0 done, 1 failed (or: verify found damage), 2 wrong usage, 3 refused to publish, 4 busy.
     """
     context.obj = home
+    logs.configure(wanted_log_format())
     for name in unknown_variables():
-        click.echo(f"mostwatched: {name} is not a setting and is ignored; the README lists those there are.", err=True)
+        logs.night.warning("%s is not a setting and is ignored; the README lists those there are.", name)
 
 
 def command(

@@ -1,4 +1,4 @@
-"""The night, and how things stand: run, backfill, status."""
+"""The night, and how things stand: run, backfill, report, status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import DAY, accept_rejects, allow_incomplete, as_json, cli, command, direct, landing, today
-from pipelines.errors import RefusedToPublish
+from pipelines.errors import RefusedToPublish, UsageError
 from pipelines.printing import print_json, print_summary
 from pipelines.settings import Settings
 
@@ -105,15 +105,42 @@ def backfill(
 
 
 @command(cli)
+@click.option("--as-of", type=DAY, help="Of the last run with this as_of. Default: of the last run of all.")
+@click.option("--html", "as_html", is_flag=True, help="Print the page instead of Markdown.")
+@as_json
+def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool) -> None:
+    """Show what the last run did: funnel, rejected lines, late days, checks, durations, change, what is worth a look.
+
+    Every run leaves it, also one that failed or was refused: HOME/reports/AS_OF.html. The run that published a snapshot
+    leaves its own in it as report.html.
+    """
+    from pipelines import report
+    from pipelines.report import html, markdown
+    from pipelines.report.document import document
+
+    if as_html and as_json:
+        raise click.UsageError("Give --html or --json, not both.")
+    facts = report.read(settings, as_of)
+    if as_json:
+        print_json(facts)
+    elif as_html:
+        click.echo(html.written(document(facts)), nl=False)
+    else:
+        click.echo(markdown.written(document(facts)), nl=False)
+
+
+@command(cli)
 @click.option("--as-of", type=DAY, help="Of a run with this as_of. Default: today, in the policy's time zone.")
 @landing
+@click.option("--notify", "notifies", is_flag=True, help="Call the notification hooks if a run or a day is late.")
 @as_json
-def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...], as_json: bool) -> None:
+def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...], notifies: bool, as_json: bool) -> None:
     """Say how things stand: the snapshot, days present and missing, late sessions, what the next run would do and why.
 
     Reads only, also while a run is at work. The platform lands its sessions every day: a day without any is empty only
     if its own file, the one whose name holds its date (2026-01-05), landed and holds none; otherwise it is missing.
-    The exit code is 0 whenever there is an answer, a bad one too.
+    The exit code is 0 whenever there is an answer, a bad one too. With --notify, given by cron at the hour by which
+    there should be a snapshot as of today, somebody learns of a night that never began, or died.
     """
     from pipelines import prose
     from pipelines.status import status as how_things_stand
@@ -123,3 +150,10 @@ def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...],
         print_json(answer)
     else:
         prose.print_status(answer)
+    if notifies:
+        from pipelines import notify
+        from pipelines.report import DAYS_AWAITED
+
+        if not notify.is_wanted(settings):
+            raise UsageError("--notify needs MOSTWATCHED_NOTIFY_COMMAND or MOSTWATCHED_NOTIFY_WEBHOOK.")
+        notify.tell(settings, notify.late(answer, DAYS_AWAITED))

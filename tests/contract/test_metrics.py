@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from calling import Client
 from tokens import bearer
 
-from pipelines.api.telemetry import Metrics
+from pipelines.api.telemetry import Colleagues, Metrics
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
 STREAMS = "/lls/v1.0/stream"
@@ -59,3 +62,38 @@ def test_durations_are_a_cumulative_histogram() -> None:
         ["5.0"],
     ]
     assert 'mostwatched_http_request_duration_seconds_count{route="/x"} 5.0' in lines
+
+
+def figures(metrics: Metrics) -> dict[str, str]:
+    lines = metrics.text().decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+def test_any_worker_answers_for_all(tmp_path: Path) -> None:
+    """Each adds its own figures to what the others left; those of one that has died stay, and it is no worker more."""
+    now = [1_000_000]
+    first, second, third = (Metrics(lambda: now[0], Colleagues(tmp_path, name)) for name in ("a", "b", "c"))
+    for metrics, seconds in ((first, 0.0001), (first, 0.3), (second, 5.0)):
+        metrics.request("/x", 200, seconds)
+    second.request("/x", 404, 0.0001)
+    second.request("/y", 200, 0.0001)
+    first.auth("accepted")
+    second.auth("accepted")
+    for metrics in (first, second):
+        metrics.leave()
+    for answers in (first, second, third):
+        told = figures(answers)
+        assert told['mostwatched_http_requests_total{route="/x",status="200"}'] == "3.0"
+        assert told['mostwatched_http_requests_total{route="/x",status="404"}'] == "1.0"
+        assert told['mostwatched_http_requests_total{route="/y",status="200"}'] == "1.0"
+        assert told['mostwatched_http_request_duration_seconds_count{route="/x"}'] == "4.0"
+        assert float(told['mostwatched_http_request_duration_seconds_sum{route="/x"}']) == pytest.approx(5.3002)
+        assert told['mostwatched_auth_requests_total{outcome="accepted"}'] == "2.0"
+    first.request("/x", 200, 0.0001)
+    assert figures(first)['mostwatched_http_requests_total{route="/x",status="200"}'] == "4.0", "its own are of now"
+    assert sum("worker_info" in name for name in figures(third)) == 1, "all have the same pid here"
+    now[0] += 60_000
+    told = figures(third)
+    assert told['mostwatched_http_requests_total{route="/x",status="200"}'] == "3.0", "what the dead counted stays"
+    (tmp_path / "a.json").write_text("{")
+    assert figures(third)['mostwatched_http_requests_total{route="/x",status="200"}'] == "1.0"

@@ -51,7 +51,14 @@ def test_serve(home: Path, workers: int) -> None:
                 assert time.monotonic() < deadline, "it did not start in time"
                 time.sleep(0.05)
         assert response.headers["X-Snapshot-Id"] == snapshot_id
-        assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+        for _ in range(10):  # each on a connection of its own, which any worker may get
+            httpx.get(f"http://127.0.0.1:{port}{RANKING}")
+        answered = f'mostwatched_http_requests_total{{route="{RANKING}",status="200"}} '
+        time.sleep(1.5)  # what a worker has counted, the others know a second later
+        for _ in range(6):
+            told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            assert [line for line in told.splitlines() if line.startswith(answered)] == [f"{answered}11.0"]
+            assert sum(line.startswith("mostwatched_worker_info{") for line in told.splitlines()) == workers
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     finally:

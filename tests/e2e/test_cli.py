@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 from refusing import no_space
 from world import World
 
-from pipelines import __version__, nightly, snapshots, store
+from pipelines import __version__, logs, nightly, snapshots, store
 from pipelines import cli as command_line
 
 NIGHTS = [date(2026, 1, 29), date(2026, 1, 30), date(2026, 1, 31)]
@@ -610,3 +611,87 @@ def test_prune_needs_no_space(home, mostwatched, monkeypatch):
     with no_space():
         assert mostwatched("snapshots", "prune", "--json").code == 0
     assert len(snapshots.names(home / "snapshots")) == 1
+
+
+# --- what a run tells ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
+    """As Markdown, as the page and as JSON, also of a run that was refused."""
+    landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
+    assert mostwatched("run", "--direct", "--as-of", "2026-01-31").code == 3
+    words = mostwatched("report")
+    assert (words.code, words.out.splitlines()[0]) == (0, "# The night before 2026-01-31: refused")
+    assert "--accept-rejects" in words.out
+    page = mostwatched("report", "--as-of", "2026-01-31", "--html")
+    assert page.out == (tmp_path / "home" / "reports" / "2026-01-31.html").read_text()
+    facts = mostwatched("report", "--json").json
+    assert list(facts) == [
+        "schema_version",
+        "outcome",
+        "as_of",
+        "snapshot_id",
+        "is_current",
+        "previous_snapshot_id",
+        "why",
+        "grounds",
+        "started_at",
+        "ended_at",
+        "seconds",
+        "landed",
+        "records",
+        "funnel",
+        "newest_session_at",
+        "rejected",
+        "missing_days",
+        "late",
+        "checks",
+        "durations",
+        "change",
+        "anomalies",
+        "warnings",
+        "problems",
+        "code_version",
+        "policy",
+    ]
+    done = mostwatched("run", "--direct", "--as-of", "2026-01-31", "--accept-rejects", "--json")
+    assert (done.json["anomalies"], done.json["report"]) == ([], str(tmp_path / "home/reports/2026-01-31.html"))
+    assert mostwatched("report", "--json").json["outcome"] == "published"
+    assert mostwatched("report", "--as-of", "2026-01-30").code == 2
+    assert mostwatched("report", "--json", "--html").code == 2
+
+
+def test_where_logs_are_json_all_of_stderr_is(mostwatched, tmp_path, monkeypatch):
+    """What began and ended, and the error that ends the command, with its exit code; stdout is the result alone."""
+    monkeypatch.setenv("MOSTWATCHED_LOG_FORMAT", "json")
+    monkeypatch.setenv("MOSTWATCHED_LOG_FORMATT", "json")
+    landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
+    try:
+        refused = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31")
+        done = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31", "--accept-rejects")
+    finally:
+        logging.getLogger().handlers.clear()
+        logging.captureWarnings(False)
+        sys.excepthook = sys.__excepthook__
+        logs.configure(None)
+    lines = [json.loads(line) for line in refused.err.splitlines()]
+    told = [line for line in lines if line["event"] != "progress"]
+    assert "MOSTWATCHED_LOG_FORMATT is not a setting" in told[0]["event"]
+    assert [line["event"] for line in told[1:3]] == ["run began", "run ended"]
+    assert (told[2]["outcome"], len(told[2]["grounds"])) == ("refused", 1)
+    assert (told[3]["level"], told[3]["exit_code"], refused.code, len(told)) == ("error", 3, 3, 4)
+    assert [json.loads(line) for line in done.err.splitlines()][-1]["snapshot_id"] == done.json["snapshot_id"]
+    assert len(done.out.splitlines()) == 1
+
+
+def test_status_notifies_when_a_night_is_late(mostwatched, tmp_path, monkeypatch):
+    """Of a snapshot that should be there by now; with nobody to tell it is wrong usage."""
+    landed(tmp_path / "home" / "landing", SESSION % 1)
+    assert mostwatched("run", "--direct", "--as-of", "2026-01-30").code == 0
+    assert mostwatched("status", "--as-of", "2026-01-30", "--notify").code == 2
+    kept = tmp_path / "told"
+    monkeypatch.setenv("MOSTWATCHED_NOTIFY_COMMAND", f"tee -a {kept}")
+    assert mostwatched("status", "--as-of", "2026-01-31", "--notify").code == 0
+    event = json.loads(kept.read_text())
+    assert (event["event"], event["as_of"]) == ("late", "2026-01-31")
+    assert event["text"].startswith("No snapshot as of 2026-01-31 has been published yet (the newest: 2026-01-30)")

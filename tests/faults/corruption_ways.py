@@ -56,7 +56,7 @@ def _kind(path: Path) -> str | None:
         if len(path.parts) == 2:
             return "pointer"
         of_folder = {"creator_reach": "cube of a snapshot", "private": "private table"}
-        names = {"manifest.json": "manifest", "warehouse.duckdb": "warehouse"}
+        names = {"manifest.json": "manifest", "warehouse.duckdb": "warehouse", "report.html": "report"}
         return of_folder.get(path.parts[2]) or names.get(path.name, "table of a snapshot")
     if where == "lake":
         if len(path.parts) == 2:

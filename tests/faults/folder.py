@@ -183,9 +183,7 @@ def swapped(effort: Effort) -> Figure:
         path = ground.land("follows/follows/secret.ndjson", good_line("follows", 1) + b"\n")
         ground.land("pledges/other.ndjson", good_line("pledges", 2) + b"\n")
 
-        def progress(
-            step: str, _done: int, _total: int, path: Path = path, swap: Callable[[Path], object] = swap
-        ) -> None:
+        def progress(step: str, *_: object, path: Path = path, swap: Callable[[Path], object] = swap) -> None:
             if "secret" in step:
                 swap(path)
 

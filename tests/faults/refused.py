@@ -9,7 +9,10 @@ from pathlib import Path
 
 from faults.children import Answer, Case
 
-PROGRESS = re.compile(r".*: [\d,]+ of [\d,]+")  # a step that takes long says how far it has come
+# A step that takes long says how far it has come, how fast, and how long it will take.
+PROGRESS = re.compile(r".*: [\d,.]+( [kMG]?B)? of [\d,.]+( [kMG]?B)?(, [\d,.]+( [kMG]?B)?/s, [\d:]+ left)?")
+# What a run leaves beside its snapshot is worth no night: that it could not be written is said, and nothing else.
+NO_REPORT = re.compile(r"mostwatched: the (report|metrics file) could not be written: .+")
 SENTENCE = re.compile(r"mostwatched: \S.*\.")
 REMEDY = re.compile(r"\b([Ff]ree|[Rr]aise|[Gg]ive|[Rr]un|[Cc]heck|publishes)\b.*")
 
@@ -20,7 +23,7 @@ def problem_said(answer: Answer, home: Path, error: str) -> str | None:
     """What is wrong with how it said so: in one sentence that says what and where, and then what to do."""
     if answer.died:
         return "it died"
-    said = [line for line in answer.err.splitlines() if not PROGRESS.fullmatch(line)]
+    said = [line for line in answer.err.splitlines() if not (PROGRESS.fullmatch(line) or NO_REPORT.fullmatch(line))]
     if answer.exit == 0:
         return f"it was done, but said {said}" if said else None
     if answer.exit != 1:

@@ -34,6 +34,9 @@ LIMITS = "pipelines/api/limits.py"
 CLIENTS = "pipelines/api/clients.py"
 ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
+NOTIFY = "pipelines/notify.py"
+TELLING = "pipelines/telling.py"
+SAMPLES = "pipelines/report/samples.py"
 
 WRITING = ("tests/unit/test_durability.py",)
 LOCKING = ("tests/unit/test_store.py",)
@@ -48,6 +51,8 @@ LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_r
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
 KEY_SETS = ("tests/contract/test_keys.py",)
 LIMITED = ("tests/contract/test_limits.py",)
+REPORTED = ("tests/spec/test_report.py",)
+NOTIFIED = ("tests/unit/test_notify.py",)
 
 SAFEGUARDS = (
     # --- durable, whole, one at a time
@@ -196,7 +201,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "        refusals += vanished(_landed_of(newest), raw, forgotten.read(settings))\n",
+        "        refusals += vanished(rests_on, raw, forgotten.read(settings))\n",
         "",
         (*PUBLISHED, *STORED),
     ),
@@ -682,5 +687,62 @@ SAFEGUARDS = (
         "                self.serving = load(self._directory, pointer)",
         "                self.serving = None\n                self.serving = load(self._directory, pointer)",
         ("tests/contract/test_watching.py",),
+    ),
+    # --- what a run tells
+    Safeguard(
+        "a rejected line is shown by its shape alone",
+        SAMPLES,
+        '    kept = "".join(map(_mask, text))\n',
+        "    kept = text\n",
+        REPORTED,
+    ),
+    Safeguard(
+        "text of any origin is escaped in a report",
+        "pipelines/report/html.py",
+        "    return html.escape(printable(text))\n",
+        "    return text\n",
+        REPORTED,
+    ),
+    Safeguard(
+        "a report that cannot be worked out stops no run",
+        "pipelines/report/__init__.py",
+        "        except Exception as error:\n            said = ",
+        "        except ZeroDivisionError as error:\n            said = ",
+        REPORTED,
+    ),
+    Safeguard(
+        "a report that cannot be written stops no run",
+        TELLING,
+        "    try:\n        yield\n    except Exception as error:\n        if ended_by",
+        "    try:\n        yield\n    except ZeroDivisionError as error:\n        if ended_by",
+        REPORTED,
+    ),
+    Safeguard(
+        "a webhook's redirect is not followed",
+        NOTIFY,
+        "_OPENER = urllib.request.build_opener(_NoRedirects)",
+        "_OPENER = urllib.request.build_opener()",
+        NOTIFIED,
+    ),
+    Safeguard(
+        "a command that hangs is ended with all that it started",
+        NOTIFY,
+        "        os.killpg(process.pid, signal.SIGKILL)\n",
+        "        process.kill()\n",
+        NOTIFIED,
+    ),
+    Safeguard(
+        "passwords are left out of log lines",
+        "pipelines/logs.py",
+        "    return _SECRETS.sub(_hidden, text)\n",
+        "    return text\n",
+        ("tests/unit/test_logs.py",),
+    ),
+    Safeguard(
+        "a setting that is a secret is not shown when it is wrong",
+        "pipelines/settings.py",
+        '_SECRET = frozenset({"notify_command", "notify_webhook"})',
+        "_SECRET: frozenset[str] = frozenset()",
+        ("tests/unit/test_settings.py",),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -123,6 +124,40 @@ def test_it_foretells_a_refusal_and_how_to_override_it(world):
     )
     world.run(compare=False, night={"accept_rejects": True, "allow_incomplete": True})
     assert ask(world)["last_run"]["outcome"] == "published"
+
+
+def test_it_foretells_that_vanished_files_refuse_the_run(world):
+    """Neither raw nor the landed file is there any more: nothing overrides that, and landing it again helps."""
+    land_days(world, *range(20, 31))
+    path = world.land_text("follows", '{"userId":"ann","creatorId":"ada"}\n', "gone.ndjson")
+    text = path.read_text()
+    world.run(compare=False)
+    shutil.rmtree(*world.settings.lake.glob("raw/follows/*"))
+    there = ask(world)["next_run"]
+    assert (there["outcome"], there["refused_because"]) == ("reads", [])
+    path.unlink()
+    world.land_text("pledges", '{"pledgeId":"p1"}\n')
+    with pytest.raises(RefusedToPublish, match=r"such as follows/gone\.ndjson: land them again") as refusal:
+        world.run(compare=False)
+    gone = ask(world)["next_run"]
+    assert (gone["outcome"], gone["command_to_override"]) == ("refuses", None)
+    assert len(gone["refused_because"]) == 2
+    assert all(why in str(refusal.value) for why in gone["refused_because"])
+    world.land_text("follows", text, "gone.ndjson")
+    answer = ask(world)["next_run"]
+    assert len(answer["refused_because"]) == 1
+    assert answer["command_to_override"].endswith("--accept-rejects")
+
+
+def test_it_says_how_fresh_what_readers_see_is(world):
+    """When it was published, and when its newest session began, and how long ago both were."""
+    land_days(world, *range(20, 31))
+    world.run(compare=False)
+    snapshot = ask(world)["snapshot"]
+    assert snapshot["newest_session_at"] == "2026-01-30T10:00:00.000Z"
+    newest = datetime(2026, 1, 30, 10, tzinfo=UTC)
+    assert abs(snapshot["newest_session_age_seconds"] - (datetime.now(UTC) - newest).total_seconds()) < 60
+    assert 0 <= snapshot["age_seconds"] < 60
 
 
 def test_it_foretells_a_missing_yesterday_before_the_run(world):

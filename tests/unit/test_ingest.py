@@ -412,15 +412,31 @@ def test_landing_folders(home: Settings, tmp_path: Path) -> None:
         ingest(home, [tmp_path / "nowhere"])
 
 
-def test_progress_counts_files(home: Settings, land: Land) -> None:
-    """One call before each file, one at the end."""
-    land("follows/a.ndjson", FOLLOW)
-    land("follows/b.ndjson", FOLLOW + FOLLOW)
-    calls: list[tuple[str, int, int]] = []
-    ingest(home, progress=lambda step, done, total: calls.append((step, done, total)))
+def test_progress_counts_the_bytes_that_are_to_be_read(home: Settings, land: Land) -> None:
+    """Of new files alone, at the beginning of each and within it, so that what is left of it can be told."""
+    sizes = [land(f"follows/{name}.ndjson", text).stat().st_size for name, text in (("a", FOLLOW), ("b", FOLLOW * 2))]
+    calls: list[tuple[str, int, int, str]] = []
+
+    def tell(step: str, done: int, total: int, unit: str = "") -> None:
+        calls.append((step, done, total, unit))
+
+    ingest(home, progress=tell)
+    total = sum(sizes)
     assert calls == [
-        ("read follows/a.ndjson", 0, 2), ("read follows/b.ndjson", 1, 2), ("read landed files", 2, 2)
-    ]  # fmt: skip
+        ("read follows/a.ndjson", 0, total, "bytes"),
+        ("read follows/a.ndjson", sizes[0], total, "bytes"),
+        ("read follows/b.ndjson", sizes[0], total, "bytes"),
+        ("read follows/b.ndjson", total, total, "bytes"),
+        ("read landed files", total, total, "bytes"),
+    ]
+    calls.clear()
+    for path in home.landing.rglob("*.ndjson"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))  # long ago, so that the next run remembers it
+    ingest(home)
+    land("follows/c.ndjson", FOLLOW * 3)
+    ingest(home, progress=tell)
+    new = (home.landing / "follows/c.ndjson").stat().st_size
+    assert {total for _, _, total, _ in calls} == {new}
 
 
 def open_files() -> int:

@@ -30,6 +30,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "s3_look_every_seconds": ("1", 1),
     "keep_snapshots": ("3", 3),
     "keep_days": ("800", 800),
+    "notify_command": ("/usr/local/bin/page --night", "/usr/local/bin/page --night"),
+    "notify_webhook": ("https://chat.example/hooks/1", "https://chat.example/hooks/1"),
+    "metrics_file": ("/var/lib/textfile/mostwatched.prom", Path("/var/lib/textfile/mostwatched.prom")),
+    "log_format": ("JSON", "json"),
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),
@@ -88,6 +92,7 @@ def test_an_empty_variable_is_absent(name):
         ("threads", "-1", "from 0"),
         ("keep_snapshots", "0", "from 1"),
         ("stale_hours", "0", "from 1"),
+        ("log_format", "xml", "text or json"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(name, text, reason):
@@ -96,6 +101,25 @@ def test_a_value_that_cannot_be_is_named(name, text, reason):
         load(environ={variable(name): text})
     assert variable(name) in str(error.value)
     assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("notify_command", "page 'secret", "quotation mark"),
+        ("notify_command", " ", "no command"),
+        ("notify_webhook", "ftp://secret.example/x", "begins with https://"),
+        ("notify_webhook", "https://user:secret@chat.example/x", "user or a password"),
+        ("notify_webhook", "https://chat.example/secret\nx", "begins with https://"),
+        ("notify_webhook", "secret", "begins with https://"),
+    ],
+)
+def test_a_hook_that_cannot_be_is_not_shown(name, text, reason):
+    """Whoever knows a webhook's URL can send to it: the error names the variable and not what is in it."""
+    with pytest.raises(UsageError, match=reason) as error:
+        load(environ={variable(name): text})
+    assert variable(name) in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 def test_an_unknown_variable_with_our_prefix_is_found():

@@ -1,0 +1,287 @@
+"""What one run did, for whoever owns the night: facts, gathered as the run goes on, and two ways to write them.
+
+    anomalies   figures worth a look          samples    rejected lines by reason
+    change      against the snapshot before   document   the sections of a report
+    markdown, html, picture                   how they are written
+
+The run that publishes a snapshot leaves its report in it (report.html). The last run of every as_of, however it ended,
+leaves one under reports/: the same, whole, with what came after the snapshot was written.
+
+A report never stops a run: what cannot be worked out for it is said in it instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pipelines import __version__, deliveries, late, snapshots, store
+from pipelines.build import Built
+from pipelines.deliveries import LandedSessions
+from pipelines.durations import Durations
+from pipelines.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.ingest import IngestReport, RawFile
+from pipelines.publish import CheckResult, Published
+from pipelines.report import anomalies, change, html, samples
+from pipelines.report.document import document
+from pipelines.settings import Settings
+from pipelines.snapshots import Snapshot
+
+SCHEMA_VERSION = 1  # of the JSON
+DAYS_AWAITED = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
+
+Result = TypeVar("Result")
+
+
+class Account:
+    """Everything that is known of a run so far. `publish` tells it what it finds, and asks it for the page."""
+
+    def __init__(self, settings: Settings, as_of: date, durations: Durations) -> None:
+        self.settings = settings
+        self.as_of = as_of
+        self.durations = durations
+        self.started_at = datetime.now(UTC)
+        self.ingested: IngestReport | None = None
+        self.raw: Sequence[RawFile] = ()
+        self.built: Built | None = None
+        self.published: Published | None = None
+        self.empty_files: Collection[str] = ()  # names of landed files of sessions without a record
+        self._judged: dict[str, Any] = {}
+        self._of_snapshot: dict[str, Any] = {}
+        self._rejected: list[dict[str, Any]] | None = None
+        self._problems: list[str] = []
+
+    def judged(
+        self,
+        funnel: Mapping[str, int],
+        newest_session: datetime | None,
+        results: Sequence[CheckResult],
+        refusals: Sequence[str],
+    ) -> None:
+        """See `publish.Witness`."""
+        self._judged = {
+            "funnel": dict(funnel),
+            "newest_session_at": newest_session and _rfc3339(newest_session),
+            "checks": [
+                {
+                    "table": result.check.model,
+                    "check": result.check.title,
+                    "severity": "fail" if result.check.fails else "warn",
+                    "offenders": result.offenders,
+                }
+                for result in results
+            ],
+            "grounds": list(refusals),
+        }
+
+    def page(self, snapshot: Snapshot) -> bytes:
+        """See `publish.Witness`: the report as far as the run has come."""
+        self._look_at(snapshot)
+        facts = self._facts("published", snapshot_id=snapshot.id)
+        return html.written(document(facts))
+
+    def facts(self, error: BaseException | None = None) -> dict[str, Any]:
+        """The documented object of `mostwatched report --json`, of a run that has ended; `error` is what ended it."""
+        ended = {"ended_at": _rfc3339(datetime.now(UTC))}
+        if error is not None or self.published is None:
+            if self.built is not None:
+                self._look_at_the_cube(self.built)
+            outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
+            return self._facts(outcome, why=str(error) or type(error).__name__, **ended)
+        done = self.published
+        self._look_at(done.snapshot)
+        return self._facts(
+            "published" if done.is_new else "unchanged",
+            snapshot_id=done.snapshot.id,
+            is_current=done.is_current,
+            warnings=list(done.warnings),
+            **ended,
+        )
+
+    def missing_days(self) -> list[date]:
+        """The days before as_of that should have landed and have not."""
+        zone = ZoneInfo(self.settings.day_timezone)
+        awaited = [self.as_of - timedelta(days=back) for back in range(DAYS_AWAITED, 0, -1)]
+        landed = deliveries.landed_sessions(self.raw, self._unread(), self.empty_files, zone)
+        return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
+
+    def _unread(self) -> Iterator[str]:
+        """Names of files of sessions that have landed and could not be read."""
+        for file in self.ingested.postponed if self.ingested else ():
+            if file.entity == "viewing_sessions":
+                yield file.name
+
+    def _look_at(self, snapshot: Snapshot) -> None:
+        """Work out what the snapshot says beside others and beside itself, once."""
+        if self._of_snapshot:
+            return
+        cube = {
+            date.fromisoformat(name.removeprefix(late.CUBE).removesuffix(".parquet")): snapshot.path / name
+            for name in snapshot.files
+            if name.startswith(late.CUBE)
+        }
+        before = self._tried("the snapshot before", lambda: late.made_before(self.settings.snapshots, snapshot), None)
+        self._of_snapshot = {
+            "anomalies": self._anomalies(cube),
+            "previous_snapshot_id": before and before.id,
+            "change": None,
+            "late": [],
+        }
+        if before is None:
+            return
+        compared = self._tried("the change", lambda: change.compared(self.settings, before, snapshot), None)
+        late_days: list[dict[str, Any]] = self._tried(
+            "late days", lambda: change.late_days(before, snapshot, self._reached(before, snapshot)), []
+        )
+        self._of_snapshot |= {"change": compared, "late": late_days}
+
+    def _look_at_the_cube(self, built: Built) -> None:
+        """Of what was not published."""
+        cube = {day: stored.path for day, stored in built.creator_reach.items() if stored.is_there}
+        self._of_snapshot = {"anomalies": self._anomalies(cube)}
+
+    def _anomalies(self, cube: Mapping[date, Path]) -> list[dict[str, Any]]:
+        found: list[anomalies.Anomaly] = self._tried(
+            "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
+        )
+        return [one.as_json() for one in found]
+
+    def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
+        """The days of which files that landed in between hold sessions."""
+        zone = ZoneInfo(self.settings.day_timezone)
+        arrived = late.landed_in(after) - late.landed_in(before)
+        landed = [
+            LandedSessions(file.landed_name, file, zone)
+            for file in self.raw
+            if file.entity == "viewing_sessions" and file.key in arrived
+        ]
+        return {day for file in landed for day in file.may_hold()}
+
+    def _facts(self, outcome: str, **more: Any) -> dict[str, Any]:
+        new = {file.key for file in self.ingested.new} if self.ingested else set()
+        if self._rejected is None:
+            rejected: list[dict[str, Any]] = self._tried(
+                "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
+            )
+            self._rejected = rejected
+        missing: list[date] = self._tried("missing days", self.missing_days, [])
+        facts: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "outcome": outcome,
+            "as_of": self.as_of.isoformat(),
+            "snapshot_id": None,
+            "is_current": None,
+            "previous_snapshot_id": None,
+            "why": None,
+            "grounds": [],
+            "started_at": _rfc3339(self.started_at),
+            "ended_at": None,
+            "seconds": 0.0,
+            "landed": self._landed(),
+            "records": self._records(),
+            "funnel": None,
+            "newest_session_at": None,
+            "rejected": self._rejected,
+            "missing_days": [day.isoformat() for day in missing],
+            "late": [],
+            "checks": [],
+            "durations": [],
+            "change": None,
+            "anomalies": [],
+            "warnings": [],
+            "problems": [],
+            "code_version": __version__,
+            "policy": self.settings.policy.as_json(),
+        }
+        found = facts | self._judged | self._of_snapshot | more
+        found |= {
+            "problems": list(dict.fromkeys(self._problems)),
+            "durations": [took.as_json() for took in self.durations.so_far()],
+            "seconds": round(self.durations.seconds(), 3),
+        }
+        return {name: found[name] for name in facts}
+
+    def _landed(self) -> dict[str, Any] | None:
+        found = self.ingested
+        if found is None:
+            return None
+        return {
+            "files": found.landed_files,
+            "new_files": found.new_files,
+            "new_records": found.new_records,
+            "new_accepted": found.new_accepted,
+            "new_rejected": found.new_rejected,
+            "postponed": [vars(file) | {"file": file.name} for file in found.postponed],
+            "ignored": [{"file": str(each.path), "reason": each.reason} for each in found.ignored],
+        }
+
+    def _records(self) -> dict[str, int] | None:
+        if not self.raw:
+            return None
+        return {name: sum(getattr(file, name) for file in self.raw) for name in ("records", "accepted", "rejected")}
+
+    def _tried(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
+        """What a report says is worth no night: what fails is said in it."""
+        try:
+            return work_out()
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            self._problems.append(f"Of this report {what} could not be worked out: {said}")
+            return otherwise
+
+
+def leave(settings: Settings, facts: Mapping[str, Any]) -> Path:
+    """Write the report of a run that has ended under reports/, for people and as JSON; where the page is.
+
+    The last run of an as_of leaves the report of it. Needs the lock of the home.
+    """
+    store.make_folder(settings.reports)
+    path = settings.reports / f"{facts['as_of']}.html"
+    store.write_json(path.with_suffix(".json"), facts)
+    store.write_bytes(path, html.written(document(dict(facts))))
+    return path
+
+
+def read(settings: Settings, as_of: date | None) -> dict[str, Any]:
+    """The facts of the last run of `as_of`, or of the last of all. Raises UsageError where there are none."""
+    kept = _kept(settings)
+    if not kept or (as_of is not None and as_of not in kept):
+        about = "" if as_of is None else f" as of {as_of}"
+        known = ", ".join(map(str, sorted(kept)[-5:])) or "none"
+        raise UsageError(f"No run{about} has left a report in {settings.reports}. The newest are: {known}.")
+    path = kept[as_of] if as_of is not None else max(kept.values(), key=lambda path: (path.stat().st_mtime_ns, path))
+    try:
+        facts = json.loads(path.read_bytes())
+        if facts["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} cannot be read: {error}. The next run as of {path.stem} writes it again.") from error
+    found: dict[str, Any] = facts
+    return found
+
+
+def prune(settings: Settings) -> None:
+    """Remove the reports of what is older than the oldest snapshot that is kept."""
+    kept = snapshots.names(settings.snapshots)
+    for as_of, path in _kept(settings).items():
+        if kept and as_of < snapshots.as_of_of(kept[0]):
+            for each in (path, path.with_suffix(".html")):
+                each.unlink(missing_ok=True)
+
+
+def _kept(settings: Settings) -> dict[date, Path]:
+    """The facts of every report by its as_of."""
+    found = {}
+    for path in settings.reports.glob("*.json"):
+        with suppress(ValueError):
+            found[date.fromisoformat(path.stem)] = path
+    return found
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
