@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -48,6 +49,7 @@ from pipelines.store import (
     make_folder,
     new_folder,
     sealed,
+    sweep,
     temporary_beside,
     unsealed,
     write_bytes,
@@ -154,11 +156,21 @@ class RejectedRecord:
 # --- landed files -> raw ----------------------------------------------------------------------------------------
 
 
-def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: Progress = no_progress) -> IngestReport:
+# Called as spread(function, items): what `function` returns for each item, wherever it is run and if need be again.
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+
+
+def ingest(
+    settings: Settings,
+    landing: Sequence[Path] | None = None,
+    progress: Progress = no_progress,
+    spread: Spread | None = None,
+) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
-    One bad line never stops a file, one bad file never stops the run. Raises UsageError for a landing folder that does
-    not exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
+    One bad line never stops a file, one bad file never stops the run. With `spread` the files are read by others, who
+    see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
+    exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
         make_folder(settings.landing)
@@ -170,6 +182,8 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
+    read_apart = _read_apart(settings, files, seen, spread) if spread is not None else {}
+    sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     for done, file in enumerate(files):
         progress(f"read {file.name}", done, len(files))
         try:
@@ -177,6 +191,8 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
+        if isinstance(raw, str) and (file.entity, raw) in read_apart and (file.entity, raw) not in known:
+            raw = read_apart[file.entity, raw]
         if isinstance(raw, RawFile):
             new.append(raw)
             known[raw.entity, raw.landed_sha256] = raw
@@ -224,6 +240,57 @@ def _ingest_file(
             raw = _write_raw(settings, file, source, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+def _read_apart(
+    settings: Settings, files: Sequence[LandedFile], seen: _LandedCache, spread: Spread
+) -> dict[tuple[str, str], RawFile]:
+    """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
+
+    Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
+    the raw folder is the same as without spreading. What could not be read is left to whoever tries it next.
+    """
+    groups: dict[tuple[str, int], list[LandedFile]] = defaultdict(list)
+    for file in files:
+        with suppress(Postponed), open_landed(file.path, file.root) as source:
+            sha256 = seen.get(file.path, source.stamp)
+            if sha256 is None or not _stands(settings, file.entity, sha256):
+                groups[file.entity, source.stamp.size].append(file)
+    known = {(raw.entity, raw.landed_bytes) for raw in _indexes(settings, on_damage=_complain)}
+    found: dict[tuple[str, str], RawFile] = {}
+    for read in spread(_read_group, [_Reading(settings, tuple(group), key in known) for key, group in groups.items()]):
+        for path, stamp, raw in read:
+            seen.put(path, stamp, raw.landed_sha256)
+            found.setdefault((raw.entity, raw.landed_sha256), raw)
+    for folder in raw_folders(settings):
+        sweep(folder)  # what is left of tasks that were broken off
+    return found
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A task: files of one entity and one size, and whether the lake has bytes of that size."""
+
+    settings: Settings
+    files: tuple[LandedFile, ...]
+    is_known_size: bool
+
+
+def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
+    """The raw folders of the files of a task, made now or by an attempt before; without those that cannot be read."""
+    found = []
+    nothing_seen = _LandedCache(Path(os.devnull))
+    for number, file in enumerate(task.files):
+        with suppress(Postponed):
+            with open_landed(file.path, file.root) as source:
+                stamp = source.stamp  # of before it is read: one that changes meanwhile will not be taken for read
+            hash_first = {(file.entity, stamp.size)} if task.is_known_size or number else set()
+            raw = _ingest_file(task.settings, file, nothing_seen, hash_first)
+            if isinstance(raw, str):
+                folder = _raw_root(task.settings) / file.entity / raw_key(file.entity, raw)
+                raw = _from_index(folder, (folder / "index.json").read_bytes())
+            found.append((file.path, stamp, raw))
+    return found
 
 
 @dataclass(frozen=True)

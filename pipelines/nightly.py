@@ -14,12 +14,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import build, last_run, snapshots, store
+from pipelines import build, engines, last_run, snapshots, store
+from pipelines.engines import Engine
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import (
     IngestReport,
     Progress,
     RawFile,
+    Spread,
     ingest,
     no_progress,
     raw_files,
@@ -102,11 +104,12 @@ def run(
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
     require_possible(settings, as_of)
-    with _held(settings), last_run.recorded(settings, as_of) as record:
-        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+    with _held(settings), _engine(settings) as engine, last_run.recorded(settings, as_of) as record:
+        ingested = stage("ingest", lambda: ingest(settings, landing, progress, _spread(settings, engine)))
         record.ingested(ingested)
         report = _night(
             settings,
+            engine,
             as_of,
             ingested,
             landing,
@@ -138,13 +141,14 @@ def backfill(
         raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
     require_possible(settings, first)
     require_possible(settings, last)
-    with _held(settings):
-        ingested = stage("ingest", lambda: ingest(settings, landing, progress))
+    with _held(settings), _engine(settings) as engine:
+        ingested = stage("ingest", lambda: ingest(settings, landing, progress, _spread(settings, engine)))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
             try:
                 yield _night(
                     settings,
+                    engine,
                     as_of,
                     ingested,
                     landing,
@@ -175,7 +179,8 @@ class PruneReport:
 
 def prune(settings: Settings) -> PruneReport:
     """Remove old snapshots, and derived files that no kept snapshot, and no rerun of one, needs. Raw files stay."""
-    with _held(settings), _lake(settings, no_progress) as lake:
+    with _held(settings):
+        lake = Lake(settings.lake, lambda: engines.start(settings))  # which only looks, and starts none
         removed = snapshots.prune(settings.snapshots, settings.keep_snapshots)
         needed: set[Path] = set()
         raw = raw_files(settings)
@@ -195,6 +200,7 @@ def prune(settings: Settings) -> PruneReport:
 
 def _night(
     settings: Settings,
+    engine: Callable[[], Engine],
     as_of: date,
     ingested: IngestReport,
     landing: Sequence[Path] | None,
@@ -205,15 +211,13 @@ def _night(
     stage: Stage,
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
-    with _lake(settings, progress) as lake:
-        raw, built = _built(settings, lake, as_of, landing, progress, stage)
-        published = stage(
-            "publish",
-            lambda: publish(
-                settings, lake, built, raw, accept_rejects=accept_rejects, allow_incomplete=allow_incomplete
-            ),
-        )
-        return NightReport(as_of, ingested, raw, published, dict(lake.built))
+    lake = Lake(settings.lake, engine, progress)
+    raw, built = _built(settings, lake, as_of, landing, progress, stage)
+    published = stage(
+        "publish",
+        lambda: publish(settings, lake, built, raw, accept_rejects=accept_rejects, allow_incomplete=allow_incomplete),
+    )
+    return NightReport(as_of, ingested, raw, published, dict(lake.built))
 
 
 def _built(
@@ -268,15 +272,22 @@ def _make_durable(settings: Settings) -> None:
 
 
 @contextmanager
-def _lake(settings: Settings, progress: Progress) -> Iterator[Lake]:
-    def start() -> Any:
-        from pipelines.engines.duckdb import DuckDBEngine  # an import of 0.1 s that a night without news does not need
+def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
+    """What gives the engine of a run: started when it is first asked for, and ended with the run."""
+    started: list[Engine] = []
 
-        spill = settings.lake / f"{store.TEMPORARY_PREFIX}spill"
-        return DuckDBEngine(settings.memory_limit, settings.threads, spill)
+    def start() -> Engine:
+        if not started:
+            started.append(engines.start(settings))
+        return started[0]
 
-    lake = Lake(settings.lake, start, progress)
     try:
-        yield lake
+        yield start
     finally:
-        lake.close()
+        for engine in started:
+            engine.close()
+
+
+def _spread(settings: Settings, engine: Callable[[], Engine]) -> Spread | None:
+    """Where landed files are read: on the executors of a distributed engine, else one after the other in here."""
+    return (lambda function, items: engine().each(function, items)) if settings.engine == "spark" else None

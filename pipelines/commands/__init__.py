@@ -17,7 +17,7 @@ import click
 
 from pipelines import __version__
 from pipelines.errors import MostwatchedError, refusal_of_the_system
-from pipelines.settings import Settings, load, unknown_variables
+from pipelines.settings import ENGINES, Settings, load, unknown_variables
 
 if TYPE_CHECKING:
     from pipelines.snapshots import Snapshot
@@ -43,6 +43,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
 direct = click.option("--direct", is_flag=True, help="Without Prefect.")
+engine = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="What runs the SQL (MOSTWATCHED_ENGINE; duckdb). spark: past one machine.",
+)
 landing = click.option(
     "--landing", multiple=True, type=FOLDER, help="Read what landed from here instead of HOME/landing; repeatable."
 )
