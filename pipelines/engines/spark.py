@@ -35,6 +35,8 @@ from pipelines.store import ROW_GROUP_ROWS, fsync, temporary_beside
 # Files that a statement reads. No model makes more rows than it reads by more than the days that a session can last,
 # so that what comes of so little fits into the driver many times over.
 COLLECTED_BYTES = 16 << 20
+COLLECTED_OPTION = "spark.mostwatched.collectedBytes"  # the one option among Spark's that is ours
+_MOST_TASKS = 10_000  # of a stage: the driver keeps count of each
 # For little, what is spread costs more than it saves: one task does it all, without code that must be compiled first.
 _FOR_LITTLE = {
     "spark.sql.shuffle.partitions": "1",
@@ -62,15 +64,12 @@ class Written:
         return self.digest
 
 
-def start(settings: Settings, folder: Path, java: Path | None) -> SparkEngine:
-    """The engine on the master that the settings name, with a folder of the lake for what is on its way.
-
-    Raises MostwatchedError where Java or pyspark is missing, or the master cannot be reached.
-    """
+def start(settings: Settings, folder: Path) -> SparkEngine:
+    """The engine on the master that the settings name, with a folder of the lake for what is on its way."""
     master = settings.spark_master or ("" if environment.is_submitted() else "local[*]")
     if master == "local[*]" and settings.threads:
         master = f"local[{settings.threads}]"
-    spark = connect(master, dict(settings.spark_options), settings.memory_limit, folder, java)
+    spark = connect(master, dict(settings.spark_options), settings.memory_limit, folder)
     return SparkEngine(spark, folder / "parts")
 
 
@@ -93,8 +92,9 @@ class SparkEngine:
     ) -> Mapping[date | None, Digest]:
         """See `pipelines.engines.Engine.write`."""
         session = self._session()
+        self._context.setJobDescription(model.name)  # in Spark's own pages and logs
         size = _bytes_of(sources)
-        is_little = size <= COLLECTED_BYTES
+        is_little = size <= int(self._context.getConf().get(COLLECTED_OPTION, str(COLLECTED_BYTES)))
         for option, value in (_FOR_LITTLE if is_little else self._for_much).items():
             session.conf.set(option, value)
         try:
@@ -117,7 +117,12 @@ class SparkEngine:
         """See `pipelines.engines.Engine.each`: a task an item, tried again where its executor is lost."""
         if not items:
             return []
-        return list(self._context.parallelize(items, len(items)).map(function).collect())
+        try:
+            return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(function).collect())
+        except Exception as error:
+            if not _is_sparks(error):
+                raise
+            raise MostwatchedError(f"A task of Spark's failed: {said_by(error)}") from error
 
     def close(self) -> None:
         """See `pipelines.engines.Engine.close`."""

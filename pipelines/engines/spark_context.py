@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import MostwatchedError
+import pyspark
 
-_NEEDS = "Install what `--engine spark` needs (pip install 'mostwatched[spark]'), or leave it to --engine duckdb."
+from pipelines.errors import MostwatchedError
 
 # Whatever the options say, the same rows: days and instants are UTC, and what overflows or cannot be cast is an error.
 _FOR_THE_SAME_ROWS = {
@@ -29,6 +29,7 @@ _QUIET = {
     "spark.ui.showConsoleProgress": "false",  # it would be drawn over ours
     "spark.eventLog.enabled": "false",
 }
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _ON_THIS_MACHINE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -47,30 +48,20 @@ class Spark:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def connect(master: str, options: Mapping[str, str], memory_limit: str, folder: Path, java: Path | None) -> Spark:
+def connect(master: str, options: Mapping[str, str], memory_limit: str, folder: Path) -> Spark:
     """Connect to `master` as Spark writes it; `options` are Spark's own and come before ours.
 
     Without a master it is that of `spark-submit`, with all that was said there.
-    `memory_limit` (2GB) is the driver's where everything runs in it; `folder` is for what is spilled; `java` is the
-    Java of this machine. Raises MostwatchedError where Java or pyspark is missing, or the master cannot be reached.
+    `memory_limit` (2GB) is the driver's where everything runs in it; `folder` is for what is spilled. Raises
+    MostwatchedError where the master cannot be reached.
     """
-    try:
-        import pyspark
-        import sqlglot  # noqa: F401
-    except ImportError as error:
-        raise MostwatchedError(f"Spark cannot be used: there is no Python package {error.name}. {_NEEDS}") from None
     active = pyspark.SparkContext._active_spark_context
     if active is not None:
         return Spark(active, None)
-    if java is None:
-        raise MostwatchedError(
-            "Spark cannot be used: no Java was found. Install Java 17 or later and put it on the PATH or name its "
-            "folder in JAVA_HOME, or leave it to --engine duckdb."
-        )
-    return Spark(_context(pyspark, master, options, memory_limit, folder), folder)
+    return Spark(_context(master, options, memory_limit, folder), folder)
 
 
-def _context(pyspark: Any, master: str, options: Mapping[str, str], memory_limit: str, folder: Path) -> Any:
+def _context(master: str, options: Mapping[str, str], memory_limit: str, folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     configured = {**_QUIET, "spark.local.dir": str(folder)} if master else {}
     if master.startswith("local"):
@@ -82,9 +73,11 @@ def _context(pyspark: Any, master: str, options: Mapping[str, str], memory_limit
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local["):
         configured["spark.driver.memory"] = f"{max(512, _megabytes(memory_limit))}m"
+    if master:  # else Java runs already
         logging = folder / "log4j2.properties"
         logging.write_text(_LOGGING)
-        configured["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{logging}"
+        asked = options.get(_JAVA_OPTIONS, "")
+        options = {**options, _JAVA_OPTIONS: f"-Dlog4j2.configurationFile=file:{logging} {asked}".strip()}
     conf = pyspark.SparkConf().setAppName("mostwatched")
     if master:
         conf.setMaster(master)

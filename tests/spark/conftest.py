@@ -14,7 +14,11 @@ from pipelines.engines.spark_context import connect
 
 HERE = Path(__file__).parent
 # Started for a minute, Java had better compile fast than well.
-QUICK = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+QUICK = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.shuffle.partitions": "4",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +42,7 @@ def java() -> Path:
 def local(java, tmp_path_factory) -> Iterator[None]:
     """Spark inside of one process, for the tests of a module: each of their runs uses this one."""
     folder = tmp_path_factory.mktemp("spark-local")
-    spark = connect("local[2]", QUICK, "1GB", folder / "spark", java)
+    spark = connect("local[2]", QUICK, "1GB", folder / "spark")
     yield
     spark.stop()
 
@@ -56,7 +60,7 @@ def cluster(java, tmp_path_factory) -> Iterator[Any]:
         (home / each.name).symlink_to(each)
     before = os.environ.get("SPARK_HOME")
     os.environ["SPARK_HOME"] = str(home)
-    spark = connect("local-cluster[2,1,1024]", {}, "1GB", folder / "spark", java)
+    spark = connect("local-cluster[2,1,1024]", QUICK, "1GB", folder / "spark")
     yield spark.context
     spark.stop()
     os.environ.pop("SPARK_HOME") if before is None else os.environ.update(SPARK_HOME=before)
