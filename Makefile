@@ -13,6 +13,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Spark weighs half a gigabyte and needs a Java: it is tested where there is one, and installed for nothing else.
+JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
+SPARK := $(if $(JAVA),.venv/.installed-spark)
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
@@ -34,11 +37,16 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv/.installed-spark: requirements-spark.txt requirements-spark-build.txt $(INSTALLED)
+	$(PIP_INSTALL) --require-hashes -r requirements-spark-build.txt
+	$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements-spark.txt
+	@touch $@
+
 run: $(INSTALLED)
 	$(BIN)/mostwatched --home data run --landing data/sample --as-of $(SAMPLE_AS_OF)
 	$(BIN)/mostwatched --home data top --limit 20
 
-test: lint
+test: lint $(SPARK)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 faults: $(INSTALLED)
@@ -106,6 +114,8 @@ lock: $(INSTALLED)
 	  --output-file requirements-dev.txt
 	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
 	$(UV_COMPILE) --group pyproject.toml:analysts --output-file requirements-analysts.txt
+	$(UV_COMPILE) --group pyproject.toml:spark --output-file requirements-spark.txt
+	$(UV_COMPILE) --group pyproject.toml:spark-build --output-file requirements-spark-build.txt
 	$(UV_COMPILE) --group pyproject.toml:supply --constraints requirements.txt --output-file requirements-supply.txt
 
 clean:

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -51,6 +51,7 @@ from pipelines.store import (
     make_folder,
     new_folder,
     sealed,
+    sweep,
     temporary_beside,
     unsealed,
     write_bytes,
@@ -163,11 +164,21 @@ class RejectedRecord:
 # --- landed files -> raw ----------------------------------------------------------------------------------------
 
 
-def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: Progress = no_progress) -> IngestReport:
+# Called as spread(function, items): what `function` returns for each item, wherever it is run and if need be again.
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+
+
+def ingest(
+    settings: Settings,
+    landing: Sequence[Path] | None = None,
+    progress: Progress = no_progress,
+    spread: Spread | None = None,
+) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
-    One bad line never stops a file, one bad file never stops the run. Raises UsageError for a landing folder that does
-    not exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
+    One bad line never stops a file, one bad file never stops the run. With `spread` the files are read by others, who
+    see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
+    exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
         make_folder(settings.landing)
@@ -180,6 +191,8 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
+    read_apart = _read_apart(settings, files, seen, aliases, spread) if spread is not None else {}
+    sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = {file: _bytes_to_read(file, seen) for file in files}
     read, total = 0, sum(to_read.values())
     for file in files:
@@ -194,6 +207,8 @@ def ingest(settings: Settings, landing: Sequence[Path] | None = None, progress: 
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
+        if isinstance(raw, str) and (file.entity, raw) in read_apart and (file.entity, raw) not in known:
+            raw = read_apart[file.entity, raw]
         if isinstance(raw, RawFile):
             new.append(raw)
             known[raw.entity, raw.landed_sha256] = raw
@@ -267,6 +282,73 @@ def _ingest_file(
             raw = _write_raw(settings, file, source, register, tell, error.unsound)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+def _read_apart(
+    settings: Settings,
+    files: Sequence[LandedFile],
+    seen: _LandedCache,
+    aliases: Mapping[tuple[str, str], str],
+    spread: Spread,
+) -> dict[tuple[str, str], RawFile]:
+    """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
+
+    Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
+    the raw folder is the same as without spreading. What could not be read is left to whoever tries it next.
+    """
+    groups: dict[tuple[str, int], list[LandedFile]] = defaultdict(list)
+    for file in files:
+        with suppress(Postponed), open_landed(file.path, file.root) as source:
+            sha256 = seen.get(file.path, source.stamp)
+            if sha256 is None or not stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
+                groups[file.entity, source.stamp.size].append(file)
+    known = _sizes(_indexes(settings, on_damage=_complain))
+    tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
+    found: dict[tuple[str, str], RawFile] = {}
+    for read in spread(_read_group, tasks):
+        for path, stamp, raw in read:
+            seen.put(path, stamp, raw.landed_sha256)
+            found.setdefault((raw.entity, raw.landed_sha256), raw)
+    for folder in raw_folders(settings):
+        sweep(folder)  # what is left of tasks that were broken off
+    return found
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A task: files of one entity and one size, and whether the lake has bytes of that size."""
+
+    settings: Settings
+    files: tuple[LandedFile, ...]
+    is_known_size: bool
+    aliases: Mapping[tuple[str, str], str]
+
+
+def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
+    """The raw folders of the files of a task, made now or by an attempt before; without those that cannot be read."""
+    found = []
+    nothing_seen = _LandedCache(Path(os.devnull))
+    register = forgotten.read(task.settings)
+    for number, file in enumerate(task.files):
+        with suppress(Postponed):
+            with open_landed(file.path, file.root) as source:
+                stamp = source.stamp  # of before it is read: one that changes meanwhile will not be taken for read
+            hash_first = {(file.entity, stamp.size)} if task.is_known_size or number else set()
+            raw = _ingest_file(
+                task.settings,
+                file,
+                nothing_seen,
+                register,
+                lambda _: None,
+                hash_first=hash_first,
+                aliases=task.aliases,
+            )
+            if isinstance(raw, str):
+                sha256 = task.aliases.get((file.entity, raw), raw)
+                folder = _raw_root(task.settings) / file.entity / raw_key(file.entity, sha256)
+                raw = _from_index(folder, (folder / "index.json").read_bytes())
+            found.append((file.path, stamp, raw))
+    return found
 
 
 @dataclass(frozen=True)
@@ -459,6 +541,7 @@ def _raw_root(settings: Settings) -> Path:
 
 
 def stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
+    """Whether raw holds what a landed file of these bytes comes to."""
     return (_raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
 
 

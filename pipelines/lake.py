@@ -32,6 +32,7 @@ from pipelines.ingest import Progress, no_progress
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
 BATCH_ROWS = 4_000_000
 EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
+_SPREAD_BYTES = 256 << 20  # what is less to read is read here sooner than it is given away
 _VERIFIERS = 2  # sha256 runs outside the interpreter lock: one thread a core of a small machine
 
 
@@ -192,10 +193,20 @@ class Lake:
         """
         files = list(files)
         unchecked = [stored for stored in files if stored.path not in self._checked]
-        with ThreadPoolExecutor(_VERIFIERS) as pool:
-            problems = dict(zip(unchecked, pool.map(_problem, unchecked), strict=True))
+        problems = dict(
+            zip(unchecked, self._problems([(stored.path, stored.sha256) for stored in unchecked]), strict=True)
+        )
         self._checked.update(stored.path for stored, problem in problems.items() if problem is None)
         return [self._mend(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
+
+    def _problems(self, files: Sequence[tuple[Path, str]]) -> list[str | None]:
+        """What is wrong with each file, if anything: (path, sha256). Much is read by whoever the engine spreads to."""
+        if self._engine is not None and sum(path.stat().st_size for path, _ in files if path.exists()) > _SPREAD_BYTES:
+            for path, _ in files:
+                store.present(path)  # whoever reads it elsewhere cannot fetch it
+            return self._engine.each(_problem, files)
+        with ThreadPoolExecutor(_VERIFIERS) as pool:
+            return list(pool.map(_problem, files))
 
     def _mend(self, stored: Stored, problem: str) -> Stored:
         if stored.step is None:
@@ -384,9 +395,9 @@ def _missing(model: str, step: Step, key: str, path: Path) -> Stored:
     return Stored(model, step.day, key, path, 0, "", "", step)
 
 
-def _problem(stored: Stored) -> str | None:
+def _problem(file: tuple[Path, str]) -> str | None:
     try:
-        store.verify(stored.path, stored.sha256)
+        store.verify(*file)
     except Damaged as error:
         return str(error)
     return None

@@ -14,13 +14,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import bucket, build, forgotten, last_run, store
+from pipelines import bucket, build, engines, forgotten, last_run, store
 from pipelines.bucket import Landing
+from pipelines.engines import Engine
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import (
     IngestReport,
     Progress,
     RawFile,
+    Spread,
     ingest,
     no_progress,
     raw_files,
@@ -116,13 +118,15 @@ def run(
         progress, stage = told.durations.told(progress), told.durations.staged(stage)
         with (
             held(settings),
+            _engine(settings) as engine,
             last_run.recorded(settings, as_of) as record,
             of_what_it_leaves(settings, told, record) as account,
         ):
-            account.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
+            account.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
             record.ingested(ingested)
             report = _night(
                 settings,
+                engine,
                 account,
                 ingested,
                 landing,
@@ -155,8 +159,8 @@ def backfill(
         raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
     require_possible(settings, first)
     require_possible(settings, last)
-    with held(settings):
-        ingested = stage("ingest", lambda: _ingest(settings, landing, progress))
+    with held(settings), _engine(settings) as engine:
+        ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
             told = beginning(settings, as_of)
@@ -166,6 +170,7 @@ def backfill(
                         account.ingested = ingested
                         report = _night(
                             settings,
+                            engine,
                             account,
                             ingested,
                             landing,
@@ -192,6 +197,7 @@ def require_possible(settings: Settings, as_of: date) -> None:
 
 def _night(
     settings: Settings,
+    engine: Callable[[], Engine],
     account: Account,
     ingested: IngestReport,
     landing: Sequence[Landing] | None,
@@ -202,24 +208,24 @@ def _night(
     stage: Stage,
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
-    with open_lake(settings, progress) as lake:
-        raw, built = _built(settings, lake, account.as_of, landing, progress, stage)
-        account.raw, account.built = raw, built
-        published = stage(
-            "publish",
-            lambda: publish(
-                settings,
-                lake,
-                built,
-                raw,
-                witness=account,
-                progress=progress,
-                accept_rejects=accept_rejects,
-                allow_incomplete=allow_incomplete,
-            ),
-        )
-        account.published = published
-        return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
+    lake = Lake(settings.lake, engine, progress)
+    raw, built = _built(settings, lake, account.as_of, landing, progress, stage)
+    account.raw, account.built = raw, built
+    published = stage(
+        "publish",
+        lambda: publish(
+            settings,
+            lake,
+            built,
+            raw,
+            witness=account,
+            progress=progress,
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+        ),
+    )
+    account.published = published
+    return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
 
 
 def _built(
@@ -250,11 +256,14 @@ def _built(
                     f"that holds it, then run again. ({damage})"
                 ) from damage
             set_aside(folder)
-            _ingest(settings, landing, progress)
+            _ingest(settings, landing, progress, None)
 
 
-def _ingest(settings: Settings, landing: Sequence[Landing] | None, progress: Progress) -> IngestReport:
-    return ingest(settings, bucket.landed(settings, landing, functools.partial(stands, settings)), progress)
+def _ingest(
+    settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
+) -> IngestReport:
+    folders = bucket.landed(settings, landing, functools.partial(stands, settings))
+    return ingest(settings, folders, progress, _spread(settings, engine))
 
 
 @contextmanager
@@ -288,15 +297,29 @@ def _make_durable(settings: Settings) -> None:
 @contextmanager
 def open_lake(settings: Settings, progress: Progress = no_progress) -> Iterator[Lake]:
     """The lake, with an engine that starts when something must be built."""
+    with _engine(settings) as engine:
+        yield Lake(settings.lake, engine, progress)
 
-    def start() -> Any:
-        from pipelines.engines.duckdb import DuckDBEngine  # an import of 0.1 s that a night without news does not need
 
-        spill = settings.lake / f"{store.TEMPORARY_PREFIX}spill"
-        return DuckDBEngine(settings.memory_limit, settings.threads, spill)
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
+    """What gives the engine of a run: started when it is first asked for, and ended with the run."""
+    started: list[Engine] = []
 
-    lake = Lake(settings.lake, start, progress)
+    def start() -> Engine:
+        if not started:
+            started.append(engines.start(settings))
+        return started[0]
+
     try:
-        yield lake
+        yield start
     finally:
-        lake.close()
+        for engine in started:
+            engine.close()
+
+
+def _spread(settings: Settings, engine: Callable[[], Engine] | None) -> Spread | None:
+    """Where landed files are read: on the executors of a distributed engine, else one after the other in here."""
+    if engine is None or settings.engine != "spark":
+        return None
+    return lambda function, items: engine().each(function, items)

@@ -7,9 +7,11 @@ compares that list with the fields below.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -20,6 +22,7 @@ from zoneinfo import ZoneInfo
 from pipelines.errors import UsageError
 
 PREFIX = "MOSTWATCHED_"
+ENGINES = ("duckdb", "spark")
 SERVED_WINDOW_DAYS = 30  # the API's window: always published, and the least that the cube may hold
 
 
@@ -71,6 +74,9 @@ class Settings:
     s3_endpoint: str | None = None  # of another server than Amazon's
     s3_timeout_seconds: int = 60  # of each request
     s3_look_every_seconds: int = 15  # how often the read API looks for a new snapshot there
+    engine: str = "duckdb"  # what runs the SQL: duckdb, or spark past one machine
+    spark_master: str | None = None  # as Spark writes it; None: that of spark-submit, else local[*]
+    spark_options: tuple[tuple[str, str], ...] = ()  # Spark's own, by name
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
     keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
     # what a run tells
@@ -179,6 +185,18 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
+def java(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The Java that Spark would be run by: that of JAVA_HOME, else the first on the PATH; None without one."""
+    home = environ.get("JAVA_HOME")
+    found = shutil.which("java", path=str(Path(home) / "bin") if home else environ.get("PATH"))
+    return Path(found) if found else None
+
+
+def is_submitted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether spark-submit has started this process, which then says where Spark runs."""
+    return "PYSPARK_GATEWAY_PORT" in environ
+
+
 # Read by the test suite, not by the system.
 _FOR_OTHERS = frozenset({"MOSTWATCHED_TEST_DATA"})
 
@@ -266,6 +284,24 @@ def _log_format(text: str) -> str:
     return text.lower()
 
 
+def _engine(text: str) -> str:
+    if text not in ENGINES:
+        raise ValueError(f"it must be one of {', '.join(ENGINES)}")
+    return text
+
+
+def _options(text: str) -> tuple[tuple[str, str], ...]:
+    """`{"name": "value"}` as JSON, or `name=value, name=value`."""
+    if text.lstrip().startswith("{"):
+        said = json.loads(text)
+        pairs = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in said.items()]
+    else:
+        pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(","))]
+    if wrong := [name for name, value in pairs if not (name.startswith("spark.") and value)]:
+        raise ValueError(f"{wrong[0]!r} is not an option of Spark's with a value, such as spark.executor.memory=4g")
+    return tuple(sorted(pairs))
+
+
 def _log_level(text: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if text.upper() not in levels:
@@ -293,6 +329,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "max_rejected_share": _share,
     "memory_limit": _memory,
     "threads": _whole(0, 1024),
+    "engine": _engine,
+    "spark_options": _options,
     "keep_snapshots": _whole(1),
     "keep_days": _whole(0),
     "notify_command": _command,

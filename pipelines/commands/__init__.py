@@ -18,7 +18,7 @@ import click
 
 from pipelines import __version__, bucket, logs
 from pipelines.errors import MostwatchedError, refusal_of_the_system
-from pipelines.settings import Settings, load, unknown_variables, wanted_log_format
+from pipelines.settings import ENGINES, Settings, load, unknown_variables, wanted_log_format
 
 if TYPE_CHECKING:
     from pipelines.snapshots import Snapshot
@@ -59,6 +59,11 @@ class LandingFolder(click.ParamType["Path | str"]):
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, safe to open in a spreadsheet.")
 direct = click.option("--direct", is_flag=True, help="Without Prefect.")
+engine = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="What runs the SQL (MOSTWATCHED_ENGINE; duckdb). spark: past one machine.",
+)
 landing = click.option(
     "--landing",
     multiple=True,

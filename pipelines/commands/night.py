@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands import DAY, accept_rejects, allow_incomplete, as_json, cli, command, direct, landing, today
+from pipelines.commands import (
+    DAY,
+    accept_rejects,
+    allow_incomplete,
+    as_json,
+    cli,
+    command,
+    direct,
+    engine,
+    landing,
+    today,
+)
 from pipelines.errors import RefusedToPublish, UsageError
 from pipelines.printing import print_json, print_summary
 from pipelines.settings import Settings
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 @command(cli)
 @click.option("--as-of", type=DAY, help="The exclusive end of the windows. Default: today, in the policy's time zone.")
 @landing
+@engine
 @direct
 @as_json
 @accept_rejects
@@ -29,6 +42,7 @@ def run(
     settings: Settings,
     as_of: date | None,
     landing: tuple[Landing, ...],
+    engine: str | None,
     direct: bool,
     as_json: bool,
     accept_rejects: bool,
@@ -44,7 +58,7 @@ def run(
         from pipelines.flows import run_flow as run_night
     with progress.shown() as shown:
         report = run_night(
-            settings,
+            _on(engine, settings),
             as_of or today(settings),
             landing or None,
             accept_rejects=accept_rejects,
@@ -61,6 +75,7 @@ def run(
 @click.option("--from", "first", type=DAY, required=True, help="The first as_of.")
 @click.option("--to", "last", type=DAY, required=True, help="The last as_of, included.")
 @landing
+@engine
 @as_json
 @accept_rejects
 @allow_incomplete
@@ -69,6 +84,7 @@ def backfill(
     first: date,
     last: date,
     landing: tuple[Landing, ...],
+    engine: str | None,
     as_json: bool,
     accept_rejects: bool,
     allow_incomplete: bool,
@@ -83,7 +99,7 @@ def backfill(
     refusals: list[RefusedToPublish] = []
     with progress.shown() as shown:
         nights = nightly.backfill(
-            settings,
+            _on(engine, settings),
             first,
             last,
             landing or None,
@@ -102,6 +118,11 @@ def backfill(
         print_json(summaries)
     if refusals:
         raise RefusedToPublish(f"{len(refusals)} of {len(refusals) + len(summaries)} days: {refusals[0]}")
+
+
+def _on(engine: str | None, settings: Settings) -> Settings:
+    """The settings with the engine that was asked for on the command line."""
+    return settings if engine is None else dataclasses.replace(settings, engine=engine)
 
 
 @command(cli)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
@@ -12,12 +12,13 @@ from typing import TypeAlias
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipelines.engines import Relation, Unstored
+from pipelines.engines import Item, Relation, Result, Unstored
+from pipelines.engines.writing import write_split
 from pipelines.models import Model
-from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer
+from pipelines.store import ROW_GROUP_ROWS, RowDigest
+
+_THREADS = 2
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 Error = duckdb.Error
@@ -79,7 +80,8 @@ class DuckDBEngine:
             order = ", ".join(f"{key} nulls first" for key in keys)
             query = f"select * from ({model.statement}\n) {condition} order by {order}"
             reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
-            return _write_split(_plain(reader), targets)
+            plain = _plain(reader)
+            return write_split(plain, plain.schema, targets)
 
     def _hold(self, wanted: Unstored | None) -> None:
         """Hold the rows of the one unstored model that is being read, and of no other."""
@@ -96,6 +98,11 @@ class DuckDBEngine:
                     dict(wanted.params),
                 )
             self._held = wanted
+
+    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """See `pipelines.engines.Engine.each`: in threads of this process, one a core of a small machine."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(function, items))
 
     def close(self) -> None:
         """See `pipelines.engines.Engine.close`."""
@@ -145,50 +152,6 @@ def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def _write_split(reader: pa.RecordBatchReader, targets: Mapping[date | None, Path]) -> dict[date | None, RowDigest]:
-    """Write rows that are sorted by their first column, `day`, into a file per day; or all into one.
-
-    Hashing runs beside writing: both spend their time outside the interpreter lock.
-    """
-    digests = {day: RowDigest(reader.schema) for day in targets}
-    written: set[date | None] = set()
-    writer: pq.ParquetWriter | None = None
-    writing: date | None = None
-    with ThreadPoolExecutor(1, "digest") as hashing:
-        try:
-            for day, rows in _by_day(reader, single=None in targets):
-                if day not in targets:
-                    continue
-                hashed = hashing.submit(digests[day].update, rows)
-                if writer is None or day != writing:
-                    if writer is not None:
-                        writer.close()
-                    writer = parquet_writer(targets[day], reader.schema)
-                    writing = day
-                    written.add(day)
-                writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
-                hashed.result()
-        finally:
-            if writer is not None:
-                writer.close()
-    for day in set(targets) - written:
-        parquet_writer(targets[day], reader.schema).close()
-    return digests
-
-
-def _by_day(reader: pa.RecordBatchReader, *, single: bool) -> Iterator[tuple[date | None, pa.RecordBatch]]:
-    """Cut batches at the borders of days."""
-    for batch in reader:
-        if single:
-            yield None, batch
-            continue
-        start = 0
-        runs = pc.run_end_encode(batch.column(0))
-        for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            yield day, batch.slice(start, end - start)
-            start = end
 
 
 def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.benchmarks import api, growth, history, ingestion, late, machine, night, options, report, svg, window
+from tests.benchmarks import api, growth, history, ingestion, late, machine, night, options, report, spark, svg, window
 from tests.benchmarks.answers import DifferentAnswers
 from tests.benchmarks.contenders import tell
 from tests.benchmarks.options import Options
@@ -28,6 +28,7 @@ _SECTIONS: dict[str, Callable[[Options, Workload], Section]] = {
     "ingest": ingestion.measure,
     "late": late.measure,
     "growth": growth.measure,
+    "spark": spark.measure,
     "api": api.measure,
 }
 _PLACES = frozenset({"workdir", "out", "keep", "peer_python"})  # arguments that say where, not what

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECTIONS = ("night", "window", "history", "ingest", "late", "growth", "api")
+SECTIONS = ("night", "window", "history", "ingest", "late", "growth", "spark", "api")
 PEERS = ("duckdb", "duckdb-distinct", "clickhouse", "polars", "datafusion")
 
 _PEER_MEMORY_BYTES = 14 * 10**9  # what the peers were measured with at 300 million sessions
@@ -30,6 +30,7 @@ class Options:
     keep: bool
     drop_landing: bool
     growth: tuple[int, ...]  # sessions a night
+    spark_sizes: tuple[int, ...]  # sessions a night; none: those of the night and a tenth of them
     growth_peers: tuple[str, ...]
     history_asofs: int
     memory_limit: str  # the product's, as it writes it
@@ -58,6 +59,9 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=_sizes,
         default=(20_000, 50_000, 100_000),
         help="nights to compare, in sessions (20000,50000,100000)",
+    )
+    size.add_argument(
+        "--spark-sizes", type=_sizes, default=(), help="nights on Spark beside DuckDB (the night's, and a tenth of it)"
     )
     size.add_argument("--history-asofs", type=_whole(1), default=10, help="as_of dates of the history (%(default)s)")
     size.add_argument("--api-pledges", type=_whole(0), default=20_000, help="pledges to serve (%(default)s)")

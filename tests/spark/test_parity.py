@@ -1,0 +1,129 @@
+"""The same records give the same rows, model by model, and the same snapshot id on DuckDB and on Spark."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from noise import land_noise
+from parity import EVERYTHING_ALLOWED, both, derived, same
+from property.test_three_ways import ZONES, History, histories_in
+from world import World
+
+from pipelines import generate, models, nightly
+from pipelines.engines import spark
+
+pytestmark = pytest.mark.usefixtures("local")
+FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
+
+
+def test_a_night_in_which_everything_happens(tmp_path):
+    """Corrections, moves, erasures, bans, open sessions, pledges, conflicts: every model of sql/ has the same rows."""
+    on_duckdb, on_spark = both(tmp_path, lambda world: land_noise(world, seed=1, days=12))
+    same(on_duckdb, on_spark)
+    built = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if rows}
+    assert {name for name in models.LINE if models.model(name).is_stored} - built == set()
+
+
+def test_a_lake_goes_on_with_the_other_engine(tmp_path):
+    """What one engine has built is what the other finds: it builds nothing again."""
+    world = World(tmp_path)
+    land_noise(world, seed=2, sessions=60, days=5)
+    before = world.run(compare=False, night=EVERYTHING_ALLOWED)
+    again = world.run(compare=False, night=EVERYTHING_ALLOWED, engine="spark")
+    assert (again.snapshot_id, again.report.built) == (before.snapshot_id, {})
+    world.sessions("creator | viewer | started_at | minutes\nada | late | 2026-01-05 10:00 | 5")
+    on_spark = world.run(compare=False, night=EVERYTHING_ALLOWED, engine="spark")
+    assert on_spark.report.built
+    nothing_to_do = world.run(compare=False, night=EVERYTHING_ALLOWED)
+    assert (nothing_to_do.snapshot_id, nothing_to_do.report.built) == (on_spark.snapshot_id, {})
+
+
+def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):
+    """What is too much to be collected is written by executors, in the same files."""
+    monkeypatch.setattr(spark, "COLLECTED_BYTES", 100_000)
+    spread = []
+    original = spark.SparkEngine._spread
+    monkeypatch.setattr(spark.SparkEngine, "_spread", lambda *given: spread.append(len(given[2])) or original(*given))
+    platform: dict[str, Any] = {"days": 2, "sessions_per_day": 2500, "seed": 7, "as_of": date(2026, 1, 31)}
+    on_duckdb, on_spark = both(tmp_path, lambda world: generate.generate(world.settings.landing, **platform))
+    same(on_duckdb, on_spark)
+    assert len(spread) >= 3
+    assert max(spread) >= 2  # files of one statement
+
+
+def renamed(history: History, number: int) -> dict[str, list[dict[str, Any]]]:
+    """The records of a history about others: every id of it has a number before it."""
+    ids = ("Id", "_id", "id")
+    return {
+        entity: [
+            {name: f"{number}-{value}" if name.endswith(ids) else value for name, value in record.items()}
+            for record in records
+        ]
+        for entity, records in history.landed.items()
+    }
+
+
+@st.composite
+def platforms(draw: st.DrawFn) -> tuple[date, dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """(as_of, settings, landed): several histories side by side on one platform, to be asked at once."""
+    zone = draw(st.sampled_from(list(ZONES)))
+    drawn = draw(st.lists(histories_in(zone), min_size=10, max_size=10))
+    landed: dict[str, list[dict[str, Any]]] = {}
+    for number, history in enumerate(drawn):
+        for entity, records in renamed(history, number).items():
+            landed.setdefault(entity, []).extend(records)
+    return drawn[0].as_of, drawn[0].settings, landed
+
+
+@settings(max_examples=settings().max_examples if FULL else 2)  # of ten histories each
+@given(platform=platforms())
+def test_random_histories(platform):
+    """Whatever lands: the same rows of every model, and the same snapshot."""
+    as_of, chosen, landed = platform
+    note(str(landed))
+
+    def land(world: World) -> None:
+        world.settings = dataclasses.replace(world.settings, **chosen)
+        for entity, records in landed.items():
+            world.land(entity, records)
+
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        same(*both(Path(folder), land, as_of=as_of))
+
+
+def test_the_flights(test_data, tmp_path):
+    """A year of real sessions: the same rows, model by model, and the same snapshot."""
+    nights = []
+    for engine in ("duckdb", "spark"):
+        world = World(tmp_path / engine, engine=engine)
+        chosen = dataclasses.replace(world.settings, max_window_days=90)
+        landing = test_data / "flights" / "landing"
+        nights.append((world, nightly.run(chosen, date(2013, 7, 1), [landing]).snapshot_id))
+    (left, on_duckdb), (right, on_spark) = nights
+    assert derived(left) == derived(right)
+    assert on_duckdb == on_spark
+
+
+def test_days_before_the_calendar_was_changed(tmp_path):
+    """Java's old calendar counts other days before 1582; a session of 1500 lands on the same day."""
+
+    def land(world: World) -> None:
+        world.sessions(
+            "creator | viewer | started_at       | minutes\n"
+            "ada     | v1     | 1500-02-28 23:50 | 20\n"
+            "ada     | v2     | 1500-03-01 10:00 | 5"
+        )
+        world.land("creators", "creator | updated_at\nada | 1500-03-01 10:00")
+
+    on_duckdb, on_spark = both(tmp_path, land, as_of=date(1500, 3, 2))
+    same(on_duckdb, on_spark)
+    assert on_spark.viewers() == [("ada", 2)]
+    assert on_spark.snapshot.as_of - timedelta(days=1) == date(1500, 3, 1)
