@@ -110,7 +110,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 
 lock: $(INSTALLED)
 	$(UV_COMPILE) pyproject.toml --extra build --output-file requirements.txt
-	$(UV_COMPILE) pyproject.toml --extra build --extra dev --constraints requirements.txt \
+	$(UV_COMPILE) pyproject.toml --extra build --extra s3 --extra dev --constraints requirements.txt \
 	  --output-file requirements-dev.txt
 	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
 	$(UV_COMPILE) --group pyproject.toml:analysts --output-file requirements-analysts.txt
