@@ -82,9 +82,10 @@ def test_a_night_without_news_writes_nothing(bucket: Bucket, machines: Machines,
     asked = len(bucket.server.requests)
     assert night(machines.settings("two"), SECOND, landing) == second
     writes = {path.partition("/home/")[2] for method, path in bucket.server.requests[asked:] if method != "GET"}
-    assert writes == {"lake/last_run.json"}
+    own = {"lake/last_run.json", f"reports/{AS_OF}.html", f"reports/{AS_OF}.json"}  # of the run, not of its numbers
+    assert writes == own
     after = {name: bucket.read(name) for name in bucket.names()}
-    assert {name for name in after if after[name] != before.get(name)} == {"home/lake/last_run.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {f"home/{name}" for name in own}
 
 
 def test_no_secret_is_written_or_said(bucket: Bucket, machines: Machines, platform: Any) -> None:

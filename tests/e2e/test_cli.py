@@ -514,7 +514,8 @@ def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):
     done = mostwatched("snapshots", "prune")
     assert done.out.startswith("Removed 2 snapshots and ")
     assert snapshots.names(home / "snapshots") == ids[2:]
-    assert mostwatched("snapshots", "prune", "--json").json == {"snapshots": [], "lake_files": 0, "lake_bytes": 0}
+    nothing = {"snapshots": [], "lake_files": 0, "lake_bytes": 0, "days": [], "records": 0, "is_dry_run": False}
+    assert mostwatched("snapshots", "prune", "--json").json == nothing
 
 
 # --- help ------------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ SAFEGUARDS = (
     Safeguard(
         "a file is compared with its sha256",
         STORE,
-        "        found = sha256_of(path)\n",
+        "        found = sha256_of(present(path))\n",
         "        found = sha256\n",
         (*STORED, *SNAPSHOT_FILES),
     ),

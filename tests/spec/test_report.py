@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from world import AS_OF, World
 
-from pipelines import nightly, report, snapshots
+from pipelines import nightly, pruning, report, snapshots
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.report import html, markdown
 from pipelines.report.document import document
@@ -267,7 +267,7 @@ def test_reports_go_with_the_snapshots_they_are_about(world):
     land_days(world, 29, 30)
     for day in (AS_OF - timedelta(days=1), AS_OF):
         world.run(day, compare=False, night=OVERRIDE)
-    nightly.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
+    pruning.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
     assert sorted(path.name for path in world.settings.reports.iterdir()) == [
         "2026-01-31.html",
         "2026-01-31.json",

@@ -617,8 +617,8 @@ def test_progress_is_reported_for_what_is_built(ten_days):
     told = []
     ten_days.busy_days("2026-01-25", 2, sessions=1, creator="late")
     nightly.run(ten_days.settings, AS_OF, progress=lambda *step: told.append(step))
-    assert ("viewer_days", 0, 2) in told
-    assert ("session_outcomes and viewer_days", 2, 2) in told
+    assert ("viewer_days", 0, 2) in [step[:3] for step in told]
+    assert ("session_outcomes and viewer_days", 2, 2) in [step[:3] for step in told]
 
 
 def test_a_step_is_what_decides_rows():

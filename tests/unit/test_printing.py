@@ -46,8 +46,8 @@ def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.
     print_summary(
         summary
         | {"snapshot_id": "s", "is_new": True, "is_current": True, "funnel": {}, "postponed": postponed}
-        | {"warnings": [NASTY]}
+        | {"warnings": [NASTY], "anomalies": [NASTY], "report": NASTY}
     )
     out = capsys.readouterr().out
-    assert out.count(SHOWN) == 4
+    assert out.count(SHOWN) == 6
     assert out.replace("\n", "").isprintable()

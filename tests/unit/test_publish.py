@@ -57,8 +57,8 @@ def test_what_was_written_is_read_back_before_it_is_current(tmp_path, noisy, mon
     other = another(noisy, tmp_path)
     write = publish._write
 
-    def write_and_damage(settings, built, files, snapshot_id, manifest):
-        write(settings, built, files, snapshot_id, manifest)
+    def write_and_damage(settings, built, files, snapshot_id, *given):
+        write(settings, built, files, snapshot_id, *given)
         path = settings.snapshots / snapshot_id / "creators.parquet"
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
