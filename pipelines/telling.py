@@ -35,6 +35,7 @@ class Told:
     facts: dict[str, Any] | None = None
     page: Path | None = None
     before: LastRun | None = None  # the run before it
+    error: BaseException | None = None  # that its facts tell of
 
 
 def beginning(settings: Settings, as_of: date) -> Told:
@@ -76,6 +77,7 @@ def of_what_it_leaves(settings: Settings, told: Told, record: Recorder | None) -
 
 
 def _leave(settings: Settings, told: Told, record: Recorder | None, error: BaseException | None) -> None:
+    told.error = error
     with _never_in_the_way("the report", error):
         told.account.empty_files = record.record.empty_files if record else ()
         told.facts = told.account.facts(error)
@@ -90,7 +92,9 @@ def _leave(settings: Settings, told: Told, record: Recorder | None, error: BaseE
 
 
 def _tell(settings: Settings, told: Told, error: Exception | None, on_report: OnReport) -> None:
-    facts = told.facts if told.facts is not None else _facts(told, error)  # None: it failed before it could begin
+    facts = told.facts
+    if facts is None or told.error is not error:  # it failed before it could begin, or when it was to be made durable
+        facts = _facts(told, error)
     if facts is None:
         return
     with _never_in_the_way("the report"):

@@ -173,6 +173,20 @@ def test_unreachable_from_the_start(machines: Machines) -> None:
         assert client.get(RANKING).status_code == 503
 
 
+def test_who_is_on_duty_learns_of_a_bucket_that_failed(
+    bucket: Bucket, machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that was worked out but could not be written there has failed, whatever it came to here."""
+    monkeypatch.setattr("pipelines.bucket.objects._TRIES", 0)
+    landing, _ = platform
+    said = machines.folder / "said.json"
+    more = {"MOSTWATCHED_NOTIFY_COMMAND": f"tee {said}"}
+    writes = bucket.network(lambda number, method, path: "down" if method == "PUT" else "")
+    with writes, pytest.raises(Unreachable):
+        run(machines, "one", SECOND, landing, **more)
+    assert json.loads(said.read_bytes())["event"] == "failed"
+
+
 # --- forget ----------------------------------------------------------------------------------------------------------
 
 
