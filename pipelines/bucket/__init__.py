@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines import store
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | No
         _mounted[-1].pull()
         yield _mounted[-1]
         return
+    from pipelines import store
     from pipelines.bucket.mirror import Mirror
 
     store.make_folder(settings.home)
@@ -107,6 +107,7 @@ def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
     if settings.home_url is None:
         yield
         return
+    from pipelines import store
     from pipelines.bucket.following import Follower
 
     store.make_folder(settings.snapshots)

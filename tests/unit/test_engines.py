@@ -68,6 +68,13 @@ def test_a_run_on_duckdb_imports_nothing_of_sparks():
 # --- the translation: rows are compared in tests/spark, for which Java is needed -----------------------------------
 
 
+def test_the_command_line_imports_what_is_used_only():
+    """Who asks for help, or misspells a command, does not wait for what a night needs."""
+    code = "import sys, pipelines.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pyarrow", "numpy", "duckdb", "polars", "prefect", "obstore", "boto3", "starlette"} & set(loaded)
+
+
 @pytest.mark.parametrize("name", [*models.LINE, *(check.name for name in models.LINE for check in models.checks(name))])
 def test_models_use_what_has_been_compared(name):
     """A function that no model has used yet may mean something else to Spark: compare, then add it to TRAVELS."""
