@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines import models, window
-from pipelines.ingest import RawFile
 from pipelines.lake import RELATIONS, Lake, Step, Stored
+from pipelines.raw import RawFile
 from pipelines.settings import Policy
 from pipelines.window import Window
 

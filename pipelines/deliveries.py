@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import store, window
-from pipelines.ingest import RawFile
+from pipelines.raw import RawFile
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
 

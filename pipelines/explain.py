@@ -25,9 +25,9 @@ from pipelines import build, forgotten, models, ranking, store, window
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
-from pipelines.ingest import RawFile, raw_files
 from pipelines.lake import RELATIONS, Lake, Stored
 from pipelines.landing import Batch
+from pipelines.raw import RawFile, raw_files
 from pipelines.raw_writer import RawWriter
 from pipelines.retention import require_days
 from pipelines.settings import Policy, Settings

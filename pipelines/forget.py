@@ -30,10 +30,11 @@ from pipelines import bucket, build, forgotten, pruning, redaction, snapshots, s
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
 from pipelines.forgotten import PERSON, Register
-from pipelines.ingest import Progress, RawFile, every_raw_file, ingest, no_progress, raw_files
+from pipelines.ingest import Progress, ingest, no_progress
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, emptying, find_landed
 from pipelines.nightly import held, open_lake
 from pipelines.publish import publish
+from pipelines.raw import RawFile, every_raw_file, raw_files
 from pipelines.settings import Policy, Settings
 from pipelines.snapshots import Snapshot
 from pipelines.traces import Sought, Trace, may_hold, theirs, traces, without

@@ -1,36 +1,24 @@
-"""Landed files -> raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
-
-    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<PARSER_VERSION>"
-        2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
-        rejects.parquet          what was not accepted: line, field, reason, text
-        index.json               what is in the folder, and from which landed file; a folder without it does not exist
+"""Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (raw.py).
 
 The same bytes under another name, or landed again tomorrow, change nothing. Who was forgotten is read as nobody
-(forgotten.py); what `forget` and retention take out of a folder later, redaction.py says.
+(forgotten.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipelines import forgotten
-from pipelines.contracts import ENTITIES
 from pipelines.errors import Damaged
+from pipelines.landed_cache import LandedCache
 from pipelines.landing import (
     Ignored,
     LandedFile,
@@ -44,24 +32,29 @@ from pipelines.landing import (
     open_landed,
     read_landed,
 )
-from pipelines.raw_writer import RawWriter, WrittenFile, within_days
+from pipelines.raw import (
+    PARSER_VERSION,
+    RawFile,
+    as_index,
+    complain,
+    from_index,
+    indexes,
+    raw_folders,
+    raw_key,
+    raw_root,
+    set_aside,
+    settle,
+    stands,
+)
+from pipelines.raw_writer import RawWriter, within_days
 from pipelines.settings import Settings
 from pipelines.store import (
-    checked_bytes,
     make_folder,
     new_folder,
-    sealed,
     sweep,
     temporary_beside,
-    unsealed,
-    write_bytes,
     write_json,
 )
-
-# Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
-# still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 2
-
 
 BYTES = "bytes"
 
@@ -74,39 +67,6 @@ class Progress(Protocol):
 
 def no_progress(step: str, done: int, total: int, unit: str = "") -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """One complete raw folder: its index."""
-
-    folder: Path
-    key: str
-    entity: str
-    landed_name: str  # under the landing root
-    landed_sha256: str
-    landed_bytes: int
-    parser_version: int
-    records: int  # = accepted + rejected
-    accepted: int
-    rejected: int
-    blank: int  # lines without a record
-    unknown_fields: dict[str, int]
-    rejected_by_reason: dict[str, int]
-    files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
-    rejects: WrittenFile | None  # its digest is ""
-    redacted: int = 0  # records that name nobody any more, since whom they named was forgotten
-    also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
-    expired: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
-
-    def path(self, name: str) -> Path:
-        """Where the file of a day, or `all`, stands."""
-        return self.folder / f"{name}.parquet"
-
-    @property
-    def rejects_path(self) -> Path:
-        """Where the rejected records stand, if there are any."""
-        return self.folder / "rejects.parquet"
 
 
 @dataclass(frozen=True)
@@ -149,18 +109,6 @@ class IngestReport:
         return sum(raw.rejected for raw in self.new)
 
 
-@dataclass(frozen=True)
-class RejectedRecord:
-    """One rejected record, as `mostwatched rejects` shows it."""
-
-    entity: str
-    file: str  # the landed file's name under the landing root
-    line: int
-    field: str | None
-    reason: str
-    text: str
-
-
 # --- landed files -> raw ----------------------------------------------------------------------------------------
 
 
@@ -185,8 +133,8 @@ def ingest(
         landing = [settings.landing]
     files, ignored = find_landed([*landing, *forgotten.landing(settings)])
     register = forgotten.read(settings)
-    seen = _LandedCache(settings.lake / "landed.json")
-    known = {(raw.entity, raw.landed_sha256): raw for raw in _indexes(settings, on_damage=set_aside)}
+    seen = LandedCache(settings.lake / "landed.json")
+    known = {(raw.entity, raw.landed_sha256): raw for raw in indexes(settings, on_damage=set_aside)}
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     again: list[str] = []
@@ -244,7 +192,7 @@ def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str], str]:
     return {(each.entity, sha256): each.landed_sha256 for each in raw for sha256 in each.also_landed}
 
 
-def _bytes_to_read(file: LandedFile, seen: _LandedCache) -> int:
+def _bytes_to_read(file: LandedFile, seen: LandedCache) -> int:
     """How much of a landed file there is to read, for those who wait: nothing if it has been read, or has just gone."""
     try:
         stamp = Stamp.of(os.lstat(file.path))
@@ -256,7 +204,7 @@ def _bytes_to_read(file: LandedFile, seen: _LandedCache) -> int:
 def _ingest_file(
     settings: Settings,
     file: LandedFile,
-    seen: _LandedCache,
+    seen: LandedCache,
     register: forgotten.Register,
     tell: Callable[[int], None],
     hash_first: set[tuple[str, int]],
@@ -287,7 +235,7 @@ def _ingest_file(
 def _read_apart(
     settings: Settings,
     files: Sequence[LandedFile],
-    seen: _LandedCache,
+    seen: LandedCache,
     aliases: Mapping[tuple[str, str], str],
     spread: Spread,
 ) -> dict[tuple[str, str], RawFile]:
@@ -302,7 +250,7 @@ def _read_apart(
             sha256 = seen.get(file.path, source.stamp)
             if sha256 is None or not stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
                 groups[file.entity, source.stamp.size].append(file)
-    known = _sizes(_indexes(settings, on_damage=_complain))
+    known = _sizes(indexes(settings, on_damage=complain))
     tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
     found: dict[tuple[str, str], RawFile] = {}
     for read in spread(_read_group, tasks):
@@ -327,7 +275,7 @@ class _Reading:
 def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
     """The raw folders of the files of a task, made now or by an attempt before; without those that cannot be read."""
     found = []
-    nothing_seen = _LandedCache(Path(os.devnull))
+    nothing_seen = LandedCache(Path(os.devnull))
     register = forgotten.read(task.settings)
     for number, file in enumerate(task.files):
         with suppress(Postponed):
@@ -345,8 +293,8 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
             )
             if isinstance(raw, str):
                 sha256 = task.aliases.get((file.entity, raw), raw)
-                folder = _raw_root(task.settings) / file.entity / raw_key(file.entity, sha256)
-                raw = _from_index(folder, (folder / "index.json").read_bytes())
+                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256)
+                raw = from_index(folder, (folder / "index.json").read_bytes())
             found.append((file.path, stamp, raw))
     return found
 
@@ -369,7 +317,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
     """
     roots = [root for root in landing if root.is_dir() or root != settings.landing]
     files, ignored = find_landed([*roots, *forgotten.landing(settings)])
-    seen = _LandedCache(settings.lake / "landed.json")
+    seen = LandedCache(settings.lake / "landed.json")
     sizes, aliases = _sizes(raw), _aliases(raw)
     names = {(each.entity, each.landed_name) for each in raw}
     found: list[FoundFile] = []
@@ -410,7 +358,7 @@ def _write_raw(
     reasons: Counter[str] = Counter()
     days: set[date] = set()
     accepted = blank = 0
-    root = _raw_root(settings) / file.entity
+    root = raw_root(settings) / file.entity
     make_folder(root)
     workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
     workshop.mkdir()
@@ -458,200 +406,3 @@ def _write_raw(
     finally:
         writer.abandon()
         shutil.rmtree(workshop, ignore_errors=True)
-
-
-def raw_key(entity: str, landed_sha256: str, parser_version: int | None = None) -> str:
-    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them."""
-    version = PARSER_VERSION if parser_version is None else parser_version
-    return hashlib.sha256(f"{landed_sha256}:{entity}:{version}".encode()).hexdigest()
-
-
-# --- raw --------------------------------------------------------------------------------------------------------
-
-
-def raw_files(settings: Settings) -> list[RawFile]:
-    """Every complete raw folder, by (entity, key): for each landed file's bytes the one of the latest parser.
-
-    Raises Damaged for an index that cannot be read.
-    """
-    latest: dict[tuple[str, str], RawFile] = {}
-    for raw in _indexes(settings, on_damage=_complain):
-        known = latest.get((raw.entity, raw.landed_sha256))
-        if known is None or known.parser_version < raw.parser_version:
-            latest[raw.entity, raw.landed_sha256] = raw
-    return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
-
-
-def every_raw_file(settings: Settings) -> list[RawFile]:
-    """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
-    return list(_indexes(settings, on_damage=_complain))
-
-
-def raw_folders(settings: Settings) -> list[Path]:
-    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
-    root = _raw_root(settings)
-    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
-
-
-def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
-    """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
-    with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
-    for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
-        assert raw.rejects is not None
-        try:
-            content = checked_bytes(raw.rejects_path, raw.rejects.sha256)
-        except Damaged as error:
-            raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    yield RejectedRecord(raw.entity, raw.landed_name, **row)
-
-
-# --- damaged folders: never removed before there is another in their place -----------------------------------------
-
-
-SET_ASIDE_PREFIX = ".damaged-"
-
-
-def set_aside(folder: Path) -> Path:
-    """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
-    it again from what landed. Returns where it is now."""
-    return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
-
-
-def settle(settings: Settings) -> list[Path]:
-    """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
-    lost = []
-    for aside in sorted(_raw_root(settings).glob(f"*/{SET_ASIDE_PREFIX}*")):
-        named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
-        with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
-            folder = _folder_of(settings, _from_index(aside, (aside / "index.json").read_bytes()))
-        if folder.exists():
-            shutil.rmtree(aside)
-        else:
-            aside.rename(folder)
-            if folder == named:
-                lost.append(folder)  # or nothing but its name was wrong
-    return lost
-
-
-def _raw_root(settings: Settings) -> Path:
-    return settings.lake / "raw"
-
-
-def stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
-    """Whether raw holds what a landed file of these bytes comes to."""
-    return (_raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
-
-
-def _complain(folder: Path) -> None:
-    raise Damaged(
-        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
-        "landed; if the landed file is no longer there, land it again."
-    )
-
-
-def _indexes(settings: Settings, on_damage: Any) -> Iterator[RawFile]:
-    for entity in ENTITIES:
-        root = _raw_root(settings) / entity
-        if not root.is_dir():
-            continue
-        for folder in sorted(root.iterdir()):
-            if folder.name.startswith("."):
-                continue
-            try:
-                raw = _from_index(folder, (folder / "index.json").read_bytes())
-                if _folder_of(settings, raw) != folder:
-                    raise Damaged(f"{folder} is not named by what is in it.")
-            except NotADirectoryError:
-                continue
-            except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
-                on_damage(folder)  # it got its name whole: an index that is not there was lost
-            else:
-                yield raw
-
-
-def as_index(raw: RawFile) -> dict[str, Any]:
-    """What index.json says of a raw folder."""
-    index: dict[str, Any] = {
-        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
-    }
-    for name in ("redacted", "also_landed", "expired"):  # only of folders that are no longer what was parsed
-        if not index[name]:
-            del index[name]
-    index["files"] = {name: vars(file) for name, file in raw.files.items()}
-    index["rejects"] = (
-        {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
-    )
-    return sealed(index)
-
-
-def _from_index(folder: Path, content: bytes) -> RawFile:
-    index = unsealed(content)
-    if index.get("rejects"):
-        index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
-    return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
-
-
-def _folder_of(settings: Settings, raw: RawFile) -> Path:
-    """Where a raw folder belongs, by what its index says."""
-    return _raw_root(settings) / raw.entity / raw_key(raw.entity, raw.landed_sha256, raw.parser_version)
-
-
-# --- which files were read already ------------------------------------------------------------------------------
-
-
-_CLOCK_TICK_NS = 2_000_000_000  # as coarse as modification times get
-
-
-class _LandedCache:
-    """Landed files by path, size, modification time, change time and inode -> the sha256 of their bytes.
-
-    Only a saving of time: a cache that is missing, damaged or out of date costs reading the files again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            content = json.loads(path.read_bytes())
-            known = content["files"]
-            if content["seal"] != _seal(_compact(known)):
-                raise ValueError("it is not what was written")
-            self._known = {name: (tuple(map(int, stamp)), str(sha256)) for name, (stamp, sha256) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-            self._known = {}
-        self._saved = dict(self._known)
-
-    def get(self, path: Path, stamp: Stamp) -> str | None:
-        """The sha256 of a file that is still the one that was read."""
-        known, sha256 = self._known.get(str(path.absolute()), (None, None))
-        return sha256 if known == _as_tuple(stamp) else None
-
-    def knows(self, path: Path) -> bool:
-        """Whether some content of this path was read."""
-        return str(path.absolute()) in self._known
-
-    def put(self, path: Path, stamp: Stamp, sha256: str) -> None:
-        """Remember what was read, unless a change so soon after the last one might leave the same stamp."""
-        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:
-            self._known[str(path.absolute())] = (_as_tuple(stamp), sha256)
-
-    def save(self, still_there: set[str]) -> None:
-        """Write the cache, without the files that are gone."""
-        self._known = {name: known for name, known in self._known.items() if name in still_there}
-        if self._known != self._saved:
-            text = _compact(dict(sorted(self._known.items())))
-            write_bytes(self._path, f'{{"files":{text},"seal":"{_seal(text)}"}}\n'.encode())
-
-
-def _compact(content: Any) -> str:
-    return json.dumps(content, separators=(",", ":"))  # ASCII, whatever bytes a name is made of
-
-
-def _seal(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _as_tuple(stamp: Stamp) -> tuple[int, ...]:
-    return (stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode)

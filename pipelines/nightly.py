@@ -18,21 +18,10 @@ from pipelines import bucket, build, engines, forgotten, last_run, store
 from pipelines.bucket import Landing
 from pipelines.engines import Engine
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
-from pipelines.ingest import (
-    IngestReport,
-    Progress,
-    RawFile,
-    Spread,
-    ingest,
-    no_progress,
-    raw_files,
-    raw_folders,
-    set_aside,
-    settle,
-    stands,
-)
+from pipelines.ingest import IngestReport, Progress, Spread, ingest, no_progress
 from pipelines.lake import Lake, RawDamaged
 from pipelines.publish import Published, publish
+from pipelines.raw import RawFile, raw_files, raw_folders, set_aside, settle, stands
 from pipelines.report import Account
 from pipelines.retention import require_days
 from pipelines.settings import Settings

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines import bucket, build, redaction, report, retention, snapshots, store
-from pipelines.ingest import Progress, RawFile, every_raw_file, no_progress, raw_files
+from pipelines.ingest import Progress, no_progress
 from pipelines.lake import Lake
 from pipelines.nightly import held, open_lake
+from pipelines.raw import RawFile, every_raw_file, raw_files
 from pipelines.settings import Policy, Settings
 
 

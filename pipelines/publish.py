@@ -19,8 +19,9 @@ from pipelines import __version__, forgotten, models, snapshots, store, warehous
 from pipelines.build import Built, cube_days
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
-from pipelines.ingest import Progress, RawFile, no_progress
+from pipelines.ingest import Progress, no_progress
 from pipelines.lake import Lake, Stored
+from pipelines.raw import RawFile
 from pipelines.refusals import incomplete_last_day, too_many_rejects, vanished
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot

@@ -23,7 +23,7 @@ from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged
 from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
-from pipelines.ingest import RawFile, as_index, set_aside
+from pipelines.raw import RawFile, as_index, set_aside
 from pipelines.raw_writer import WrittenFile
 
 SESSIONS = "viewing_sessions"

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from pipelines.forgotten import Register
-from pipelines.ingest import RawFile
+from pipelines.raw import RawFile
 from pipelines.settings import Settings
 
 DAYS_COMPARED = 7  # before a day, to tell whether it is all there

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import build, snapshots, store
-from pipelines.ingest import RawFile, RejectedRecord, raw_files, rejected_records
 from pipelines.lake import Lake
+from pipelines.raw import RawFile, RejectedRecord, raw_files, rejected_records
 from pipelines.settings import Policy, Settings
 
 

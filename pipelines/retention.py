@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines import build, snapshots
 from pipelines.engines import duckdb as engine
 from pipelines.errors import UsageError
-from pipelines.ingest import RawFile
+from pipelines.raw import RawFile
 from pipelines.redaction import SESSIONS
 from pipelines.settings import Policy, Settings
 

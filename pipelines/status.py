@@ -26,10 +26,11 @@ from pipelines.bucket import Landing
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.errors import Damaged, UsageError
-from pipelines.ingest import FoundFile, IngestReport, RawFile, is_another_empty_one, look, raw_files, stands
+from pipelines.ingest import FoundFile, IngestReport, is_another_empty_one, look
 from pipelines.lake import Lake
 from pipelines.landing import find_unfinished, printable_name
 from pipelines.nightly import require_possible
+from pipelines.raw import RawFile, raw_files, stands
 from pipelines.settings import Settings
 from pipelines.snapshots import Pointer, Snapshot
 

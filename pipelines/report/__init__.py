@@ -25,8 +25,9 @@ from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.durations import Durations
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
-from pipelines.ingest import IngestReport, RawFile
+from pipelines.ingest import IngestReport
 from pipelines.publish import CheckResult, Published
+from pipelines.raw import RawFile
 from pipelines.report import anomalies, change, html, samples
 from pipelines.report.document import document
 from pipelines.settings import Settings

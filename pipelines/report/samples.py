@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.contracts import ENTITIES, landed_fields
 from pipelines.engines import duckdb as engine
-from pipelines.ingest import RawFile
+from pipelines.raw import RawFile
 from pipelines.report.asking import connected
 from pipelines.settings import Settings
 

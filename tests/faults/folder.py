@@ -17,7 +17,8 @@ from world import World
 from faults.campaign import Effort, Figure, not_tried
 from faults.hostile_files import good_line
 from faults.landing import Ground
-from pipelines.ingest import IngestReport, RawFile, ingest, raw_files, rejected_records
+from pipelines.ingest import IngestReport, ingest
+from pipelines.raw import RawFile, raw_files, rejected_records
 from pipelines.settings import Settings
 
 SECRET = b'{"userId":"secret","creatorId":"secret"}\n'

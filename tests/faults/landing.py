@@ -16,7 +16,8 @@ import zstandard
 from faults.campaign import Figure
 from faults.line_judge import Accepted, Refused, Verdict, judge_line
 from faults.values import snake
-from pipelines.ingest import IngestReport, RawFile, ingest, raw_files, rejected_records
+from pipelines.ingest import IngestReport, ingest
+from pipelines.raw import RawFile, raw_files, rejected_records
 from pipelines.settings import Settings
 
 BOM = b"\xef\xbb\xbf"

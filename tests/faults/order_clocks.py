@@ -21,7 +21,7 @@ from world import AS_OF, World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines import ingest, last_run, pruning, publish, snapshots, status
+from pipelines import landed_cache, last_run, pruning, publish, snapshots, status
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
 JUMPS = [timedelta(days=-3650), timedelta(days=-1), timedelta(hours=-1), timedelta(seconds=-3), timedelta(0),
@@ -42,7 +42,9 @@ class Clock:
 
         for module in (publish, snapshots, last_run):
             module.datetime = Jumping
-        ingest.time = SimpleNamespace(time_ns=lambda: time.time_ns() + clock.ahead // timedelta(microseconds=1) * 1000)
+        landed_cache.time = SimpleNamespace(
+            time_ns=lambda: time.time_ns() + clock.ahead // timedelta(microseconds=1) * 1000
+        )
 
 
 def attack(effort: Effort, folder: Path) -> Iterator[Figure]:

@@ -27,8 +27,9 @@ from faults.forked import ChildFailed, in_child
 from pipelines import build, publish
 from pipelines.engines.duckdb import DuckDBEngine
 from pipelines.errors import MostwatchedError
-from pipelines.ingest import ingest, raw_files
+from pipelines.ingest import ingest
 from pipelines.lake import Lake
+from pipelines.raw import raw_files
 
 DELIVERIES = 20  # of one history; the first of them a whole run, over one night or several
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}

@@ -25,6 +25,7 @@ SNAPSHOTS = "pipelines/snapshots.py"
 PUBLISH = "pipelines/publish.py"
 LAKE = "pipelines/lake.py"
 INGEST = "pipelines/ingest.py"
+LANDED_CACHE = "pipelines/landed_cache.py"
 FILES = "pipelines/landing/files.py"
 RECORDS = "pipelines/landing/records.py"
 VALUES = "pipelines/landing/values.py"
@@ -136,7 +137,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "the cache of landed files is compared with its seal",
-        INGEST,
+        LANDED_CACHE,
         'if content["seal"] != _seal(_compact(known)):',
         "if False:",
         ("tests/unit/test_ingest.py",),
@@ -349,7 +350,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "the cache does not trust a stamp of the last moments",
-        INGEST,
+        LANDED_CACHE,
         "        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:",
         "        if True:",
         ("tests/unit/test_ingest.py",),

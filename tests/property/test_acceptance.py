@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts import FLAT_ENTITIES, Instant, LandedField, Money, landed_fields
-from pipelines.ingest import ingest, raw_files, rejected_records
+from pipelines.ingest import ingest
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import FastReader
@@ -26,6 +26,7 @@ from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.templates import learn
+from pipelines.raw import raw_files, rejected_records
 from pipelines.settings import Settings
 
 # --- lines that are nearly all alike, as a platform writes them, and a few that are not --------------------------

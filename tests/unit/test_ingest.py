@@ -22,9 +22,10 @@ import zstandard
 from pipelines import raw_writer
 from pipelines.contracts import ENTITIES, RAW_SCHEMAS
 from pipelines.errors import Damaged, UsageError
-from pipelines.ingest import PARSER_VERSION, ingest, raw_files, raw_key, rejected_records, set_aside
+from pipelines.ingest import ingest
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
+from pipelines.raw import PARSER_VERSION, raw_files, raw_key, rejected_records, set_aside
 from pipelines.settings import Settings
 from pipelines.store import row_digest, seal_of, sha256_of
 
@@ -345,7 +346,8 @@ def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pyte
     land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
     ingest(home)
     path.unlink()
-    monkeypatch.setattr("pipelines.ingest.PARSER_VERSION", PARSER_VERSION + 1)
+    for module in ("raw", "ingest"):
+        monkeypatch.setattr(f"pipelines.{module}.PARSER_VERSION", PARSER_VERSION + 1)
     assert ingest(home).new_files == 1
     assert sorted((raw.landed_name, raw.parser_version) for raw in raw_files(home)) == [
         ("follows/a.ndjson", PARSER_VERSION), ("follows/b.ndjson", PARSER_VERSION + 1)

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipelines.ingest import ingest, raw_files, rejected_records
+from pipelines.ingest import ingest
+from pipelines.raw import raw_files, rejected_records
 from pipelines.settings import Settings
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'

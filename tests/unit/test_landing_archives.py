@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipelines.ingest import ingest, raw_files, rejected_records
+from pipelines.ingest import ingest
 from pipelines.landing.batches import UNSOUND
+from pipelines.raw import raw_files, rejected_records
 from pipelines.settings import Settings
 
 Land = Callable[[str, bytes | str], Path]

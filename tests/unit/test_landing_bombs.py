@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.ingest import ingest, raw_files, rejected_records
+from pipelines.ingest import ingest
 from pipelines.landing import parquet
 from pipelines.landing.batches import LINE_TOO_LONG
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
+from pipelines.raw import raw_files, rejected_records
 from pipelines.settings import Settings
 
 Land = Callable[[str, bytes | str], Path]

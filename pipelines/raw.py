@@ -1,0 +1,214 @@
+"""Raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
+
+    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<PARSER_VERSION>"
+        2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
+        rejects.parquet          what was not accepted: line, field, reason, text
+        index.json               what is in the folder, and from which landed file; a folder without it does not exist
+
+ingest.py makes them; what `forget` and retention take out of a folder later, redaction.py says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.contracts import ENTITIES
+from pipelines.errors import Damaged
+from pipelines.raw_writer import WrittenFile
+from pipelines.settings import Settings
+from pipelines.store import checked_bytes, sealed, unsealed
+
+# Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
+# still there is then read again; raw of an earlier version counts only where no later one exists.
+PARSER_VERSION = 2
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One complete raw folder: its index."""
+
+    folder: Path
+    key: str
+    entity: str
+    landed_name: str  # under the landing root
+    landed_sha256: str
+    landed_bytes: int
+    parser_version: int
+    records: int  # = accepted + rejected
+    accepted: int
+    rejected: int
+    blank: int  # lines without a record
+    unknown_fields: dict[str, int]
+    rejected_by_reason: dict[str, int]
+    files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
+    rejects: WrittenFile | None  # its digest is ""
+    redacted: int = 0  # records that name nobody any more, since whom they named was forgotten
+    also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
+    expired: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
+
+    def path(self, name: str) -> Path:
+        """Where the file of a day, or `all`, stands."""
+        return self.folder / f"{name}.parquet"
+
+    @property
+    def rejects_path(self) -> Path:
+        """Where the rejected records stand, if there are any."""
+        return self.folder / "rejects.parquet"
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """One rejected record, as `mostwatched rejects` shows it."""
+
+    entity: str
+    file: str  # the landed file's name under the landing root
+    line: int
+    field: str | None
+    reason: str
+    text: str
+
+
+def raw_key(entity: str, landed_sha256: str, parser_version: int | None = None) -> str:
+    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them."""
+    version = PARSER_VERSION if parser_version is None else parser_version
+    return hashlib.sha256(f"{landed_sha256}:{entity}:{version}".encode()).hexdigest()
+
+
+def raw_files(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, by (entity, key): for each landed file's bytes the one of the latest parser.
+
+    Raises Damaged for an index that cannot be read.
+    """
+    latest: dict[tuple[str, str], RawFile] = {}
+    for raw in indexes(settings, on_damage=complain):
+        known = latest.get((raw.entity, raw.landed_sha256))
+        if known is None or known.parser_version < raw.parser_version:
+            latest[raw.entity, raw.landed_sha256] = raw
+    return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
+
+
+def every_raw_file(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
+    return list(indexes(settings, on_damage=complain))
+
+
+def raw_folders(settings: Settings) -> list[Path]:
+    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
+    root = raw_root(settings)
+    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
+
+
+def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
+    """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
+    with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
+    for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
+        assert raw.rejects is not None
+        try:
+            content = checked_bytes(raw.rejects_path, raw.rejects.sha256)
+        except Damaged as error:
+            raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    yield RejectedRecord(raw.entity, raw.landed_name, **row)
+
+
+# --- damaged folders: never removed before there is another in their place -----------------------------------------
+
+
+SET_ASIDE_PREFIX = ".damaged-"
+
+
+def set_aside(folder: Path) -> Path:
+    """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
+    it again from what landed. Returns where it is now."""
+    return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
+
+
+def settle(settings: Settings) -> list[Path]:
+    """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
+    lost = []
+    for aside in sorted(raw_root(settings).glob(f"*/{SET_ASIDE_PREFIX}*")):
+        named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+        with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
+            folder = folder_of(settings, from_index(aside, (aside / "index.json").read_bytes()))
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+            if folder == named:
+                lost.append(folder)  # or nothing but its name was wrong
+    return lost
+
+
+def raw_root(settings: Settings) -> Path:
+    return settings.lake / "raw"
+
+
+def stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
+    """Whether raw holds what a landed file of these bytes comes to."""
+    return (raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
+
+
+def complain(folder: Path) -> None:
+    raise Damaged(
+        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
+        "landed; if the landed file is no longer there, land it again."
+    )
+
+
+def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator[RawFile]:
+    for entity in ENTITIES:
+        root = raw_root(settings) / entity
+        if not root.is_dir():
+            continue
+        for folder in sorted(root.iterdir()):
+            if folder.name.startswith("."):
+                continue
+            try:
+                raw = from_index(folder, (folder / "index.json").read_bytes())
+                if folder_of(settings, raw) != folder:
+                    raise Damaged(f"{folder} is not named by what is in it.")
+            except NotADirectoryError:
+                continue
+            except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
+                on_damage(folder)  # it got its name whole: an index that is not there was lost
+            else:
+                yield raw
+
+
+def as_index(raw: RawFile) -> dict[str, Any]:
+    """What index.json says of a raw folder."""
+    index: dict[str, Any] = {
+        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
+    }
+    for name in ("redacted", "also_landed", "expired"):  # only of folders that are no longer what was parsed
+        if not index[name]:
+            del index[name]
+    index["files"] = {name: vars(file) for name, file in raw.files.items()}
+    index["rejects"] = (
+        {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
+    )
+    return sealed(index)
+
+
+def from_index(folder: Path, content: bytes) -> RawFile:
+    index = unsealed(content)
+    if index.get("rejects"):
+        index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
+    return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
+
+
+def folder_of(settings: Settings, raw: RawFile) -> Path:
+    """Where a raw folder belongs, by what its index says."""
+    return raw_root(settings) / raw.entity / raw_key(raw.entity, raw.landed_sha256, raw.parser_version)
