@@ -271,8 +271,8 @@ def prune(settings: Settings) -> None:
     kept = snapshots.names(settings.snapshots)
     for as_of, path in _kept(settings).items():
         if kept and as_of < snapshots.as_of_of(kept[0]):
-            for each in (path, path.with_suffix(".html")):
-                each.unlink(missing_ok=True)
+            path.with_suffix(".html").unlink(missing_ok=True)
+            path.unlink()  # last: by it a report is found, also by the next prune
 
 
 def _kept(settings: Settings) -> dict[date, Path]:

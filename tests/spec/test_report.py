@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,6 +262,27 @@ def test_a_page_shows_what_others_wrote_and_obeys_none_of_it(world):
     written = markdown.written(document(left(world)))
     assert "<script>" not in written
     assert not re.search(r"(?<!\\)<", written.replace("```", ""))
+
+
+def test_a_prune_that_was_killed_leaves_no_half_of_a_report(world, monkeypatch):
+    """Whichever part of it went first, the next prune finds the rest."""
+    land_days(world, 29, 30)
+    for day in (AS_OF - timedelta(days=1), AS_OF):
+        world.run(day, compare=False, night=OVERRIDE)
+    settings = dataclasses.replace(world.settings, keep_snapshots=1)
+    unlink = Path.unlink
+
+    def dies_between(path, missing_ok=False):
+        unlink(path, missing_ok=missing_ok)
+        if path.parent == settings.reports:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", dies_between)
+        with pytest.raises(KeyboardInterrupt):
+            pruning.prune(settings)
+    pruning.prune(settings)
+    assert sorted(path.name for path in settings.reports.iterdir()) == ["2026-01-31.html", "2026-01-31.json"]
 
 
 def test_reports_go_with_the_snapshots_they_are_about(world):
