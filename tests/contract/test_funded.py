@@ -59,7 +59,7 @@ def stream(stream_id: str = "s1", **values: Any) -> dict[str, Any]:
 def test_body_is_the_document_to_the_letter(client: Client, clock: StoppedClock) -> None:
     """The example body, key order included.
 
-    Two of its values contradict the document's own text or the meaning of its fields, and DESIGN.md section 7 settles
+    Two of its values contradict the document's own text or the meaning of its fields, and README settles
     them: only scheduled streams are listed, and an owner has nothing to rent.
     """
     clock.us = round((ts("2026-01-15T10:30:00.000Z").timestamp() - 3600) * 1_000_000)
