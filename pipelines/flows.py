@@ -60,7 +60,7 @@ from pipelines.nightly import NightReport  # noqa: E402
 from pipelines.pruning import PruneReport  # noqa: E402
 from pipelines.report import markdown  # noqa: E402
 from pipelines.report.document import document  # noqa: E402
-from pipelines.settings import Settings, load  # noqa: E402
+from pipelines.settings import Settings, is_url, load  # noqa: E402
 
 Result = TypeVar("Result")
 
@@ -310,7 +310,7 @@ def _today(settings: Settings) -> date:
 
 
 def _folders(landing: Iterable[str] | None) -> list[Landing] | None:
-    return None if landing is None else [folder if "://" in folder else Path(folder) for folder in landing]
+    return None if landing is None else [folder if is_url(folder) else Path(folder) for folder in landing]
 
 
 def _show_report(facts: dict[str, Any]) -> None:

@@ -164,9 +164,14 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
     return settings
 
 
+def is_url(text: object) -> bool:
+    """Whether a home or a landing folder is named by a URL, so that it lies in a bucket, instead of by a path."""
+    return "://" in str(text)
+
+
 def _home(home: object, cache: object) -> dict[str, object]:
     """Where the home is: a folder, or a URL and the folder of the copy of what lies there."""
-    if "://" not in str(home):
+    if not is_url(home):
         return {"home": Path(str(home)).absolute(), "home_url": None}
     url = str(home).rstrip("/")
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -268,10 +273,10 @@ def _command(text: str) -> str:
 def _webhook(text: str) -> str:
     try:
         parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_url = False
-    if not is_url or not text.isascii() or not text.isprintable() or " " in text:
+        is_address = False
+    if not is_address or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("it must be a URL that begins with https:// or http://")
     if parts.username is not None or parts.password is not None:
         raise ValueError("it must not hold a user or a password")

@@ -42,11 +42,11 @@ def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | No
         yield _mounted[-1]
         return
     from pipelines import store
-    from pipelines.bucket.mirror import Mirror
+    from pipelines.bucket.mirror import FOLDERS, Mirror
 
     store.make_folder(settings.home)
     mirror = Mirror(_objects(settings, settings.home_url), settings.home)
-    mirror.pull(*([(only,)] if only else []))
+    mirror.pull((only,) if only else FOLDERS)
     _mounted.append(mirror)
     try:
         with store.originating(mirror):

@@ -117,7 +117,8 @@ class Mirror:
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
         it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
         """
-        doomed = [name for name in self._list() if not self._is_spoken_for(name)]
+        spoken_for = self._spoken_for()
+        doomed = [name for name in self._list() if name not in spoken_for]
         # What says that something exists goes first.
         self._objects.delete([name for name in doomed if _is_small(name)])
         self._objects.delete([name for name in doomed if not _is_small(name)])
@@ -127,23 +128,24 @@ class Mirror:
         self._save()
         return len(doomed)
 
-    def _is_spoken_for(self, name: str) -> bool:
-        path = self._home / name
-        if path.exists():
-            return True
-        top, *folders, _ = name.split("/")
-        if _is_small(name):
-            return False
-        if top == "snapshots":
-            manifest = self._home / top / folders[0] / snapshots.MANIFEST
-            return manifest.exists() and name.split("/", 2)[2] in json.loads(manifest.read_bytes())["files"]
-        if folders and folders[0] == "raw":
-            index = path.parent / "index.json"
-            if not index.exists():
-                return False
-            facts = json.loads(index.read_bytes())
-            return path.stem in facts["files"] or (path.stem == "rejects" and facts["rejects"] is not None)
-        return path.with_suffix(".json").exists()
+    def _spoken_for(self) -> set[str]:
+        """The names of all files that are here, and of those that a small one here says exist."""
+        names = set(self._files())
+        for name in [name for name in names if name.endswith(".json")]:
+            folder, _, last = name.rpartition("/")
+            if last == snapshots.MANIFEST:
+                names.update(f"{folder}/{each}" for each in self._json(name)["files"])
+            elif last == "index.json":
+                facts = self._json(name)
+                names.update(f"{folder}/{each}.parquet" for each in facts["files"])
+                if facts["rejects"] is not None:
+                    names.add(f"{folder}/rejects.parquet")
+            else:
+                names.add(f"{name.removesuffix('.json')}.parquet")
+        return names
+
+    def _json(self, name: str) -> Any:
+        return json.loads((self._home / name).read_bytes())
 
     # --- one file
 

@@ -1,4 +1,4 @@
-"""Objects under one prefix of a bucket: list, get, put, copy, delete, and the conditional put that a pointer needs.
+"""Objects under one prefix of a bucket: list, get, put, delete, and the conditional put that a pointer needs.
 
 obstore does it: one wheel without dependencies, the same calls for S3 and what speaks its protocol, conditional puts
 (which PyArrow's file systems have none of), multipart uploads, retries. Credentials come from the places where the
@@ -40,11 +40,6 @@ class Found:
     size: int
     etag: str
     modified: datetime
-
-
-def is_url(text: object) -> bool:
-    """Whether a home or a landing folder is named by a URL instead of a path."""
-    return isinstance(text, str) and "://" in text
 
 
 class Objects:

@@ -18,7 +18,7 @@ import click
 
 from pipelines import __version__, bucket, logs
 from pipelines.errors import MostwatchedError, refusal_of_the_system
-from pipelines.settings import ENGINES, Settings, load, unknown_variables, wanted_log_format
+from pipelines.settings import ENGINES, Settings, is_url, load, unknown_variables, wanted_log_format
 
 if TYPE_CHECKING:
     from pipelines.snapshots import Snapshot
@@ -50,8 +50,9 @@ class LandingFolder(click.ParamType["Path | str"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
         """A path, unless it is a URL."""
-        if isinstance(value, Path) or "://" in value:
-            return value
+        if isinstance(value, Path) or is_url(value):
+            given: Path | str = value
+            return given
         folder: Path = FOLDER.convert(value, param, ctx)
         return folder
 
@@ -98,7 +99,8 @@ def command(
 ) -> Callable[[Command], Command]:
     """A command whose function is handed the settings first.
 
-    A home in a bucket is pulled before, or `only` the folder of it that the command reads.
+    A home in a bucket is pulled before, or `only` the folder of it that the command reads; not for who `pulls` later
+    or not at all, such as whoever locks the home first.
     """
 
     def decorate(function: Command) -> Command:

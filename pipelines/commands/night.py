@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipelines.nightly import NightReport
 
 
-@command(cli)
+@command(cli, pulls=False)
 @click.option("--as-of", type=DAY, help="The exclusive end of the windows. Default: today, in the policy's time zone.")
 @landing
 @engine
@@ -71,7 +71,7 @@ def run(
         print_summary(report.as_json())
 
 
-@command(cli)
+@command(cli, pulls=False)
 @click.option("--from", "first", type=DAY, required=True, help="The first as_of.")
 @click.option("--to", "last", type=DAY, required=True, help="The last as_of, included.")
 @landing
@@ -125,7 +125,7 @@ def _on(engine: str | None, settings: Settings) -> Settings:
     return settings if engine is None else dataclasses.replace(settings, engine=engine)
 
 
-@command(cli)
+@command(cli, only="reports")
 @click.option("--as-of", type=DAY, help="Of the last run with this as_of. Default: of the last run of all.")
 @click.option("--html", "as_html", is_flag=True, help="Print the page instead of Markdown.")
 @as_json

@@ -112,7 +112,7 @@ def diff(settings: Settings, before: str, after: str | None, window_days: int, l
         prose.print_comparison(compared, limit)
 
 
-@command(snapshots)
+@command(snapshots, pulls=False)
 @click.argument("snapshot_id", required=False)
 @click.option("--release", is_flag=True, help="Undo a roll-back: point to the newest snapshot, let runs move on.")
 def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None:
