@@ -19,14 +19,14 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines import bucket, build, forgotten, pruning, redaction, snapshots, store
+from pipelines import bucket, build, forgotten, pruning, redaction, snapshots, store, window
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
 from pipelines.forgotten import PERSON, Register
@@ -133,7 +133,7 @@ def _forget(
         entry = {
             "digest": register.digest(sought.user),
             "length": len(sought.user),
-            "requested_at": _rfc3339(now),
+            "requested_at": window.rfc3339(now),
             "snapshot_before": done.snapshot_before,
         }
         forgotten.write(settings, entry)
@@ -186,7 +186,7 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
     """Land the erasure where every run reads it, and read it."""
     token = secrets.token_hex(16)
     # The token makes the sha256 of these bytes, which the lake keeps, say nothing about the id.
-    line = json.dumps({"userId": user, "erasedAt": _rfc3339(now), "requestId": token}) + "\n"
+    line = json.dumps({"userId": user, "erasedAt": window.rfc3339(now), "requestId": token}) + "\n"
     path = forgotten.prepare(settings, register) / f"forget-{token[:12]}.ndjson"
     store.write_bytes(path, line.encode())
     report = ingest(settings, [])
@@ -239,24 +239,26 @@ def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) ->
 
 
 def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
-    doomed = []
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        for name in snapshots.names(settings.snapshots):
-            is_current = after is not None and name == after.id
-            if not is_current and any(
-                not trace.is_public for trace in traces(connection, _files(settings.snapshots / name), sought)
-            ):
-                doomed.append(name)
+        doomed = [
+            name
+            for name in snapshots.names(settings.snapshots)
+            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, sought))
+        ]
     snapshots.remove(settings.snapshots, doomed)
     return doomed
 
 
+def _holding(connection: engine.Connection, folder: Path, sought: Sought, *, but: Path | None = None) -> Iterator[Path]:
+    """The files under a folder, `but` those under one in it, that hold the id where it is not public."""
+    files = [path for path in _files(folder) if but is None or not path.is_relative_to(but)]
+    return (trace.path for trace in traces(connection, files, sought) if not trace.is_public)
+
+
 def _remove_notes(settings: Settings, sought: Sought) -> int:
     """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
-    raw = settings.lake / "raw"
-    files = [path for path in _files(settings.lake) if not path.is_relative_to(raw)]
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        doomed = [trace.path for trace in traces(connection, files, sought) if not trace.is_public]
+        doomed = list(_holding(connection, settings.lake, sought, but=settings.lake / "raw"))
     for path in doomed:
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -346,7 +348,7 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, 
         return
     entry = {
         **entry,
-        "done_at": _rfc3339(now) if done.is_forgotten else None,
+        "done_at": window.rfc3339(now) if done.is_forgotten else None,
         "snapshot_after": done.snapshot_after,
         "records": sum(done.records.values()) + entry.get("records", 0),
         "rejected_records": done.rejected_records + entry.get("rejected_records", 0),
@@ -363,14 +365,12 @@ def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forg
     done.was_forgotten = bool(register.entries.get(register.digest(sought.user), {}).get("done_at"))
     pointer = snapshots.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
-    raw = settings.lake / "raw"
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_theirs))
         for name in snapshots.names(settings.snapshots):
-            if any(not trace.is_public for trace in traces(connection, _files(settings.snapshots / name), sought)):
+            if any(_holding(connection, settings.snapshots / name, sought)):
                 done.snapshots.append(name)
-        derived = [path for path in _files(settings.lake) if not path.is_relative_to(raw)]
-        done.lake_files = sum(not trace.is_public for trace in traces(connection, derived, sought))
+        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, sought, but=settings.lake / "raw"))
     done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=False))
     return done
 
@@ -404,7 +404,3 @@ def _changes(before: Counts, after: Counts) -> Iterator[dict[str, Any]]:
                     "before": was.get(column),
                     "after": now.get(column),
                 }
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import __version__, forgotten, models, snapshots, store, warehouse
+from pipelines import __version__, forgotten, models, snapshots, store, warehouse, window
 from pipelines.build import Built, cube_days
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
@@ -323,8 +323,8 @@ def _manifest(
         "windows": list(built.policy.windows),
         "policy": built.policy.as_json(),
         "code_version": __version__,
-        "created_at": _rfc3339(made_at),
-        "freshness": {"newest_session_at": newest_session and _rfc3339(newest_session)},
+        "created_at": window.rfc3339(made_at),
+        "freshness": {"newest_session_at": newest_session and window.rfc3339(newest_session)},
         "funnel": dict(funnel),
         "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
         "rejected_by_reason": rejected,
@@ -393,7 +393,3 @@ def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
         except Damaged:
             continue
     return ()
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

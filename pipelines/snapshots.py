@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines import store
+from pipelines import store, window
 from pipelines.errors import Damaged, NoSnapshot, UsageError, tells_of_damage
 
 SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
@@ -251,7 +251,7 @@ def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pi
     store.fsync(snapshots)  # its name, which a dead run may have given it: a pointer must not outlast what it names
     pointer = {
         "snapshot_id": snapshot.id,
-        "published_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "published_at": window.rfc3339(datetime.now(UTC)),
         "manifest_sha256": snapshot.manifest_sha256,
         "pinned": pinned,
         "landed": list(landed),

@@ -119,3 +119,8 @@ def days_reached(utc_day: date, longest: timedelta, zone: ZoneInfo) -> list[DayR
 def milliseconds(instant: datetime) -> int:
     """Since EPOCH, rounded up: the end of time lies between two of them."""
     return -((EPOCH - instant) // ONE_MILLISECOND)
+
+
+def rfc3339(instant: datetime) -> str:
+    """An instant as our own files say it: 2026-11-21T03:15:00.000Z."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

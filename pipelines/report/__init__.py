@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from pipelines import __version__, deliveries, late, snapshots, store
+from pipelines import __version__, deliveries, late, snapshots, store, window
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.durations import Durations
@@ -67,7 +67,7 @@ class Account:
         """See `publish.Witness`."""
         self._judged = {
             "funnel": dict(funnel),
-            "newest_session_at": newest_session and _rfc3339(newest_session),
+            "newest_session_at": newest_session and window.rfc3339(newest_session),
             "checks": [
                 {
                     "table": result.check.model,
@@ -88,7 +88,7 @@ class Account:
 
     def facts(self, error: BaseException | None = None) -> dict[str, Any]:
         """The documented object of `mostwatched report --json`, of a run that has ended; `error` is what ended it."""
-        ended = {"ended_at": _rfc3339(datetime.now(UTC))}
+        ended = {"ended_at": window.rfc3339(datetime.now(UTC))}
         if error is not None or self.published is None:
             if self.built is not None:
                 self._look_at_the_cube(self.built)
@@ -180,7 +180,7 @@ class Account:
             "previous_snapshot_id": None,
             "why": None,
             "grounds": [],
-            "started_at": _rfc3339(self.started_at),
+            "started_at": window.rfc3339(self.started_at),
             "ended_at": None,
             "seconds": 0.0,
             "landed": self._landed(),
@@ -282,7 +282,3 @@ def _kept(settings: Settings) -> dict[date, Path]:
         with suppress(ValueError):
             found[date.fromisoformat(path.stem)] = path
     return found
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
