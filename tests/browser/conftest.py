@@ -19,9 +19,13 @@ from pipelines.settings import Settings
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
+    """One Chromium for the tests of a file.
+
+    Not for the session: while Playwright is up, an event loop of its own counts as running in this thread, and no
+    other test of this worker could start one.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright for Python here")
     found = next((path for path in map(shutil.which, CHROMIUM) if path), None)
     if found is None:
