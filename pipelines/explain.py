@@ -122,7 +122,9 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
         with _lake(settings, Path(folder)) as lake, closing(_connect(settings)) as connection:
             built = build.build(lake, alone, policy, snapshot.as_of)
-            outcomes = _outcomes(connection, _rows_of(lake, built.session_outcomes, creator_id), days)
+            outcomes = {}
+            if built.session_outcomes:  # none when no session has ever landed
+                outcomes = _outcomes(connection, _rows_of(lake, built.session_outcomes, creator_id), days)
             cube = _rows_of(lake, [built.creator_reach[day] for day in days], creator_id)
             reached = _reached(connection, cube, days, ZoneInfo(policy.day_timezone))
     left_out = {reason: outcomes.get(reason, 0) for reason in LEFT_OUT}

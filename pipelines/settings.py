@@ -89,6 +89,7 @@ class Settings:
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_subject_claim: str = "sub"
+    operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
     stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
     redis_url: str | None = None  # where several API workers share their rate limits
     trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
@@ -244,6 +245,10 @@ def _windows(text: str) -> tuple[int, ...]:
     return tuple(sorted(days | {SERVED_WINDOW_DAYS}))
 
 
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _share(text: str) -> Decimal:
     try:
         share = Decimal(text)
@@ -345,5 +350,6 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,
-    "trusted_proxies": lambda text: tuple(part.strip() for part in text.split(",") if part.strip()),
+    "operators": _list,
+    "trusted_proxies": _list,
 }

@@ -179,6 +179,7 @@ def publish(
         "windows": list(windows),
         "policy": policy,
         "files": files,
+        "landed": [],
         "freshness": {"newest_session_at": newest_session_at},
     }
     content = store.json_bytes(store.sealed(manifest))

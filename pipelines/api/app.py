@@ -37,8 +37,10 @@ from pipelines.api.endpoints import (
 )
 from pipelines.api.envelope import Clock
 from pipelines.api.exchange import PREPARED, SAFE, STATUS_KEY, error
+from pipelines.api.explaining import Explainer
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
+from pipelines.api.operators import WhyThisNumber
 from pipelines.api.pages import page_routes
 from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
 from pipelines.api.watching import Serving, Watcher
@@ -97,6 +99,7 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
     def layers(app: ASGIApp) -> ASGIApp:
         return Observed(RateLimited(app, shared or alone, trusted, metrics, clock), metrics, clock)
 
+    explainer = Explainer(settings)
     openapi = contract.load()
     page = Document(api, b"text/html; charset=utf-8", contract.as_html(openapi), (*SAFE, contract.PAGE_POLICY))
     endpoints: dict[str, Endpoint] = {  # the busiest first: Starlette tries them in order
@@ -105,12 +108,13 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         "/api/v1/live-stream/funded": FundedStreams(api),
         "/api/v1/creators/ranking": RankingOfRange(api),
         "/api/v1/creators/reach": CreatorOverTime(api),
+        "/api/v1/creators/explanation": WhyThisNumber(api, settings.operators, explainer),
         "/healthz": Health(api),
         "/readyz": Readiness(api),
         "/metrics": MetricsPage(api),
         "/openapi.json": Document(api, b"application/json", contract.as_json(openapi)),
         "/docs": page,
-        **page_routes(api),
+        **page_routes(api, for_operators=bool(settings.operators) and explainer.can_explain),
     }
     app = ReadApi([ExactRoute(path, endpoint, clock) for path, endpoint in endpoints.items()], layers, lifespan)
     app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, as for any other

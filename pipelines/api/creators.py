@@ -109,9 +109,7 @@ class CreatorOverTime(Asked):
         """One creator over time."""
         asked = asking.query(sent, *_RANGE, "creatorId", "format")
         of = asking.asked_range(asked)
-        creator_id = asked.text("creatorId")
-        if not creator_id:
-            raise asking.NotUnderstood("creatorId must be given")
+        creator_id = asked_creator(asked)
         form = asked.one_of("format", "json", "csv")
 
         def answer(ready: Ready) -> Answer:
@@ -124,6 +122,14 @@ class CreatorOverTime(Asked):
             return _answer(ready, ("reach", creator_id, days, form), write, form, f"creator-{ready.insight.as_of}")
 
         return answer
+
+
+def asked_creator(asked: asking.Query) -> str:
+    """The parameter `creatorId`. Raises NotUnderstood."""
+    creator_id = asked.text("creatorId")
+    if not creator_id:
+        raise asking.NotUnderstood("creatorId must be given")
+    return creator_id
 
 
 def _answer(ready: Ready, key: tuple[object, ...], write: Callable[[], bytes], form: str, name: str) -> Answer:
@@ -144,8 +150,8 @@ def _about(ready: Ready, days: Range, yesterday: Range | None, last_week: Range 
         "snapshotId": ready.snapshot_id,
         "publishedAt": envelope.instant(ready.published_ms).decode(),
         "dataUntil": ready.data_until,
-        "window": _range(days),
-        "comparedWith": {"yesterday": _range(yesterday), "lastWeek": _range(last_week)},
+        "window": range_as_json(days),
+        "comparedWith": {"yesterday": range_as_json(yesterday), "lastWeek": range_as_json(last_week)},
     }
 
 
@@ -180,7 +186,8 @@ def _creator_json(ready: Ready, creator: Creator) -> bytes:
     return msgspec.json.encode(said)
 
 
-def _range(days: Range | None) -> dict[str, object] | None:
+def range_as_json(days: Range | None) -> dict[str, object] | None:
+    """A range of days as every answer has it; null for none."""
     if days is None:
         return None
     return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days}

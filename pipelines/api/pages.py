@@ -17,7 +17,7 @@ from pipelines.api.desk import NotReady, Ready
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
 from pipelines.api.exchange import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.insight import NotHeld, Range, UnknownCreator
-from pipelines.api.page import assets, creator, layout, problem, ranking
+from pipelines.api.page import assets, creator, explanation, layout, problem, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.words import LANGUAGES, preferred
 from pipelines.api.responses import digest_of
@@ -56,6 +56,7 @@ class PageForPeople(Endpoint):
 
     here: str
     parameters: tuple[str, ...]
+    variant = ""  # what the settings of this server make of it
 
     def __init__(self, api: Curious) -> None:
         super().__init__(api)
@@ -94,7 +95,7 @@ class PageForPeople(Endpoint):
                 asked = asking.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
                 shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
-                key = (self.here, tuple(sorted(asked.values.items())), *shown)
+                key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
             except (NotUnderstood, NotHeld) as error:
                 title = frame.words("bad_title")
@@ -141,6 +142,11 @@ class CreatorPage(PageForPeople):
     here = layout.CREATOR
     parameters = ("id", "days", "first", "last")
 
+    def __init__(self, api: Curious, *, for_operators: bool) -> None:
+        super().__init__(api)
+        self._for_operators = for_operators
+        self.variant = "for operators" if for_operators else ""
+
     def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """One creator."""
         insight = ready.insight
@@ -151,6 +157,8 @@ class CreatorPage(PageForPeople):
         choice = ranking.choice(insight, days, window)
         longest = insight.cube.max_window_days
         main = creator.main(frame, choice, found, ranking.trend_from(insight), longest)
+        if self._for_operators:
+            main += explanation.form(frame.words, found)
         title = frame.words("title_creator", name=found.profile.title)
         return layout.document(frame, title, main, fresh)
 
@@ -255,10 +263,10 @@ def _unavailable(body: bytes, chosen: Preferences) -> Reply:
     return Reply(503, headers, body)
 
 
-def page_routes(api: Curious) -> Mapping[str, Endpoint]:
-    """The pages and their files, by path."""
+def page_routes(api: Curious, *, for_operators: bool) -> Mapping[str, Endpoint]:
+    """The pages and their files, by path. `for_operators`: with what only they may ask."""
     return {
         "/": RankingPage(api),
-        "/creator": CreatorPage(api),
+        "/creator": CreatorPage(api, for_operators=for_operators),
         **{f"/{assets.PREFIX}{name}": Asset(api, name) for name in assets.names()},
     }

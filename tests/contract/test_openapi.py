@@ -26,6 +26,7 @@ FUNDED = "/api/v1/live-stream/funded"
 STREAMS = "/lls/v1.0/stream"
 RANGE = "/api/v1/creators/ranking"
 REACH = "/api/v1/creators/reach"
+EXPLANATION = "/api/v1/creators/explanation"  # its answers to operators: test_explanation.py
 PAGES = ("/", "/creator")
 ASSETS = tuple(path for path in DOCUMENT["paths"] if path.startswith("/page/"))
 OPERATIONS = {path: methods["get"] for path, methods in DOCUMENT["paths"].items()}
@@ -79,7 +80,8 @@ def test_routes_and_paths_are_the_same(example_client: Client) -> None:
     for path, methods in routes.items():
         assert methods == {"GET", "HEAD"}
         assert list(DOCUMENT["paths"][path]) == ["get"]
-        assert example_client.get(_as_needed(path), headers=bearer(sign(claims()))).status_code == 200
+        expected = 403 if path == EXPLANATION else 200
+        assert example_client.get(_as_needed(path), headers=bearer(sign(claims()))).status_code == expected
 
 
 def _as_needed(path: str) -> str:
@@ -193,6 +195,12 @@ def answers(
     found[RANGE] += [client.get(f"{RANGE}?from=2026-11-01&to=2026-11-21&trend=true"), client.get(f"{RANGE}?format=csv")]
     found[REACH] += [client.get(f"{REACH}?creatorId={CREATOR_ID}&format=csv"), client.get(f"{REACH}?creatorId=nobody")]
     found["/creator"].append(client.get("/creator?id=nobody"))
+    operator = client_for(jwks=str(home / "jwks.json"), operators=("operator",))
+    found[EXPLANATION] += [
+        client.get(EXPLANATION),
+        client.get(_as_needed(EXPLANATION), headers=caller),
+        operator.get(EXPLANATION, headers=bearer(sign(claims("operator")))),
+    ]
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", *ASSETS):
         found[path].append(client.get(path))
     for path in ("/openapi.json", "/docs", *ASSETS):
@@ -208,8 +216,8 @@ def answers(
     found[RANKING].append(client.get(RANKING))
     found[FUNDED].append(client.get(FUNDED, headers=follower))
     (home / "snapshots").rename(tmp_path_factory.mktemp("away") / "snapshots")
-    empty = client_for(jwks=str(home / "jwks.json"))
-    for path in (RANKING, FUNDED, STREAMS, "/readyz", RANGE, REACH, *PAGES):
+    empty = client_for(jwks=str(home / "jwks.json"), operators=(CREATOR_ID,))
+    for path in (RANKING, FUNDED, STREAMS, "/readyz", RANGE, REACH, EXPLANATION, *PAGES):
         found[path].append(empty.get(_as_needed(path), headers=caller))
     return found
 
@@ -218,7 +226,7 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
     answers: dict[str, list[httpx.Response]],
 ) -> None:
     """But for what the platform's contract documents and this service never answers by itself."""
-    never = {RANKING: {"403", "500"}, FUNDED: {"400", "403", "500"}, STREAMS: {"500"}}
+    never = {RANKING: {"403", "500"}, FUNDED: {"400", "403", "500"}, STREAMS: {"500"}, EXPLANATION: {"200", "404"}}
     for path, responses in answers.items():
         for response in responses:
             _is_documented(path, response)
@@ -235,6 +243,7 @@ def test_parameters_are_documented() -> None:
     assert names(STREAMS) == ["domain", "app", "status", "If-None-Match"]
     assert names(RANGE) == ["days", "from", "to", "limit", "offset", "q", "trend", "format", "If-None-Match"]
     assert names(REACH) == ["creatorId", "days", "from", "to", "format", "If-None-Match"]
+    assert names(EXPLANATION) == ["creatorId", "days", "from", "to"]
     assert names("/") == ["days", "first", "last", "q", "page", "lang", "theme", "If-None-Match"]
     assert names("/creator") == ["id", "days", "first", "last", "lang", "theme", "If-None-Match"]
 

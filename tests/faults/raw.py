@@ -10,6 +10,8 @@ from typing import Any
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
 FUNDED = "/api/v1/live-stream/funded"
+EXPLANATION = "/api/v1/creators/explanation"
+GUARDED = (RANKING, FUNDED, EXPLANATION)  # who a caller is, is looked at here
 STREAMS = "/lls/v1.0/stream"
 PATIENCE_SECONDS = 15.0
 

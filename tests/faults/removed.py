@@ -35,6 +35,8 @@ LIMITS = "pipelines/api/limits.py"
 CLIENTS = "pipelines/api/clients.py"
 ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
+OPERATORS = "pipelines/api/operators.py"
+EXPLAINING = "pipelines/api/explaining.py"
 NOTIFY = "pipelines/notify.py"
 TELLING = "pipelines/telling.py"
 SAMPLES = "pipelines/report/samples.py"
@@ -54,6 +56,7 @@ KEY_SETS = ("tests/contract/test_keys.py",)
 LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
 NOTIFIED = ("tests/unit/test_notify.py",)
+EXPLAINED = ("tests/contract/test_explanation.py",)
 
 SAFEGUARDS = (
     # --- durable, whole, one at a time
@@ -599,6 +602,27 @@ SAFEGUARDS = (
         "    headers = _ranking_headers(serving, etag, PRIVATE)",
         "    headers = _ranking_headers(serving, etag, PUBLIC)",
         ("tests/contract/test_ranking.py", "tests/contract/test_auth.py"),
+    ),
+    Safeguard(
+        "only operators may ask what landed",
+        OPERATORS,
+        "        if subject not in self._operators:",
+        "        if False:",
+        EXPLAINED,
+    ),
+    Safeguard(
+        "an id that a caller sends is never an option of a command",
+        EXPLAINING,
+        '"--json", "--", creator_id]',
+        '"--json", creator_id]',
+        EXPLAINED,
+    ),
+    Safeguard(
+        "an explanation that takes too long is ended",
+        EXPLAINING,
+        "await asyncio.wait_for(child.communicate(), self._seconds)",
+        "await child.communicate()",
+        EXPLAINED,
     ),
     Safeguard(
         "a wrong token is never answered as anonymous",

@@ -25,10 +25,11 @@ FUNDED = "/api/v1/live-stream/funded"
 STREAMS = "/lls/v1.0/stream"
 RANGE = "/api/v1/creators/ranking"
 REACH = f"/api/v1/creators/reach?creatorId={CREATOR_ID}"
+EXPLANATION = f"/api/v1/creators/explanation?creatorId={CREATOR_ID}"
 PAGES = ("/", f"/creator?id={CREATOR_ID}")
-ASSETS = ("/page/charts.js", "/page/icon.svg", "/page/page.css", "/page/page.js")
+ASSETS = ("/page/charts.js", "/page/explanation.js", "/page/icon.svg", "/page/page.css", "/page/page.js")
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
-PATHS = (RANKING, FUNDED, STREAMS, RANGE, REACH, *PAGES, *ASSETS, *OPERATIONS)
+PATHS = (RANKING, FUNDED, STREAMS, RANGE, REACH, EXPLANATION, *PAGES, *ASSETS, *OPERATIONS)
 NOT_YET_PAST = 4_000_000_000  # seconds since 1970
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 10.0  # far more than any answer takes

@@ -22,7 +22,7 @@ from faults import callers, wycheproof
 from faults.campaign import Effort, Figure, not_tried
 from faults.flood import floods
 from faults.hostile import FITTING, GOOD, NO_BEARER, hostile_tokens, other_spelling
-from faults.raw import FUNDED, RANKING, Answer, envelope_problem, once, refusal_problem
+from faults.raw import FUNDED, GUARDED, RANKING, Answer, envelope_problem, once, refusal_problem
 from faults.server import Process, SharedClock, worker
 
 warnings.filterwarnings("ignore", message="Key size should be")  # one of the hostile tokens is of such a key
@@ -143,7 +143,7 @@ def _hostile(server: Process) -> Iterator[Figure]:
         tokens = hostile_tokens(f"http://127.0.0.1:{trap.port}/jwks.json")
         figure = Figure("hostile tokens let in, or not refused with 401 in the envelope", note=f"{len(tokens)} tokens")
         for name, token in tokens.items():
-            for path in (RANKING, FUNDED):
+            for path in GUARDED:
                 problem = refusal_problem(once(server.port, path, f"Authorization: Bearer {token}"))
                 figure.check(problem is None, f"{name} at {path}: {problem}")
         yield figure
@@ -153,14 +153,14 @@ def _hostile(server: Process) -> Iterator[Figure]:
         yield figure
     figure = Figure("headers that are no bearer token, served as anonymous or otherwise not refused")
     for name, values in NO_BEARER.items():
-        for path in (RANKING, FUNDED):
+        for path in GUARDED:
             problem = refusal_problem(once(server.port, path, *(f"Authorization: {value}" for value in values)))
             figure.check(problem is None, f"{name} at {path}: {problem}")
     yield figure
     figure = Figure("malformed heads with a token, served")
     refused = {400: 0, 401: 0}
     for name, line in MALFORMED.items():
-        for path in (RANKING, FUNDED):
+        for path in GUARDED:
             answer = once(server.port, path, line)
             problem = refusal_problem(answer)
             if answer.status == 400:

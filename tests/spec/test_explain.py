@@ -134,3 +134,10 @@ def test_every_creator_of_a_random_platform_is_explained(tmp_path):
         assert one.viewers == sum(day.new_viewers for day in one.by_day)
         assert one.viewer_days == sum(day.viewers for day in one.by_day)
         assert one.sessions == sum(day.sessions for day in one.by_day)
+
+
+def test_a_creator_of_whom_no_session_landed(world):
+    """A profile is enough to be asked about; that nothing was watched is the answer."""
+    world.land("creators", "creator | username\nada | ada")
+    one = explained(world.run(), "ada")
+    assert (one.records, one.sessions, one.viewers, one.published, one.agrees) == (0, 0, 0, None, True)

@@ -41,6 +41,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),
     "jwt_subject_claim": ("uid", "uid"),
+    "operators": ("ops-1, ops-2,", ("ops-1", "ops-2")),
     "stale_hours": ("24", 24),
     "client_timeout_seconds": ("30", 30),
     "redis_url": ("redis://localhost/0", "redis://localhost/0"),

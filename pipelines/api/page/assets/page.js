@@ -2,6 +2,7 @@
 // put its parts in place of the present ones, so that nothing flashes, the focus stays, and what is typed is kept.
 
 import { followCharts } from "./charts.js?v=@VERSION@";
+import { explainOnRequest } from "./explanation.js?v=@VERSION@";
 
 const SEARCH_AFTER_MS = 180; // without a key
 
@@ -124,3 +125,4 @@ if (document.body.dataset.again) {
 }
 
 followCharts();
+explainOnRequest(say);

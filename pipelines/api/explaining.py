@@ -1,0 +1,83 @@
+"""Why a number is what it is, asked of the server: `mostwatched explain` in a process of its own, one at a time.
+
+It does the night of one creator again from what landed. That takes an engine, seconds and memory, of which the process
+that answers everybody has none to spare; so it is the command itself that works, and is ended when it takes too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+from pipelines.api.insight import Range
+from pipelines.settings import Settings, variable
+
+SECONDS = 120  # for one answer; longer ones are for the command line
+UNKNOWN = 2  # the command's exit code for what it was asked
+
+
+class NotExplained(Exception):
+    """There is no answer; the message says why, and what to do."""
+
+
+class NothingKnown(NotExplained):
+    """Nothing has landed of such a creator."""
+
+
+class Explainer:
+    """Asks the command line about the home of one server."""
+
+    def __init__(self, settings: Settings, seconds: float = SECONDS) -> None:
+        self._home = settings.home
+        self._holds_what_landed = settings.home_url is None
+        self._seconds = seconds
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether the lake is on this machine; of a home in a bucket only what is published is brought here."""
+        return self._holds_what_landed
+
+    async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
+        """The object of `mostwatched explain --json`. Raises NotExplained."""
+        if not self.can_explain:
+            raise NotExplained("This server holds what is published, not what landed: use mostwatched explain instead")
+        days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
+        asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]
+        async with self._one_at_a_time:
+            code, answer, said = await self._run(["--home", str(self._home), *asked])
+        with suppress(ValueError, IndexError):
+            # also of exit code 1, when what landed does not give what was published: that is an answer
+            explanation: dict[str, Any] = json.loads(answer.splitlines()[-1])
+            return explanation
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        reason = lines[-1].removeprefix("mostwatched: ") if lines else f"mostwatched explain ended with {code}"
+        raise (NothingKnown if code == UNKNOWN else NotExplained)(reason)
+
+    async def _run(self, arguments: list[str]) -> tuple[int | None, bytes, bytes]:
+        environment = os.environ | {variable("log_format"): "text", variable("log_level"): "ERROR"}
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "pipelines.cli"),
+            *arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+        try:
+            answer, said = await asyncio.wait_for(child.communicate(), self._seconds)
+        except TimeoutError:
+            raise NotExplained(
+                f"It takes longer than {self._seconds:,.0f} seconds: use mostwatched explain instead"
+            ) from None
+        finally:
+            if child.returncode is None:  # too long, or the server stops
+                child.kill()
+                await child.wait()
+        return child.returncode, answer, said

@@ -1,0 +1,72 @@
+"""What only operators may ask: why a creator's number is what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from starlette.types import Scope
+
+from pipelines.api import asking, envelope, exchange
+from pipelines.api.creators import Curious, asked_creator, range_as_json
+from pipelines.api.desk import Ready
+from pipelines.api.endpoints import VARY_ON_TOKEN, Endpoint, Refused
+from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
+from pipelines.api.explaining import Explainer, NotExplained, NothingKnown
+from pipelines.api.insight import Range
+
+
+class WhyThisNumber(Endpoint):
+    """GET /api/v1/creators/explanation"""
+
+    def __init__(self, api: Curious, operators: Collection[str], explainer: Explainer) -> None:
+        super().__init__(api)
+        self._curious = api
+        self._operators = frozenset(operators)
+        self._explainer = explainer
+
+    async def answer(self, scope: Scope, now_ms: int) -> Reply:
+        """Step by step, for an operator: 401 without a valid token, 403 for anybody else's."""
+        subject = await self.api.subject(exchange.values_of(scope["headers"], b"authorization"), now_ms)
+        if subject not in self._operators:
+            raise Refused(error(403, now_ms, VARY_ON_TOKEN))
+        try:
+            asked = asking.query(scope["query_string"], "days", "from", "to", "creatorId")
+            of = asking.asked_range(asked)
+            creator_id = asked_creator(asked)
+
+            def question(ready: Ready) -> tuple[str, Range]:
+                return ready.snapshot_id, of(ready.insight)
+
+            snapshot_id, days = await self._curious.ask(question, now_ms)
+            explanation = await self._explainer.explain(snapshot_id, creator_id, days)
+        except asking.NotUnderstood as problem:
+            raise Refused(error(400, now_ms, message=str(problem))) from None
+        except NothingKnown as problem:
+            raise Refused(error(404, now_ms, message=str(problem))) from None
+        except NotExplained as problem:
+            raise Refused(error(503, now_ms, message=str(problem))) from None
+        body = envelope.success(msgspec.json.encode(_as_json(explanation, days)), now_ms)
+        headers = [(b"x-snapshot-id", snapshot_id.encode()), NO_STORE, VARY_ON_TOKEN, *SAFE_DATA]
+        return Reply(200, [JSON, content_length(len(body)), *headers], body)
+
+
+def _as_json(explanation: dict[str, Any], days: Range) -> dict[str, object]:
+    """In the words of this API: the window as elsewhere in it, names in camel case."""
+    said = {name: value for name, value in explanation.items() if name not in ("first_day", "end_day")}
+    renamed: dict[str, object] = _camel(said)
+    return {"snapshotId": renamed.pop("snapshotId"), "window": range_as_json(days)} | renamed
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_camel(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {_camel_name(name): _camel(each) for name, each in value.items()}
+
+
+def _camel_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.title, others))

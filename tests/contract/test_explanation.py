@@ -1,0 +1,142 @@
+"""GET /api/v1/creators/explanation: why a number is what it is, for operators alone; over a home with real nights."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from calling import Client, StoppedClock
+from published import CREATOR_ID, EXAMPLE, publish
+from tokens import bearer, claims, jwks, sign
+from world import Night, World
+
+from pipelines.api import contract
+from pipelines.api.app import create_app
+from pipelines.api.explaining import Explainer, NotExplained
+from pipelines.api.insight import Range
+from pipelines.explain import explain
+from pipelines.window import Window
+
+PATH = "/api/v1/creators/explanation"
+OPERATOR = bearer(sign(claims("operator")))
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """Two creators, one of them banned, and every way to be left out that a line can take."""
+    world = World(tmp_path_factory.mktemp("explained"))
+    world.sessions("""
+        session | revision | creator | viewer | device | started_at       | minutes
+        s1      | 0        | ada     | v1     |        | 2026-01-05 10:00 | 5
+        s2      | 0        | ada     | v2     |        | 2026-01-05 11:00 | 5
+        s2      | 1        | ada     | v2     |        | 2026-01-05 11:00 | 9
+        s3      | 0        | ada     | v1     |        | 2026-01-06 10:00 | 5
+        s4      | 0        | ada     |        | d1     | 2026-01-06 10:00 | 5
+        s5      | 0        | ada     | ada    |        | 2026-01-06 10:00 | 5
+        s6      | 0        | --json  | v1     |        | 2026-01-06 10:00 | 5
+        s7      | 0        | bob     | v1     |        | 2026-01-06 10:00 | 5
+    """)
+    world.land("creators", "creator | status\nada | active\nbob | banned")
+    return world.run()
+
+
+@pytest.fixture
+def ask(night: Night, tmp_path: Path) -> Callable[..., Any]:
+    """Asks an application over that home."""
+    (tmp_path / "jwks.json").write_bytes(jwks("rsa-1"))
+    known = {"operators": ("operator", "another"), "jwks": str(tmp_path / "jwks.json")}
+
+    def ask(query: str, headers: dict[str, str] = OPERATOR, **settings: Any) -> Any:
+        chosen = dataclasses.replace(night.settings, **(known | settings))
+        return Client(create_app(chosen, StoppedClock().clock)).get(f"{PATH}?{query}", headers=headers)
+
+    return ask
+
+
+def test_it_is_what_the_command_says(night: Night, ask: Callable[..., Any]) -> None:
+    """Every figure of `mostwatched explain`, for a window and for a range; the contract holds its shape."""
+    schema = contract.load()["components"]["schemas"]["Explanation"]
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": contract.load()["components"]}
+    for query, days in (("days=30", 30), ("from=2026-01-05&to=2026-01-06", 1)):
+        answer = ask(f"creatorId=ada&{query}")
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        assert (answer.headers["X-Snapshot-Id"], answer.headers["Vary"]) == (night.snapshot.id, "Authorization")
+        jsonschema.Draft202012Validator(whole | {"allOf": [schema]}).validate(answer.json())
+        said = answer.json()["data"]
+        window = Window(*(date.fromisoformat(said["window"][name]) for name in ("from", "to")))
+        one = explain(night.settings, night.snapshot, "ada", window)
+        assert said["window"]["days"] == days
+        assert (said["agrees"], one.agrees) == (True, True)
+        assert (said["records"], said["sessions"], said["viewers"]) == (one.records, one.sessions, one.viewers)
+        assert (said["anonymousViewers"], said["deviceDays"]) == (one.anonymous_viewers, one.device_days)
+        assert list(said["leftOut"].values()) == list(one.left_out.values())
+        assert said["published"]["watchedSeconds"] == one.watched_seconds
+        assert [day["newViewers"] for day in said["byDay"]] == [day.new_viewers for day in one.by_day]
+    assert said["leftOut"]["superseded"] == 1
+
+
+def test_whoever_is_no_operator_learns_nothing(ask: Callable[..., Any]) -> None:
+    """401 without a valid token, 403 with anybody else's, also when nobody is an operator, and for a bad question."""
+    for query in ("creatorId=ada", "creatorId=nobody", "", "creatorId=ada&days=x"):
+        assert ask(query, {}).status_code == 401
+        assert ask(query, bearer("x.y.z")).status_code == 401
+        assert ask(query, bearer(sign(claims("viewer")))).status_code == 403
+        assert ask(query, bearer(sign(claims("OPERATOR")))).status_code == 403
+        assert ask(query, operators=()).status_code == 403
+
+
+def test_what_cannot_be_answered_says_why(ask: Callable[..., Any]) -> None:
+    """A bad question is 400, a creator of whom nothing landed 404; an id is never taken for an option."""
+    assert ask("").json()["errors"] == ["creatorId must be given"]
+    assert ask("creatorId=ada&days=x").status_code == 400
+    missing = ask("creatorId=nobody")
+    assert missing.status_code == 404
+    assert "no session and no profile of a creator 'nobody'" in missing.json()["errors"][0]
+    odd = ask("creatorId=--json")
+    assert (odd.status_code, odd.json()["data"]["viewers"]) == (200, 1)
+    banned = ask("creatorId=bob").json()["data"]
+    assert (banned["status"], banned["published"], banned["agrees"], banned["viewers"]) == ("banned", None, True, 1)
+
+
+def test_where_nothing_landed_is_said(night: Night, ask: Callable[..., Any], tmp_path: Path) -> None:
+    """Without the lake (503, with the reason), and in front of a bucket, of which only snapshots are brought here."""
+    shutil.copytree(night.settings.snapshots, tmp_path / "home" / "snapshots")
+    answer = ask("creatorId=ada", home=tmp_path / "home")
+    assert answer.status_code == 503
+    assert "no longer in" in answer.json()["errors"][0]
+    bucket = ask("creatorId=ada", home_url="s3://bucket/home")
+    assert (bucket.status_code, "not what landed" in bucket.json()["errors"][0]) == (503, True)
+
+
+def test_it_is_ended_when_it_takes_too_long(night: Night) -> None:
+    """The process that works is gone afterwards; the next question is answered."""
+    days = Range(date.fromisoformat("2026-01-05"), date.fromisoformat("2026-01-06"))
+
+    async def ask() -> None:
+        impatient = Explainer(night.settings, seconds=0.05)
+        started = time.monotonic()
+        with pytest.raises(NotExplained, match="longer than 0 seconds: use mostwatched explain"):
+            await impatient.explain(night.snapshot.id, "ada", days)
+        assert time.monotonic() - started < 10
+        impatient._seconds = 120
+        assert (await impatient.explain(night.snapshot.id, "ada", days))["agrees"]
+
+    asyncio.run(ask())
+
+
+def test_a_figure_that_does_not_agree_is_shown(ask: Callable[..., Any], tmp_path: Path) -> None:
+    """A snapshot that rests on nothing that landed: the command's exit code is 1, and that is an answer."""
+    publish(tmp_path, EXAMPLE)
+    answer = ask(f"creatorId={CREATOR_ID}", home=tmp_path)
+    assert answer.status_code == 200
+    said = answer.json()["data"]
+    assert (said["agrees"], said["records"], said["viewers"]) == (False, 0, 0)
+    assert said["published"]["viewers"] > 0
