@@ -26,6 +26,7 @@ from faults.campaign import Effort, Figure, not_tried
 
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED, DEVELOPED = "requirements.txt", "requirements-dev.txt"  # the second holds the first
+SPARK = ("requirements-spark.txt", "requirements-spark-build.txt")  # installed where there is a Java
 OLDER = "requirements-analysts.txt"  # what others may have: an older version of what is shipped, on purpose
 GENERATOR = CHECKOUT / "build" / "supply-venv" / "bin" / "cyclonedx-py"
 # what `python -m venv` itself puts into an environment, and this project
@@ -93,7 +94,8 @@ def every_line_is_a_pin(locks: list[Path]) -> Figure:
     make = (CHECKOUT / "Makefile").read_text()
     for line in make.split("\n"):
         if line.startswith("\t") and re.search(r"\$\(PIP(_INSTALL)?\)", line):
-            figure.check("--require-hashes -r" in line or "--no-deps" in line, f"Makefile: {line.strip()}")
+            is_pinned = re.search(r"--require-hashes( --no-build-isolation)? -r|--no-deps", line) is not None
+            figure.check(is_pinned, f"Makefile: {line.strip()}")
     return figure
 
 
@@ -122,10 +124,17 @@ def installed() -> dict[str, Distribution]:
     return {canonicalize_name(one.metadata["Name"]): one for one in distributions()}
 
 
+def wanted_here() -> dict[str, str]:
+    """The versions that this environment should hold, by name: the tests', and Spark's where it was installed."""
+    locks = (DEVELOPED, *(SPARK if "pyspark" in installed() else ()))
+    of_locks = [pin for lock in locks for pin in pins(CHECKOUT / lock)]
+    return {pin.name: pin.version for pin in of_locks if pin.is_for_here and pin.name not in NOT_PINNED}
+
+
 def installed_as_pinned() -> Figure:
     """All that is pinned, in that version, and nothing else."""
     figure = Figure(f"distributions installed and pinned in {DEVELOPED}")
-    wanted = {pin.name: pin.version for pin in pins(CHECKOUT / DEVELOPED) if pin.is_for_here}
+    wanted = wanted_here()
     found = {name: one.version for name, one in installed().items() if name not in NOT_PINNED}
     for name in sorted(wanted.keys() | found.keys()):
         is_same = wanted.get(name) == found.get(name)
@@ -136,10 +145,11 @@ def installed_as_pinned() -> Figure:
 def every_need_is_pinned() -> Figure:
     """Whatever a pinned distribution, or this project, asks for is pinned in a version that it can use."""
     figure = Figure("dependencies of what is pinned are pinned")
-    wanted = {pin.name: pin.version for pin in pins(CHECKOUT / DEVELOPED) if pin.is_for_here}
+    wanted = wanted_here()
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needs = [("this project", need) for need in (*project["dependencies"], *extras["build"], *extras["dev"])]
+    needs += [("this project", need) for need in (extras["spark"] if "pyspark" in wanted else ())]
     needs += [(name, need) for name, one in installed().items() if name in wanted for need in one.requires or []]
     for name, text in needs:
         need = Requirement(text)
