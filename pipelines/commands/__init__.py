@@ -75,7 +75,29 @@ accept_rejects = click.option("--accept-rejects", is_flag=True, help="Publish ho
 allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though the last day looks too small.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class InOrder(click.Group):
+    """Lists its commands in the order in which somebody meets them."""
+
+    ORDER = (
+        "run",
+        "status",
+        "report",
+        "top",
+        "explain",
+        "rejects",
+        "snapshots",
+        "backfill",
+        "forget",
+        "serve",
+        "generate",
+    )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those of ORDER, and any other after them."""
+        return sorted(self.commands, key=[*self.ORDER, *self.commands].index)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--home",
     metavar="DIRECTORY",

@@ -48,7 +48,11 @@ def run(
     accept_rejects: bool,
     allow_incomplete: bool,
 ) -> None:
-    """Do the nightly job: ingest what landed, rank, publish a snapshot. Safe to run again at any time."""
+    """Do the nightly job: ingest, rank, publish a snapshot.
+
+    Safe to run again at any time: what is new, late or corrected is worked in, what a killed run left is finished, and
+    the same records give the same snapshot.
+    """
     from pipelines import progress
 
     run_night: Callable[..., NightReport]
@@ -89,9 +93,10 @@ def backfill(
     accept_rejects: bool,
     allow_incomplete: bool,
 ) -> None:
-    """Publish one snapshot per as_of from --from to --to, oldest first; the current one stays the newest.
+    """Publish one snapshot per as_of, oldest first.
 
-    A day that is refused does not stop the others; the exit code is then 3.
+    Each is made without seeing what came after it, and the newest of all stays the current one. A day that is refused
+    does not stop the others; the exit code is then 3.
     """
     from pipelines import nightly, progress
 
@@ -130,10 +135,11 @@ def _on(engine: str | None, settings: Settings) -> Settings:
 @click.option("--html", "as_html", is_flag=True, help="Print the page instead of Markdown.")
 @as_json
 def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool) -> None:
-    """Show what the last run did: funnel, rejected lines, late days, checks, durations, change, what is worth a look.
+    """Show what the last run did.
 
-    Every run leaves it, also one that failed or was refused: HOME/reports/AS_OF.html. The run that published a snapshot
-    leaves its own in it as report.html.
+    Funnel, rejected lines, late days, checks, durations, change, and figures worth a look. Every run leaves it, also
+    one that failed or was refused: HOME/reports/AS_OF.html. The run that published a snapshot leaves its own in it as
+    report.html.
     """
     from pipelines import report
     from pipelines.report import html, markdown
@@ -156,9 +162,12 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
 @click.option("--notify", "notifies", is_flag=True, help="Call the notification hooks if a run or a day is late.")
 @as_json
 def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...], notifies: bool, as_json: bool) -> None:
-    """Say how things stand: the snapshot, days present and missing, late sessions, what the next run would do and why.
+    """Say how things stand, and what the next run would do.
 
-    Reads only, also while a run is at work. The platform lands its sessions every day: a day without any is empty only
+    The snapshot, days present and missing, late sessions, and why a run did not publish. Reads only, also while a run
+    is at work.
+
+    The platform lands its sessions every day: a day without any is empty only
     if its own file, the one whose name holds its date (2026-01-05), landed and holds none; otherwise it is missing.
     The exit code is 0 whenever there is an answer, a bad one too. With --notify, given by cron at the hour by which
     there should be a snapshot as of today, somebody learns of a night that never began, or died.

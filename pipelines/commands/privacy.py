@@ -7,14 +7,19 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands import as_json, cli, command, landing
+from pipelines.commands import LandingFolder, as_json, cli, command
 from pipelines.printing import print_json
 from pipelines.settings import Settings
 
 
 @command(cli)
 @click.argument("user")
-@landing
+@click.option(
+    "--landing",
+    multiple=True,
+    type=LandingFolder(),
+    help="Look through this folder of landed files as well, besides HOME/landing; repeatable.",
+)
 @click.option(
     "--landing-too", is_flag=True, help="Also empty their records in landed files, which else are only named."
 )
@@ -23,13 +28,14 @@ from pipelines.settings import Settings
 def forget(
     settings: Settings, user: str, landing: tuple[Path, ...], landing_too: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Forget USER, a viewer's or user's id: land an erasure, publish without them, remove the id from every file.
+    """Forget a person: take an id out of all that is stored.
 
-    Raw folders, rejected records and the lake no longer hold it, snapshots that do are removed, and what lands later
-    does not bring it back. Which published counts changed is said. Landed files are the platform's: those that hold
-    the id are named, or with --landing-too the person's records in them are emptied. --landing adds folders to look
-    through to HOME/landing. Give the command again if it was cut short. Exit code 1 while anything under home holds
-    the id.
+    USER is the id of a viewer or user. An erasure is landed, the current snapshot is published without them, and no
+    file under home holds the id any more: not raw, rejected records or the lake; snapshots that do are removed; what
+    lands later does not bring it back. The published counts that changed are listed.
+
+    Landed files are the platform's: those that hold the id are named, or with --landing-too emptied of the person's
+    records. Give the command again if it was cut short. Exit code 1 while anything under home holds the id.
     """
     from pipelines import progress, prose
     from pipelines.forget import forget as forget_person

@@ -12,11 +12,13 @@ from pipelines.settings import Settings
 
 
 @command(cli, only="snapshots")
-@click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
+@click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
-@click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many creators.")
+@click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", default=100, show_default=True, help="At most so many creators."
+)
 @as_json
 @as_csv
 def top(
@@ -29,7 +31,9 @@ def top(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Rank creators over the last N days, or any range of days that the snapshot holds: exact, from its cube.
+    """Rank creators over the last N days, or any range of days.
+
+    Exactly, from the cube of a snapshot, for every range that it holds.
 
     With --csv, a text that a spreadsheet could take for a formula has a single quote before it, also after a semicolon
     inside it; control characters are written as \\x0a; a very long text is cut. --json gives the texts as they are.
@@ -51,10 +55,10 @@ def top(
 
 @command(cli)
 @click.argument("creator_id", metavar="CREATOR")
-@click.option("--window", "window_days", type=int, help="The last N days of the snapshot. Default: 30.")
+@click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
-@click.option("--snapshot", "snapshot_id", help="Ask this snapshot instead of the current one.")
+@click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
 @as_json
 def explain(
     settings: Settings,
@@ -65,9 +69,10 @@ def explain(
     snapshot_id: str | None,
     as_json: bool,
 ) -> None:
-    """Say why a creator's number is what it is: from the landed records to the published figure, step by step.
+    """Say why a creator's number is what it is.
 
-    The night is done again over the creator's own records. Exit code 1 if that does not give the published figure.
+    From the landed records to the published figure, step by step. The night is done again over the creator's own
+    records. Exit code 1 if that does not give the published figure.
     """
     from pipelines import explain, prose, ranking
 
@@ -83,11 +88,11 @@ def explain(
 
 
 @command(cli)
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
 @as_json
 @as_csv
 def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:
-    """List the rejected records of everything that landed: where, why, and what stands there.
+    """List what was not accepted: where, why, what stands there.
 
     --csv does to texts what it does in `top`.
     """

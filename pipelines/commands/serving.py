@@ -15,11 +15,23 @@ from pipelines.settings import Settings
 
 
 @command(cli, pulls=False)
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on one port.")
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8000,
+    show_default=True,
+    help="0: any that is free.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Processes on one port."
+)
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
-    """Serve the read API from the current snapshot; a new one is picked up without a restart."""
+    """Serve the page and the read API.
+
+    From the current snapshot; a new one is picked up without a restart.
+    """
     from pipelines.api.app import serve as serve_api
 
     with bucket.followed(settings, lambda problem: click.echo(f"mostwatched: {printable(problem)}", err=True)):
@@ -27,12 +39,20 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
 
 
 @cli.command()
-@click.option("--days", type=click.IntRange(min=1), required=True, help="How many days, the last being yesterday.")
-@click.option("--sessions-per-day", type=click.IntRange(min=0), required=True, help="Viewing sessions each day.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--days", type=click.IntRange(min=1), metavar="N", required=True, help="How many days, the last being yesterday."
+)
+@click.option(
+    "--sessions-per-day", type=click.IntRange(min=0), metavar="N", required=True, help="Viewing sessions each day."
+)
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--as-of", type=DAY, help="The day after the last one. Default: today, UTC.")
-@click.option("--creators", type=click.IntRange(min=1), help="How many creators. Default: by the number of sessions.")
-@click.option("--viewers", type=click.IntRange(min=1), help="How many viewers. Default: by the number of sessions.")
+@click.option(
+    "--creators", type=click.IntRange(min=1), metavar="N", help="How many creators. Default: by the number of sessions."
+)
+@click.option(
+    "--viewers", type=click.IntRange(min=1), metavar="N", help="How many viewers. Default: by the number of sessions."
+)
 @click.option(
     "--mess",
     type=click.FloatRange(0, 1),
@@ -44,7 +64,10 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
 @as_json
 @click.argument("directory", type=FOLDER)
 def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -> None:
-    """Write a synthetic platform, every entity of it, into DIRECTORY as a landing folder."""
+    """Write a synthetic platform to try things on.
+
+    Every entity of it, into DIRECTORY as a landing folder.
+    """
     from pipelines.generate import generate as generate_platform
     from pipelines.progress import shown
 

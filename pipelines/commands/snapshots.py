@@ -12,13 +12,16 @@ from pipelines.settings import Settings
 
 @cli.group()
 def snapshots() -> None:
-    """List, verify, compare, roll back, fetch and prune published snapshots."""
+    """List, verify, compare, roll back and prune snapshots."""
 
 
 @command(snapshots, "list", only="snapshots")
 @as_json
 def list_snapshots(settings: Settings, as_json: bool) -> None:
-    """List published snapshots, oldest first; the current one is marked. Exit code 1 when one cannot be listed."""
+    """List published snapshots, oldest first.
+
+    The current one is marked. Exit code 1 when one cannot be listed.
+    """
     from pipelines import snapshots
     from pipelines.errors import Damaged
 
@@ -58,12 +61,12 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
 
 
 @command(snapshots, only="snapshots")
-@click.argument("snapshot_id", required=False)
+@click.argument("snapshot_id", metavar="[ID]", required=False)
 @as_json
 def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
-    """Check every file of a snapshot against its sha256; of all, and current.json, without an ID.
+    """Check every file of a snapshot against its sha256.
 
-    Exit code 1 when one is damaged.
+    Without an ID those of all snapshots, and current.json. Exit code 1 when one is damaged.
     """
     from pipelines import snapshots
 
@@ -90,17 +93,25 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
     "--window",
     "window_days",
     type=click.IntRange(min=1),
+    metavar="N",
     default=30,
     show_default=True,
     help="The last N days of each.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many creators.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="At most so many creators.",
+)
 @as_json
 def diff(settings: Settings, before: str, after: str | None, window_days: int, limit: int, as_json: bool) -> None:
-    """Say who entered, left, rose and fell from BEFORE to AFTER (the current snapshot, without one), and why.
+    """Say who entered, left, rose and fell, and why.
 
-    Every difference is split into viewers of new days, of days that left the window, and of late data or corrections.
-    With --json all creators are listed.
+    From snapshot BEFORE to AFTER; without AFTER to the current one. Every difference is split into viewers of new days,
+    of days that left the window, and of late data or corrections. With --json all creators are listed.
     """
     from pipelines import prose
     from pipelines.comparison import compare
@@ -113,10 +124,13 @@ def diff(settings: Settings, before: str, after: str | None, window_days: int, l
 
 
 @command(snapshots, pulls=False)
-@click.argument("snapshot_id", required=False)
+@click.argument("snapshot_id", metavar="[ID]", required=False)
 @click.option("--release", is_flag=True, help="Undo a roll-back: point to the newest snapshot, let runs move on.")
 def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None:
-    """Point readers to an earlier snapshot (the one before, without an ID) and keep them there until --release."""
+    """Point readers to an earlier snapshot.
+
+    Without an ID to the one before. They stay on it, whatever runs publish, until --release.
+    """
     from pipelines import snapshots
     from pipelines.store import lock
 
@@ -134,11 +148,12 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
 
 
 @command(snapshots, only="snapshots")
-@click.argument("snapshot_id", required=False)
+@click.argument("snapshot_id", metavar="[ID]", required=False)
 def fetch(settings: Settings, snapshot_id: str | None) -> None:
-    """Print the folder of a snapshot (the current one, without an ID), every file of it here and checked.
+    """Print the folder of a snapshot, whole and checked.
 
-    For a home on object storage: afterwards warehouse.duckdb can be opened from there, or taken anywhere.
+    Without an ID of the current one. For a home on object storage: afterwards warehouse.duckdb can be opened from
+    there, or taken anywhere.
     """
     from pipelines.errors import Damaged
 
@@ -153,8 +168,10 @@ def fetch(settings: Settings, snapshot_id: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @as_json
 def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
-    """Remove old snapshots (MOSTWATCHED_KEEP_SNAPSHOTS stay), sessions of days that are too old (of
-    MOSTWATCHED_KEEP_DAYS before the newest as_of they stay; 0: all do) and derived files that nothing kept needs.
+    """Remove old snapshots, and what nothing needs any more.
+
+    MOSTWATCHED_KEEP_SNAPSHOTS snapshots stay, and sessions of MOSTWATCHED_KEEP_DAYS days before the newest as_of (0: of
+    all days). Derived files that nothing kept needs go.
     """
     from pipelines import progress, pruning
 
