@@ -12,7 +12,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+RUNS := .venv/.installed
+INSTALLED := .venv/.installed-dev
 # Spark weighs half a gigabyte and needs a Java: it is tested where there is one, and installed for nothing else.
 JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
 SPARK := $(if $(JAVA),.venv/.installed-spark)
@@ -28,13 +29,18 @@ SAMPLE_AS_OF := 2013-07-01
 .DEFAULT_GOAL := run
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
-$(INSTALLED): requirements-dev.txt pyproject.toml
+# What runs the system comes first and is all that `make run` waits for; what tests it is as large again.
+$(RUNS): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	       "Name one that is: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
+	$(PIP_INSTALL) --require-hashes -r requirements.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INSTALLED): requirements-dev.txt $(RUNS)
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 .venv/.installed-spark: requirements-spark.txt requirements-spark-build.txt $(INSTALLED)
@@ -42,7 +48,7 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements-spark.txt
 	@touch $@
 
-run: $(INSTALLED)
+run: $(RUNS)
 	$(BIN)/mostwatched --home data run --landing data/sample --as-of $(SAMPLE_AS_OF)
 	$(BIN)/mostwatched --home data top --limit 20
 

@@ -33,6 +33,12 @@ Result = TypeVar("Result")
 Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
 
 
+NOTHING_LANDED = (
+    "Nothing has landed, so the snapshot is empty: put files into <home>/landing/<entity>/, or name their folder with "
+    "--landing."
+)
+
+
 @dataclass(frozen=True)
 class NightReport:
     """What one run did, for people and as JSON."""
@@ -74,7 +80,7 @@ class NightReport:
             ],
             "funnel": self.funnel,
             "built": self.built,
-            "warnings": list(self.published.warnings),
+            "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],
             "anomalies": [one["sentence"] for one in self.facts["anomalies"]] if self.facts else [],
             "report": self.page and str(self.page),
         }

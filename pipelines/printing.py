@@ -32,12 +32,12 @@ def print_summary(summary: dict[str, Any]) -> None:
     current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
     click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")
     files, records, rejected = (summary[name] for name in ("new_files", "new_records", "new_rejected"))
-    click.echo(f"New: {files:,} files with {records:,} records, {rejected:,} rejected.")
-    click.echo(
-        f"Lake: {summary['records']:,} records = {summary['accepted']:,} accepted + {summary['rejected']:,} rejected."
-    )
+    click.echo(f"New: {counted(files, 'file')} with {counted(records, 'record')}, {rejected:,} rejected.")
+    of_lake = f"{summary['accepted']:,} accepted + {summary['rejected']:,} rejected"
+    click.echo(f"Lake: {counted(summary['records'], 'record')} = {of_lake}.")
     funnel = {name: count for name, count in summary["funnel"].items() if count}
-    click.echo("Sessions: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items()))
+    outcomes = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items())
+    click.echo(f"Sessions: {outcomes or 'none'}")
     for file in summary["postponed"]:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
     for warning in summary["warnings"]:
@@ -62,6 +62,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
         click.echo("  ".join(aligned).rstrip())
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `2,000 files`: for a noun that takes an s."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ import click
 from pipelines.comparison import Comparison
 from pipelines.explain import Explanation
 from pipelines.forget import Forgetting
-from pipelines.printing import excerpt, print_table, printable
+from pipelines.printing import counted, excerpt, print_table, printable
 
 LEFT_OUT_WORDS = {
     "duplicate": "the same version landed more than once",
@@ -31,7 +31,7 @@ def print_explanation(one: Explanation) -> None:
     click.echo(
         f"Creator {excerpt(one.creator_id)}, the days {one.days} (end not included), snapshot {one.snapshot_id}\n"
     )
-    _step(one.records, f"accepted session records name the creator, in {one.landed_files:,} landed files")
+    _step(one.records, f"accepted session records name the creator, in {counted(one.landed_files, 'landed file')}")
     for reason, count in one.left_out.items():
         if count:
             moved = f"; {one.moved_away:,} sessions went to another creator" if one.moved_away else ""
@@ -52,7 +52,9 @@ def print_explanation(one: Explanation) -> None:
         print_table(("day", "sessions", "viewers", "new in the window"), days)
         click.echo()
     if one.mentioned_in_rejects:
-        click.echo(f"{one.mentioned_in_rejects:,} rejected records hold this id as well: see `mostwatched rejects`.")
+        click.echo(
+            f"Rejected records that hold this id as well: {one.mentioned_in_rejects:,}; see `mostwatched rejects`."
+        )
     click.echo(_verdict(one))
 
 
@@ -139,8 +141,9 @@ def _snapshot_lines(snapshot: dict[str, Any] | None) -> Iterator[str]:
 
 
 def _ago(seconds: int) -> str:
-    hours = seconds / 3600
-    return f"{hours:,.1f} hours ago" if hours >= 0 else f"{-hours:,.1f} hours ahead of this machine's clock"
+    hours = abs(seconds) / 3600
+    span = f"{hours:,.1f} hours" if hours < 72 else f"{hours / 24:,.0f} days"
+    return f"{span} ago" if seconds >= 0 else f"{span} ahead of this machine's clock"
 
 
 def _day_lines(answer: dict[str, Any]) -> Iterator[str]:
@@ -182,8 +185,9 @@ def _landing_lines(landing: dict[str, Any]) -> Iterator[str]:
     unread = landing["unread"]
     changed = sum(file["is_changed"] for file in unread)
     yield (
-        f"{landing['files']:,} files: {len(unread) - changed:,} new, {changed:,} changed, "
-        f"{len(landing['postponed']):,} not complete yet; {len(landing['gone']):,} gone, which still count"
+        f"{counted(landing['files'], 'file')}: {len(unread) - changed:,} new, {changed:,} changed, "
+        f"{len(landing['postponed']):,} not complete yet"
+        + (f"; {len(landing['gone']):,} gone, which still count" if landing["gone"] else "")
     )
     yield from _some(
         [
@@ -202,7 +206,8 @@ def _last_run_lines(run: dict[str, Any] | None) -> Iterator[str]:
     if run is None:
         return
     ended = f"to {run['ended_at']}" if run["ended_at"] else f"as process {run['pid']}"
-    yield f"{run['outcome']}: as of {run['as_of']}, from {run['started_at']} {ended}, {run['new_files']:,} new files"
+    new = counted(run["new_files"], "new file")
+    yield f"{run['outcome']}: as of {run['as_of']}, from {run['started_at']} {ended}, {new}"
     if run["why"]:
         yield f"  {excerpt(run['why'], 1000)}"
     if run["report"]:
@@ -218,7 +223,7 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield {
         "nothing": "would find nothing: no file has landed",
         "nothing new": "would find nothing new",
-        "reads": f"would read {run['reads_files']:,} files and publish what they change, unless they refuse it",
+        "reads": f"would read {counted(run['reads_files'], 'file')} and publish what changes, unless refused",
         "refuses": "would refuse to publish",
         "publishes": f"would publish {run['snapshot_id'] or 'a snapshot as of ' + answer['as_of']}",
         "unknown": "cannot be foretold: see the problems",
@@ -241,9 +246,12 @@ def print_forgetting(done: Forgetting) -> None:
     """What was forgotten, what changed, and what is left to do."""
     would = "Would redact" if done.is_dry_run else "Redacted"
     records = ", ".join(f"{count:,} {entity}" for entity, count in done.records.items()) or "no record"
-    click.echo(f"{would} {done.raw_folders:,} raw folders: {records}, {done.rejected_records:,} rejected records.")
+    rejected = counted(done.rejected_records, "rejected record")
+    click.echo(f"{would} {counted(done.raw_folders, 'raw folder')}: {records}, {rejected}.")
     would = "Would remove" if done.is_dry_run else "Removed"
-    click.echo(f"{would} {done.lake_files:,} files of the lake and {len(done.snapshots):,} snapshots.")
+    click.echo(
+        f"{would} {counted(done.lake_files, 'file')} of the lake and {counted(len(done.snapshots), 'snapshot')}."
+    )
     for name in done.snapshots:
         click.echo(f"    {name}")
     if not done.is_dry_run:
@@ -267,9 +275,8 @@ def _print_changes(done: Forgetting) -> None:
     if done.snapshot_before is None:
         click.echo("Nothing had been published.")
         return
-    click.echo(
-        f"Published: {done.snapshot_before} before, {done.snapshot_after} now; {len(done.changes):,} counts changed."
-    )
+    changed = counted(len(done.changes), "count")
+    click.echo(f"Published: {done.snapshot_before} before, {done.snapshot_after} now; {changed} changed.")
     rows = []
     for change in done.changes[:CHANGES_SHOWN]:
         key = ", ".join(f"{name} {value}" for name, value in change["key"].items())

@@ -50,7 +50,10 @@ class Objects:
         parts = urllib.parse.urlsplit(url)
         # not with the URL itself: somebody may have written a password into it
         if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,62}", parts.netloc) or parts.query:
-            raise UsageError("A home or a landing folder that is a URL must be s3://BUCKET or s3://BUCKET/PREFIX.")
+            raise UsageError(
+                "A home or a landing folder that is a URL must be s3://BUCKET or s3://BUCKET/PREFIX, the bucket with "
+                "2 to 63 of a to z, 0 to 9, dot and hyphen."
+            )
         self.url = f"{SCHEME}{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
         self._store = _store(parts.netloc, parts.path.strip("/"), endpoint, timeout_seconds)
 

@@ -7,7 +7,7 @@ from datetime import date
 import click
 
 from pipelines.commands import DAY, as_csv, as_json, asked_snapshot, cli, command
-from pipelines.printing import excerpt, print_csv, print_json, print_table, printable
+from pipelines.printing import counted, excerpt, print_csv, print_json, print_table, printable
 from pipelines.settings import Settings
 
 
@@ -115,7 +115,7 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
         field = f"{row['field']}: " if row["field"] else ""
         click.echo(printable(f"{where}: {field}{row['reason']}"))
         click.echo(f"    {excerpt(row['text'])}")
-    click.echo(f"{len(rows):,} rejected records" if rows else "No rejected records.")
+    click.echo(counted(len(rows), "rejected record") if rows else "No rejected records.")
 
 
 def _either(as_json: bool, as_csv: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from pipelines import bucket
 from pipelines.commands import DAY, FOLDER, as_json, cli, command
-from pipelines.printing import print_json, printable
+from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
 
@@ -82,5 +82,5 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
         print_json(summary.as_json())
     else:
         records = ", ".join(f"{count:,} {entity}" for entity, count in summary.records.items())
-        click.echo(f"{directory}: {summary.files:,} files, {summary.bytes / 1e6:,.1f} MB, {records}")
+        click.echo(f"{directory}: {counted(summary.files, 'file')}, {summary.bytes / 1e6:,.1f} MB, {records}")
         click.echo(f"Rank it with: mostwatched run --as-of {summary.as_of} --landing {directory}")

@@ -6,7 +6,7 @@ import click
 
 from pipelines import bucket
 from pipelines.commands import as_json, asked_snapshot, cli, command
-from pipelines.printing import print_json, printable
+from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
 
@@ -181,11 +181,12 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
         print_json(vars(report))
         return
     click.echo(
-        f"{'Would remove' if dry_run else 'Removed'} {len(report.snapshots)} snapshots and {report.lake_files:,} files "
-        f"of the lake ({report.lake_bytes / 1e6:,.1f} MB)."
+        f"{'Would remove' if dry_run else 'Removed'} {counted(len(report.snapshots), 'snapshot')} and "
+        f"{counted(report.lake_files, 'file')} of the lake ({report.lake_bytes / 1e6:,.1f} MB)."
     )
     if report.days:
         click.echo(
-            f"{'Would remove' if dry_run else 'Removed'} {report.records:,} sessions of {len(report.days):,} days, "
+            f"{'Would remove' if dry_run else 'Removed'} {counted(report.records, 'session')} of "
+            f"{counted(len(report.days), 'day')}, "
             f"{report.days[0]} to {report.days[-1]}, from raw."
         )

@@ -108,7 +108,7 @@ def test_a_run_publishes_what_landed(mostwatched, tmp_path):
     done = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert done.code == 0
     assert done.out.startswith("Snapshot 2026-01-31-")
-    assert "New: 1 files with 1 records, 0 rejected." in done.out
+    assert "New: 1 file with 1 record, 0 rejected." in done.out
     assert "1 ranked" in done.out
     again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert "published before, unchanged" in again.out
@@ -187,7 +187,7 @@ def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
 def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):
     """It says what it did, in numbers, and what is left; with --landing-too there is nothing left."""
     foreseen = mostwatched("forget", "v1", "--dry-run")
-    assert (foreseen.code, "Would redact 1 raw folders: 2 viewing_sessions" in foreseen.out) == (0, True)
+    assert (foreseen.code, "Would redact 1 raw folder: 2 viewing_sessions" in foreseen.out) == (0, True)
     first = mostwatched("forget", "v1")
     assert first.code == 1
     assert "Redacted 2 raw folders: 2 viewing_sessions, 1 erasures" in first.out
@@ -568,6 +568,14 @@ def test_diff_says_who_moved_and_why(mostwatched, home):
         }
     ]
     assert mostwatched("snapshots", "diff", "2026-01-01-0123456789ab").code == 2
+
+
+def test_a_run_over_nothing_says_so(mostwatched):
+    """An empty snapshot is right where nothing has landed, and most often the wrong folder was named."""
+    done = mostwatched("run", "--direct", "--as-of", "2026-01-31")
+    assert done.code == 0
+    assert "Warning: Nothing has landed, so the snapshot is empty: put files into" in done.out
+    assert "Sessions: none" in done.out
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
