@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pipelines.api import envelope, exchange
 from pipelines.api.auth import Authenticator, InvalidToken, NotBearer
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Header, Prepared, Reply, content_length, error
+from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.telemetry import Metrics
 from pipelines.api.watching import Serving, Watcher
@@ -114,12 +114,27 @@ class Page:
         return Reply(200, self.headers, body, self.prepared)
 
 
+class HeadOfSnapshot:
+    """The headers that all answers of one kind share while one snapshot is served."""
+
+    def __init__(self, headers: Callable[[Serving], list[Header]]) -> None:
+        self._headers = headers
+        self._of: tuple[Serving, Head] | None = None
+
+    def of(self, serving: Serving) -> Head:
+        """Prepared when the first answer from a snapshot asks for it."""
+        if self._of is None or self._of[0] is not serving:
+            self._of = serving, Head(self._headers(serving))
+        return self._of[1]
+
+
 class MostWatchedCreators(Endpoint):
     """GET /api/v1/live-stream/most-watched-creators"""
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self._pages: dict[int, Page] = {}  # of one snapshot; what they hold of another would never be freed
+        self._for_callers = HeadOfSnapshot(_caller_headers)
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The ranking, isFollowing null without a token."""
@@ -134,11 +149,12 @@ class MostWatchedCreators(Endpoint):
         limit = _limit(scope["query_string"], now_ms)
         serving = await self.api.serving(now_ms)
         if user_id is not None:
-            return _ranking_for(user_id, serving, limit, if_none_match, now_ms)
+            head = self._for_callers.of(serving)
+            return _ranking_for(user_id, serving, head, limit, if_none_match, now_ms)
         self.api.metrics.auth("anonymous")
         page = self._page(serving, limit)
         if if_none_match and exchange.matches_etag(if_none_match, page.etag):
-            return _not_modified(_ranking_headers(serving, page.etag, PUBLIC))
+            return _not_modified([(b"etag", page.etag), *_ranking_headers(serving, PUBLIC)])
         return page.reply(now_ms)
 
     def _page(self, serving: Serving, limit: int) -> Page:
@@ -171,23 +187,27 @@ def _anonymous_page(serving: Serving, limit: int) -> Page:
     etag = _etag(serving, f"most-watched.{limit}")
     head = envelope.OK_HEAD + serving.ranking.anonymous_data(limit) + envelope.OK_MIDDLE
     size = len(head) + envelope.INSTANT_BYTES + len(envelope.END)
-    headers = [JSON, content_length(size), *_ranking_headers(serving, etag, PUBLIC)]
+    headers = [JSON, content_length(size), (b"etag", etag), *_ranking_headers(serving, PUBLIC)]
     return Page(serving, etag, headers, Prepared(200, headers, size), head)
 
 
-def _ranking_for(user_id: str, serving: Serving, limit: int, if_none_match: list[bytes], now_ms: int) -> Reply:
+def _caller_headers(serving: Serving) -> list[Header]:
+    return [JSON, *_ranking_headers(serving, PRIVATE)]
+
+
+def _ranking_for(
+    user_id: str, serving: Serving, head: Head, limit: int, if_none_match: list[bytes], now_ms: int
+) -> Reply:
     followed = serving.ranking.followed(user_id, limit)
     etag = _etag(serving, f"most-watched.{limit}.{digest_of(followed)}")
-    headers = _ranking_headers(serving, etag, PRIVATE)
     if exchange.matches_etag(if_none_match, etag):
-        return _not_modified(headers)
+        return _not_modified([(b"etag", etag), *_ranking_headers(serving, PRIVATE)])
     body = envelope.success(serving.ranking.data_for(followed, limit), now_ms)
-    return Reply(200, [JSON, content_length(len(body)), *headers], body)
+    return head.reply(body, (b"etag", etag))
 
 
-def _ranking_headers(serving: Serving, etag: bytes, cache_control: Header) -> list[Header]:
+def _ranking_headers(serving: Serving, cache_control: Header) -> list[Header]:
     headers = [
-        (b"etag", etag),
         cache_control,
         VARY_ON_TOKEN,
         _snapshot_header(serving),
@@ -202,20 +222,20 @@ def _ranking_headers(serving: Serving, etag: bytes, cache_control: Header) -> li
 class FundedStreams(Endpoint):
     """GET /api/v1/live-stream/funded"""
 
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
+        self._head = HeadOfSnapshot(_funded_headers)
+
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The caller's funded, scheduled streams; nobody else's, and never stored."""
         user_id = await self.api.subject(exchange.values_of(scope["headers"], b"authorization"), now_ms)
         serving = await self.api.serving(now_ms)
         body = envelope.success(serving.funded.data_for(user_id, now_ms), now_ms)
-        headers = [
-            JSON,
-            content_length(len(body)),
-            NO_STORE,
-            VARY_ON_TOKEN,
-            _snapshot_header(serving),
-            *SAFE_DATA,
-        ]
-        return Reply(200, headers, body)
+        return self._head.of(serving).reply(body)
+
+
+def _funded_headers(serving: Serving) -> list[Header]:
+    return [JSON, NO_STORE, VARY_ON_TOKEN, _snapshot_header(serving), *SAFE_DATA]
 
 
 class ListStreams(Endpoint):

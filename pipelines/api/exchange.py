@@ -41,12 +41,14 @@ class Prepared:
 
     __slots__ = ("lines", "size", "status")
 
-    def __init__(self, status: int, headers: Sequence[Header], size: int) -> None:
-        """Raises ValueError for a header that would end a line: nobody looks at these again."""
-        if any(letter in b"".join(header) for header in headers for letter in (b"\r", b"\n", b"\0")):
+    def __init__(self, status: int, headers: Sequence[Header], size: int, lines: bytes = b"") -> None:
+        """`lines` are of further headers, prepared before. Raises ValueError for a header that would end a line."""
+        # nobody looks at these again
+        text = b"".join([part for header in headers for part in header])
+        if b"\r" in text or b"\n" in text or b"\0" in text:
             raise ValueError(f"a header holds the end of a line: {headers}")
         self.status = status
-        self.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.lines = lines + b"".join([b"%b: %b\r\n" % header for header in headers])
         self.size = size  # of the body
 
 
@@ -68,6 +70,21 @@ class Reply:
         await send(start)
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.body", "body": body})
+
+
+class Head:
+    """The headers that many answers of status 200 share, prepared once."""
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        """Raises ValueError for a header that would end a line."""
+        self._headers = tuple(headers)
+        self._lines = Prepared(200, headers, 0).lines
+
+    def reply(self, body: bytes, *own: Header) -> Reply:
+        """An answer with these headers, its own, and its length."""
+        size = len(body)
+        own = (content_length(size), *own)
+        return Reply(200, (*self._headers, *own), body, Prepared(200, own, size, self._lines))
 
 
 def content_length(size: int) -> Header:

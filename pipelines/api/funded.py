@@ -1,8 +1,8 @@
 """The body of `funded`: a caller's scheduled streams, and what that caller may see of each.
 
-A stream's object is prepared in pieces, and the values that depend on the caller (recordingUrl, replayAccess,
-role) are spliced between them. Pieces are made when a stream is first asked for, not when the snapshot is
-loaded: a platform has many more scheduled streams than callers in a night.
+A stream's object is prepared as a stranger sees it; for its hosts and guests, and for whoever has rented it, the values
+that depend on the caller (recordingUrl, replayAccess, role) are spliced in. Objects are made when a stream is first
+asked for, not when the snapshot is loaded: a platform has many more scheduled streams than callers in a night.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -70,10 +71,9 @@ class Rental:
 class Pieces:
     """One scheduled stream: its bytes around the caller's values, and what decides those values."""
 
-    before_recording_url: bytes
+    for_strangers: bytes  # to whom it is neither theirs nor rented: nearly everybody
+    cuts: tuple[int, int, int, int]  # in that: where recordingUrl begins, where replayAccess ends, where role is
     recording_url: bytes
-    before_role: bytes
-    after_role: bytes
     creator_id: str
     hosts: frozenset[str]
     guests: frozenset[str]
@@ -100,7 +100,9 @@ class Funded:
     def _latest_rentals(self, user_id: str) -> dict[int, Rental]:
         """Of each stream that a user has rented, the rental that expires last."""
         rows = self.rentals.rows(user_id)
-        positions = self.rentals.positions[rows].to_pylist()
+        if rows.start == rows.stop:
+            return {}
+        positions = self.rentals.positions[rows]
         details = self.rentals.rest.slice(rows.start, rows.stop - rows.start).to_pylist()
         latest: dict[int, Rental] = {}
         for at, row in zip(positions, details, strict=True):
@@ -113,19 +115,19 @@ class Funded:
 
 def stream_for(stream: Pieces, user_id: str, rental: Rental | None, now_ms: int) -> bytes:
     """One stream's object as one caller may see it at one instant."""
+    called = role(stream, user_id)
+    if called == "viewer" and rental is None:
+        return stream.for_strangers
     status = access_status(is_owner=user_id == stream.creator_id, rental=rental, now_ms=now_ms)
-    may_view = status in ("owner", "rented")
-    return b"".join(
-        (
-            stream.before_recording_url,
-            stream.recording_url if may_view else b"null",
-            b',"replayAccess":',
-            replay_access(status, stream.replay_credit_price, rental, now_ms),
-            stream.before_role,
-            _encode(role(stream, user_id)),
-            stream.after_role,
-        )
-    )
+    url = stream.recording_url if status in ("owner", "rented") else b"null"
+    access = replay_access(status, stream.replay_credit_price, rental, now_ms)
+    url_from, access_to, role_from, role_to = stream.cuts
+    whole = stream.for_strangers
+    between = whole[access_to:role_from]
+    return b"".join((whole[:url_from], url, _ACCESS, access, between, _encode(called), whole[role_to:]))
+
+
+_ACCESS = b',"replayAccess":'
 
 
 def access_status(*, is_owner: bool, rental: Rental | None, now_ms: int) -> str:
@@ -241,13 +243,21 @@ def _pieces(stream: Mapping[str, Any], profile: Mapping[str, Any]) -> Pieces:
         )
     )
     plain = json_object((key, json_value(stream[column])) for key, column in _PLAIN_KEYS)
+    credit_price = stream["replay_credit_price"]
+    parts = (
+        before_recording_url[:-1],
+        b"null" + _ACCESS + replay_access("none", credit_price, None, 0),
+        b",%b" % plain[1:-1] + b',"role":',
+        b'"viewer"',
+        b',"miniCrowdFundings":%b}' % spliced(stream["mini_crowd_fundings"], b"[]"),
+    )
+    url_from, access_to, role_from, role_to, _ = accumulate(map(len, parts))
     return Pieces(
-        before_recording_url=before_recording_url[:-1],
+        for_strangers=b"".join(parts),
+        cuts=(url_from, access_to, role_from, role_to),
         recording_url=_encode(stream["recording_url"]),
-        before_role=b",%b" % plain[1:-1] + b',"role":',
-        after_role=b',"miniCrowdFundings":%b}' % spliced(stream["mini_crowd_fundings"], b"[]"),
         creator_id=stream["creator_id"],
         hosts=people(stream["broadcasters"]),
         guests=people(stream["guests"]),
-        replay_credit_price=stream["replay_credit_price"],
+        replay_credit_price=credit_price,
     )

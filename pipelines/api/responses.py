@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from pipelines.errors import Damaged
 WINDOW_DAYS = 30  # what the document of most-watched-creators promises
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
+CALLERS_KEPT = 10_000  # of each private table; at some 250 bytes
 
 _encode = msgspec.json.encode
 
@@ -96,26 +98,34 @@ def spliced(text: str | None, without: bytes) -> bytes:
 class Ranking:
     """The 30-day ranking down to MAX_LIMIT, ready to be cut anywhere."""
 
-    open_items: list[bytes]  # each creator's object up to and including `"isFollowing":`
-    anonymous: bytes  # all of them with null, joined by commas
-    ends: array[int]  # ends[n]: where the first n of them end in `anonymous`
+    anonymous: bytes  # every creator's object with isFollowing null, joined by commas
+    unfollowed: bytes  # the same with false, which is one letter longer
+    ends: array[int]  # ends[n]: where the first n of them end in `anonymous`; in `unfollowed` that is n letters later
     followers: SortedPositions  # user_id -> positions (from 0) of the ranked creators whom that user follows
+
+    @property
+    def size(self) -> int:
+        """How many creators there are."""
+        return len(self.ends) - 1
 
     def anonymous_data(self, limit: int) -> bytes:
         """The JSON list of the first `limit` creators, isFollowing null."""
-        return b"[%b]" % self.anonymous[: self.ends[min(limit, len(self.open_items))]]
+        return b"[%b]" % self.anonymous[: self.ends[min(limit, self.size)]]
 
     def followed(self, user_id: str, limit: int) -> list[int]:
         """The positions below `limit`, ascending, of the creators whom a user follows."""
         return sorted(position for position in self.followers.of(user_id) if position < limit)
 
     def data_for(self, followed: Sequence[int], limit: int) -> bytes:
-        """The JSON list of the first `limit` creators, isFollowing true at the `followed` positions."""
-        shown = self.open_items[:limit]
-        flags = [b"false}"] * len(shown)
+        """The JSON list of the first `limit` creators, isFollowing true at the `followed` positions, ascending."""
+        parts, done = [b"["], 0
         for position in followed:
-            flags[position] = b"true}"
-        return b"[%b]" % b",".join([item + flag for item, flag in zip(shown, flags, strict=True)])
+            end = self.ends[position + 1] + position + 1
+            parts += (self.unfollowed[done : end - len(b"false}")], b"true}")
+            done = end
+        shown = min(limit, self.size)
+        parts += (self.unfollowed[done : self.ends[shown] + shown], b"]")
+        return b"".join(parts)
 
 
 def prepare_ranking(rankings: pa.Table, creators: pa.Table, follows: pa.Table) -> Ranking:
@@ -130,14 +140,15 @@ def prepare_ranking(rankings: pa.Table, creators: pa.Table, follows: pa.Table) -
     for item in open_items:
         ends.append(ends[-1] + len(item) + len(b"null}") + (len(ends) > 1))  # a comma before all but the first
     return Ranking(
-        open_items=open_items,
         anonymous=b",".join([item + b"null}" for item in open_items]),
+        unfollowed=b",".join([item + b"false}" for item in open_items]),
         ends=ends,
         followers=sorted_positions(follows, "creator_id", ranked),
     )
 
 
 def _ranked_creator(creator_id: str, profile: Mapping[str, Any]) -> bytes:
+    """The object up to and including `"isFollowing":`."""
     closed = json_object(
         (
             ("_id", _encode(creator_id)),
@@ -160,23 +171,23 @@ def _ranked_creator(creator_id: str, profile: Mapping[str, Any]) -> bytes:
 class SortedPositions:
     """The rows of a private table, sorted by user, each with the position of what it points at.
 
-    Two Arrow arrays and a binary search: a million rows cost their bytes, not a million Python objects.
+    Two arrays and a binary search: a million rows cost their bytes, not a million Python objects. Where the last
+    CALLERS_KEPT users were found is remembered: who asks once asks again, and the search costs more than all the rest.
     """
 
-    users: pa.Array
-    positions: pa.Array
+    positions: array[int]
     rest: pa.Table  # the other columns, row by row
-
-    def rows(self, user_id: str) -> slice:
-        """Where the rows of one user are."""
-        # Python compares strings by code point, which is the order of their UTF-8 bytes, as in the file
-        start = bisect_left(self.users, user_id, key=_text)
-        return slice(start, bisect_right(self.users, user_id, lo=start, key=_text))
+    rows: Callable[[str], slice]  # where the rows of one user are
 
     def of(self, user_id: str) -> list[int]:
         """The positions that a user's rows point at."""
-        rows = self.rows(user_id)
-        return self.positions[rows].to_pylist()  # type: ignore[no-any-return]
+        return self.positions[self.rows(user_id)].tolist()
+
+
+def _search(users: pa.Array, user_id: str) -> slice:
+    # Python compares strings by code point, which is the order of their UTF-8 bytes, as in the file
+    start = bisect_left(users, user_id, key=_text)
+    return slice(start, bisect_right(users, user_id, lo=start, key=_text))
 
 
 def _text(scalar: pa.Scalar) -> str:
@@ -191,9 +202,9 @@ def sorted_positions(table: pa.Table, points_at: str, targets: pa.ChunkedArray) 
     if len(users) > 1 and not pc.all(pc.less_equal(users.slice(0, len(users) - 1), users.slice(1))).as_py():
         known = known.sort_by("user_id")
     return SortedPositions(
-        users=ids(known, "user_id").combine_chunks(),
-        positions=known["__position"].combine_chunks(),
+        positions=array("i", known["__position"].to_numpy().tobytes()),
         rest=known.drop_columns(["user_id", points_at, "__position"]),
+        rows=lru_cache(CALLERS_KEPT)(partial(_search, ids(known, "user_id").combine_chunks())),
     )
 
 

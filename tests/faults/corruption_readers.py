@@ -101,7 +101,7 @@ def bodies(serving: Serving) -> str:
     users = (*USERS, "nobody")
     parts = [
         ranking.anonymous_data(1000),
-        *(ranking.data_for(ranking.followed(user, 1000), len(ranking.open_items)) for user in users),
+        *(ranking.data_for(ranking.followed(user, 1000), ranking.size) for user in users),
         *(serving.funded.data_for(user, NOW_MS) for user in users),
         serving.streams.data({}),
         serving.streams.data({"status": "active"}),
