@@ -105,7 +105,9 @@ def read(lake: Path) -> LastRun | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(f"{path} cannot be read ({error}): how the last run went is not known.") from error
+        raise Damaged(
+            f"{path} cannot be read ({error}): how the last run went is not known. The next run writes another."
+        ) from error
 
 
 def _write(lake: Path, record: LastRun) -> None:
