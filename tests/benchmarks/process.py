@@ -24,6 +24,7 @@ from tests.benchmarks import tree
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout: where `python -m` finds pipelines and tests
 
 _WATCH_SECONDS = 0.2  # how often a running contender's time and memory are looked at
+_LOOKS_A_SUM = 5  # the memory of many processes together takes longer to look up: not every time
 # As Python, DuckDB, ClickHouse, Rust and DataFusion say it.
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|out of memory|memory limit|MEMORY_LIMIT|memory allocation of|resources exhausted", re.IGNORECASE
@@ -62,7 +63,7 @@ def run(
     """Run a command to its end. After `timeout` seconds, or beyond `memory_bytes`, its process group is killed.
 
     `with_children` counts the CPU of all processes that it starts, and the most memory that they held together: a
-    figure that is looked up several times a second, not the kernel's.
+    figure that is looked up once a second, not the kernel's.
     `env` is added to the environment without the product's own variables. Never raises for what the command did.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
@@ -143,8 +144,10 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
+        looks = 0
         while self.reason is None and not self._over.wait(_WATCH_SECONDS):
-            if self._with_children:
+            looks += 1
+            if self._with_children and looks % _LOOKS_A_SUM == 0:
                 self.peak_bytes = max(self.peak_bytes, tree.resident_bytes(self._pid))
             if self._timeout is not None and time.perf_counter() - self._started > self._timeout:
                 self.reason = f"over {self._timeout:g} s"
