@@ -26,6 +26,7 @@ from pipelines import settings as environment
 from pipelines.engines import Digest, Item, Relation, Result, Unstored
 from pipelines.engines.spark_context import Spark, connect, said_by
 from pipelines.engines.spark_sql import bound, nothing, translated, type_of
+from pipelines.engines.spark_tasks import SameProgram, program
 from pipelines.engines.writing import write_split
 from pipelines.errors import MostwatchedError
 from pipelines.models import Model
@@ -118,7 +119,8 @@ class SparkEngine:
         if not items:
             return []
         try:
-            return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(function).collect())
+            checked = SameProgram(function, program())
+            return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(checked).collect())
         except Exception as error:
             if not _is_sparks(error):
                 raise

@@ -30,6 +30,16 @@ _QUIET = {
     "spark.eventLog.enabled": "false",
 }
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+_PYTHON = "spark.pyspark.python"
+# A night is minutes, in which Java would spend more on compiling Spark's planner well than a better one saves: what is
+# compiled twice must have run twenty times as often as by default, as loops over rows have.
+_JAVA_FOR_MINUTES = (
+    "-XX:Tier4InvocationThreshold=100000 -XX:Tier4MinInvocationThreshold=12000 "
+    "-XX:Tier4CompileThreshold=300000 -XX:Tier4BackEdgeThreshold=800000"
+)
+# Nobody waits for an answer: no collector need run beside the work, on the same cores. Java starts with one alone.
+_COLLECTOR = "-XX:+UseParallelGC"
+_JAVAS_OWN = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 _ON_THIS_MACHINE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -64,41 +74,59 @@ def connect(master: str, options: Mapping[str, str], memory_limit: str, folder: 
 def _context(master: str, options: Mapping[str, str], memory_limit: str, folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     configured = {**_QUIET, "spark.local.dir": str(folder)} if master else {}
-    if master.startswith("local"):
-        # Executors on this machine: those of its loopback address, with this Python and this very package.
+    if master.startswith("local"):  # executors on this machine: those of its loopback address
         configured |= _ON_THIS_MACHINE
-        configured["spark.executorEnv.PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-        configured["spark.pyspark.python"] = sys.executable
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if asked_python := options.get(_PYTHON):  # which Spark itself reads in spark-submit alone
+        os.environ["PYSPARK_PYTHON"] = asked_python
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else `python3`, whatever that is where executors run
     if master.startswith("local["):
         configured["spark.driver.memory"] = f"{max(512, _megabytes(memory_limit))}m"
     if master:  # else Java runs already
         logging = folder / "log4j2.properties"
         logging.write_text(_LOGGING)
         asked = options.get(_JAVA_OPTIONS, "")
-        options = {**options, _JAVA_OPTIONS: f"-Dlog4j2.configurationFile=file:{logging} {asked}".strip()}
+        others = " ".join([*options.values(), *(os.environ.get(name, "") for name in _JAVAS_OWN)])
+        collector = _COLLECTOR if master.startswith("local[") and "GC" not in others else ""
+        said = f"-Dlog4j2.configurationFile=file:{logging} {_JAVA_FOR_MINUTES} {collector} {asked}".strip()
+        options = {**options, _JAVA_OPTIONS: said}
     conf = pyspark.SparkConf().setAppName("mostwatched")
     if master:
         conf.setMaster(master)
     for name, value in {**configured, **options, **_FOR_THE_SAME_ROWS}.items():
         conf.set(name, value)
     try:
-        return pyspark.SparkContext(conf=conf)
+        context = pyspark.SparkContext(conf=conf)
     except Exception as error:  # of Python's, of py4j's, of Java's: whatever keeps it from starting
         shutil.rmtree(folder, ignore_errors=True)
         where = master or "the master of spark-submit"
         raise MostwatchedError(f"Spark cannot be started on {where}: {said_by(error)}") from error
+    # Before what the executors have in their own PYTHONPATH: this very package, where they see it under this path.
+    context.environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    return context
 
 
 def said_by(error: BaseException) -> str:
-    """What an error of Spark's says, without the stack of Java's frames, and its cause at the bottom."""
+    """What an error of Spark's says, without the stack of Java's frames, and its cause at the bottom.
+
+    Of what was raised in a task of ours it is that: the end of Python's traceback.
+    """
+    if raised := _raised_in_a_task(str(error)):
+        return raised if raised.endswith(".") else f"{raised}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     java = getattr(error, "java_exception", None)
     first = str(java.toString()).splitlines()[0] if java is not None else (lines or [type(error).__name__])[0]
     said = f"{first} ({causes[-1]})" if causes and causes[-1] not in first else first
     return said if said.endswith(".") else f"{said}."
+
+
+def _raised_in_a_task(text: str) -> str:
+    """The line below Python's last traceback; nothing where there is none."""
+    _, found, below = text.rpartition("Traceback (most recent call last):\n")
+    lines = below.splitlines() if found else []
+    raised = next((line.strip() for line in lines if line.strip() and not line[0].isspace()), "")
+    return raised.removeprefix(f"{MostwatchedError.__module__}.{MostwatchedError.__name__}: ")
 
 
 def _megabytes(memory: str) -> int:

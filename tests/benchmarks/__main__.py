@@ -13,7 +13,21 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.benchmarks import api, growth, history, ingestion, late, machine, night, options, report, spark, svg, window
+from tests.benchmarks import (
+    api,
+    growth,
+    history,
+    ingestion,
+    late,
+    machine,
+    night,
+    options,
+    report,
+    sizing,
+    spark,
+    svg,
+    window,
+)
 from tests.benchmarks.answers import DifferentAnswers
 from tests.benchmarks.contenders import tell
 from tests.benchmarks.options import Options
@@ -29,6 +43,7 @@ _SECTIONS: dict[str, Callable[[Options, Workload], Section]] = {
     "late": late.measure,
     "growth": growth.measure,
     "spark": spark.measure,
+    "sizing": sizing.measure,
     "api": api.measure,
 }
 _PLACES = frozenset({"workdir", "out", "keep", "peer_python"})  # arguments that say where, not what

@@ -22,6 +22,7 @@ class Contender:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     memory_bytes: int | None = None
+    with_children: bool = False  # it costs what all cost that it starts
     is_once: bool = False  # one run says enough, or takes too long to ask for another
 
 
@@ -77,7 +78,13 @@ def side_by_side(contenders: Sequence[Contender], runs: int) -> dict[str, Runs]:
             if done and (contender.is_once or done[-1].failure is not None):
                 continue
             with contender.ready() as argv:
-                measured = run(argv, env=contender.env, timeout=contender.timeout, memory_bytes=contender.memory_bytes)
+                measured = run(
+                    argv,
+                    env=contender.env,
+                    timeout=contender.timeout,
+                    memory_bytes=contender.memory_bytes,
+                    with_children=contender.with_children,
+                )
             done.append(measured)
             tell(f"  {turn + 1}/{runs} {contender.name}: {measured.failure or f'{measured.wall:.2f} s'}")
     return {name: Runs(name, tuple(done)) for name, done in results.items()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECTIONS = ("night", "window", "history", "ingest", "late", "growth", "spark", "api")
+BY_NAME = ("sizing",)  # measured where it is asked for alone
 PEERS = ("duckdb", "duckdb-distinct", "clickhouse", "polars", "datafusion")
 
 _PEER_MEMORY_BYTES = 14 * 10**9  # what the peers were measured with at 300 million sessions
@@ -31,6 +32,7 @@ class Options:
     drop_landing: bool
     growth: tuple[int, ...]  # sessions a night
     spark_sizes: tuple[int, ...]  # sessions a night; none: those of the night and a tenth of them
+    spark_memory: str  # MOSTWATCHED_MEMORY_LIMIT with Spark: that of its Java
     growth_peers: tuple[str, ...]
     history_asofs: int
     memory_limit: str  # the product's, as it writes it
@@ -68,12 +70,18 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     size.add_argument("--api-seconds", type=float, default=2.0, help="of load, for each thing served (%(default)s)")
 
     what = parser.add_argument_group("what")
-    what.add_argument("--only", type=_some(SECTIONS), default=SECTIONS, help=f"some of {','.join(SECTIONS)}")
+    what.add_argument(
+        "--only",
+        type=_some(SECTIONS + BY_NAME),
+        default=SECTIONS,
+        help=f"some of {','.join(SECTIONS)}; and by its name alone {','.join(BY_NAME)}",
+    )
     what.add_argument("--peers", type=_some(PEERS), default=PEERS, help=f"some of {','.join(PEERS)}")
     what.add_argument(
         "--growth-peers", type=_some(PEERS), default=("duckdb", "clickhouse", "polars"), help="duckdb,clickhouse,polars"
     )
     what.add_argument("--memory-limit", default="1500MB", help="the product's MOSTWATCHED_MEMORY_LIMIT (%(default)s)")
+    what.add_argument("--spark-memory", default="4GB", help="the same for Spark (%(default)s)")
     what.add_argument(
         "--peer-memory", type=_bytes, default=_default_peer_memory(), help="14GB, or 3/4 of the machine if that is less"
     )

@@ -19,9 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks import tree
+
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout: where `python -m` finds pipelines and tests
 
 _WATCH_SECONDS = 0.2  # how often a running contender's time and memory are looked at
+_LOOKS_A_SUM = 5  # the memory of many processes together takes longer to look up: not every time
 # As Python, DuckDB, ClickHouse, Rust and DataFusion say it.
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|out of memory|memory limit|MEMORY_LIMIT|memory allocation of|resources exhausted", re.IGNORECASE
@@ -55,13 +58,18 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     memory_bytes: int | None = None,
+    with_children: bool = False,
 ) -> Measured:
     """Run a command to its end. After `timeout` seconds, or beyond `memory_bytes`, its process group is killed.
 
+    `with_children` counts the CPU of all processes that it starts, and the most memory that they held together: a
+    figure that is looked up once a second, not the kernel's.
     `env` is added to the environment without the product's own variables. Never raises for what the command did.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         os.sync()  # so that nobody waits for what another wrote
+        if with_children:
+            tree.adopt()
         started = time.perf_counter()
         child = subprocess.Popen(
             argv,
@@ -72,7 +80,7 @@ def run(
             stderr=errors,
             start_new_session=True,
         )
-        watch = _Watch(child.pid, started, timeout, memory_bytes)
+        watch = _Watch(child.pid, started, timeout, memory_bytes, with_children)
         try:
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # leaves the pid taken until the watch has ended
             wall = time.perf_counter() - started
@@ -84,13 +92,14 @@ def run(
             watch.end()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        of_children = tree.left_behind_seconds(child.pid) if with_children else 0.0
         out.seek(0)
         errors.seek(0)
         stdout, stderr = out.read().decode(errors="replace"), errors.read().decode(errors="replace")
     return Measured(
         wall=wall,
-        cpu=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        cpu=usage.ru_utime + usage.ru_stime + of_children,
+        peak_bytes=max(watch.peak_bytes, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)),
         stdout=stdout,
         failure=watch.reason or _failure(child.returncode, stderr),
     )
@@ -117,8 +126,12 @@ def clean_environment() -> dict[str, str]:
 class _Watch:
     """Ends a process that takes too long or too much, and remembers why."""
 
-    def __init__(self, pid: int, started: float, timeout: float | None, memory_bytes: int | None) -> None:
+    def __init__(
+        self, pid: int, started: float, timeout: float | None, memory_bytes: int | None, with_children: bool
+    ) -> None:
         self.reason: str | None = None
+        self.peak_bytes = 0  # of all together, where that was asked for
+        self._with_children = with_children
         self._pid, self._started = pid, started
         self._timeout, self._memory_bytes = timeout, memory_bytes
         self._over = threading.Event()
@@ -131,7 +144,11 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
+        looks = 0
         while self.reason is None and not self._over.wait(_WATCH_SECONDS):
+            looks += 1
+            if self._with_children and looks % _LOOKS_A_SUM == 0:
+                self.peak_bytes = max(self.peak_bytes, tree.resident_bytes(self._pid))
             if self._timeout is not None and time.perf_counter() - self._started > self._timeout:
                 self.reason = f"over {self._timeout:g} s"
             elif self._memory_bytes is not None and _resident_bytes(self._pid) > self._memory_bytes:

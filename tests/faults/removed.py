@@ -770,4 +770,11 @@ SAFEGUARDS = (
         "_SECRET: frozenset[str] = frozenset()",
         ("tests/unit/test_settings.py",),
     ),
+    Safeguard(
+        "an executor with another program does nothing",
+        "pipelines/engines/spark_tasks.py",
+        "        if different:\n",
+        "        if False:\n",
+        ("tests/unit/test_spark_tasks.py",),
+    ),
 )
