@@ -29,7 +29,7 @@ def both(folder: Path, land: Callable[[World], Any], **options: Any) -> tuple[Ni
     """The night over the same records on DuckDB and on Spark, each with a home of its own."""
     nights = []
     for engine in ("duckdb", "spark"):
-        world = World(folder / engine, engine=engine)
+        world = World(folder / engine, from_nothing=True, engine=engine)
         land(world)
         nights.append(world.run(compare=False, night=EVERYTHING_ALLOWED, **options))
     return nights[0], nights[1]

@@ -23,6 +23,7 @@ from typing import Any
 
 import duckdb
 import oracle
+import stand_ins
 from oracle import CONTRACT, Funding, Ranked, Record
 
 from pipelines import nightly, ranking, snapshots
@@ -181,7 +182,9 @@ class Night:
 class World:
     """A platform's landing folder and our home, in `folder`."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, from_nothing: bool = False, **settings: Any) -> None:
+        """`from_nothing`: its lake begins without the files that stand in for nothing, see stand_ins.py."""
+        self.from_nothing = from_nothing
         self.landed: dict[str, list[Record]] = {entity: [] for entity in CONTRACT}
         self.settings = dataclasses.replace(
             Settings(home=folder / "home"), max_window_days=30, threads=1, memory_limit="500MB", **settings
@@ -232,6 +235,8 @@ class World:
         Unless told not to `compare`, everything published must be what the oracle says.
         """
         changed = dataclasses.replace(self.settings, **settings)
+        if not self.from_nothing and not changed.lake.exists():
+            stand_ins.lay(changed.lake)
         done = Night(self, changed, nightly.run(changed, day(as_of), **(night or {})))
         if compare:
             self.compare(done)

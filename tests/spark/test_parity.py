@@ -103,7 +103,7 @@ def test_the_flights(test_data, tmp_path):
     """A year of real sessions: the same rows, model by model, and the same snapshot."""
     nights = []
     for engine in ("duckdb", "spark"):
-        world = World(tmp_path / engine, engine=engine)
+        world = World(tmp_path / engine, from_nothing=True, engine=engine)
         chosen = dataclasses.replace(world.settings, max_window_days=90)
         landing = test_data / "flights" / "landing"
         nights.append((world, nightly.run(chosen, date(2013, 7, 1), [landing]).snapshot_id))
