@@ -14,7 +14,10 @@ from parity import both, same
 from world import World
 
 from pipelines import generate
-from pipelines.engines import spark
+
+for package in ("pyspark", "sqlglot"):
+    pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
+from pipelines.engines import spark  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
 PLATFORM: dict[str, Any] = {"days": 2, "sessions_per_day": 2000, "seed": 11, "as_of": date(2026, 1, 31)}
