@@ -12,9 +12,11 @@ shorter, by the thing itself (`creator`); an empty cell is an absent field:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -191,6 +193,12 @@ class World:
         )
         self.numbers = itertools.count(1)
         self.names = itertools.count(1)
+
+    def begin_as(self, other: World) -> None:
+        """Begin with all that landed in another world, and with what its nights made of it."""
+        shutil.copytree(other.settings.home, self.settings.home)
+        self.landed = {entity: list(landed) for entity, landed in other.landed.items()}
+        self.numbers, self.names = copy.copy(other.numbers), copy.copy(other.names)
 
     # --- land
 
