@@ -21,15 +21,15 @@ settings.register_profile("fast", max_examples=12, derandomize=False, print_blob
 settings.register_profile("full", max_examples=1000, print_blob=True, **slow)
 
 # A night fsyncs some two hundred times. What is durable when, the tests record call by call (durability.py): they need
-# no disk that turns. TMPDIR says where else to work.
+# no disk for it. TMPDIR says where else to work.
 IN_MEMORY = Path("/dev/shm")
-ENOUGH_MEMORY = 4 << 30  # the tests hold up to 1.5 GB at a time
+ENOUGH_MEMORY = 4 << 30  # all of them write 2.2 GB, and what passed is removed at once
 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
     if "TMPDIR" not in os.environ and is_roomy(IN_MEMORY):
-        os.environ["TMPDIR"] = tempfile.tempdir = str(IN_MEMORY)
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = str(IN_MEMORY)
 
 
 def is_roomy(folder: Path) -> bool:
