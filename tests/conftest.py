@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import stand_ins
 from hypothesis import HealthCheck, settings
 from world import World
 
@@ -17,9 +20,30 @@ slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, Health
 settings.register_profile("fast", max_examples=12, derandomize=False, print_blob=True, **slow)
 settings.register_profile("full", max_examples=1000, print_blob=True, **slow)
 
+# A night fsyncs some two hundred times. What is durable when, the tests record call by call (durability.py): they need
+# no disk for it. TMPDIR says where else to work.
+IN_MEMORY = Path("/dev/shm")
+ENOUGH_MEMORY = 4 << 30  # all of them write 2.2 GB, and what passed is removed at once
+
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+    if "TMPDIR" not in os.environ and is_roomy(IN_MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = str(IN_MEMORY)
+
+
+def is_roomy(folder: Path) -> bool:
+    """Whether the tests may work in `folder`: it is there, has room, and what is written to it can be executed."""
+    if not os.access(folder, os.W_OK):
+        return False
+    return shutil.disk_usage(folder).free >= ENOUGH_MEMORY and not os.statvfs(folder).f_flag & os.ST_NOEXEC
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _night_over_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    world = World(tmp_path_factory.mktemp("nothing"), from_nothing=True)
+    world.run()
+    stand_ins.learn(world.settings.lake)
 
 
 @pytest.fixture

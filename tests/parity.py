@@ -25,11 +25,16 @@ def derived(world: World) -> dict[str, tuple[int, str, Any]]:
     return found
 
 
-def both(folder: Path, land: Callable[[World], Any], **options: Any) -> tuple[Night, Night]:
-    """The night over the same records on DuckDB and on Spark, each with a home of its own."""
+def both(
+    folder: Path, land: Callable[[World], Any], *, from_nothing: bool = False, **options: Any
+) -> tuple[Night, Night]:
+    """The night over the same records on DuckDB and on Spark, each with a home of its own.
+
+    Unless it begins `from_nothing`, both lakes begin with the same files that stand in for nothing, see stand_ins.py.
+    """
     nights = []
     for engine in ("duckdb", "spark"):
-        world = World(folder / engine, engine=engine)
+        world = World(folder / engine, from_nothing=from_nothing, engine=engine)
         land(world)
         nights.append(world.run(compare=False, night=EVERYTHING_ALLOWED, **options))
     return nights[0], nights[1]

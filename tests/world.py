@@ -12,9 +12,11 @@ shorter, by the thing itself (`creator`); an empty cell is an absent field:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -23,6 +25,7 @@ from typing import Any
 
 import duckdb
 import oracle
+import stand_ins
 from oracle import CONTRACT, Funding, Ranked, Record
 
 from pipelines import nightly, ranking, snapshots
@@ -181,13 +184,21 @@ class Night:
 class World:
     """A platform's landing folder and our home, in `folder`."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, from_nothing: bool = False, **settings: Any) -> None:
+        """`from_nothing`: its lake begins without the files that stand in for nothing, see stand_ins.py."""
+        self.from_nothing = from_nothing
         self.landed: dict[str, list[Record]] = {entity: [] for entity in CONTRACT}
         self.settings = dataclasses.replace(
             Settings(home=folder / "home"), max_window_days=30, threads=1, memory_limit="500MB", **settings
         )
         self.numbers = itertools.count(1)
         self.names = itertools.count(1)
+
+    def begin_as(self, other: World) -> None:
+        """Begin with all that landed in another world, and with what its nights made of it."""
+        shutil.copytree(other.settings.home, self.settings.home)
+        self.landed = {entity: list(landed) for entity, landed in other.landed.items()}
+        self.numbers, self.names = copy.copy(other.numbers), copy.copy(other.names)
 
     # --- land
 
@@ -232,6 +243,8 @@ class World:
         Unless told not to `compare`, everything published must be what the oracle says.
         """
         changed = dataclasses.replace(self.settings, **settings)
+        if not self.from_nothing and not changed.lake.exists():
+            stand_ins.lay(changed.lake)
         done = Night(self, changed, nightly.run(changed, day(as_of), **(night or {})))
         if compare:
             self.compare(done)

@@ -238,11 +238,7 @@ def test_a_network_that_ends_at_any_moment(machines: Machines, bucket: Bucket, p
     count = len(bucket.server.requests) - asked
     machines.forget("one")
     for moment in (count // 2, count - 5, count - 1, count):
-        for name in bucket.names():
-            if name not in kept:
-                bucket.remove(name)
-        for name, content in kept.items():
-            bucket.write(name, content)
+        bucket.restore(kept)
         settings = machines.settings(f"at {moment}")
         with bucket.network(broken_from(moment)), suppress(Unreachable):
             night(settings, SECOND, landing)

@@ -24,6 +24,8 @@ from world import World
 from pipelines import __version__, logs, nightly, snapshots, store
 from pipelines import cli as command_line
 
+pytestmark = pytest.mark.xdist_group("cli")  # `three_nights` is made once, whichever worker has it
+
 NIGHTS = [date(2026, 1, 29), date(2026, 1, 30), date(2026, 1, 31)]
 
 

@@ -22,6 +22,8 @@ from faults.campaign import Effort
 from faults.children import Scene, environment, scene, seen
 from faults.crash import sample
 
+pytestmark = pytest.mark.xdist_group("killed")  # `played` is made once, whichever worker has it
+
 SEED = os.environ.get("FAULT_SEED") or secrets.token_hex(4)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pipelines import settings
-from pipelines.engines.spark_context import connect
 
 HERE = Path(__file__).parent
 # Started for a minute, Java had better compile fast than well.
@@ -30,8 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def java() -> Path:
     """The Java of this machine."""
-    pytest.importorskip("pyspark", reason="no pyspark: pip install -e '.[spark]'")
-    pytest.importorskip("sqlglot", reason="no sqlglot: pip install -e '.[spark]'")
     found = settings.java()
     if found is None:
         pytest.skip("no Java was found, which Spark needs")
@@ -41,6 +38,8 @@ def java() -> Path:
 @pytest.fixture(scope="module")
 def local(java, tmp_path_factory) -> Iterator[None]:
     """Spark inside of one process, for the tests of a module: each of their runs uses this one."""
+    from pipelines.engines.spark_context import connect
+
     folder = tmp_path_factory.mktemp("spark-local")
     spark = connect("local[2]", QUICK, "1GB", folder / "spark")
     yield
@@ -51,6 +50,8 @@ def local(java, tmp_path_factory) -> Iterator[None]:
 def cluster(java, tmp_path_factory) -> Iterator[Any]:
     """A cluster of two executors in processes of their own, with a gigabyte each."""
     import pyspark
+
+    from pipelines.engines.spark_context import connect
 
     folder = tmp_path_factory.mktemp("spark-cluster")
     # Its workers write into the folder of Spark itself: give them one beside it, with the same programs.

@@ -18,10 +18,21 @@ from property.test_three_ways import ZONES, History, histories_in
 from world import World
 
 from pipelines import generate, models, nightly
-from pipelines.engines import spark
+
+for package in ("pyspark", "sqlglot"):
+    pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
+from pipelines.engines import spark  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("local")
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
+
+
+def test_a_night_over_nothing(tmp_path):
+    """Every model without rows is the same file; these stand in for nothing in the lakes of all other tests here."""
+    on_duckdb, on_spark = both(tmp_path, lambda world: None, from_nothing=True)
+    same(on_duckdb, on_spark)
+    made = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if not rows}
+    assert {name for name in models.LINE if models.model(name).is_stored} - made == set()
 
 
 def test_a_night_in_which_everything_happens(tmp_path):
@@ -103,7 +114,7 @@ def test_the_flights(test_data, tmp_path):
     """A year of real sessions: the same rows, model by model, and the same snapshot."""
     nights = []
     for engine in ("duckdb", "spark"):
-        world = World(tmp_path / engine, engine=engine)
+        world = World(tmp_path / engine, from_nothing=True, engine=engine)
         chosen = dataclasses.replace(world.settings, max_window_days=90)
         landing = test_data / "flights" / "landing"
         nights.append((world, nightly.run(chosen, date(2013, 7, 1), [landing]).snapshot_id))

@@ -122,10 +122,10 @@ def test_the_reasons_always_add_up(tmp_path):
     nights = [world.run(as_of, compare=False, night=anyway) for as_of in ("2026-01-28", "2026-01-30")]
     land_sessions(world, Random(5), 60)
     nights += [world.run(as_of, compare=False, night=anyway) for as_of in ("2026-01-28", "2026-01-31")]
+    viewers = {(night, window): _viewers(night, window) for night in nights for window in (7, 27)}
     for (before, after), window in itertools.product(itertools.permutations(nights, 2), (7, 27)):
         one = compared(before, after, window)
-        was = {row["creator_id"]: row["viewers"] for row in _rows(before, window)}
-        now = {row["creator_id"]: row["viewers"] for row in _rows(after, window)}
+        was, now = viewers[before, window], viewers[after, window]
         assert one.unchanged + len(one.changes) == len(was.keys() | now.keys())
         for change in one.changes:
             if UNLISTED in change.because or LISTED in change.because:
@@ -135,6 +135,6 @@ def test_the_reasons_always_add_up(tmp_path):
         assert NEW_DAYS not in str(one.changes) or before.snapshot.as_of != after.snapshot.as_of
 
 
-def _rows(night, window):
+def _viewers(night, window):
     first = night.snapshot.as_of.fromordinal(night.snapshot.as_of.toordinal() - window)
-    return [vars(row) for row in night.top(first, night.snapshot.as_of)]
+    return {row.creator_id: row.viewers for row in night.top(first, night.snapshot.as_of)}

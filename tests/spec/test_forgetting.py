@@ -21,6 +21,8 @@ from pipelines.errors import Damaged, UsageError
 from pipelines.forget import Forgetting, forget
 from pipelines.rejects import all_rejected
 
+pytestmark = pytest.mark.xdist_group("forgetting")  # what is to be forgotten is made once, whichever worker has it
+
 NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)
 
 

@@ -7,23 +7,31 @@ import json
 from datetime import date
 
 import pytest
-from world import days
+from world import Night, World, days
 
 from pipelines import nightly, snapshots
 from pipelines.errors import UsageError
 
 
-@pytest.fixture
-def three_nights(world):
-    """Three nights in a row, each with one viewer more."""
-    nights = []
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A world after three nights in a row, each with one viewer more, and what they published."""
+    world, nights = World(tmp_path_factory.mktemp("three")), []
     for number in (1, 2, 3):
         world.sessions(f"""
             creator | viewer    | started_at           | minutes
             ada     | v{number} | 2026-01-0{number} 10:00 | 5
         """)
         nights.append(world.run(f"2026-01-0{number + 1}"))
-    return nights
+    return world, nights
+
+
+@pytest.fixture
+def three_nights(world, made):
+    """Three nights in a row, each with one viewer more, in a world of this test's."""
+    past, nights = made
+    world.begin_as(past)
+    return [Night(world, world.settings, night.report) for night in nights]
 
 
 def test_a_run_moves_the_pointer_to_what_it_published(world, three_nights):

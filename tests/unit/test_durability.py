@@ -56,7 +56,7 @@ def test_the_folders_that_are_made_for_it(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, durability.Durability]:
     """A first run, and what it made durable in which order. Do not run in it."""
-    world = World(tmp_path_factory.mktemp("night"))
+    world = World(tmp_path_factory.mktemp("night"), from_nothing=True)
     land_noise(world, seed=11, sessions=40, days=4)
     with durability.recorded() as seen:
         world.run(compare=False, night=ACCEPT)

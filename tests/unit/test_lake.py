@@ -375,12 +375,20 @@ def test_a_file_at_a_time_is_all_at_once(tmp_path, seed):
 # --- nights --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ten_days(world: World) -> World:
-    """A platform with sessions on ten days, and a night over them."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A platform with sessions on ten days, and a night over them; to be copied."""
+    world = World(tmp_path_factory.mktemp("ten_days"))
     world.busy_days("2026-01-21", 10, sessions=3)
     world.land("creators", "creator\nbusy")
     night(world)
+    return world
+
+
+@pytest.fixture
+def ten_days(world: World, made: World) -> World:
+    """Such a platform for this test."""
+    world.begin_as(made)
     return world
 
 
