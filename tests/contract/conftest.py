@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,27 @@ from published import EXAMPLE, publish
 from tokens import jwks
 
 from pipelines.api.app import create_app
+from pipelines.api.desk import Desk
 from pipelines.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _loaded_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No application is still loading the cube of a home that goes with its test: the next one would hear of it."""
+    loading: list[Future[None]] = []
+    prepare = Desk.prepare
+
+    def preparing(desk: Desk, serving: Any) -> Future[None] | None:
+        pending = prepare(desk, serving)
+        if pending is not None:
+            loading.append(pending)
+        return pending
+
+    monkeypatch.setattr(Desk, "prepare", preparing)
+    yield
+    for pending in loading:
+        with suppress(CancelledError):
+            pending.result(30)
 
 
 @pytest.fixture

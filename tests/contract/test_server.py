@@ -44,7 +44,7 @@ def test_serve(home: Path, workers: int) -> None:
         deadline = time.monotonic() + 30
         while True:
             try:
-                response = httpx.get(f"http://127.0.0.1:{port}{RANKING}")
+                response = httpx.get(f"http://127.0.0.1:{port}{RANKING}", timeout=30)  # given up, it would count
                 break
             except httpx.TransportError:
                 assert process.poll() is None, "it ended"
@@ -52,13 +52,24 @@ def test_serve(home: Path, workers: int) -> None:
                 time.sleep(0.05)
         assert response.headers["X-Snapshot-Id"] == snapshot_id
         for _ in range(10):  # each on a connection of its own, which any worker may get
-            httpx.get(f"http://127.0.0.1:{port}{RANKING}")
+            httpx.get(f"http://127.0.0.1:{port}{RANKING}", timeout=30)
         answered = f'mostwatched_http_requests_total{{route="{RANKING}",status="200"}} '
-        time.sleep(1.5)  # what a worker has counted, the others know a second later
-        for _ in range(6):
-            told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-            assert [line for line in told.splitlines() if line.startswith(answered)] == [f"{answered}11.0"]
-            assert sum(line.startswith("mostwatched_worker_info{") for line in told.splitlines()) == workers
+
+        def told() -> list[tuple[list[str], int]]:
+            """What answers say, whichever worker gives them: how often it was asked, and of how many workers."""
+            texts = [httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text.splitlines() for _ in range(6)]
+            return [
+                (
+                    [line.removeprefix(answered) for line in lines if line.startswith(answered)],
+                    sum(line.startswith("mostwatched_worker_info{") for line in lines),
+                )
+                for lines in texts
+            ]
+
+        deadline = time.monotonic() + 30  # what a worker has counted, the others know a second later
+        while (found := told()) != [(["11.0"], workers)] * 6:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     finally:

@@ -21,6 +21,7 @@ PLEDGES = """
 @pytest.fixture
 def wrong(world: World) -> World:
     """One record that cannot be parsed, and one pledge in another currency than its stream."""
+    world.from_nothing = True  # so that each model has one file
     world.land_text("viewing_sessions", '\n{"sessionId":"s","creatorId":"ada","startedAt":"yesterday"}\n', "bad.ndjson")
     world.land("live_streams", STREAM)
     world.land("pledges", PLEDGES, "pledges.ndjson")
