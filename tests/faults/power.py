@@ -59,7 +59,9 @@ def histories(effort: Effort, played: Scene) -> Iterator[History]:
             places = range(1, count + 1) if name != "fsync failed" else _fsyncs(case)
             # The last ones are about the snapshot and the pointer.
             late = [at for at in places if at > count - 8]
-            chosen = draw.sample(late, min(len(late), 2)) + draw.sample(list(places), effort.times(1, 40))
+            chosen = draw.sample(late, min(len(late), 2)) + draw.sample(
+                list(places), min(len(places), effort.times(1, 40))
+            )
             for at in sorted(set(chosen)):
                 yield told(effort, played, case, f"{case.name}, {name} at {at}, again", {"at": at, **how})
     yield killed_when_named(effort, played)
