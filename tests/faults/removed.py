@@ -592,15 +592,22 @@ SAFEGUARDS = (
     Safeguard(
         "a recording is shown to whom it is open alone",
         FUNDED,
-        '            stream.recording_url if may_view else b"null",',
-        "            stream.recording_url,",
+        '    url = stream.recording_url if status in ("owner", "rented") else b"null"',
+        "    url = stream.recording_url",
+        ("tests/contract/test_funded.py",),
+    ),
+    Safeguard(
+        "what is prepared for strangers is for strangers alone",
+        FUNDED,
+        '    if called == "viewer" and rental is None:',
+        '    if called == "viewer":',
         ("tests/contract/test_funded.py",),
     ),
     Safeguard(
         "an answer with a token is not for a shared cache",
         ENDPOINTS,
-        "    headers = _ranking_headers(serving, etag, PRIVATE)",
-        "    headers = _ranking_headers(serving, etag, PUBLIC)",
+        "    return [JSON, *_ranking_headers(serving, PRIVATE)]",
+        "    return [JSON, *_ranking_headers(serving, PUBLIC)]",
         ("tests/contract/test_ranking.py", "tests/contract/test_auth.py"),
     ),
     Safeguard(

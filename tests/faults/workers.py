@@ -44,7 +44,9 @@ def over_http(effort: Effort, home: Path, clock: SharedClock) -> Iterator[Figure
                 trio.append(stack.enter_context(worker(home, clock, redis_url=url)))
             _compare(figure, judge, clock.us, _burst(trio, count, draw), f"step {number}")
         fallbacks = [_fallbacks(one) for one in trio]
-        figure.check(not any(fallbacks), f"{fallbacks} requests did without the store, which was too slow for them")
+        figure.tried += 1
+        if any(fallbacks):  # said first: it may be the reason of all the rest, on a machine with too much else to do
+            figure.wrong.insert(0, f"{fallbacks} requests did without the store, which was too slow for them")
         yield figure
 
         figure = Figure("more than each worker's limit while the store is away, and after it came back empty")
