@@ -16,8 +16,7 @@ from pathlib import Path
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from pipelines.generate import sessions
-from tests.benchmarks.landing import platform
+from pipelines.generate import platform_of, sessions
 
 _PLEDGES_A_USER = 10
 _FOLLOWS_A_CALLER = 20
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--as-of", type=date.fromisoformat, required=True)
     asked = parser.parse_args()
-    made = platform(asked.sessions, asked.days, asked.seed, asked.as_of)
+    made = platform_of(days=asked.days, sessions_per_day=asked.sessions, seed=asked.seed, as_of=asked.as_of, mess=0.0)
     landing = asked.directory / "landing"
     _write(landing / "pledges" / "callers.ndjson", _pledges(made, asked.pledges))
     _write(landing / "follows" / "callers.ndjson", _follows(made))
