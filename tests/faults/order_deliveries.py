@@ -143,14 +143,22 @@ def _land(world: World, entity: str, part: list[Any], draw: Random) -> None:
     path = world.land(entity, part, f"{stem}.{draw.choice(['ndjson', 'jsonl'])}")
     if draw.random() < 0.1:
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    as_it_is = path
     match draw.randrange(8):
         case 0:
-            path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
-            path.unlink()
+            path = as_it_is.with_name(as_it_is.name + ".gz")
+            path.write_bytes(gzip.compress(as_it_is.read_bytes()))
+            as_it_is.unlink()
         case 1:
-            path.with_name(path.name + ".zst").write_bytes(zstandard.compress(path.read_bytes()))
-            path.unlink()
+            path = as_it_is.with_name(as_it_is.name + ".zst")
+            path.write_bytes(zstandard.compress(as_it_is.read_bytes()))
+            as_it_is.unlink()
         case 2:
             shutil.copyfile(path, path.with_name(f"again-{path.name}"))
         case 3:
             path.write_text("".join(json.dumps(dict(reversed(record.items()))) + "\n\n" for record in part))
+    content = path.read_bytes()
+    others = (world.settings.landing / entity).rglob("*.*")
+    if any(other.read_bytes() == content for other in others if other.name not in (path.name, f"again-{path.name}")):
+        # two of the parts are the same records in the same way: the same bytes, which count once under all their names
+        del world.landed[entity][len(world.landed[entity]) - len(part) :]
