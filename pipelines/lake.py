@@ -27,6 +27,7 @@ from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import Engine, Relation, Unstored
 from pipelines.errors import Damaged, tells_of_damage
 from pipelines.ingest import Progress, no_progress
+from pipelines.row_digest import row_digest
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
@@ -343,7 +344,7 @@ def key_of(model: models.Model, step: Step) -> str:
     for source in model.rests_on:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
-            digest.update(store.row_digest(step.relations[source]).encode())
+            digest.update(row_digest(step.relations[source]).encode())
         for part in sorted(stored.digest for stored in step.inputs.get(source, ()) if stored.rows):
             digest.update(part.encode())
     return digest.hexdigest()

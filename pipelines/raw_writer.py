@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.landing import Batch, RejectedLine
-from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer, sha256_of
+from pipelines.row_digest import RowDigest
+from pipelines.store import ROW_GROUP_ROWS, parquet_writer, sha256_of
 
 MAX_OPEN_FILES = 40  # a month and a few late days; each holds a row group's encoders
 MAX_BUFFERED_BYTES = 64 << 20  # of all rows that wait to be written

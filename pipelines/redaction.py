@@ -25,6 +25,7 @@ from pipelines.errors import Damaged
 from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
 from pipelines.raw import RawFile, as_index, set_aside
 from pipelines.raw_writer import WrittenFile
+from pipelines.row_digest import RowDigest
 
 SESSIONS = "viewing_sessions"
 EXPIRED_TEXT = "(the text of this record was removed with the last day of its file)"
@@ -200,7 +201,7 @@ def _rewritten(raw: RawFile, name: str, new: Path, change: Change) -> WrittenFil
         store.verify(raw.path(name), facts.sha256)
     except Damaged as error:
         raise Damaged(f"{error} {_REMEDY}") from error
-    digest = store.RowDigest(schema, leave_out=("line",))
+    digest = RowDigest(schema, leave_out=("line",))
     with pq.ParquetFile(raw.path(name)) as file, store.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
             rows = change(pa.Table.from_batches([batch])).cast(schema)

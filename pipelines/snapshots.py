@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pipelines import store, window
 from pipelines.errors import Damaged, NoSnapshot, UsageError, tells_of_damage
+from pipelines.row_digest import combined_digest
 
 SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
 POINTER = "current.json"
@@ -204,7 +205,7 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
     `rows_sha256` holds each table file's RowDigest by the file's name.
     """
     parts = [json.dumps(policy, sort_keys=True), *(f"{name} {rows_sha256[name]}" for name in sorted(rows_sha256))]
-    return f"{as_of}-{store.combined_digest(parts)[:12]}"
+    return f"{as_of}-{combined_digest(parts)[:12]}"
 
 
 def names(snapshots: Path) -> list[str]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import snapshots, store
+from pipelines.row_digest import row_digest
 from pipelines.settings import Policy
 
 Row = Mapping[str, Any]
@@ -167,7 +168,7 @@ def publish(
             "rows": len(rows),
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
-            "rows_sha256": store.row_digest(table),
+            "rows_sha256": row_digest(table),
         }
     policy = Policy(windows=windows).as_json()
     digests = {name: str(facts["rows_sha256"]) for name, facts in files.items()}

@@ -47,7 +47,7 @@ class Digest(Protocol):
         ...
 
     def hexdigest(self) -> str:
-        """As `pipelines.store.RowDigest` says it."""
+        """As `pipelines.row_digest.RowDigest` says it."""
         ...
 
 

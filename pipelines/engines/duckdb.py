@@ -16,7 +16,8 @@ import pyarrow as pa
 from pipelines.engines import Item, Relation, Result, Unstored
 from pipelines.engines.writing import write_split
 from pipelines.models import Model
-from pipelines.store import ROW_GROUP_ROWS, RowDigest
+from pipelines.row_digest import RowDigest
+from pipelines.store import ROW_GROUP_ROWS
 
 _THREADS = 2
 

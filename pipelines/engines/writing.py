@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.store import ROW_GROUP_ROWS, RowDigest, parquet_writer
+from pipelines.row_digest import RowDigest
+from pipelines.store import ROW_GROUP_ROWS, parquet_writer
 
 
 def write_split(

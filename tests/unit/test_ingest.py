@@ -26,8 +26,9 @@ from pipelines.ingest import ingest
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.raw import PARSER_VERSION, raw_files, raw_key, rejected_records, set_aside
+from pipelines.row_digest import row_digest
 from pipelines.settings import Settings
-from pipelines.store import row_digest, seal_of, sha256_of
+from pipelines.store import seal_of, sha256_of
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u","creatorId":"c"}\n'

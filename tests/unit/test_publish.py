@@ -15,6 +15,7 @@ from world import AS_OF, World
 
 from pipelines import nightly, pruning, publish, snapshots, store
 from pipelines.errors import Damaged, RefusedToPublish
+from pipelines.row_digest import row_digest
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
 
@@ -117,7 +118,7 @@ def test_the_manifest_describes_every_file(noisy):
             assert facts["rows"] is facts["rows_sha256"] is None
         else:
             table = pq.read_table(path)
-            assert (facts["rows"], facts["rows_sha256"]) == (table.num_rows, store.row_digest(table))
+            assert (facts["rows"], facts["rows_sha256"]) == (table.num_rows, row_digest(table))
     assert {path.parent.name for path in snapshot.path.rglob("*.parquet")} == {snapshot.id, "creator_reach", "private"}
 
 
