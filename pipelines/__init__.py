@@ -8,8 +8,8 @@ One straight line, and the module that draws each arrow of it:
       -> snapshot verified, immutable tables           publish.py
       -> readers  the read API, the command line       snapshots.py, api/, cli.py
 
-nightly.py walks the line once; flows.py does the same under Prefect. store.py is how any file gets to disk, row_digest.py
-how its rows get their name.
+nightly.py walks the line once; flows.py does the same under Prefect. store.py is how any file gets to disk,
+row_digest.py what its rows are called.
 telling.py is what a run leaves behind and whom it tells: report/, run_metrics.py, notify.py, logs.py.
 """
 
