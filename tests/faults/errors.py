@@ -58,10 +58,12 @@ def refuse(figure: Figure, home: Path, played: Scene, case: Case, where: str, er
     case.copy(home)
     if error == "EIO":  # what cannot be read is damaged: `prune` takes it away, and the next run builds it again
         case = replace(case, builds_again=True)
+    # From a disk that fails on, nothing can be removed any more: what was half-written stays until the next run.
+    done = replace(case, sweeps=False) if how.get("stays") else case
     answer = played.children.do(home, case.arguments, **how)
     problem = (
         problem_said(answer, home, error)
-        or problem_when_done(answer, home, case)
+        or problem_when_done(answer, home, done)
         or case.problem_between(home)
         or case.problem_after(home, played.children)
     )
