@@ -34,14 +34,9 @@ class Explainer:
 
     def __init__(self, settings: Settings, seconds: float = SECONDS) -> None:
         self._home = settings.home
-        self._holds_what_landed = settings.home_url is None
+        self.can_explain = settings.home_url is None  # of a home in a bucket only what is published is brought here
         self._seconds = seconds
         self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def can_explain(self) -> bool:
-        """Whether the lake is on this machine; of a home in a bucket only what is published is brought here."""
-        return self._holds_what_landed
 
     async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
         """The object of `mostwatched explain --json`. Raises NotExplained."""
