@@ -74,7 +74,8 @@ $(PEERS)/.installed: requirements-bench.txt
 	$(PEERS)/bin/python $(PIP) --require-hashes -r requirements-bench.txt
 	@touch $@
 
-# With an older DuckDB, as analysts may have: where it is found, the tests open what is published in it as well.
+# With an older DuckDB, as analysts may have, and its httpfs: where it is found, the tests open what is published in it,
+# in a folder and in a bucket.
 analysts: $(ANALYSTS)/.installed
 
 $(ANALYSTS)/.installed: requirements-analysts.txt

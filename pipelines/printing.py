@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
 
+from pipelines.errors import UsageError
 from pipelines.spreadsheet import csv_lines
 
 SHOWN_CHARS = 200  # of a text in a list or a table
@@ -18,6 +20,19 @@ def print_json(content: Any) -> None:
     """One line of JSON on stdout; what a terminal could take for a command is escaped, which changes no value."""
     line = json.dumps(content, ensure_ascii=False, default=str)
     click.echo(line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line))
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """One line of JSON: a list with an object for each row. Raises UsageError where two columns have one name."""
+    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    if twice:
+        raise UsageError(f"More than one column is called {', '.join(twice)}: name them apart, with `as`.")
+    print_json([{name: _number(value) for name, value in zip(columns, row, strict=True)} for row in rows])
+
+
+def _number(value: Any) -> Any:
+    """A decimal as a number where that is the same one; everything else as it is."""
+    return float(value) if isinstance(value, Decimal) and Decimal(str(float(value))) == value else value
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -52,8 +67,8 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Aligned columns: numbers to the right, text to the left."""
-    cells = [[f"{value:,}" if isinstance(value, int) else excerpt(str(value)) for value in row] for row in rows]
+    """Aligned columns: numbers to the right, text to the left, nothing for None."""
+    cells = [[_cell(value) for value in row] for row in rows]
     numeric = [bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells) for i in range(len(columns))]
     widths = [max(len(columns[i]), *(len(row[i]) for row in cells), 0) for i in range(len(columns))]
     for row in [list(columns), *cells]:
@@ -62,6 +77,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
         click.echo("  ".join(aligned).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else excerpt(str(value))
 
 
 def counted(count: int, noun: str) -> str:

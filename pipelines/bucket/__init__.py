@@ -4,6 +4,7 @@
     mirror.py     the copy of a home that is worked in: pull, fetch, push
     landing.py    what has landed in a bucket and is not in raw yet
     following.py  the current snapshot, for the read API
+    in_place.py   a database file that DuckDB reads where it lies
 
 All of it does nothing for a home that is a folder, and imports nothing either.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.bucket.in_place import Access
     from pipelines.bucket.mirror import Mirror
     from pipelines.bucket.objects import Objects
 
@@ -73,6 +75,14 @@ def tidy(settings: Settings) -> None:
     if settings.home_url is not None:
         _mounted[-1].push()
         _mounted[-1].tidy()
+
+
+def access(settings: Settings) -> Access:
+    """What DuckDB needs to read the home in its bucket itself. Raises UsageError where there are no credentials."""
+    from pipelines.bucket.objects import access
+
+    assert settings.home_url is not None
+    return access(settings.home_url, settings.s3_endpoint)
 
 
 def _objects(settings: Settings, url: str) -> Objects:

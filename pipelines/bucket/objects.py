@@ -24,11 +24,15 @@ from pipelines.errors import MostwatchedError, Overtaken, Unreachable, UsageErro
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
 
+    from pipelines.bucket.in_place import Access
+
 SCHEME = "s3://"
 _CHUNK_BYTES = 8 << 20
 _MULTIPART_FROM_BYTES = 64 << 20
 _TRIES = 6
 _AT_A_TIME = 16
+_REGION = "us-east-1"  # where nothing says another
+_NO_CREDENTIALS = "There are no credentials for S3 where its tools look for them: environment, profile, role."
 
 Item = TypeVar("Item")
 
@@ -190,15 +194,13 @@ def _store(bucket: str, prefix: str, endpoint: str | None, timeout_seconds: int)
     except ImportError as error:
         raise UsageError("A home on object storage needs two more packages: pip install 'mostwatched[s3]'.") from error
     session = _session()
-    config: S3Config = {"checksum_algorithm": "SHA256", "region": session.region_name or "us-east-1"}
+    config: S3Config = {"checksum_algorithm": "SHA256", "region": session.region_name or _REGION}
     if endpoint:
         config["endpoint"] = endpoint
     try:
         provider: Callable[[], Any] = Boto3CredentialProvider(session)
     except ValueError as error:
-        raise UsageError(
-            "There are no credentials for S3 where its tools look for them: environment, profile, role."
-        ) from error
+        raise UsageError(_NO_CREDENTIALS) from error
     return S3Store(
         bucket,
         prefix=prefix or None,
@@ -220,6 +222,19 @@ def _session() -> Any:
     import boto3
 
     return boto3.Session()
+
+
+def access(url: str, endpoint: str | None) -> Access:
+    """What somebody else needs to read what lies under `url`. Raises UsageError where there are no credentials."""
+    from pipelines.bucket.in_place import Access
+
+    session = _session()
+    found = session.get_credentials()
+    if found is None:
+        raise UsageError(_NO_CREDENTIALS)
+    frozen = found.get_frozen_credentials()
+    region = session.region_name or _REGION
+    return Access(url.rstrip("/"), region, frozen.access_key, frozen.secret_key, frozen.token, endpoint)
 
 
 def each(function: Callable[[Item], None], items: Collection[Item]) -> None:

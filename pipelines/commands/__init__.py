@@ -83,6 +83,7 @@ class InOrder(click.Group):
         "status",
         "report",
         "top",
+        "sql",
         "explain",
         "rejects",
         "snapshots",

@@ -1,4 +1,4 @@
-"""Questions about what was published and what landed: top, explain, rejects."""
+"""Questions about what was published and what landed: top, sql, explain, rejects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from datetime import date
 import click
 
 from pipelines.commands import DAY, as_csv, as_json, asked_snapshot, cli, command
-from pipelines.printing import counted, excerpt, print_csv, print_json, print_table, printable
+from pipelines.printing import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
 from pipelines.settings import Settings
+
+_SHOWN_ROWS = 100  # of a query's answer in a table, unless told
 
 
 @command(cli, only="snapshots")
@@ -51,6 +53,43 @@ def top(
     else:
         click.echo(f"Snapshot {snapshot.id}, the days {days} (end not included)\n")
         print_table(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
+
+
+@command(cli, only="snapshots")
+@click.argument("query")
+@click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows; 100 in a table.")
+@as_json
+@as_csv
+def sql(
+    settings: Settings, query: str, snapshot_id: str | None, limit: int | None, as_json: bool, as_csv: bool
+) -> None:
+    """Ask a snapshot anything, in DuckDB's SQL.
+
+    QUERY is asked of its warehouse.duckdb, which it cannot change; - reads it from stdin. Such as "from
+    ranking('2026-01-31', 14) limit 10", or "from duckdb_columns()" for what every column means.
+
+    --csv does to texts what it does in `top`.
+    """
+    import sys
+    from itertools import islice
+
+    from pipelines import analysis
+
+    _either(as_json, as_csv)
+    if query == "-":
+        query = sys.stdin.read()
+    snapshot = asked_snapshot(settings, snapshot_id)
+    with analysis.opened(settings, snapshot) as connection:
+        answer = analysis.ask(connection, settings, query)
+        if as_csv:
+            print_csv(answer.columns, islice(answer.rows, limit))
+        elif as_json:
+            print_rows(answer.columns, islice(answer.rows, limit))
+        else:
+            print_table(answer.columns, islice(answer.rows, limit or _SHOWN_ROWS))
+            if limit is None and next(answer.rows, None) is not None:
+                click.echo(f"The first {_SHOWN_ROWS} rows; --limit shows more, --csv and --json all.", err=True)
 
 
 @command(cli)

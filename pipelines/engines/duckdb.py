@@ -52,6 +52,12 @@ def opened(path: Path) -> Iterator[Connection]:
         connection.close()
 
 
+def attach(connection: Connection, path: Path, name: str) -> None:
+    """Attach a database file, to be read."""
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"attach '{quoted}' as {name} (read_only)")
+
+
 class DuckDBEngine:
     """The default engine."""
 

@@ -37,6 +37,7 @@ ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
 OPERATORS = "pipelines/api/operators.py"
 EXPLAINING = "pipelines/api/explaining.py"
+ANALYSIS = "pipelines/analysis.py"
 NOTIFY = "pipelines/notify.py"
 TELLING = "pipelines/telling.py"
 SAMPLES = "pipelines/report/samples.py"
@@ -57,6 +58,7 @@ LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
 NOTIFIED = ("tests/unit/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
+ASKED = ("tests/spec/test_any_question.py",)
 
 SAFEGUARDS = (
     # --- durable, whole, one at a time
@@ -783,5 +785,19 @@ SAFEGUARDS = (
         "        if different:\n",
         "        if False:\n",
         ("tests/unit/test_spark_tasks.py",),
+    ),
+    Safeguard(
+        "a damaged warehouse is not asked",
+        ANALYSIS,
+        '            store.verify(path, snapshot.files[WAREHOUSE]["sha256"])\n',
+        "",
+        ASKED,
+    ),
+    Safeguard(
+        "a question cannot change what was published",
+        "pipelines/engines/duckdb.py",
+        "as {name} (read_only)",
+        "as {name}",
+        ASKED,
     ),
 )

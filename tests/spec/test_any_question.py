@@ -1,0 +1,117 @@
+"""`mostwatched sql`: anything asked of a published snapshot, in SQL, printed in three ways."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+from everything import EVERYTHING
+from world import Night, World
+
+from pipelines import analysis, snapshots
+from pipelines.cli import cli
+from pipelines.errors import Damaged, NoSnapshot, UsageError
+
+LAST_WEEK = "from ranking('2026-01-31', 7)"
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory) -> Night:
+    world = World(tmp_path_factory.mktemp("questions"))
+    for entity, table in EVERYTHING.items():
+        world.land(entity, table)
+    return world.run()
+
+
+def sql(world: World, *arguments: str, **more: str) -> Result:
+    home = str(world.settings.home)
+    return CliRunner().invoke(cli, ["--home", home, "sql", *arguments], catch_exceptions=True, **more)
+
+
+def test_the_answer_is_that_of_the_warehouse(night):
+    """As JSON and as CSV every row of it, from the argument or from stdin."""
+    rows = night.warehouse(LAST_WEEK)
+    answer = sql(night.world, LAST_WEEK, "--json")
+    assert [tuple(row.values()) for row in json.loads(answer.stdout)] == rows != []
+    assert json.loads(answer.stdout)[0].keys() >= {"position", "rank", "creator_id", "viewers"}
+    assert sql(night.world, "-", "--json", input=LAST_WEEK).stdout == answer.stdout
+    written = list(csv.reader(io.StringIO(sql(night.world, LAST_WEEK, "--csv").stdout)))
+    assert written[1:] == [[str(cell) for cell in row] for row in rows]
+
+
+def test_a_table_is_as_long_as_is_asked(night):
+    """A hundred rows unless told, and a line that says so when there are more."""
+    many = "select range as n from range(1000)"
+    assert len(sql(night.world, many).stdout.splitlines()) == 101
+    assert "--limit" in sql(night.world, many).stderr
+    assert len(sql(night.world, many, "--limit", "7").stdout.splitlines()) == 8
+    assert sql(night.world, many, "--limit", "7").stderr == ""
+    assert len(json.loads(sql(night.world, many, "--json").stdout)) == 1000
+    assert "--limit" not in sql(night.world, "select range from range(100)").stderr
+
+
+def test_values_of_every_kind(night):
+    """A number stays the number it is, nothing stays nothing, a list is its JSON; no cell is a formula."""
+    values = "select 12.50 as decimal, null as nothing, [1, 2] as list, date '2026-01-05' as day, '=1+1' as formula"
+    assert json.loads(sql(night.world, values, "--json").stdout) == [
+        {"decimal": 12.5, "nothing": None, "list": "[1, 2]", "day": "2026-01-05", "formula": "=1+1"}
+    ]
+    assert sql(night.world, values, "--csv").stdout.splitlines()[1] == '12.50,,"[1, 2]",2026-01-05,\'=1+1'
+    exact = json.loads(sql(night.world, "select 0.12345678901234567890::decimal(38, 20) as n", "--json").stdout)
+    assert exact == [{"n": "0.12345678901234567890"}], "no number of JSON's readers is this one"
+
+
+def test_a_question_changes_nothing(night):
+    for statement in ("drop table creators", "create table warehouse.main.mine as select 1", "delete from creators"):
+        with pytest.raises(UsageError, match="read-only"):
+            raise sql(night.world, statement).exception
+    assert snapshots.open_current(night.world.settings.snapshots).damage() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("", "Ask something"),
+        ("selec", "DuckDB cannot answer that. Parser Error: .*selec"),
+        ("from creatorz", "Did you mean"),
+        ("from ranking('2020-01-01', 7)", "holds"),
+        ("from 's3://bucket/file.parquet'", "httpfs"),
+        ("select 1 as a, 2 as a", "More than one column is called a"),
+    ],
+)
+def test_a_question_without_an_answer(night, query, said):
+    """DuckDB's reason in one sentence; nothing is fetched to find one."""
+    refused = sql(night.world, query, "--json").exception
+    assert isinstance(refused, UsageError)
+    assert "\n" not in str(refused)
+    with pytest.raises(UsageError, match=said):
+        raise refused
+
+
+def test_an_earlier_snapshot(tmp_path):
+    world = World(tmp_path)
+    with pytest.raises(NoSnapshot):
+        raise sql(world, LAST_WEEK).exception
+    world.land("viewing_sessions", "creator | viewer | started_at | minutes\nada | v1 | 2026-01-05 10:00 | 5")
+    first = world.run("2026-01-30")
+    world.land("viewing_sessions", "creator | viewer | started_at | minutes\nada | v2 | 2026-01-05 10:00 | 5")
+    world.run("2026-01-31")
+    viewers = "select viewers from creator_rankings where window_days = 30"
+    assert json.loads(sql(world, viewers, "--json").stdout) == [{"viewers": 2}]
+    assert json.loads(sql(world, viewers, "--json", "--snapshot", first.snapshot.id).stdout) == [{"viewers": 1}]
+
+
+def test_a_damaged_warehouse_is_not_asked(tmp_path):
+    """One bit of it, where DuckDB may never look."""
+    world = World(tmp_path)
+    world.land("viewing_sessions", "creator | viewer | started_at | minutes\nada | v1 | 2026-01-05 10:00 | 5")
+    night = world.run()
+    path = night.snapshot.path / analysis.WAREHOUSE
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"warehouse\.duckdb is damaged"):
+        raise sql(night.world, "select 1").exception
