@@ -28,6 +28,7 @@ RANKINGS: dict[str, Sequence[str]] = {
     "top --from 29 --to 31": ("top", "--from", "2026-01-29", "--to", "2026-01-31"),
 }
 LISTS: dict[str, Sequence[str]] = {
+    "sql": ("sql", "from creator_reach order by all"),
     "rejects": ("rejects",),
     "snapshots list": ("snapshots", "list"),
     "snapshots verify": ("snapshots", "verify"),
