@@ -245,7 +245,7 @@ def _open_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
-        if not tells_of_damage(error):
+        if error.errno not in _NOT_A_FILE:
             raise
         problem = error.strerror
     else:
@@ -276,6 +276,7 @@ def _locked(file: int, folder: int) -> bool:
     return True
 
 
+_NOT_A_FILE = {errno.EISDIR, errno.ELOOP, errno.ENXIO}  # a folder, a symbolic link, a socket
 _FOLDERS_NOT_LOCKED = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EOPNOTSUPP, errno.ENOSYS}
 
 

@@ -281,6 +281,20 @@ def test_what_is_no_file_cannot_be_the_lock(tmp_path, what):
     assert elsewhere.read_text() == "somebody else's"
 
 
+def test_a_disk_that_fails_is_not_taken_for_something_in_the_way(tmp_path, monkeypatch):
+    """The operating system's own words go up to whoever says what to do about a disk."""
+    opened = os.open
+
+    def failing(path, flags, *rest, **more):
+        if str(path).endswith(".lock"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), store.lock(tmp_path / ".lock"):
+        pass
+
+
 def test_a_lock_is_freed_by_an_exception(tmp_path: Path):
     """A run that fails leaves no lock behind."""
 
