@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -18,21 +19,32 @@ _ANOMALIES_SHOWN = 3
 
 def print_json(content: Any) -> None:
     """One line of JSON on stdout; what a terminal could take for a command is escaped, which changes no value."""
+    click.echo(_json_line(content))
+
+
+def _json_line(content: Any) -> str:
     line = json.dumps(content, ensure_ascii=False, default=str)
-    click.echo(line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line))
+    return line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """One line of JSON: a list with an object for each row. Raises UsageError where two columns have one name."""
+    """The same for rows, as they come: a list of objects. Raises UsageError where two columns have one name."""
     twice = sorted({name for name in columns if list(columns).count(name) > 1})
     if twice:
         raise UsageError(f"More than one column is called {', '.join(twice)}: name them apart, with `as`.")
-    print_json([{name: _number(value) for name, value in zip(columns, row, strict=True)} for row in rows])
+    before = "["
+    for row in rows:
+        shown = {name: _in_json(value) for name, value in zip(columns, row, strict=True)}
+        click.echo(f"{before}{_json_line(shown)}", nl=False)
+        before = ", "
+    click.echo("[]" if before == "[" else "]")
 
 
-def _number(value: Any) -> Any:
-    """A decimal as a number where that is the same one; everything else as it is."""
-    return float(value) if isinstance(value, Decimal) and Decimal(str(float(value))) == value else value
+def _in_json(value: Any) -> Any:
+    """A decimal as a number where that is the same one; NaN and infinity, which JSON has none of, as texts."""
+    if isinstance(value, Decimal) and Decimal(str(float(value))) == value:
+        return float(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

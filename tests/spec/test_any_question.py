@@ -62,6 +62,8 @@ def test_values_of_every_kind(night):
     assert sql(night.world, values, "--csv").stdout.splitlines()[1] == '12.50,,"[1, 2]",2026-01-05,\'=1+1'
     exact = json.loads(sql(night.world, "select 0.12345678901234567890::decimal(38, 20) as n", "--json").stdout)
     assert exact == [{"n": "0.12345678901234567890"}], "no number of JSON's readers is this one"
+    assert json.loads(sql(night.world, "select 'nan'::double as n", "--json").stdout) == [{"n": "nan"}]
+    assert json.loads(sql(night.world, "select 1 as n where false", "--json").stdout) == []
 
 
 def test_a_question_changes_nothing(night):

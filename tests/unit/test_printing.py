@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.printing import excerpt, print_json, print_summary, print_table, printable
+from pipelines.printing import excerpt, print_json, print_rows, print_summary, print_table, printable
 
 NASTY = "a\x1b[31m\n\r\t\x85\x9b\u2028\u202e\ufeff\U000e0041\udcffz"
 SHOWN = r"a\x1b[31m\n\r\t\x85\x9b\u2028\u202e\ufeff\U000e0041\udcffz"
@@ -37,6 +38,18 @@ def test_json_keeps_its_values_and_is_one_such_line(content: dict[str, str]) -> 
     [line] = said
     assert line.isprintable()
     assert json.loads(line) == content
+
+
+def test_rows_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    """However many there are: none waits for the next."""
+
+    def rows() -> Iterator[tuple[int, str]]:
+        yield 1, NASTY
+        assert capsys.readouterr().out.startswith('[{"n": 1')
+        yield 2, "b"
+
+    print_rows(["n", "text"], rows())
+    assert capsys.readouterr().out == ', {"n": 2, "text": "b"}]\n'
 
 
 def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.CaptureFixture[str]) -> None:
