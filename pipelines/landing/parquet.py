@@ -20,7 +20,7 @@ from pipelines.contracts import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField
 from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import INSTANT_TYPE, Mask
-from pipelines.landing.files import Source
+from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.matching import constant
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
@@ -40,13 +40,14 @@ MAX_COLUMN_BYTES = 256 << 20  # of one column of a row group, unpacked: a page o
 MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in a list take no space at all
 NOT_PARQUET = "not a Parquet file, or a damaged one"
 TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
-_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError)
+_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
 
 
 def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Batch]:
     """Accept or reject every row. A file that is not Parquet, or breaks off, is one rejected record.
 
-    `fast=False` asks row by row throughout, for the same result.
+    `fast=False` asks row by row throughout, for the same result. Raises Postponed when memory, device or network fail:
+    that says nothing of the file.
     """
     rows = Rows(entity)
     row = 1
@@ -68,7 +69,11 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
                     for part in _parts(batch):
                         yield reader.read(part, row)
                         row += part.packed.num_rows
-    except _ERRORS:
+    except MemoryError as error:
+        raise Postponed("there is not enough memory to read it") from error
+    except _ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow's own, of what stands in a file, have none
+            raise Postponed(f"it cannot be read: {error.strerror}") from error
         rows.reject(row, None, NOT_PARQUET, "")
         yield rows.batch()
 
@@ -264,9 +269,11 @@ def _typed(field: LandedField, column: pa.Array, kind: pa.DataType) -> tuple[pa.
             good = pc.greater(pc.binary_length(column), 0)
         values = column
     elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
-        cut = pc.floor_temporal(column, unit="millisecond") if given.unit in ("us", "ns") else column
         if given.unit == "s":
             return None  # widening could overflow
+        # The same instants by a name that Arrow is sure to know: floor_temporal looks the zone up, and fails for "utc".
+        instants = column.cast(pa.timestamp(given.unit, "UTC"))
+        cut = pc.floor_temporal(instants, unit="millisecond") if given.unit in ("us", "ns") else instants
         values = cut.cast(INSTANT_TYPE)
         milliseconds = values.view(pa.int64())
         good = pc.and_(pc.greater_equal(milliseconds, FIRST_INSTANT), pc.less_equal(milliseconds, LAST_INSTANT))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,14 @@ def test_the_same_records_in_every_format(home: Settings, land: Land, tmp_path: 
     land("viewing_sessions/f.csv.gz", gzip.compress(table.replace("\n", "\r\n").encode()))
     land("viewing_sessions/g.csv", table.replace("c,2", '"c",2'))
     columns = {"sessionId": [f"s{n}" for n in range(200)], "creator_id": ["c"] * 200}
-    for name, kind in {"h": pa.timestamp("us", "UTC"), "i": pa.timestamp("ns", "Europe/Istanbul"), "j": None}.items():
+    zones = {"h": "UTC", "i": "Europe/Istanbul", "j": None, "k": "utc", "l": "Z", "m": "GMT+3", "n": "+03:00"}
+    for number, (name, zone) in enumerate(zones.items()):
         texts = pa.array(["2026-01-05T10:00:00Z"] * 200)
-        started = texts if kind is None else texts.cast(kind)
+        unit = ("us", "ns")[number % 2]
+        started = texts if zone is None else texts.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
         pq.write_table(pa.table(columns | {"startedAt": started}), tmp_path / "x.parquet", row_group_size=30)
         land(f"viewing_sessions/{name}.parquet", (tmp_path / "x.parquet").read_bytes())
-    assert ingest(home).new_files == 10
+    assert ingest(home).new_files == 14
     assert {raw.files["2026-01-05"].digest for raw in raw_files(home)} == {
         raw_files(home)[0].files["2026-01-05"].digest
     }
@@ -120,6 +123,31 @@ def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land:
         ("u", "1.50"),
         ("v", "9.99"),
     ]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, os.strerror(errno.EIO))], ids=["memory", "disk"])
+def test_a_fault_of_the_machine_is_no_fault_of_a_parquet_file(
+    home: Settings, land: Land, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """In the middle of a file: nothing of it is kept, the others are read, and the next run reads it whole."""
+    started = pa.array([1_767_600_000_000] * 40_000).cast(pa.timestamp("ms", "UTC"))
+    ids = [f"s{number}" for number in range(40_000)]
+    table = pa.table({"sessionId": ids, "creatorId": ["c"] * 40_000, "startedAt": started})
+    pq.write_table(table, tmp_path / "x")
+    land("viewing_sessions/a.parquet", (tmp_path / "x").read_bytes())
+    land("viewing_sessions/b.ndjson", SESSION % (1, 5))
+    batches = pq.ParquetFile.iter_batches
+
+    def failing(*arguments: Any, **more: Any) -> Iterator[pa.RecordBatch]:
+        yield next(iter(batches(*arguments, **more)))
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "iter_batches", failing)
+        report = ingest(home)
+    assert [each.name for each in report.postponed] == ["viewing_sessions/a.parquet"]
+    assert (report.new_accepted, report.new_rejected) == (1, 0)
+    assert ingest(home).new_accepted == 40_000
 
 
 def test_a_list_streams_response(home: Settings, land: Land) -> None:
