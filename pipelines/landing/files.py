@@ -75,14 +75,14 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
     """Every complete landed file under `roots`, by (entity, name), and what was ignored.
 
     Names that begin with "." or "_" or end in ".part" or ".tmp" are not complete yet and pass unmentioned. Raises
-    UsageError for a root that is not there.
+    UsageError for a root that is not there, OSError for a folder that cannot be listed: what is in it would be missing.
     """
     files: list[LandedFile] = []
     ignored: list[Ignored] = []
     for root in dict.fromkeys(roots):
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist. Create it, or name another with --landing.")
-        for entry in _entries(root, ignored):
+        for entry in _entries(root):
             if entry.name not in ENTITIES:
                 ignored.append(Ignored(Path(entry.path), f"not an entity: those are {', '.join(ENTITIES)}"))
             elif not entry.is_dir(follow_symlinks=False):
@@ -112,7 +112,7 @@ def _is_unfinished(name: str) -> bool:
 def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignored: list[Ignored]) -> None:
     folders = [folder]
     while folders:
-        for entry in _entries(folders.pop(), ignored):
+        for entry in _entries(folders.pop()):
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
@@ -123,14 +123,12 @@ def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignore
                 (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
 
 
-def _entries(folder: Path, ignored: list[Ignored]) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing if it has just gone. Raises OSError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        if error.errno in _OF_OURS:
-            raise
-        ignored.append(Ignored(folder, f"cannot be listed: {error.strerror}"))
+    except FileNotFoundError:
         return []
     return [entry for entry in found if not _is_unfinished(entry.name)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import Callable
@@ -260,3 +261,24 @@ def test_a_process_without_descriptors_leaves_no_file_out(tmp_path):
     for refused in (look, lambda: find_landed([tmp_path])):
         with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
             refused()
+
+
+@pytest.mark.parametrize("unreadable", ["", "erasures", "erasures/2026"])
+def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path, monkeypatch, unreadable):
+    """Whoever was erased would be published. One that has just gone holds nothing."""
+    (tmp_path / "erasures" / "2026").mkdir(parents=True)
+    (tmp_path / "follows").mkdir()
+    (tmp_path / "follows" / "a.ndjson").write_text("")
+    listed = os.scandir
+
+    def failing(path):
+        if Path(path) == tmp_path / unreadable:
+            raise error
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    error: OSError = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / unreadable))
+    with pytest.raises(PermissionError):
+        find_landed([tmp_path])
+    error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(tmp_path / unreadable))
+    assert len(find_landed([tmp_path])[0]) == (unreadable != "")
