@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from pipelines import __version__, forgotten, models, snapshots, store, warehouse, window
 from pipelines.build import Built, cube_days
@@ -22,7 +23,7 @@ from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.ingest import Progress, no_progress
 from pipelines.lake import Lake, Stored
 from pipelines.raw import RawFile
-from pipelines.refusals import incomplete_last_day, too_many_rejects, vanished
+from pipelines.refusals import days_without_sessions, incomplete_last_day, too_many_rejects, vanished
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 
@@ -113,6 +114,7 @@ def publish(
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
+    warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
 
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256

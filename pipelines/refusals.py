@@ -1,12 +1,16 @@
-"""The grounds on which a night is not published because of what landed: one place for `run` and for `status`."""
+"""The grounds on which a night is not published because of what landed: one place for `run` and for `status`.
+
+And what is said of a night that is published all the same.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipelines.forgotten import Register
 from pipelines.raw import RawFile
@@ -69,4 +73,20 @@ def incomplete_last_day(sessions: Mapping[date, int], as_of: date) -> Iterator[s
         yield (
             f"{last_day} has {why}: it is probably not all there. Land the rest, or publish as it is with "
             "--allow-incomplete."
+        )
+
+
+def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
+    """A sentence if no session starts on the last days before as_of.
+
+    It refuses nothing. What refuses the first night of an outage does not refuse the next one: a day without sessions
+    is then among the seven that it would be compared with.
+    """
+    if newest_session is None:
+        return
+    first = newest_session.astimezone(zone).date() + timedelta(days=1)
+    if first < as_of:
+        yield (
+            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
+            "day that was asked for by mistake goes with `mostwatched snapshots remove`."
         )

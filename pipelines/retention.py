@@ -31,11 +31,17 @@ class Expiring:
 
 
 def first_day_kept(settings: Settings) -> date | None:
-    """The first UTC day of sessions that is kept, by the newest snapshot; None: all are."""
+    """The first UTC day of sessions that is kept, by the newest snapshot; None: all are.
+
+    An as_of that lies after the newest session, by mistake or for want of deliveries, makes no session older.
+    """
     published = snapshots.listed(settings.snapshots)
     if not settings.keep_days or not published:
         return None
-    return published[-1].as_of - timedelta(days=settings.keep_days)
+    newest = published[-1]
+    said = newest.manifest["freshness"]["newest_session_at"]
+    first_without = date.fromisoformat(said[:10]) + timedelta(days=1) if said else newest.as_of
+    return min(newest.as_of, first_without) - timedelta(days=settings.keep_days)
 
 
 def expiring(settings: Settings, raw: Iterable[RawFile], first_kept: date) -> tuple[list[Expiring], pa.Table]:

@@ -320,6 +320,20 @@ def to_prune(snapshots: Path, keep: int) -> list[str]:
     return [name for name in names(snapshots) if name not in kept]
 
 
+def remove_one(snapshots: Path, snapshot_id: str) -> None:
+    """Remove a snapshot. Raises UsageError when there is none of that name, or when it is the current one."""
+    as_of_of(snapshot_id)
+    if snapshot_id not in names(snapshots):
+        raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}.")
+    pointer = current(snapshots)
+    if pointer is not None and pointer.snapshot_id == snapshot_id:
+        raise UsageError(
+            f"{snapshot_id} is current: `mostwatched snapshots rollback` first, then remove it, then release the "
+            "pointer (`rollback --release`)."
+        )
+    remove(snapshots, [snapshot_id])
+
+
 def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
     """Remove some snapshots, none of which may be the current one."""
     doomed = {name: store.temporary_beside(snapshots / name) for name in doomed_ids}

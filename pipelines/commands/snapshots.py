@@ -1,4 +1,4 @@
-"""Published snapshots: list, verify, diff, rollback, fetch, prune."""
+"""Published snapshots: list, verify, diff, rollback, remove, fetch, prune."""
 
 from __future__ import annotations
 
@@ -145,6 +145,22 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
             target = snapshots.roll_back(settings.snapshots, snapshot_id)
             bucket.push(settings)
             click.echo(f"{target.id} is current and pinned until `mostwatched snapshots rollback --release`.")
+
+
+@command(snapshots, pulls=False)
+@click.argument("snapshot_id", metavar="ID")
+def remove(settings: Settings, snapshot_id: str) -> None:
+    """Remove one snapshot, such as one of a mistaken day.
+
+    Not the current one: roll back first, and release afterwards. What landed stays, and what it was made of.
+    """
+    from pipelines import snapshots
+    from pipelines.store import lock
+
+    with lock(settings.home / ".lock"), bucket.mounted(settings):
+        snapshots.remove_one(settings.snapshots, snapshot_id)
+        bucket.tidy(settings)
+    click.echo(f"Removed snapshot {snapshot_id}.")
 
 
 @command(snapshots, only="snapshots")

@@ -100,6 +100,20 @@ def test_rollback(bucket: Bucket, machines: Machines, platform: Any, monkeypatch
     assert json.loads(bucket.read("home/snapshots/current.json"))["snapshot_id"] == second
 
 
+def test_a_snapshot_that_is_removed_is_gone_everywhere(
+    bucket: Bucket, machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing, (first, second) = platform
+    run(machines, "one", FIRST, landing)
+    run(machines, "one", SECOND, landing)
+    for name, value in machines.environ("two").items():
+        monkeypatch.setenv(name, value)
+    cli.main(["snapshots", "remove", first], standalone_mode=False)
+    assert {name.split("/")[2] for name in bucket.names("home/snapshots")} == {second, "current.json"}
+    with in_bucket.mounted(machines.settings("one")):
+        assert snapshots.names(machines.settings("one").snapshots) == [second]
+
+
 def test_a_snapshot_is_fetched_whole(
     machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

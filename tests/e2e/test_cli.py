@@ -138,10 +138,10 @@ def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
             "new_accepted": 2,
             "new_rejected": 0,
             "postponed": [],
-            "warnings": [],
         }.items()
     )
     assert done.json["funnel"]["ranked"] == 2
+    assert "from 2026-01-06 on" in " ".join(done.json["warnings"])
 
 
 def test_the_default_as_of_is_today(mostwatched, tmp_path, monkeypatch):
@@ -508,6 +508,22 @@ def test_rolling_back_and_releasing(mostwatched, home, ids):
     assert "not current: a later or pinned snapshot is" in done.out
     assert mostwatched("snapshots", "rollback", ids[0]).code == 0
     assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
+
+
+def test_a_snapshot_of_a_mistaken_day_is_taken_back(mostwatched, home, ids):
+    """Never the one that readers see; afterwards runs move the pointer again."""
+    mistake = mostwatched("run", "--direct", "--json", "--allow-incomplete", "--as-of", "2031-01-31").json[
+        "snapshot_id"
+    ]
+    refused = mostwatched("snapshots", "remove", mistake)
+    assert (refused.code, "rollback` first" in refused.err) == (2, True)
+    assert mostwatched("snapshots", "remove", "2031-01-31-000000000000").code == 2
+    assert mostwatched("snapshots", "remove", "../lake").code == 2
+    assert mostwatched("snapshots", "rollback").code == 0
+    assert mostwatched("snapshots", "remove", mistake).out == f"Removed snapshot {mistake}.\n"
+    assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
+    assert snapshots.names(home / "snapshots") == ids
+    assert mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31").json["is_current"]
 
 
 def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):

@@ -102,6 +102,16 @@ def test_without_seven_days_before_nothing_is_refused(world):
     world.run()
 
 
+def test_days_without_sessions_are_named(world):
+    """A second night of an outage is published, as is an as_of far ahead, and says so; a full day says nothing."""
+    world.busy_days("2026-01-23", 7)
+    assert world.run("2026-01-30").report.published.warnings == ()
+    (warning,) = world.run("2026-02-01").report.published.warnings
+    assert "from 2026-01-30 on, up to 2026-02-01" in warning
+    (warning,) = world.run("2031-01-01").report.published.warnings
+    assert "from 2026-01-30 on, up to 2031-01-01" in warning
+
+
 def test_the_rest_of_the_day_completes_it(world):
     """Once the rest of the day has landed, the same night is published."""
     world.busy_days("2026-01-23", 7, sessions=4)

@@ -77,6 +77,14 @@ def test_what_an_old_day_says_of_a_later_one_stays(old_days):
     assert night(old_days).viewers() == [("bob", 3), ("ada", 1)]
 
 
+def test_a_mistaken_as_of_makes_nothing_old(old_days):
+    """What goes is told by the newest session then, as if its next day were the newest as_of."""
+    old_days.run()
+    expected = pruning.prune(kept(old_days), dry_run=True).days
+    old_days.run("2031-01-01", compare=False)
+    assert pruning.prune(kept(old_days), dry_run=True).days == expected != []
+
+
 def test_an_as_of_that_rests_on_removed_days_is_refused(old_days):
     """By a run, a backfill and an explanation: never a smaller number instead. The first possible one is named."""
     early = old_days.run("2026-01-20", compare=False)
