@@ -25,7 +25,6 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import store, window
 from pipelines.raw import RawFile
@@ -154,7 +153,7 @@ class LandedSessions:
         return list(self._utc_days)
 
     def count(self, day: date) -> int:
-        """See Delivery."""
+        """See Delivery. Raises Damaged where the raw file that tells is not what was written."""
         return sum(self._count(name).get(day, 0) for name in self._utc_days.get(day, ()))
 
     @cached_property
@@ -178,7 +177,7 @@ class LandedSessions:
             if len(reached) == 1:  # as the index says
                 self._counts[name] = {reached[0].day: self.raw.files[name].rows}
             else:
-                table = pq.read_table(store.present(self.raw.path(name)), columns=["started_at"])
+                table = store.checked_table(self.raw.path(name), self.raw.files[name].sha256, ["started_at"])
                 starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
                 self._counts[name] = {
                     each.day: pc.sum(

@@ -256,6 +256,22 @@ def test_damage_is_an_answer(world, what):
     assert ask(world)["problems"] == []
 
 
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.999])
+def test_damaged_raw_is_not_counted(world, where):
+    """Where days of the zone are not those of UTC, raw says which sessions are whose: once it is damaged, nothing."""
+    land_days(world, *range(20, 31))
+    world.run(compare=False, day_timezone="Europe/Istanbul", night={"allow_incomplete": True})
+    good = ask(world, day_timezone="Europe/Istanbul")
+    for path in world.settings.lake.glob("raw/viewing_sessions/*/*.parquet"):
+        content = bytearray(path.read_bytes())
+        content[int(len(content) * where)] ^= 1
+        path.write_bytes(content)
+    answer = ask(world, day_timezone="Europe/Istanbul")
+    assert good["problems"] == []
+    assert any("is damaged" in problem for problem in answer["problems"])
+    assert answer["snapshot"]["snapshot_id"] == good["snapshot"]["snapshot_id"]
+
+
 def test_a_landing_folder_that_does_not_exist_is_wrong_usage(world, tmp_path):
     """As for a run; but the home's own may be missing."""
     with pytest.raises(UsageError):
