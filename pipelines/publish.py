@@ -22,6 +22,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.ingest import Progress, no_progress
 from pipelines.lake import Lake, Stored
+from pipelines.printing import counted, printable
 from pipelines.raw import RawFile
 from pipelines.refusals import days_without_sessions, incomplete_last_day, too_many_rejects, vanished
 from pipelines.settings import Settings
@@ -100,7 +101,7 @@ def publish(
     with _tables(settings, lake, built) as connection:
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
-    refusals = [result.message for result in results if result.offenders and result.check.fails]
+    refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     if not instead:
         refusals += vanished(rests_on, raw, forgotten.read(settings))
     if not (accept_rejects or instead):
@@ -189,9 +190,11 @@ class CheckResult:
     @property
     def message(self) -> str:
         """What is wrong, with the first offender."""
-        return (
-            f'{self.check.model}: "{self.check.title}" does not hold for {self.offenders} rows, such as {self.example}.'
-        )
+        rows, example = counted(self.offenders, "row"), ", ".join(f"{k} {v}" for k, v in (self.example or {}).items())
+        return f'{self.check.model}: "{self.check.title}" does not hold for {rows}, such as {printable(example)}.'
+
+
+_CORRECT = "Land newer versions of the records behind it, with values that can be; nothing publishes it as it is."
 
 
 def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:

@@ -277,7 +277,7 @@ def format_instant(instant: Instant) -> str:
 
 # --- money ------------------------------------------------------------------------------------------------------
 
-MAX_MONEY = Decimal(10) ** 12  # exclusive; a million such amounts still fit the DECIMAL(18,2) of a sum
+MAX_MONEY = Decimal(10) ** 12  # exclusive; ten thousand such amounts still fit the DECIMAL(18,2) of a sum
 NEGATIVE_MONEY = "the amount is negative"
 TOO_MUCH_MONEY = "the amount is not below 10^12"
 TOO_FINE_MONEY = "the amount has more than two decimals"
