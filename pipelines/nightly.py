@@ -240,7 +240,7 @@ def _built(
         raw = raw_files(settings)
         require_days(raw, settings.policy, as_of)
         try:
-            lake.checked(build.read_for_rejects(lake, raw))  # which a night without news would not read, nor mend
+            lake.checked(build.read_for_rejects(raw))  # which a night without news would not read, nor mend
             return raw, stage("build", functools.partial(build.build, lake, raw, settings.policy, as_of))
         except RawDamaged as damage:
             folder = damage.stored.path.parent

@@ -19,7 +19,7 @@ import pytest
 from noise import land_noise, land_sessions
 from world import AS_OF, World
 
-from pipelines import build, models, nightly, snapshots, store
+from pipelines import build_sessions, models, nightly, snapshots, store
 from pipelines import lake as lake_module
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines.duckdb import DuckDBEngine
@@ -441,7 +441,7 @@ def test_late_data_rebuilds_what_it_touches(ten_days):
 
 def test_a_late_file_leaves_a_large_one_as_it_is(world, monkeypatch):
     """What is worked out of a day's large file is kept beside that of the sessions that land later."""
-    monkeypatch.setattr(build, "PART_ROWS", 3)
+    monkeypatch.setattr(build_sessions, "PART_ROWS", 3)
     world.busy_days("2026-01-21", 10, sessions=3)
     night(world)
     folder = world.settings.lake / "viewer_days" / "day=2026-01-28"
@@ -460,7 +460,7 @@ def test_a_late_file_leaves_a_large_one_as_it_is(world, monkeypatch):
 
 def test_a_large_file_landed_again_is_counted(world, monkeypatch):
     """The same rows in other bytes are duplicates, also where each file would be a part of its own."""
-    monkeypatch.setattr(build, "PART_ROWS", 3)
+    monkeypatch.setattr(build_sessions, "PART_ROWS", 3)
     world.busy_days("2026-01-21", 10, sessions=3)
     (landed,) = world.settings.landing.glob("viewing_sessions/*")
     landed.with_name("again.ndjson.gz").write_bytes(gzip.compress(landed.read_bytes()))
