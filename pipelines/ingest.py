@@ -7,35 +7,27 @@ The same bytes under another name, or landed again tomorrow, change nothing. Who
 from __future__ import annotations
 
 import os
-import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines import forgotten
 from pipelines.errors import Damaged
+from pipelines.ingest_file import ingest_file
 from pipelines.landed_cache import LandedCache
 from pipelines.landing import (
     Ignored,
     LandedFile,
     Postponed,
-    Source,
     Stamp,
-    Unbelievable,
-    Unsoundness,
-    count_unknown,
     find_landed,
     open_landed,
-    read_landed,
 )
 from pipelines.raw import (
-    PARSER_VERSION,
     RawFile,
-    as_index,
     complain,
     from_index,
     indexes,
@@ -46,14 +38,10 @@ from pipelines.raw import (
     settle,
     stands,
 )
-from pipelines.raw_writer import RawWriter, within_days
 from pipelines.settings import Settings
 from pipelines.store import (
     make_folder,
-    new_folder,
     sweep,
-    temporary_beside,
-    write_json,
 )
 
 BYTES = "bytes"
@@ -151,7 +139,7 @@ def ingest(
         tell(0)
         read += to_read[file]
         try:
-            raw = _ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
+            raw = ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
@@ -199,37 +187,6 @@ def _bytes_to_read(file: LandedFile, seen: LandedCache) -> int:
     except OSError:
         return 0
     return 0 if seen.get(file.path, stamp) else stamp.size
-
-
-def _ingest_file(
-    settings: Settings,
-    file: LandedFile,
-    seen: LandedCache,
-    register: forgotten.Register,
-    tell: Callable[[int], None],
-    hash_first: set[tuple[str, int]],
-    aliases: Mapping[tuple[str, str], str],
-) -> RawFile | str:
-    """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
-    with open_landed(file.path, file.root) as source:
-        sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
-            return sha256
-        # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
-        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
-            sha256 = source.sha256()
-            source.check_unchanged()
-            if stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
-                seen.put(file.path, source.stamp, sha256)
-                return sha256
-            source.rewind()
-        try:
-            raw = _write_raw(settings, file, source, register, tell)
-        except Unbelievable as error:
-            source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, error.unsound)
-        seen.put(file.path, source.stamp, raw.landed_sha256)
-        return raw
 
 
 def _read_apart(
@@ -282,7 +239,7 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
             with open_landed(file.path, file.root) as source:
                 stamp = source.stamp  # of before it is read: one that changes meanwhile will not be taken for read
             hash_first = {(file.entity, stamp.size)} if task.is_known_size or number else set()
-            raw = _ingest_file(
+            raw = ingest_file(
                 task.settings,
                 file,
                 nothing_seen,
@@ -338,71 +295,3 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
-
-
-def _write_raw(
-    settings: Settings,
-    file: LandedFile,
-    source: Source,
-    register: forgotten.Register,
-    tell: Callable[[int], None],
-    unsound: Unsoundness | None = None,
-) -> RawFile:
-    """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
-
-    How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
-
-    Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
-    """
-    unknown: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    days: set[date] = set()
-    accepted = blank = 0
-    root = raw_root(settings) / file.entity
-    make_folder(root)
-    workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
-    workshop.mkdir()
-    writer = RawWriter(file.entity, workshop)
-    try:
-        for read in read_landed(file, source, unsound):
-            batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            batch = register.screened(file.entity, batch)
-            writer.append(batch)
-            accepted += batch.accepted.num_rows
-            blank += batch.blank
-            reasons.update(each.reason for each in batch.rejected)
-            for name, times in batch.unknown_fields.items():
-                count_unknown(unknown, name, times)
-            if file.format != "parquet":
-                tell(source.file.tell())
-        files, rejects = writer.finish()
-        if file.format == "parquet":  # was not read in order
-            source.rewind()
-        landed_sha256 = source.sha256()
-        source.check_unchanged()
-        key = raw_key(file.entity, landed_sha256)
-        raw = RawFile(
-            folder=root / key,
-            key=key,
-            entity=file.entity,
-            landed_name=file.name,
-            landed_sha256=landed_sha256,
-            landed_bytes=source.stamp.size,
-            parser_version=PARSER_VERSION,
-            records=accepted + reasons.total(),
-            accepted=accepted,
-            rejected=reasons.total(),
-            blank=blank,
-            unknown_fields=dict(sorted(unknown.items())),
-            rejected_by_reason=dict(sorted(reasons.items())),
-            files=files,
-            rejects=rejects,
-        )
-        with new_folder(raw.folder) as folder:
-            for path in workshop.iterdir():
-                path.rename(folder / path.name)
-            write_json(folder / "index.json", as_index(raw))
-        return raw
-    finally:
-        writer.abandon()
-        shutil.rmtree(workshop, ignore_errors=True)

@@ -24,7 +24,7 @@ STORE = "pipelines/store.py"
 SNAPSHOTS = "pipelines/snapshots.py"
 PUBLISH = "pipelines/publish.py"
 LAKE = "pipelines/lake.py"
-INGEST = "pipelines/ingest.py"
+INGEST = "pipelines/ingest_file.py"
 LANDED_CACHE = "pipelines/landed_cache.py"
 FILES = "pipelines/landing/files.py"
 RECORDS = "pipelines/landing/records.py"
@@ -221,7 +221,7 @@ SAFEGUARDS = (
     Safeguard(
         "a check that finds offenders refuses a publish",
         PUBLISH,
-        "    refusals = [result.message for result in results if result.offenders and result.check.fails]",
+        '    refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]',
         "    refusals: list[str] = []",
         PUBLISHED,
     ),
