@@ -36,9 +36,9 @@ class Curious(Api):
         serving = await self.serving(now_ms)
         try:
             return await self.desk.ask(serving, question, wait=not self.watcher.is_watching)
-        except NotReady:
+        except NotReady as problem:
             retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
-            raise Refused(error(503, now_ms, retry_after, message="The snapshot's cube cannot be read")) from None
+            raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
 
 
 class Asked(Endpoint):

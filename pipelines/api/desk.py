@@ -24,6 +24,7 @@ from pipelines.errors import MostwatchedError
 from pipelines.snapshots import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
+MOST_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
 KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Ready:
 
 
 class NotReady(Exception):
-    """What the questions need could not be loaded; it will be tried again."""
+    """No answer can be given now; in some seconds perhaps."""
 
 
 class Desk:
@@ -69,6 +70,7 @@ class Desk:
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
         self._lock = threading.Lock()
+        self._waiting = 0
         # Questions and loading each on a thread of their own: neither can take more than a core, nor hold up the other.
         self._thinking = ThreadPoolExecutor(1, "questions")
         self._loading = ThreadPoolExecutor(1, "cube")
@@ -97,14 +99,23 @@ class Desk:
     async def ask(self, serving: Serving, question: Callable[[Ready], T], *, wait: bool) -> T:
         """What `question` says of the snapshot being served, or of the one before while this one is being loaded.
 
-        With `wait` only of this one. Raises NotReady, and whatever `question` raises.
+        With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
         """
+        if self._waiting >= MOST_WAITING:
+            raise NotReady("Too many questions are being asked")
+        self._waiting += 1
+        try:
+            return await self._answer(serving, question, wait)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, serving: Serving, question: Callable[[Ready], T], wait: bool) -> T:
         pending = self.prepare(serving)
         if pending is not None and (wait or self._ready is None):
             await asyncio.wrap_future(pending)
         ready = self._ready
         if ready is None:
-            raise NotReady
+            raise NotReady("The snapshot's cube cannot be read")
         return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
 
     def close(self) -> None:

@@ -152,8 +152,8 @@ class Watcher:
         try:
             pointer = snapshots.pointer_of(self._directory / snapshots.POINTER, content)
             now_serving = self.serving
-            if now_serving is not None and now_serving.snapshot_id == pointer.snapshot_id:
-                # the same records published again (or pinned): only its age has changed
+            if now_serving is not None and now_serving.snapshot.manifest_sha256 == pointer.manifest_sha256:
+                # the same snapshot published again (or pinned): only its age has changed
                 self.serving = replace(now_serving, published_ms=milliseconds(pointer.published_at))
             else:
                 self.serving = load(self._directory, pointer)

@@ -16,6 +16,7 @@ import pytest
 from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, point, publish, reached
 
+from pipelines import store
 from pipelines.api import desk
 from pipelines.api.insight import folded
 from pipelines.settings import Settings
@@ -234,3 +235,35 @@ def test_the_snapshot_before_answers_while_the_next_cannot(home: Path) -> None:
         assert answer.status_code == 200
         assert answer.headers["X-Snapshot-Id"] == answer.json()["data"]["snapshotId"] == first
         assert first in http.get("/").text
+
+
+def test_a_mended_snapshot_is_asked_though_its_files_are_others(
+    home: Path, client_for: Callable[..., Client], monkeypatch: Any
+) -> None:
+    """The same rows in other bytes, and so another manifest, under the same id."""
+    snapshot_id = publish(home, EXAMPLE)
+    name, folder = "creator_reach/2026-11-20.parquet", home / "snapshots" / snapshot_id
+    rows = pq.read_table(folder / name, partitioning=None)
+    _spoil_the_cube(home, snapshot_id)
+    client = client_for()
+    assert client.get(RANKING).status_code == 503
+    pq.write_table(rows, folder / name, compression="none")
+    manifest = store.unsealed((folder / "manifest.json").read_bytes())
+    manifest["files"][name]["sha256"] = store.sha256_of(folder / name)
+    store.write_json(folder / "manifest.json", store.sealed(manifest))
+    point(home, snapshot_id, datetime.now(UTC))
+    monkeypatch.setattr(desk, "RETRY_AFTER_SECONDS", 0.0)
+    assert client.get(RANKING).status_code == 200
+
+
+def test_questions_do_not_queue_for_ever(people: Client, monkeypatch: Any) -> None:
+    """Once many wait, the next one is told so; what is prepared is served all the same."""
+    monkeypatch.setattr(desk, "MOST_WAITING", 1)
+    for _ in range(3):
+        assert people.get(RANKING).status_code == 200, "one after the other, none waits"
+    monkeypatch.setattr(desk, "MOST_WAITING", 0)
+    answer = people.get(RANKING)
+    assert (answer.status_code, answer.json()["errors"]) == (503, ["Too many questions are being asked"])
+    assert answer.headers["Retry-After"] == "5"
+    assert people.get("/").status_code == 503
+    assert people.get("/api/v1/live-stream/most-watched-creators").status_code == 200

@@ -221,8 +221,8 @@ SAFEGUARDS = (
     Safeguard(
         "a check that finds offenders refuses a publish",
         PUBLISH,
-        '    refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]',
-        "    refusals: list[str] = []",
+        " for result in results if result.offenders and result.check.fails]",
+        " for result in results if False]",
         PUBLISHED,
     ),
     Safeguard(
