@@ -27,7 +27,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "flow_run_id",
     "task_run_id",
 }
-_SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\bBearer )\S+|(?<=\bbearer )\S+")
+_SECRETS = re.compile(r"(?<=://)[^/\s]+@|(?<=\bBearer )\S+|(?<=\bbearer )\S+")
 
 
 class JsonLines(logging.Formatter):

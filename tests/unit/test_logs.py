@@ -29,6 +29,7 @@ def test_a_record_is_one_line_that_commands_no_terminal(formatter):
     [
         ("redis://user:secret@host:1/0 is away", "redis://***@host:1/0 is away"),
         ("https://secret@host/x", "https://***@host/x"),
+        ("redis://user:se@secret@host:1/0 is away", "redis://***@host:1/0 is away"),
         ("Authorization: Bearer secret.secret.secret", "Authorization: Bearer ***"),
         ("nobody@example.com wrote http://host/a@b", "nobody@example.com wrote http://host/a@b"),
     ],
