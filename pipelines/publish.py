@@ -24,7 +24,13 @@ from pipelines.ingest import Progress, no_progress
 from pipelines.lake import Lake, Stored
 from pipelines.printing import counted, printable
 from pipelines.raw import RawFile
-from pipelines.refusals import days_without_sessions, incomplete_last_day, too_many_rejects, vanished
+from pipelines.refusals import (
+    days_without_sessions,
+    first_day_landed,
+    incomplete_last_day,
+    too_many_rejects,
+    vanished,
+)
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 
@@ -109,7 +115,7 @@ def publish(
         refusals += too_many_rejects(settings, raw, rested_on)
     if not (allow_incomplete or instead):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-        refusals += incomplete_last_day(totals, built.as_of)
+        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))
     if witness is not None:
         witness.judged(funnel, newest_session, results, refusals)
     if refusals:

@@ -54,33 +54,42 @@ def vanished(rested_on: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], reg
         )
 
 
-def probably_incomplete(sessions: Mapping[date, int], day: date) -> str | None:
+def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: date | None) -> str | None:
     """Why a day is probably not all there, in half a sentence: under half the median of the seven days before it.
 
-    None where it is not, and where one of those seven days has no session: then nothing can be said.
+    None where it is not, and where there are no seven days before it: nothing had landed yet. `first_landed` is the
+    first UTC day of which sessions landed.
     """
     week = [sessions.get(day - timedelta(days=back), 0) for back in range(1, DAYS_COMPARED + 1)]
+    # A UTC day is a day of the zone, or of the one before or after.
+    had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=DAYS_COMPARED))
     median = statistics.median(week)
-    if all(week) and sessions.get(day, 0) * 2 < median:
+    if had_begun and sessions.get(day, 0) * 2 < median:
         return f"{sessions.get(day, 0)} sessions, under half the median of the seven days before it ({median:g})"
     return None
 
 
-def incomplete_last_day(sessions: Mapping[date, int], as_of: date) -> Iterator[str]:
+def incomplete_last_day(sessions: Mapping[date, int], as_of: date, first_landed: date | None) -> Iterator[str]:
     """A sentence if the last day before as_of is probably not all there."""
     last_day = as_of - timedelta(days=1)
-    if why := probably_incomplete(sessions, last_day):
+    if why := probably_incomplete(sessions, last_day, first_landed):
         yield (
             f"{last_day} has {why}: it is probably not all there. Land the rest, or publish as it is with "
             "--allow-incomplete."
         )
 
 
+def first_day_landed(raw: Iterable[RawFile]) -> date | None:
+    """The first UTC day of which sessions landed, kept or not; None before the first."""
+    days = [day for file in raw if file.entity == "viewing_sessions" for day in (*file.files, *file.expired)]
+    return date.fromisoformat(min(days)) if days else None
+
+
 def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
     """A sentence if no session starts on the last days before as_of.
 
-    It refuses nothing. What refuses the first night of an outage does not refuse the next one: a day without sessions
-    is then among the seven that it would be compared with.
+    It refuses nothing. What refuses the first nights of an outage does not refuse later ones: most of the seven days
+    that the last one is compared with are then empty as well.
     """
     if newest_session is None:
         return

@@ -167,7 +167,7 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
     for day, state in states.items():
         why = None
         if state == deliveries.PRESENT and {day - timedelta(days=back) for back in range(8)} <= known.keys():
-            why = refusals.probably_incomplete(known, day)
+            why = refusals.probably_incomplete(known, day, refusals.first_day_landed(seen.raw))
         rows.append(
             {
                 "day": day.isoformat(),
@@ -271,7 +271,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
     if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
         known = {day: count for day, count in seen.sessions.items() if count is not None}
-        if found := list(refusals.incomplete_last_day(known, as_of)):
+        if found := list(refusals.incomplete_last_day(known, as_of, refusals.first_day_landed(seen.raw))):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
     if found := list(_vanished(settings, seen)):
         grounds, flags = [*found, *grounds], []  # which nothing overrides

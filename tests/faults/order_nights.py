@@ -152,9 +152,10 @@ class Platform:
         return len(self.delivered.get(day, ()))
 
     def is_incomplete(self, day: date) -> bool:
-        """Whether it has under half the median of the seven days before it, each of which has some."""
+        """Whether it has under half the median of the seven days before it, all of them days of the platform."""
         week = [self.count(day - timedelta(days=back)) for back in range(1, 8)]
-        return all(week) and self.count(day) < statistics.median(week) / 2
+        first = min((each for each in self.delivered if self.delivered[each]), default=day)
+        return first <= day - timedelta(days=7) and self.count(day) < statistics.median(week) / 2
 
     def state(self, day: date) -> str:
         """What status must call it."""

@@ -214,7 +214,7 @@ SAFEGUARDS = (
     Safeguard(
         "a last day that is not all there refuses a publish",
         PUBLISH,
-        "        refusals += incomplete_last_day(totals, built.as_of)\n",
+        "        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))\n",
         "",
         ("tests/spec/test_refusals.py",),
     ),

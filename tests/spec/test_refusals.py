@@ -96,18 +96,24 @@ def test_half_the_median_is_enough(world):
 
 
 def test_without_seven_days_before_nothing_is_refused(world):
-    """Where the seven days before are not all there, nothing can be said about the last."""
+    """Where nothing had landed seven days before, nothing can be said about the last."""
     world.busy_days("2026-01-24", 6, sessions=4)
-    world.busy_days("2026-01-22", 1, sessions=4)
     world.run()
 
 
+def test_an_outage_is_refused_for_more_than_a_night(world):
+    """A day without sessions is one of the seven; once most of them are, nothing is expected of the last any more."""
+    world.busy_days("2026-01-20", 7, sessions=4)
+    for as_of in ("2026-01-28", "2026-01-29", "2026-01-30", "2026-01-31"):
+        with pytest.raises(RefusedToPublish, match="allow-incomplete"):
+            world.run(as_of)
+    assert len(world.run("2026-02-01").report.published.warnings) == 1
+
+
 def test_days_without_sessions_are_named(world):
-    """A second night of an outage is published, as is an as_of far ahead, and says so; a full day says nothing."""
+    """An as_of far ahead is published, and says so; a full day says nothing."""
     world.busy_days("2026-01-23", 7)
     assert world.run("2026-01-30").report.published.warnings == ()
-    (warning,) = world.run("2026-02-01").report.published.warnings
-    assert "from 2026-01-30 on, up to 2026-02-01" in warning
     (warning,) = world.run("2031-01-01").report.published.warnings
     assert "from 2026-01-30 on, up to 2031-01-01" in warning
 

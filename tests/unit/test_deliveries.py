@@ -132,9 +132,15 @@ def test_without_any_session_there_are_no_days():
 
 
 def test_under_half_the_median_is_incomplete():
-    """Of the seven days before, each of which must have some."""
-    week = {date(2026, 1, number): 4 for number in range(1, 8)}
-    assert probably_incomplete(week | {date(2026, 1, 8): 2}, date(2026, 1, 8)) is None
-    assert "1 sessions" in (probably_incomplete(week | {date(2026, 1, 8): 1}, date(2026, 1, 8)) or "")
-    assert "0 sessions" in (probably_incomplete(week, date(2026, 1, 8)) or "")
-    assert probably_incomplete(week | {date(2026, 1, 3): 0}, date(2026, 1, 8)) is None
+    """Of the seven days before, where something had landed by the first of them."""
+
+    def why(last, gap=None, first=date(2026, 1, 1)):
+        week = {date(2026, 1, number): 4 for number in range(1, 8) if number != gap}
+        return probably_incomplete(week | {date(2026, 1, 8): last}, date(2026, 1, 8), first) or ""
+
+    assert why(2) == ""
+    assert "1 sessions" in why(1)
+    assert "0 sessions" in why(0)
+    assert "0 sessions" in why(0, gap=3), "a day without sessions is a day"
+    assert why(0, gap=1) == "", "there are six days"
+    assert "0 sessions" in why(0, gap=1, first=date(2025, 12, 31)), "there are seven, the first of them empty"
