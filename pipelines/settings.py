@@ -173,10 +173,28 @@ def is_url(text: object) -> bool:
 def _home(home: object, cache: object) -> dict[str, object]:
     """Where the home is: a folder, or a URL and the folder of the copy of what lies there."""
     if not is_url(home):
-        return {"home": Path(str(home)).absolute(), "home_url": None}
+        return {"home": _usable(Path(str(home)).absolute()), "home_url": None}
     url = str(home).rstrip("/")
-    name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return {"home": Path(str(cache)).expanduser().absolute() / name, "home_url": url}
+    name = hashlib.sha256(os.fsencode(url)).hexdigest()[:16]
+    return {"home": _usable(Path(str(cache)).expanduser().absolute() / name), "home_url": url}
+
+
+_NOT_IN_A_HOME = "*?[\\"  # DuckDB would read every file that fits such a pattern, and cuts a database's path at a ?
+
+
+def _usable(home: Path) -> Path:
+    """The same folder. Raises UsageError where DuckDB would open other files than those in it, or none."""
+    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]
+    if found:
+        problem = f"DuckDB takes {' and '.join(found)} in a path for a pattern, and could read other files"
+    else:
+        try:
+            str(home).encode()
+        except UnicodeEncodeError:
+            problem = "its path is not UTF-8, and DuckDB and Arrow open no such files"
+        else:
+            return home
+    raise UsageError(f"The home {home} cannot be used: {problem}. Give the folder another name, or use another one.")
 
 
 def wanted_log_format(environ: Mapping[str, str] = os.environ) -> str | None:

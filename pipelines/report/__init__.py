@@ -26,6 +26,7 @@ from pipelines.deliveries import LandedSessions
 from pipelines.durations import Durations
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import IngestReport
+from pipelines.landing import printable_name
 from pipelines.publish import CheckResult, Published
 from pipelines.raw import RawFile
 from pipelines.report import anomalies, change, html, samples
@@ -218,7 +219,7 @@ class Account:
             "new_accepted": found.new_accepted,
             "new_rejected": found.new_rejected,
             "postponed": [vars(file) | {"file": file.name} for file in found.postponed],
-            "ignored": [{"file": str(each.path), "reason": each.reason} for each in found.ignored],
+            "ignored": [{"file": printable_name(each.path), "reason": each.reason} for each in found.ignored],
         }
 
     def _records(self) -> dict[str, int] | None:

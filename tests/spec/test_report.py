@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
@@ -72,6 +73,16 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self.texts).split())
+
+
+def test_a_file_whose_name_is_no_text_costs_no_report(world):
+    """It is named in the report as landed files are in rejected records, and the page can be read anywhere."""
+    land_days(world, 29, 30)
+    Path(os.fsdecode(os.fsencode(world.settings.landing) + b"/\xff\x1b.txt")).write_text("?")
+    world.run(compare=False)
+    (ignored,) = left(world)["landed"]["ignored"]
+    assert ignored["file"] == f"{world.settings.landing}/\\xff\\x1b.txt"
+    assert r"\xff\x1b.txt" in Page((world.settings.reports / f"{AS_OF}.html").read_bytes()).words
 
 
 def test_the_snapshot_holds_the_report_of_the_run_that_published_it(world):

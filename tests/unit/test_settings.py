@@ -150,6 +150,22 @@ def test_a_home_in_a_bucket_has_a_copy_here():
     assert unknown_variables({variable("home_url"): "s3://x"}) == [variable("home_url")]
 
 
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]c", "back\\slash", "byte\udcff"])
+def test_a_home_whose_files_the_engine_would_not_open_is_refused(tmp_path, name):
+    """DuckDB reads `home/a*b/x.parquet` as a pattern, and would count the rows of a neighbour too."""
+    for given in ({"home": tmp_path / name}, {"environ": {variable("home"): str(tmp_path / name)}}):
+        with pytest.raises(UsageError, match=r"cannot be used: .+ another"):
+            load(**({"environ": {}} | given))
+    with pytest.raises(UsageError, match="cannot be used"):
+        load("s3://bucket/home", {variable("cache"): str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("name", ["a]b", "{a,b}", "a b", "a'b", "50%", "a#b", "über", "~a"])
+def test_other_homes_are_taken_as_they_are(tmp_path, name):
+    """What DuckDB takes for a plain name is one."""
+    assert load(tmp_path / name, {}).home == tmp_path / name
+
+
 def test_a_home_that_is_handed_in_comes_first():
     """`--home` goes before MOSTWATCHED_HOME."""
     settings = load(Path("/given"), {variable("home"): "/set"})

@@ -161,6 +161,15 @@ def test_the_bytes_that_were_checked_are_given(tmp_path):
         store.checked_bytes(path, sha256)
 
 
+def test_a_name_of_any_bytes_is_written_and_read_again():
+    """A byte that is no UTF-8 is escaped as JSON does, under a seal too; all other text stays letters."""
+    facts = {"path": os.fsdecode(b"/in/\xff\xc3.txt"), "name": "ç"}
+    content = store.json_bytes(store.sealed(facts))
+    assert b'"/in/\\udcff\\udcc3.txt"' in content
+    assert "ç".encode() in content
+    assert store.unsealed(content) == facts
+
+
 SEALED = store.json_bytes(store.sealed({"a": 1, "b": ["ç", None, 1.5]}))
 
 
