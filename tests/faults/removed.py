@@ -738,6 +738,13 @@ SAFEGUARDS = (
         REPORTED,
     ),
     Safeguard(
+        "a report that was changed is not shown",
+        "pipelines/report/__init__.py",
+        "            facts = store.unsealed(content)\n",
+        '            facts.pop("seal", None)\n',
+        REPORTED,
+    ),
+    Safeguard(
         "a report that cannot be worked out stops no run",
         "pipelines/report/__init__.py",
         "        except Exception as error:\n            said = ",
