@@ -97,6 +97,20 @@ class InOrder(click.Group):
         """Those of ORDER, and any other after them."""
         return sorted(self.commands, key=[*self.ORDER, *self.commands].index)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """As click does, once it is known how things are said: also what is said of wrong options."""
+        logs.configure(wanted_log_format())
+        return super().main(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; where stderr is JSON, without the empty line that it writes there after ^C."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError):
+            if logs.are_json():
+                raise click.Abort from None
+            raise
+
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
@@ -112,7 +126,6 @@ def cli(context: click.Context, home: str | None) -> None:
     Exit codes: 0 done, 1 failed (or: verify found damage), 2 wrong usage, 3 refused to publish, 4 busy.
     """
     context.obj = home
-    logs.configure(wanted_log_format())
     for name in unknown_variables():
         logs.night.warning("%s is not a setting and is ignored; the README lists those there are.", name)
 

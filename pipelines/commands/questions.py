@@ -6,6 +6,7 @@ from datetime import date
 
 import click
 
+from pipelines import logs
 from pipelines.commands import DAY, as_csv, as_json, asked_snapshot, cli, command
 from pipelines.printing import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
 from pipelines.settings import Settings
@@ -89,7 +90,7 @@ def sql(
         else:
             print_table(answer.columns, islice(answer.rows, limit or _SHOWN_ROWS))
             if limit is None and next(answer.rows, None) is not None:
-                click.echo(f"The first {_SHOWN_ROWS} rows; --limit shows more, --csv and --json all.", err=True)
+                logs.night.warning("The first %d rows; --limit shows more, --csv and --json all.", _SHOWN_ROWS)
 
 
 @command(cli)

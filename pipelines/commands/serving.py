@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipelines import bucket
+from pipelines import bucket, logs
 from pipelines.commands import DAY, FOLDER, as_json, cli, command
-from pipelines.printing import counted, print_json, printable
+from pipelines.printing import counted, print_json
 from pipelines.settings import Settings
 
 
@@ -34,7 +35,9 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     from pipelines.api.app import serve as serve_api
 
-    with bucket.followed(settings, lambda problem: click.echo(f"mostwatched: {printable(problem)}", err=True)):
+    logs.log_as(settings.log_format, settings.log_level)  # also what is said of the bucket, before there is a server
+    log = logging.getLogger("mostwatched.api")
+    with bucket.followed(settings, lambda problem: log.warning("%s", problem)):
         serve_api(settings, host, port, workers)
 
 
