@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from pipelines import bucket, logs
-from pipelines.commands import DAY, FOLDER, as_json, cli, command
-from pipelines.printing import counted, print_json
+from pipelines.commands import DAY, FOLDER, as_json, cli, command, refused_in_words
+from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
 
@@ -74,7 +74,7 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
     from pipelines.generate import generate as generate_platform
     from pipelines.progress import shown
 
-    with shown() as progress:
+    with shown() as progress, refused_in_words(directory):
         summary = generate_platform(
             directory,
             as_of=as_of or datetime.now(UTC).date(),
@@ -85,5 +85,6 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
         print_json(summary.as_json())
     else:
         records = ", ".join(f"{count:,} {entity}" for entity, count in summary.records.items())
-        click.echo(f"{directory}: {counted(summary.files, 'file')}, {summary.bytes / 1e6:,.1f} MB, {records}")
-        click.echo(f"Rank it with: mostwatched run --as-of {summary.as_of} --landing {directory}")
+        where = printable(str(directory))
+        click.echo(f"{where}: {counted(summary.files, 'file')}, {summary.bytes / 1e6:,.1f} MB, {records}")
+        click.echo(f"Rank it with: mostwatched run --as-of {summary.as_of} --landing {where}")

@@ -741,6 +741,54 @@ def test_where_logs_are_json_an_interrupt_is_said_so(in_json, monkeypatch):
     assert (done.code, [json.loads(line)["event"] for line in done.err.splitlines()]) == (1, ["interrupted"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["top", "--window", 800_000], "A window of 800000 days is too long: a range may hold at most 30"),
+        (["top", "--window", 10**12], "is too long"),
+        (["explain", "ada", "--window", 10**12], "is too long"),
+        (["snapshots", "diff", "BEFORE", "--window", 800_000], "is too long"),
+        (["top", "--limit", 10**20], "is not in the range"),
+        (["sql", "select 1", "--limit", 10**20], "is not in the range"),
+        (["rejects", "--limit", 10**20], "is not in the range"),
+        (["explain", "\udcff"], r"\udcff is not UTF-8"),
+        (["sql", "select '\udcff'"], r"\udcff' is not UTF-8"),
+        (["forget", "\udcff", "--dry-run"], r"\udcff is not UTF-8"),
+        (["generate", "--days", 1_000_000, "--sessions-per-day", 1, "g"], "A platform of 1000000 days before"),
+        (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "0001-01-02", "g"], "cannot be: its days lie"),
+        (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "9999-12-31", "g"], "cannot be: its days lie"),
+    ],
+    ids=ascii,
+)
+def test_what_cannot_be_is_wrong_usage(mostwatched, three_nights, tmp_path, monkeypatch, arguments, said):
+    """However far it is from what can be: a sentence and 2, never a traceback."""
+    (tmp_path / "home").symlink_to(three_nights.settings.home)
+    monkeypatch.chdir(tmp_path)
+    before = snapshots.names(three_nights.settings.snapshots)[0]
+    done = mostwatched(*(before if each == "BEFORE" else each for each in arguments))
+    assert (done.code, said in done.err, done.out) == (2, True, "")
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_home_that_the_engine_takes_for_a_pattern_is_wrong_usage(tmp_path, monkeypatch, capsys):
+    """It would read the neighbours' files too, or lose the warehouse: DuckDB puts `.wal` before a question mark."""
+    for name in ("a?b", "a*b", "a\udcff"):
+        monkeypatch.setattr(sys, "argv", ["mostwatched", "--home", str(tmp_path / name), "top"])
+        with pytest.raises(SystemExit, match="2"):
+            command_line.main()
+        said = capsys.readouterr().err
+        assert (said.count("\n"), "cannot be used" in said) == (1, True)
+
+
+def test_a_platform_that_cannot_be_written_is_one_sentence(mostwatched, tmp_path):
+    """Where, why, and what to do."""
+    (tmp_path / "file").write_text("")
+    done = mostwatched("generate", "--days", 1, "--sessions-per-day", 1, tmp_path / "file" / "platform")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert str(tmp_path / "file") in done.err
+    assert "Not a directory" in done.err
+
+
 def test_status_notifies_when_a_night_is_late(mostwatched, tmp_path, monkeypatch):
     """Of a snapshot that should be there by now; with nobody to tell it is wrong usage."""
     landed(tmp_path / "home" / "landing", SESSION % 1)
