@@ -235,7 +235,8 @@ def _parse(variable_name: str, setting: str, text: str) -> object:
         raise UsageError(f"{variable_name} is {shown}: {reason}.") from None
 
 
-_SECRET = frozenset({"notify_command", "notify_webhook"})  # whoever knows them can send as we do: they are never shown
+# Never shown: whoever knows a hook can send as we do, and the others can hold passwords and keys.
+_SECRET = frozenset({"notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"})
 
 
 def _whole(at_least: int, at_most: int = 10**9) -> Callable[[str], int]:
@@ -319,14 +320,17 @@ def _engine(text: str) -> str:
 
 
 def _options(text: str) -> tuple[tuple[str, str], ...]:
-    """`{"name": "value"}` as JSON, or `name=value, name=value`."""
+    """`{"name": "value"}` as JSON, or `name=value, name=value`. Errors quote no value, nor what may be one."""
     if text.lstrip().startswith("{"):
         said = json.loads(text)
         pairs = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in said.items()]
     else:
         pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(","))]
-    if wrong := [name for name, value in pairs if not (name.startswith("spark.") and value)]:
-        raise ValueError(f"{wrong[0]!r} is not an option of Spark's with a value, such as spark.executor.memory=4g")
+    for place, (name, value) in enumerate(pairs, 1):
+        if not (name.startswith("spark.") and value):
+            known = re.match(r"spark\.[\w./-]*", name)
+            which = f"part {place}, {known[0]}," if known else f"part {place}"
+            raise ValueError(f"{which} is not an option of Spark's with a value, such as spark.executor.memory=4g")
     return tuple(sorted(pairs))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import settings
 from pipelines.errors import UsageError
 from pipelines.settings import Policy, Settings, load, names, unknown_variables, variable
 
@@ -124,6 +125,43 @@ def test_a_hook_that_cannot_be_is_not_shown(name, text, reason):
         load(environ={variable(name): text})
     assert variable(name) in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("spark.hadoop.fs.s3a.secret.key=hunter2, spark.executor.memory", "part 2, spark.executor.memory, is not"),
+        ("spark.hadoop.fs.s3a.secret.key=a,hunter2", "part 2 is not"),
+        ("spark.hadoop.fs.s3a.secret.key hunter2", "part 1, spark.hadoop.fs.s3a.secret.key, is not"),
+        ("spark.hadoop.fs.s3a.secret.key:hunter2", "part 1, spark.hadoop.fs.s3a.secret.key, is not"),
+        ("hunter2=spark.executor.memory", "part 1 is not"),
+        (
+            '{"spark.hadoop.fs.s3a.secret.key": "hunter2", "spark.executor.memory": ""}',
+            "part 2, spark.executor.memory,",
+        ),
+        ('{"spark.hadoop.fs.s3a.secret.key": "hunter2"', "delimiter"),
+        ('["hunter2"]', "part 1 is not"),
+    ],
+)
+def test_options_that_cannot_be_are_named_and_not_shown(text, part):
+    """Which of them is wrong, by its name; of what is behind it nothing: keys of buckets are set there."""
+    with pytest.raises(UsageError) as error:
+        load(environ={variable("spark_options"): text})
+    assert variable("spark_options") in str(error.value)
+    assert part in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"])
+def test_a_setting_that_can_hold_a_secret_is_never_shown(monkeypatch, name):
+    """Whatever is found to be wrong with it."""
+
+    def refuse(text: str) -> str:
+        raise ValueError("it cannot be")
+
+    monkeypatch.setitem(settings._PARSERS, name, refuse)
+    with pytest.raises(UsageError, match=f"^{variable(name)} is not usable: it cannot be.$"):
+        load(environ={variable(name): "redis://:hunter2@host"})
 
 
 def test_an_unknown_variable_with_our_prefix_is_found():
