@@ -364,6 +364,12 @@ def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
     said = errors.refusal_of_the_system(full, home)
     assert said
     assert said.startswith(f"{home}/lake/x: No space left on device. Free space on that disk")
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(home / "lake" / "x"))
+    said = errors.refusal_of_the_system(gone, home)
+    assert said
+    assert said.startswith(
+        f"{home}/lake/x: No such file or directory. See whether somebody removes files there; put back"
+    )
     arrow = OSError(errno.EIO, "Error writing bytes to file. Detail: [errno 5] Input/output error")
     said = errors.refusal_of_the_system(arrow, home)
     assert said
