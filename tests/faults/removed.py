@@ -761,8 +761,8 @@ SAFEGUARDS = (
     Safeguard(
         "a webhook's redirect is not followed",
         NOTIFY,
-        "_OPENER = urllib.request.build_opener(_NoRedirects)",
-        "_OPENER = urllib.request.build_opener()",
+        "urllib.request.build_opener(_NoRedirects, ",
+        "urllib.request.build_opener(",
         NOTIFIED,
     ),
     Safeguard(
