@@ -2,7 +2,7 @@
 
 One straight line, and the module that draws each arrow of it:
 
-    landing/      files the platform drops             landing.py, contracts.py
+    landing/      files the platform drops             landing/, contracts.py
       -> raw      typed Parquet, rejected records      ingest.py, raw.py
       -> lake     sessions, viewer_days, the cube      build.py, models.py and the SQL in sql/
       -> snapshot verified, immutable tables           publish.py

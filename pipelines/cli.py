@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 
+import click
+
 from pipelines import logs
 from pipelines.commands import cli, night, privacy, questions, serving, snapshots
 from pipelines.errors import MostwatchedError
 from pipelines.printing import printable
+from pipelines.settings import wanted_log_format
 
 __all__ = ["cli", "main", "night", "privacy", "questions", "serving", "snapshots"]
 
@@ -15,6 +18,8 @@ __all__ = ["cli", "main", "night", "privacy", "questions", "serving", "snapshots
 def main() -> None:
     """Run the command line and exit with the documented code."""
     try:
+        if wanted_log_format() == "json":
+            sys.exit(_said_in_json())
         cli.main(standalone_mode=True)
     except MostwatchedError as error:
         if logs.are_json():
@@ -22,6 +27,21 @@ def main() -> None:
         else:
             print(f"mostwatched: {printable(logs.without_secrets(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _said_in_json() -> int:
+    """The same with what click has to say of wrong usage as a line of the log; the exit code, which is click's own."""
+    try:
+        ended = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = {"usage": context.get_usage()} if context else {}
+        logs.night.error(error.format_message(), extra={"exit_code": error.exit_code} | usage)
+        return error.exit_code
+    except click.Abort:
+        logs.night.error("interrupted", extra={"exit_code": 1})
+        return 1
+    return ended if isinstance(ended, int) else 0
 
 
 if __name__ == "__main__":

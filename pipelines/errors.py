@@ -55,6 +55,7 @@ class NoSnapshot(MostwatchedError):
 
 _AGAIN = "then give the command again; what was published stays as it is"
 _REMEDIES = {
+    errno.ENOENT: f"See whether somebody removes files there; put back what is missing, or correct the path, {_AGAIN}.",
     errno.ENOSPC: f"Free space on that disk (`mostwatched snapshots prune` removes what is old), {_AGAIN}.",
     errno.EDQUOT: f"Free space, or raise the quota, {_AGAIN}.",
     errno.EFBIG: f"Raise the limit of a file's size (ulimit -f), {_AGAIN}.",

@@ -133,6 +133,7 @@ def log_as(log_format: str | None, level: str) -> None:
     """Make every logger of this process, uvicorn's too, write to stderr: JSON lines, unless text is asked for."""
     handler = _Stderr(TextLines() if log_format == "text" else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it has found credentials
     logging.captureWarnings(True)
     threading.excepthook = _log_the_end_of_a_thread
 

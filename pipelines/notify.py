@@ -245,4 +245,5 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None: the answer stays an HTTPError."""
 
 
-_OPENER = urllib.request.build_opener(_NoRedirects)
+# No proxy either: its address would come from the environment, which settings.py alone reads.
+_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))

@@ -60,11 +60,9 @@ class Pace:
 
 
 @contextmanager
-def shown(*, quiet: bool = False) -> Iterator[Progress]:
+def shown() -> Iterator[Progress]:
     """Yield what to report progress to."""
-    if quiet:
-        yield lambda _step, _done, _total, _unit="": None
-    elif sys.stderr.isatty() and not logs.are_json():
+    if sys.stderr.isatty() and not logs.are_json():
         with _bars() as progress:
             yield progress
     else:

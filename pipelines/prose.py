@@ -1,4 +1,4 @@
-"""Answers in words: how `mostwatched status`, `explain` and `snapshots diff` read on a terminal."""
+"""Answers in words: how `mostwatched status`, `explain`, `snapshots diff` and `forget` read on a terminal."""
 
 from __future__ import annotations
 

@@ -63,23 +63,28 @@ def require_held(snapshot: Snapshot, days: Window) -> None:
     policy = Policy.from_json(snapshot.manifest["policy"])
     held = build.cube_days(snapshot.as_of, policy)
     if days.days > policy.max_window_days:
-        raise UsageError(
-            f"{days} is {days.days} days; a range may hold at most {policy.max_window_days} "
-            "(MOSTWATCHED_MAX_WINDOW_DAYS)."
-        )
+        most = _most(policy.max_window_days)
+        raise UsageError(f"{days} is {days.days} days; a range may hold at most {most}.")
     if days.first_day < held.first_day or days.end_day > held.end_day:
         raise UsageError(f"Snapshot {snapshot.id} holds the days {held}, its end not included; {days} reaches outside.")
+
+
+def _most(days: int) -> str:
+    return f"{days} (MOSTWATCHED_MAX_WINDOW_DAYS)"
 
 
 def asked_window(snapshot: Snapshot, window_days: int | None, first: date | None, end: date | None) -> Window:
     """The range that somebody asks for: the last `window_days` days (30 unless told), or [first, end).
 
-    Raises UsageError for a range with no day in it.
+    Raises UsageError for a range with no day in it, and for a window longer than the snapshot's longest.
     """
     if first is None and end is None:
         days = 30 if window_days is None else window_days
         if days < 1:
             raise UsageError(f"A window must hold at least one day, not {days}.")
+        longest = Policy.from_json(snapshot.manifest["policy"]).max_window_days
+        if days > longest:
+            raise UsageError(f"A window of {days} days is too long: a range may hold at most {_most(longest)}.")
         return Window(snapshot.as_of - timedelta(days=days), snapshot.as_of)
     if first is None or end is None or window_days is not None:
         raise UsageError(

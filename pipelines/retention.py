@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -67,7 +68,7 @@ def expiring(settings: Settings, raw: Iterable[RawFile], first_kept: date) -> tu
     return list(found.values()), kept
 
 
-def _path(files: dict[str, tuple[RawFile, date]], path: str) -> pa.lib.Any:
+def _path(files: dict[str, tuple[RawFile, date]], path: str) -> Path:
     each, day = files[path]
     return each.path(day.isoformat())
 

@@ -173,10 +173,28 @@ def is_url(text: object) -> bool:
 def _home(home: object, cache: object) -> dict[str, object]:
     """Where the home is: a folder, or a URL and the folder of the copy of what lies there."""
     if not is_url(home):
-        return {"home": Path(str(home)).absolute(), "home_url": None}
+        return {"home": _usable(Path(str(home)).absolute()), "home_url": None}
     url = str(home).rstrip("/")
-    name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return {"home": Path(str(cache)).expanduser().absolute() / name, "home_url": url}
+    name = hashlib.sha256(os.fsencode(url)).hexdigest()[:16]
+    return {"home": _usable(Path(str(cache)).expanduser().absolute() / name), "home_url": url}
+
+
+_NOT_IN_A_HOME = "*?[\\"  # DuckDB would read every file that fits such a pattern, and cuts a database's path at a ?
+
+
+def _usable(home: Path) -> Path:
+    """The same folder. Raises UsageError where DuckDB would open other files than those in it, or none."""
+    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]
+    if found:
+        problem = f"DuckDB takes {' and '.join(found)} in a path for a pattern, and could read other files"
+    else:
+        try:
+            str(home).encode()
+        except UnicodeEncodeError:
+            problem = "its path is not UTF-8, and DuckDB and Arrow open no such files"
+        else:
+            return home
+    raise UsageError(f"The home {home} cannot be used: {problem}. Give the folder another name, or use another one.")
 
 
 def wanted_log_format(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -217,7 +235,8 @@ def _parse(variable_name: str, setting: str, text: str) -> object:
         raise UsageError(f"{variable_name} is {shown}: {reason}.") from None
 
 
-_SECRET = frozenset({"notify_command", "notify_webhook"})  # whoever knows them can send as we do: they are never shown
+# Never shown: whoever knows a hook can send as we do, and the others can hold passwords and keys.
+_SECRET = frozenset({"notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"})
 
 
 def _whole(at_least: int, at_most: int = 10**9) -> Callable[[str], int]:
@@ -301,14 +320,17 @@ def _engine(text: str) -> str:
 
 
 def _options(text: str) -> tuple[tuple[str, str], ...]:
-    """`{"name": "value"}` as JSON, or `name=value, name=value`."""
+    """`{"name": "value"}` as JSON, or `name=value, name=value`. Errors quote no value, nor what may be one."""
     if text.lstrip().startswith("{"):
         said = json.loads(text)
         pairs = [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in said.items()]
     else:
         pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(","))]
-    if wrong := [name for name, value in pairs if not (name.startswith("spark.") and value)]:
-        raise ValueError(f"{wrong[0]!r} is not an option of Spark's with a value, such as spark.executor.memory=4g")
+    for place, (name, value) in enumerate(pairs, 1):
+        if not (name.startswith("spark.") and value):
+            known = re.match(r"spark\.[\w./-]*", name)
+            which = f"part {place}, {known[0]}," if known else f"part {place}"
+            raise ValueError(f"{which} is not an option of Spark's with a value, such as spark.executor.memory=4g")
     return tuple(sorted(pairs))
 
 

@@ -243,7 +243,7 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for file in seen.raw
         if (file.entity, file.landed_sha256) not in there and (file.entity, file.landed_name) not in names
     ]
-    ignored = [{"path": str(each.path), "reason": each.reason} for each in seen.listing.ignored]
+    ignored = [{"path": printable_name(each.path), "reason": each.reason} for each in seen.listing.ignored]
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
 
 

@@ -89,8 +89,11 @@ def write_json(final: Path, content: Any) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """The one way we write JSON files: indented, UTF-8, keys in the given order."""
-    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+    """The one way we write JSON files: indented, UTF-8, keys in the given order.
+
+    A byte of a path that is no UTF-8 stays what it is when it is read again: it is written as JSON escapes it, \\udcff.
+    """
+    return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress

@@ -13,6 +13,6 @@
     asking     what a query asks for              pages       the pages of page/, over HTTP
     operators  what only operators may ask        explaining  `mostwatched explain` in a process of its own
 
-It reads snapshots and never the lake, imports nothing else of the project but settings and errors, and runs
-no SQL.
+It reads snapshots and never the lake, imports nothing else of the project but settings, errors, logs and spreadsheet,
+and runs no SQL: what explains a number reads the lake and asks an engine, and is a process of its own.
 """

@@ -98,6 +98,12 @@ def error(status: int, now_ms: int, *headers: Header, message: str | None = None
     return Reply(status, [JSON, content_length(len(body)), NO_STORE, *SAFE_DATA, *headers], body)
 
 
+async def client_left(receive: Receive) -> None:
+    """Wait until the client has closed the connection, or its side of it. The body is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
     """The values of every header field of that (lower-case) name, in order."""
     return [value for key, value in headers if key == name]

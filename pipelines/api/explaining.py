@@ -1,7 +1,8 @@
 """Why a number is what it is, asked of the server: `mostwatched explain` in a process of its own, one at a time.
 
 It does the night of one creator again from what landed. That takes an engine, seconds and memory, of which the process
-that answers everybody has none to spare; so it is the command itself that works, and is ended when it takes too long.
+that answers everybody has none to spare; so it is the command itself that works, and is ended when it takes too long
+or when nobody waits for it any more. Few may wait: those behind them are better told so at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pipelines.settings import Settings, variable
 
 SECONDS = 120  # for one answer; longer ones are for the command line
 UNKNOWN = 2  # the command's exit code for what it was asked
+AT_MOST = 2  # questions: one at work and one that waits for it
+RETRY_AFTER_SECONDS = 15  # for those that are one too many: most answers take a few seconds
 
 
 class NotExplained(Exception):
@@ -29,6 +32,14 @@ class NothingKnown(NotExplained):
     """Nothing has landed of such a creator."""
 
 
+class NotAsked(NotExplained):
+    """What cannot be handed to the command."""
+
+
+class TooMany(NotExplained):
+    """Others are asking already."""
+
+
 class Explainer:
     """Asks the command line about the home of one server."""
 
@@ -37,15 +48,24 @@ class Explainer:
         self.can_explain = settings.home_url is None  # of a home in a bucket only what is published is brought here
         self._seconds = seconds
         self._one_at_a_time = asyncio.Lock()
+        self._asked = 0  # questions at work and waiting
 
     async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
-        """The object of `mostwatched explain --json`. Raises NotExplained."""
+        """The object of `mostwatched explain --json`. Raises NotExplained. Cancelled, it leaves no process behind."""
         if not self.can_explain:
             raise NotExplained("This server holds what is published, not what landed: use mostwatched explain instead")
+        if "\0" in creator_id:  # an argument of a command ends there: it would be asked about another creator
+            raise NotAsked("creatorId must not hold a NUL: no command can be asked about such an id")
+        if self._asked >= AT_MOST:
+            raise TooMany(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
         days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
         asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]
-        async with self._one_at_a_time:
-            code, answer, said = await self._run(["--home", str(self._home), *asked])
+        self._asked += 1
+        try:
+            async with self._one_at_a_time:
+                code, answer, said = await self._run(["--home", str(self._home), *asked])
+        finally:
+            self._asked -= 1
         with suppress(ValueError, IndexError):
             # also of exit code 1, when what landed does not give what was published: that is an answer
             explanation: dict[str, Any] = json.loads(answer.splitlines()[-1])
@@ -72,7 +92,7 @@ class Explainer:
                 f"It takes longer than {self._seconds:,.0f} seconds: use mostwatched explain instead"
             ) from None
         finally:
-            if child.returncode is None:  # too long, or the server stops
+            if child.returncode is None:  # too long, or the client has left, or the server stops
                 child.kill()
                 await child.wait()
         return child.returncode, answer, said

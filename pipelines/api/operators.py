@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from pipelines.api import asking, envelope, exchange
 from pipelines.api.creators import Curious, asked_creator, range_as_json
 from pipelines.api.desk import Ready
 from pipelines.api.endpoints import VARY_ON_TOKEN, Endpoint, Refused
 from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
-from pipelines.api.explaining import Explainer, NotExplained, NothingKnown
+from pipelines.api.explaining import RETRY_AFTER_SECONDS, Explainer, NotAsked, NotExplained, NothingKnown, TooMany
 from pipelines.api.insight import Range
 
 
@@ -25,6 +26,28 @@ class WhyThisNumber(Endpoint):
         self._curious = api
         self._operators = frozenset(operators)
         self._explainer = explainer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, unless its client leaves first: then the work ends, which others may be waiting for."""
+        working = asyncio.create_task(self._reply(scope))
+        leaving = asyncio.create_task(exchange.client_left(receive))
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                reply = working.result()
+            else:
+                reply = error(503, self.api.clock.now_ms(), message="The connection was closed before the answer")
+        finally:
+            working.cancel()
+            leaving.cancel()
+            await asyncio.gather(working, leaving, return_exceptions=True)
+        await reply(scope, receive, send)
+
+    async def _reply(self, scope: Scope) -> Reply:
+        try:
+            return await self.answer(scope, self.api.clock.now_ms())
+        except Refused as refused:
+            return refused.reply
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """Step by step, for an operator: 401 without a valid token, 403 for anybody else's."""
@@ -41,10 +64,13 @@ class WhyThisNumber(Endpoint):
 
             snapshot_id, days = await self._curious.ask(question, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
-        except asking.NotUnderstood as problem:
+        except (asking.NotUnderstood, NotAsked) as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         except NothingKnown as problem:
             raise Refused(error(404, now_ms, message=str(problem))) from None
+        except TooMany as problem:
+            retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
+            raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
         except NotExplained as problem:
             raise Refused(error(503, now_ms, message=str(problem))) from None
         body = envelope.success(msgspec.json.encode(_as_json(explanation, days)), now_ms)

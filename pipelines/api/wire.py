@@ -12,7 +12,7 @@ import logging
 import re
 import resource
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import asyncio
     from asyncio.events import TimerHandle
 
-    from uvicorn._types import ASGI3Application, ASGISendEvent
+    from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers; the parser itself has no limit
 MAX_BODY_BYTES = 1024 * 1024  # no route reads one: it is dropped, and a larger one ends the connection
@@ -57,6 +57,14 @@ class PreparedCycle(RequestResponseCycle):
     when its snapshot was loaded. That saves more than the security headers cost.
     """
 
+    has_closed = False  # the client says no more; whether it still reads cannot be known
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The same as uvicorn's, and the end once the client says no more: who listens for it need not work on."""
+        if not self.has_closed:
+            message = await super().receive()
+        return {"type": "http.disconnect"} if self.has_closed else message
+
     async def send(self, message: ASGISendEvent) -> None:
         """The same as uvicorn's, for such a head."""
         prepared: Prepared | None = message.get(PREPARED)  # type: ignore[assignment]
@@ -81,7 +89,8 @@ class BoundedHttp(HttpToolsProtocol):
     _phase = _NOTHING
     _received = 0  # bytes of the head, or of the body, and of what came in the same read
     _is_over = False  # nothing more is read
-    _answering: RequestResponseCycle | None = None
+    _has_closed = False  # the client says no more
+    _answering: PreparedCycle | None = None
     _refusal: int | None = None  # a status to answer once everything before it is answered
     _whole_by: TimerHandle | None = None  # until when the request must be whole
     _taken_by: TimerHandle | None = None  # until when some of the answer must be taken
@@ -110,8 +119,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client has said all it will: true while it is still owed an answer, which it may well read."""
-        self._is_over = True
+        self._is_over = self._has_closed = True
         is_owed = self._is_owed()
+        if is_owed and self._answering is not None:
+            self._answering.has_closed = True
+            self._answering.message_event.set()
         if is_owed and self._refusal is None:
             self.shutdown()
         return is_owed
@@ -192,7 +204,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Answer a request; `cycle` of uvicorn's own is the last one that came, which may be another."""
         cycle.__class__ = PreparedCycle  # uvicorn has no place to name it
-        self._answering = cycle
+        self._answering = cast("PreparedCycle", cycle)
+        self._answering.has_closed = self._has_closed
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -7,8 +7,8 @@ last line of stdout; progress and errors go to stderr. Imports that cost time ar
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ import click
 
 from pipelines import __version__, bucket, logs
 from pipelines.errors import MostwatchedError, refusal_of_the_system
+from pipelines.printing import printable
 from pipelines.settings import ENGINES, Settings, is_url, load, unknown_variables, wanted_log_format
 
 if TYPE_CHECKING:
@@ -39,7 +40,23 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a day such as 2026-11-21", param, ctx)
 
 
+class Text(click.ParamType[str]):
+    """Text, which is what ids and queries are; an argument can be any bytes."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{printable(str(value))} is not UTF-8", param, ctx)
+        return str(value)
+
+
 DAY = Day()
+TEXT = Text()
+COUNT = click.IntRange(1, 2**31 - 1)  # of rows
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -97,6 +114,20 @@ class InOrder(click.Group):
         """Those of ORDER, and any other after them."""
         return sorted(self.commands, key=[*self.ORDER, *self.commands].index)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """As click does, once it is known how things are said: also what is said of wrong options."""
+        logs.configure(wanted_log_format())
+        return super().main(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; where stderr is JSON, without the empty line that it writes there after ^C."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError):
+            if logs.are_json():
+                raise click.Abort from None
+            raise
+
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
@@ -112,7 +143,6 @@ def cli(context: click.Context, home: str | None) -> None:
     Exit codes: 0 done, 1 failed (or: verify found damage), 2 wrong usage, 3 refused to publish, 4 busy.
     """
     context.obj = home
-    logs.configure(wanted_log_format())
     for name in unknown_variables():
         logs.night.warning("%s is not a setting and is ignored; the README lists those there are.", name)
 
@@ -130,19 +160,25 @@ def command(
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
             settings = load(click.get_current_context().obj)
-            try:
-                with bucket.mounted(settings, only) if pulls else nullcontext():
-                    return function(settings, *args, **kwargs)
-            except Exception as error:
-                refusal = refusal_of_the_system(error, settings.home)
-                if refusal is None:
-                    raise
-                raise MostwatchedError(refusal) from error
+            with refused_in_words(settings.home), bucket.mounted(settings, only) if pulls else nullcontext():
+                return function(settings, *args, **kwargs)
 
         group.command(name)(with_settings)
         return function
 
     return decorate
+
+
+@contextmanager
+def refused_in_words(folder: Path) -> Iterator[None]:
+    """What the operating system refuses to the work in a folder becomes a sentence with a remedy."""
+    try:
+        yield
+    except Exception as error:
+        refusal = refusal_of_the_system(error, folder)
+        if refusal is None:
+            raise
+        raise MostwatchedError(refusal) from error
 
 
 def asked_snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands import LandingFolder, as_json, cli, command
+from pipelines.commands import TEXT, LandingFolder, as_json, cli, command
 from pipelines.printing import print_json
 from pipelines.settings import Settings
 
 
 @command(cli)
-@click.argument("user")
+@click.argument("user", type=TEXT)
 @click.option(
     "--landing",
     multiple=True,

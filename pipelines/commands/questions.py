@@ -6,7 +6,8 @@ from datetime import date
 
 import click
 
-from pipelines.commands import DAY, as_csv, as_json, asked_snapshot, cli, command
+from pipelines import logs
+from pipelines.commands import COUNT, DAY, TEXT, as_csv, as_json, asked_snapshot, cli, command
 from pipelines.printing import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
 from pipelines.settings import Settings
 
@@ -18,9 +19,7 @@ _SHOWN_ROWS = 100  # of a query's answer in a table, unless told
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", default=100, show_default=True, help="At most so many creators."
-)
+@click.option("--limit", type=COUNT, metavar="N", default=100, show_default=True, help="At most so many creators.")
 @as_json
 @as_csv
 def top(
@@ -56,9 +55,9 @@ def top(
 
 
 @command(cli, only="snapshots")
-@click.argument("query")
+@click.argument("query", type=TEXT)
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows; 100 in a table.")
+@click.option("--limit", type=COUNT, metavar="N", help="At most so many rows; 100 in a table.")
 @as_json
 @as_csv
 def sql(
@@ -89,11 +88,11 @@ def sql(
         else:
             print_table(answer.columns, islice(answer.rows, limit or _SHOWN_ROWS))
             if limit is None and next(answer.rows, None) is not None:
-                click.echo(f"The first {_SHOWN_ROWS} rows; --limit shows more, --csv and --json all.", err=True)
+                logs.night.warning("The first %d rows; --limit shows more, --csv and --json all.", _SHOWN_ROWS)
 
 
 @command(cli)
-@click.argument("creator_id", metavar="CREATOR")
+@click.argument("creator_id", metavar="CREATOR", type=TEXT)
 @click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
@@ -127,7 +126,7 @@ def explain(
 
 
 @command(cli)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+@click.option("--limit", type=COUNT, metavar="N", help="At most so many.")
 @as_json
 @as_csv
 def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipelines import bucket
-from pipelines.commands import DAY, FOLDER, as_json, cli, command
+from pipelines import bucket, logs
+from pipelines.commands import DAY, FOLDER, as_json, cli, command, refused_in_words
 from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
@@ -34,7 +35,9 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     from pipelines.api.app import serve as serve_api
 
-    with bucket.followed(settings, lambda problem: click.echo(f"mostwatched: {printable(problem)}", err=True)):
+    logs.log_as(settings.log_format, settings.log_level)  # also what is said of the bucket, before there is a server
+    log = logging.getLogger("mostwatched.api")
+    with bucket.followed(settings, lambda problem: log.warning("%s", problem)):
         serve_api(settings, host, port, workers)
 
 
@@ -71,7 +74,7 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
     from pipelines.generate import generate as generate_platform
     from pipelines.progress import shown
 
-    with shown() as progress:
+    with shown() as progress, refused_in_words(directory):
         summary = generate_platform(
             directory,
             as_of=as_of or datetime.now(UTC).date(),
@@ -82,5 +85,6 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
         print_json(summary.as_json())
     else:
         records = ", ".join(f"{count:,} {entity}" for entity, count in summary.records.items())
-        click.echo(f"{directory}: {counted(summary.files, 'file')}, {summary.bytes / 1e6:,.1f} MB, {records}")
-        click.echo(f"Rank it with: mostwatched run --as-of {summary.as_of} --landing {directory}")
+        where = printable(str(directory))
+        click.echo(f"{where}: {counted(summary.files, 'file')}, {summary.bytes / 1e6:,.1f} MB, {records}")
+        click.echo(f"Rank it with: mostwatched run --as-of {summary.as_of} --landing {where}")

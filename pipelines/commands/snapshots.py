@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipelines import bucket
-from pipelines.commands import as_json, asked_snapshot, cli, command
+from pipelines.commands import COUNT, as_json, asked_snapshot, cli, command
 from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
@@ -100,7 +100,7 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     default=50,
     show_default=True,

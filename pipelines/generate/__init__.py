@@ -20,6 +20,7 @@ from pathlib import Path
 from pipelines.errors import UsageError
 from pipelines.generate import records, sessions
 
+_YEARS = (1900, 9000)  # profiles are older than the first day, and streams are planned after the last one
 _MOST_A_DAY = 1 << 31  # sessions; draws have 32 bits
 # Lines that must be rejected, each for another reason; at most one in a thousand of a day's sessions.
 _BROKEN_LINES = (
@@ -106,6 +107,10 @@ def platform_of(
     creators = creators if creators is not None else max(10, sessions_per_day // 100)
     viewers = viewers if viewers is not None else max(10, sessions_per_day * 2)
     _check(days=days, sessions_per_day=sessions_per_day, creators=creators, viewers=viewers, mess=mess)
+    if not _YEARS[0] <= as_of.year <= _YEARS[1] or days > (as_of - date(_YEARS[0], 1, 1)).days:
+        raise UsageError(
+            f"A platform of {days} days before {as_of} cannot be: its days lie in the years {_YEARS[0]} to {_YEARS[1]}."
+        )
     return sessions.Platform(
         seed=seed,
         first_day=as_of - timedelta(days=days),

@@ -26,6 +26,7 @@ from pipelines.deliveries import LandedSessions
 from pipelines.durations import Durations
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.ingest import IngestReport
+from pipelines.landing import printable_name
 from pipelines.publish import CheckResult, Published
 from pipelines.raw import RawFile
 from pipelines.report import anomalies, change, html, samples
@@ -34,6 +35,7 @@ from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 
 SCHEMA_VERSION = 1  # of the JSON
+_LAST = "policy"  # the last entry: after it comes a seal, but in reports that were written before there was one
 DAYS_AWAITED = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
 
 Result = TypeVar("Result")
@@ -218,7 +220,7 @@ class Account:
             "new_accepted": found.new_accepted,
             "new_rejected": found.new_rejected,
             "postponed": [vars(file) | {"file": file.name} for file in found.postponed],
-            "ignored": [{"file": str(each.path), "reason": each.reason} for each in found.ignored],
+            "ignored": [{"file": printable_name(each.path), "reason": each.reason} for each in found.ignored],
         }
 
     def _records(self) -> dict[str, int] | None:
@@ -243,27 +245,48 @@ def leave(settings: Settings, facts: Mapping[str, Any]) -> Path:
     """
     store.make_folder(settings.reports)
     path = settings.reports / f"{facts['as_of']}.html"
-    store.write_json(path.with_suffix(".json"), facts)
+    store.write_json(path.with_suffix(".json"), store.sealed(facts))
     store.write_bytes(path, html.written(document(dict(facts))))
     return path
 
 
 def read(settings: Settings, as_of: date | None) -> dict[str, Any]:
-    """The facts of the last run of `as_of`, or of the last of all. Raises UsageError where there are none."""
+    """The facts of the last run of `as_of`, or of the last of all.
+
+    Raises UsageError where there are none, and Damaged for one that is not what was written; asked for the last of all,
+    also for any other: it may be the last.
+    """
     kept = _kept(settings)
     if not kept or (as_of is not None and as_of not in kept):
         about = "" if as_of is None else f" as of {as_of}"
         known = ", ".join(map(str, sorted(kept)[-5:])) or "none"
         raise UsageError(f"No run{about} has left a report in {settings.reports}. The newest are: {known}.")
-    path = kept[as_of] if as_of is not None else max(kept.values(), key=lambda path: (path.stat().st_mtime_ns, path))
+    if as_of is not None:
+        return _facts_of(kept[as_of])
+    # Not the file that was changed last: in a copy of a bucket that is the one that was fetched last.
+    newest_first = [kept[day] for day in sorted(kept, reverse=True)]
+    return max(map(_facts_of, newest_first), key=lambda facts: str(facts["ended_at"]))
+
+
+def _facts_of(path: Path) -> dict[str, Any]:
+    """What a report's JSON says. Raises Damaged."""
+    content = path.read_bytes()
     try:
-        facts = json.loads(path.read_bytes())
+        facts: dict[str, Any] = json.loads(content)
+        last = list(facts)[-1]
+        if last != _LAST:  # it has a seal, or had one
+            facts = store.unsealed(content)
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
-    except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path} cannot be read: {error}. The next run as of {path.stem} writes it again.") from error
-    found: dict[str, Any] = facts
-    return found
+        if last == _LAST and facts["ended_at"]:
+            document(facts)  # all that it needs is there
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{error}" if isinstance(error, ValueError) else "it is not a report"
+        raise Damaged(
+            f"{path} cannot be read: {said}. The next run as of {path.stem} writes it again; remove it if there will "
+            "be none. `mostwatched report --as-of DATE` shows others."
+        ) from error
+    return facts
 
 
 def prune(settings: Settings) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -222,3 +226,26 @@ def test_who_is_forgotten_is_in_no_object(bucket: Bucket, machines: Machines, tm
         assert snapshots.open_current(settings.snapshots).id == done.snapshot_after
     again = nightly.run(machines.settings("three"), date(2026, 1, 31), [world.settings.landing], **ACCEPT)
     assert again.snapshot_id == done.snapshot_after
+
+
+def test_a_server_that_cannot_reach_its_bucket_says_so_as_it_says_everything(tmp_path: Path) -> None:
+    """A line of JSON among the lines of JSON, and it goes on."""
+    nobody = {"MOSTWATCHED_S3_ENDPOINT": "http://127.0.0.1:9", "MOSTWATCHED_S3_TIMEOUT_SECONDS": "1"}
+    here = {"PYTHONPATH": str(Path(__file__).parents[2]), "MOSTWATCHED_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "pipelines.cli", "--home", "s3://nowhere/home", "serve", "--port", "0"]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **nobody, **here})
+    stop = threading.Timer(30, server.kill)
+    stop.start()
+    try:
+        assert server.stderr is not None
+        said = []
+        for line in server.stderr:
+            said.append(json.loads(line))
+            if "s3://nowhere/home did not let us read" in said[-1]["event"]:
+                break
+    finally:
+        stop.cancel()
+        server.kill()
+        server.communicate()
+    assert (said[-1]["level"], said[-1]["logger"]) == ("warning", "mostwatched.api")
+    assert all(line["logger"] in ("mostwatched.api", "uvicorn.error") for line in said)

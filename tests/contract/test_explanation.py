@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import jsonschema
 import pytest
-from calling import Client, StoppedClock
+from calling import Client, StoppedClock, running
 from published import CREATOR_ID, EXAMPLE, publish
+from starlette.applications import Starlette
 from tokens import bearer, claims, jwks, sign
 from world import Night, World
 
@@ -23,6 +28,7 @@ from pipelines.api.app import create_app
 from pipelines.api.explaining import Explainer, NotExplained
 from pipelines.api.insight import Range
 from pipelines.explain import explain
+from pipelines.settings import Settings
 from pipelines.window import Window
 
 PATH = "/api/v1/creators/explanation"
@@ -54,10 +60,16 @@ def ask(night: Night, tmp_path: Path) -> Callable[..., Any]:
     (tmp_path / "jwks.json").write_bytes(jwks("rsa-1"))
     known = {"operators": ("operator", "another"), "jwks": str(tmp_path / "jwks.json")}
 
-    def ask(query: str, headers: dict[str, str] = OPERATOR, **settings: Any) -> Any:
-        chosen = dataclasses.replace(night.settings, **(known | settings))
-        return Client(create_app(chosen, StoppedClock().clock)).get(f"{PATH}?{query}", headers=headers)
+    def settings(**more: Any) -> Settings:
+        return dataclasses.replace(night.settings, **(known | more))
 
+    def app(**more: Any) -> Starlette:
+        return create_app(settings(**more), StoppedClock().clock)
+
+    def ask(query: str, headers: dict[str, str] = OPERATOR, **more: Any) -> Any:
+        return Client(app(**more)).get(f"{PATH}?{query}", headers=headers)
+
+    ask.app, ask.settings = app, settings  # type: ignore[attr-defined]
     return ask
 
 
@@ -102,6 +114,10 @@ def test_what_cannot_be_answered_says_why(ask: Callable[..., Any]) -> None:
     assert "no session and no profile of a creator 'nobody'" in missing.json()["errors"][0]
     odd = ask("creatorId=--json")
     assert (odd.status_code, odd.json()["data"]["viewers"]) == (200, 1)
+    for nul in ("ada%00x", "ada%00", "%00"):  # a command's argument ends there: it would be ada who is explained
+        refused = ask(f"creatorId={nul}")
+        assert (refused.status_code, "NUL" in refused.json()["errors"][0]) == (400, True)
+    assert ask("creatorId=ada%0A").status_code == 404
     banned = ask("creatorId=bob").json()["data"]
     assert (banned["status"], banned["published"], banned["agrees"], banned["viewers"]) == ("banned", None, True, 1)
 
@@ -130,6 +146,61 @@ def test_it_is_ended_when_it_takes_too_long(night: Night) -> None:
         assert (await impatient.explain(night.snapshot.id, "ada", days))["agrees"]
 
     asyncio.run(ask())
+
+
+def test_one_works_one_waits_and_more_are_told_to_come_back(night: Night, ask: Callable[..., Any]) -> None:
+    """Else those who wait would wait for all before them; who is told so is told when to come back."""
+
+    async def several() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(ask.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://api.test", timeout=60) as client:
+            return await asyncio.gather(*(client.get(f"{PATH}?creatorId=ada", headers=OPERATOR) for _ in range(4)))
+
+    answers = asyncio.run(several())
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503]
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["Retry-After"] == "15"
+            assert answer.json()["errors"] == ["Others are asking too, one at a time: try again in 15 seconds"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are looked for under /proc")
+def test_what_nobody_waits_for_is_ended(
+    night: Night, ask: Callable[..., Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A client that leaves takes its question along, at work or waiting: the next one does not wait for them."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text("import time\ntime.sleep(100)\n")  # a machine that is busy
+    request = f"GET {PATH}?creatorId=ada HTTP/1.1\r\nHost: x\r\nAuthorization: {OPERATOR['Authorization']}\r\n\r\n"
+
+    def at_work() -> int:
+        found = 0
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended
+                found += f"--home\0{night.settings.home}\0explain".encode() in process.read_bytes()
+        return found
+
+    def wait_for(count: int) -> None:
+        deadline = time.monotonic() + 20
+        while at_work() != count:
+            assert time.monotonic() < deadline, f"{at_work()} at work, not {count}"
+            time.sleep(0.05)
+
+    with running(ask.settings(), StoppedClock().clock) as url:
+        address = ("127.0.0.1", urlsplit(url).port or 0)
+        with monkeypatch.context() as slow:
+            slow.setenv("PYTHONPATH", str(tmp_path / "slow"))
+            for _ in range(3):
+                with (
+                    socket.create_connection(address, timeout=10) as first,
+                    socket.create_connection(address) as second,
+                ):
+                    first.sendall(request.encode())
+                    wait_for(1)
+                    second.sendall(request.encode())
+                wait_for(0)
+        answer = httpx.get(f"{url}{PATH}?creatorId=ada", headers=OPERATOR, timeout=60)
+    assert (answer.status_code, answer.json()["data"]["agrees"]) == (200, True)
 
 
 def test_a_figure_that_does_not_agree_is_shown(ask: Callable[..., Any], tmp_path: Path) -> None:

@@ -689,19 +689,23 @@ def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
     assert mostwatched("report", "--json", "--html").code == 2
 
 
-def test_where_logs_are_json_all_of_stderr_is(mostwatched, tmp_path, monkeypatch):
-    """What began and ended, and the error that ends the command, with its exit code; stdout is the result alone."""
+@pytest.fixture
+def in_json(mostwatched: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """The same with logs in JSON."""
     monkeypatch.setenv("MOSTWATCHED_LOG_FORMAT", "json")
+    yield mostwatched
+    logging.getLogger().handlers.clear()
+    logging.captureWarnings(False)
+    sys.excepthook = sys.__excepthook__
+    logs.configure(None)
+
+
+def test_where_logs_are_json_all_of_stderr_is(in_json, tmp_path, monkeypatch):
+    """What began and ended, and the error that ends the command, with its exit code; stdout is the result alone."""
     monkeypatch.setenv("MOSTWATCHED_LOG_FORMATT", "json")
     landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
-    try:
-        refused = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31")
-        done = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31", "--accept-rejects")
-    finally:
-        logging.getLogger().handlers.clear()
-        logging.captureWarnings(False)
-        sys.excepthook = sys.__excepthook__
-        logs.configure(None)
+    refused = in_json("run", "--direct", "--json", "--as-of", "2026-01-31")
+    done = in_json("run", "--direct", "--json", "--as-of", "2026-01-31", "--accept-rejects")
     lines = [json.loads(line) for line in refused.err.splitlines()]
     told = [line for line in lines if line["event"] != "progress"]
     assert "MOSTWATCHED_LOG_FORMATT is not a setting" in told[0]["event"]
@@ -710,6 +714,95 @@ def test_where_logs_are_json_all_of_stderr_is(mostwatched, tmp_path, monkeypatch
     assert (told[3]["level"], told[3]["exit_code"], refused.code, len(told)) == ("error", 3, 3, 4)
     assert [json.loads(line) for line in done.err.splitlines()][-1]["snapshot_id"] == done.json["snapshot_id"]
     assert len(done.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["top", "--nope"], 2, "No such option"),
+        (["--nope"], 2, "No such option"),
+        (["nope"], 2, "No such command"),
+        ([], 2, "Missing command"),
+        (["run", "--as-of", "today"], 2, "is not a day such as"),
+        (["report", "--json", "--html"], 2, "not both"),
+        (["explain"], 2, "Missing argument"),
+        (["snapshots", "diff", "nope"], 2, "is not a snapshot id"),
+        (["generate", "--days", "0", "--sessions-per-day", "1", "somewhere"], 2, "--days"),
+        (["top", "--window", "1000"], 2, "1000"),
+        (["sql", "from range(101)"], 0, "The first 100 rows"),
+        (["sql", "select"], 2, "SELECT"),
+        (["--help"], 0, None),
+    ],
+    ids=str,
+)
+def test_where_logs_are_json_so_is_what_is_said_of_usage(in_json, three_nights, tmp_path, arguments, code, said):
+    """One line that says what is wrong; the exit code is what it is without."""
+    (tmp_path / "home").symlink_to(three_nights.settings.home)
+    done = in_json(*arguments)
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert (done.code, len(lines)) == (code, int(said is not None)), done.err
+    for line in lines:
+        assert said in line["event"]
+        assert line.get("exit_code", 0) == code
+
+
+def test_where_logs_are_json_an_interrupt_is_said_so(in_json, monkeypatch):
+    """Without the empty line by which a terminal's ^C is ended."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(snapshots, "open_current", interrupted)
+    done = in_json("top")
+    assert (done.code, [json.loads(line)["event"] for line in done.err.splitlines()]) == (1, ["interrupted"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["top", "--window", 800_000], "A window of 800000 days is too long: a range may hold at most 30"),
+        (["top", "--window", 10**12], "is too long"),
+        (["explain", "ada", "--window", 10**12], "is too long"),
+        (["snapshots", "diff", "BEFORE", "--window", 800_000], "is too long"),
+        (["top", "--limit", 10**20], "is not in the range"),
+        (["sql", "select 1", "--limit", 10**20], "is not in the range"),
+        (["rejects", "--limit", 10**20], "is not in the range"),
+        (["explain", "\udcff"], r"\udcff is not UTF-8"),
+        (["sql", "select '\udcff'"], r"\udcff' is not UTF-8"),
+        (["forget", "\udcff", "--dry-run"], r"\udcff is not UTF-8"),
+        (["generate", "--days", 1_000_000, "--sessions-per-day", 1, "g"], "A platform of 1000000 days before"),
+        (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "0001-01-02", "g"], "cannot be: its days lie"),
+        (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "9999-12-31", "g"], "cannot be: its days lie"),
+    ],
+    ids=ascii,
+)
+def test_what_cannot_be_is_wrong_usage(mostwatched, three_nights, tmp_path, monkeypatch, arguments, said):
+    """However far it is from what can be: a sentence and 2, never a traceback."""
+    (tmp_path / "home").symlink_to(three_nights.settings.home)
+    monkeypatch.chdir(tmp_path)
+    before = snapshots.names(three_nights.settings.snapshots)[0]
+    done = mostwatched(*(before if each == "BEFORE" else each for each in arguments))
+    assert (done.code, said in done.err, done.out) == (2, True, "")
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_home_that_the_engine_takes_for_a_pattern_is_wrong_usage(tmp_path, monkeypatch, capsys):
+    """It would read the neighbours' files too, or lose the warehouse: DuckDB puts `.wal` before a question mark."""
+    for name in ("a?b", "a*b", "a\udcff"):
+        monkeypatch.setattr(sys, "argv", ["mostwatched", "--home", str(tmp_path / name), "top"])
+        with pytest.raises(SystemExit, match="2"):
+            command_line.main()
+        said = capsys.readouterr().err
+        assert (said.count("\n"), "cannot be used" in said) == (1, True)
+
+
+def test_a_platform_that_cannot_be_written_is_one_sentence(mostwatched, tmp_path):
+    """Where, why, and what to do."""
+    (tmp_path / "file").write_text("")
+    done = mostwatched("generate", "--days", 1, "--sessions-per-day", 1, tmp_path / "file" / "platform")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert str(tmp_path / "file") in done.err
+    assert "Not a directory" in done.err
 
 
 def test_status_notifies_when_a_night_is_late(mostwatched, tmp_path, monkeypatch):

@@ -620,6 +620,34 @@ SAFEGUARDS = (
         EXPLAINED,
     ),
     Safeguard(
+        "explanations do not queue up",
+        EXPLAINING,
+        "        if self._asked >= AT_MOST:\n",
+        "        if self._asked < 0:\n",
+        EXPLAINED,
+    ),
+    Safeguard(
+        "an id that no command can be asked about is refused",
+        EXPLAINING,
+        '        if "\\0" in creator_id:',
+        "        if not creator_id:",
+        EXPLAINED,
+    ),
+    Safeguard(
+        "an explanation that nobody waits for is ended",
+        "pipelines/api/wire.py",
+        "            self._answering.has_closed = True\n",
+        "",
+        EXPLAINED,
+    ),
+    Safeguard(
+        "a home that DuckDB takes for a pattern is refused",
+        "pipelines/settings.py",
+        "    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]\n",
+        "    found: list[str] = []\n",
+        ("tests/unit/test_settings.py",),
+    ),
+    Safeguard(
         "an id that a caller sends is never an option of a command",
         EXPLAINING,
         '"--json", "--", creator_id]',
@@ -738,6 +766,13 @@ SAFEGUARDS = (
         REPORTED,
     ),
     Safeguard(
+        "a report that was changed is not shown",
+        "pipelines/report/__init__.py",
+        "            facts = store.unsealed(content)\n",
+        '            facts.pop("seal", None)\n',
+        REPORTED,
+    ),
+    Safeguard(
         "a report that cannot be worked out stops no run",
         "pipelines/report/__init__.py",
         "        except Exception as error:\n            said = ",
@@ -754,8 +789,8 @@ SAFEGUARDS = (
     Safeguard(
         "a webhook's redirect is not followed",
         NOTIFY,
-        "_OPENER = urllib.request.build_opener(_NoRedirects)",
-        "_OPENER = urllib.request.build_opener()",
+        "urllib.request.build_opener(_NoRedirects, ",
+        "urllib.request.build_opener(",
         NOTIFIED,
     ),
     Safeguard(
@@ -775,8 +810,8 @@ SAFEGUARDS = (
     Safeguard(
         "a setting that is a secret is not shown when it is wrong",
         "pipelines/settings.py",
-        '_SECRET = frozenset({"notify_command", "notify_webhook"})',
-        "_SECRET: frozenset[str] = frozenset()",
+        'shown = "not usable" if setting in _SECRET else repr(text)',
+        "shown = repr(text)",
         ("tests/unit/test_settings.py",),
     ),
     Safeguard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from world import AS_OF, World
 
-from pipelines import nightly, pruning, report, snapshots
+from pipelines import nightly, pruning, report, snapshots, store
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.report import html, markdown
 from pipelines.report.document import document
@@ -72,6 +73,16 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self.texts).split())
+
+
+def test_a_file_whose_name_is_no_text_costs_no_report(world):
+    """It is named in the report as landed files are in rejected records, and the page can be read anywhere."""
+    land_days(world, 29, 30)
+    Path(os.fsdecode(os.fsencode(world.settings.landing) + b"/\xff\x1b.txt")).write_text("?")
+    world.run(compare=False)
+    (ignored,) = left(world)["landed"]["ignored"]
+    assert ignored["file"] == f"{world.settings.landing}/\\xff\\x1b.txt"
+    assert r"\xff\x1b.txt" in Page((world.settings.reports / f"{AS_OF}.html").read_bytes()).words
 
 
 def test_the_snapshot_holds_the_report_of_the_run_that_published_it(world):
@@ -310,6 +321,50 @@ def test_asking_for_a_report_that_is_not_there_names_those_that_are(world):
     (world.settings.reports / "2026-01-31.json").write_text("{")
     with pytest.raises(Damaged, match="The next run as of 2026-01-31 writes it again"):
         report.read(world.settings, None)
+
+
+def test_the_last_report_is_that_of_the_run_that_ended_last(world):
+    """Whatever the files' own times say: in a copy of a bucket they are those of the download."""
+    land_days(world, 28, 29, 30)
+    days = [AS_OF, AS_OF - timedelta(days=1)]
+    for day in days:
+        world.run(day, compare=False, night=OVERRIDE)
+    for second, day in enumerate(reversed(days)):
+        os.utime(world.settings.reports / f"{day}.json", (second, second))
+    assert report.read(world.settings, None)["as_of"] == "2026-01-30"
+
+
+def test_a_report_that_was_changed_is_never_shown(world):
+    """A letter of a name or a digit of a figure: it is damaged, also for who asks for the last of all."""
+    land_days(world, 29, 30)
+    for day in (AS_OF, AS_OF - timedelta(days=1)):
+        world.run(day, compare=False, night=OVERRIDE)
+    path = world.settings.reports / f"{AS_OF}.json"
+    written = path.read_bytes()
+    for place in range(0, len(written), 7):
+        path.write_bytes(written[:place] + bytes([written[place] ^ 1]) + written[place + 1 :])
+        for asked in (AS_OF, None):
+            with pytest.raises(Damaged, match=r"2026-01-31\.json cannot be read: .+ report --as-of DATE"):
+                report.read(world.settings, asked)
+    assert report.read(world.settings, date(2026, 1, 30))["as_of"] == "2026-01-30"
+    for cut in (0, 1, len(written) // 2, len(written) - 1):
+        path.write_bytes(written[:cut])
+        with pytest.raises(Damaged):
+            report.read(world.settings, AS_OF)
+
+
+def test_a_report_without_a_seal_is_shown(world):
+    """As they were written before there was one; without what belongs in it, it is damaged all the same."""
+    land_days(world, 29, 30)
+    world.run(compare=False)
+    path = world.settings.reports / f"{AS_OF}.json"
+    facts = left(world)
+    store.write_json(path, facts)
+    assert left(world) == facts
+    for name in ("as_of", "outcome", "ended_at", "landed", "funnel", "policy"):
+        store.write_json(path, {each: facts[each] for each in facts if each != name})
+        with pytest.raises(Damaged):
+            report.read(world.settings, None)
 
 
 def test_what_cannot_be_worked_out_is_said_and_stops_nothing(world):

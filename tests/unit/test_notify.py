@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from pipelines import nightly, notify, store
 from pipelines.errors import Busy, Damaged, RefusedToPublish, UsageError
 from pipelines.settings import Settings
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 EVENT = notify.Event("failed", "The run failed.", "2026-01-31", "failed", why="the disk is full")
 KEYS = ["event", "text", "as_of", "home", "host", "at", "outcome", "snapshot_id", "why", "missing_days", "report"]
 
@@ -263,6 +266,18 @@ def test_a_redirect_is_not_followed(tmp_path, said, code):
     assert elsewhere.received == []
     assert len(hook.received) == 1
     assert "redirects are not followed" in said[0]
+
+
+def test_no_proxy_is_asked():
+    """The environment's would learn what is told, and the secret in the path; settings alone come from there."""
+    with Hook(200) as hook, Hook(200) as proxy:
+        environment = {**os.environ, "http_proxy": proxy.url, "HTTP_PROXY": proxy.url, "no_proxy": "", "NO_PROXY": ""}
+        post = f"from pipelines import notify; print(notify._post({hook.url!r}, b'{{}}'))"
+        command = [sys.executable, "-c", post]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+    assert (done.stdout, len(hook.received), proxy.received) == ("None\n", 1, [])
 
 
 def test_nobody_there_is_one_line(tmp_path, said):

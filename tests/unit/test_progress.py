@@ -127,14 +127,6 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_quiet_says_nothing(capsys):
-    """Nothing on either stream."""
-    with progress.shown(quiet=True) as tell:
-        tell("build", 0, 1)
-        tell("build", 1, 1)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_short_work_says_nothing(capsys):
     """What is done at once needs no signs of life."""
     with progress.shown() as tell:

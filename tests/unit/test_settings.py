@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import settings
 from pipelines.errors import UsageError
 from pipelines.settings import Policy, Settings, load, names, unknown_variables, variable
 
@@ -126,6 +127,43 @@ def test_a_hook_that_cannot_be_is_not_shown(name, text, reason):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("spark.hadoop.fs.s3a.secret.key=hunter2, spark.executor.memory", "part 2, spark.executor.memory, is not"),
+        ("spark.hadoop.fs.s3a.secret.key=a,hunter2", "part 2 is not"),
+        ("spark.hadoop.fs.s3a.secret.key hunter2", "part 1, spark.hadoop.fs.s3a.secret.key, is not"),
+        ("spark.hadoop.fs.s3a.secret.key:hunter2", "part 1, spark.hadoop.fs.s3a.secret.key, is not"),
+        ("hunter2=spark.executor.memory", "part 1 is not"),
+        (
+            '{"spark.hadoop.fs.s3a.secret.key": "hunter2", "spark.executor.memory": ""}',
+            "part 2, spark.executor.memory,",
+        ),
+        ('{"spark.hadoop.fs.s3a.secret.key": "hunter2"', "delimiter"),
+        ('["hunter2"]', "part 1 is not"),
+    ],
+)
+def test_options_that_cannot_be_are_named_and_not_shown(text, part):
+    """Which of them is wrong, by its name; of what is behind it nothing: keys of buckets are set there."""
+    with pytest.raises(UsageError) as error:
+        load(environ={variable("spark_options"): text})
+    assert variable("spark_options") in str(error.value)
+    assert part in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"])
+def test_a_setting_that_can_hold_a_secret_is_never_shown(monkeypatch, name):
+    """Whatever is found to be wrong with it."""
+
+    def refuse(text: str) -> str:
+        raise ValueError("it cannot be")
+
+    monkeypatch.setitem(settings._PARSERS, name, refuse)
+    with pytest.raises(UsageError, match=f"^{variable(name)} is not usable: it cannot be.$"):
+        load(environ={variable(name): "redis://:hunter2@host"})
+
+
 def test_an_unknown_variable_with_our_prefix_is_found():
     """A misspelt setting is found, so that it is not ignored in silence; the rest of the environment is not ours."""
     environ = {"MOSTWATCHED_TIMEZONE": "UTC", "MOSTWATCHED_THREADS": "1", "MOSTWATCHED_TEST_DATA": "/d", "TZ": "UTC"}
@@ -148,6 +186,22 @@ def test_a_home_in_a_bucket_has_a_copy_here():
     assert load("s3://bucket/one", environ) == one
     assert load("/a/folder", environ).home_url is None
     assert unknown_variables({variable("home_url"): "s3://x"}) == [variable("home_url")]
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]c", "back\\slash", "byte\udcff"])
+def test_a_home_whose_files_the_engine_would_not_open_is_refused(tmp_path, name):
+    """DuckDB reads `home/a*b/x.parquet` as a pattern, and would count the rows of a neighbour too."""
+    for given in ({"home": tmp_path / name}, {"environ": {variable("home"): str(tmp_path / name)}}):
+        with pytest.raises(UsageError, match=r"cannot be used: .+ another"):
+            load(**({"environ": {}} | given))
+    with pytest.raises(UsageError, match="cannot be used"):
+        load("s3://bucket/home", {variable("cache"): str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("name", ["a]b", "{a,b}", "a b", "a'b", "50%", "a#b", "über", "~a"])
+def test_other_homes_are_taken_as_they_are(tmp_path, name):
+    """What DuckDB takes for a plain name is one."""
+    assert load(tmp_path / name, {}).home == tmp_path / name
 
 
 def test_a_home_that_is_handed_in_comes_first():

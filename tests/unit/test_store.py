@@ -161,6 +161,15 @@ def test_the_bytes_that_were_checked_are_given(tmp_path):
         store.checked_bytes(path, sha256)
 
 
+def test_a_name_of_any_bytes_is_written_and_read_again():
+    """A byte that is no UTF-8 is escaped as JSON does, under a seal too; all other text stays letters."""
+    facts = {"path": os.fsdecode(b"/in/\xff\xc3.txt"), "name": "ç"}
+    content = store.json_bytes(store.sealed(facts))
+    assert b'"/in/\\udcff\\udcc3.txt"' in content
+    assert "ç".encode() in content
+    assert store.unsealed(content) == facts
+
+
 SEALED = store.json_bytes(store.sealed({"a": 1, "b": ["ç", None, 1.5]}))
 
 
@@ -355,6 +364,12 @@ def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
     said = errors.refusal_of_the_system(full, home)
     assert said
     assert said.startswith(f"{home}/lake/x: No space left on device. Free space on that disk")
+    gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(home / "lake" / "x"))
+    said = errors.refusal_of_the_system(gone, home)
+    assert said
+    assert said.startswith(
+        f"{home}/lake/x: No such file or directory. See whether somebody removes files there; put back"
+    )
     arrow = OSError(errno.EIO, "Error writing bytes to file. Detail: [errno 5] Input/output error")
     said = errors.refusal_of_the_system(arrow, home)
     assert said
