@@ -59,7 +59,12 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
 
     erasures = of("erasures")
     creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
-    live_streams, pledges = judged_pledges(lake, raw, policy, as_of)
+    live_streams = known_streams(lake, raw, policy, as_of)
+    pledges = table(
+        "pledges",
+        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
+        as_of_instant=known("pledges"),
+    )
     windows = _creator_windows(lake, cube, policy, as_of, zone)
     rankings = lake.derive_one(
         "creator_rankings",
@@ -118,20 +123,15 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
     return rejects + [file for days in judging.values() for files in days.values() for file in files]
 
 
-_JUDGING = ("live_streams", "pledges", "erasures")
+_JUDGING = ("live_streams", "pledges")
 
 
-def judged_pledges(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> tuple[Stored, Stored]:
-    """(live_streams, pledges): every newest pledge with its outcome, judged by the stream that it is for."""
-    landed = _raw_by_entity([file for file in raw if file.entity in _JUDGING])
-    inputs = {entity: [file for files in landed[entity].values() for file in files] for entity in list(landed)}
-
-    def table(model: str, **also: Sequence[Stored]) -> Stored:
-        until = _known_until(raw, model, window.day_start(as_of, ZoneInfo(policy.day_timezone)))
-        return lake.derive_one(model, {f"raw_{model}": inputs.get(model, []), **also}, params={"as_of_instant": until})
-
-    live_streams = table("live_streams")
-    return live_streams, table("pledges", raw_erasures=inputs.get("erasures", []), live_streams=[live_streams])
+def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Stored:
+    """live_streams, as they were known at as_of."""
+    landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
+    until = _known_until(raw, "live_streams", window.day_start(as_of, ZoneInfo(policy.day_timezone)))
+    files = [file for files in landed.values() for file in files]
+    return lake.derive_one("live_streams", {"raw_live_streams": files}, params={"as_of_instant": until})
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import build, snapshots, store
+from pipelines.errors import Damaged
 from pipelines.lake import Lake
 from pipelines.raw import RawFile, RejectedRecord, raw_files, rejected_records
 from pipelines.settings import Policy, Settings
@@ -26,7 +27,7 @@ def all_rejected(settings: Settings) -> Iterator[RejectedRecord]:
 
 
 def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]:
-    """Pledges that sql/pledges.sql rejects, as of the current snapshot; nothing before the first one.
+    """Records of pledges that sql/pledges.sql rejects, as of the current snapshot; nothing before the first one.
 
     Which currency a stream has is known once it landed, so when they were parsed they had to be accepted.
     """
@@ -36,26 +37,26 @@ def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]
     raw = raw_files(settings)
     if not {"pledges", "live_streams"} <= {file.entity for file in raw if file.accepted}:
         return
-    rows = _judged_pledges(settings, raw)
-    wrong = rows.filter(pc.equal(rows["outcome"], "other_currency"))
-    currencies = dict(zip(wrong["pledge_id"].to_pylist(), wrong["currency"].to_pylist(), strict=True))
+    streams = _live_streams(settings, raw)
+    ids, currencies = (streams[name].combine_chunks() for name in ("stream_id", "currency"))
     for file in raw:
-        if file.entity != "pledges" or not currencies:
-            continue
-        for name, facts in file.files.items():
-            landed = store.checked_table(file.path(name), facts.sha256)
-            landed = landed.filter(pc.is_in(landed["pledge_id"], value_set=wrong["pledge_id"].combine_chunks()))
-            for row in landed.to_pylist():
-                if row["currency"] == currencies[row["pledge_id"]]:
-                    line = row.pop("line")
-                    yield RejectedRecord(
-                        entity="pledges",
-                        file=file.landed_name,
-                        line=line,
-                        field="currency",
-                        reason="not the currency of the stream",
-                        text=json.dumps(row, default=_plain, ensure_ascii=False),
-                    )
+        for name, facts in file.files.items() if file.entity == "pledges" else ():
+            try:
+                landed = store.checked_table(file.path(name), facts.sha256)
+            except Damaged as error:
+                raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
+            of_stream = currencies.take(pc.index_in(landed["stream_id"], value_set=ids).combine_chunks())
+            is_wrong = pc.fill_null(pc.not_equal(landed["currency"], of_stream), False)
+            for row in landed.filter(is_wrong).to_pylist():
+                line = row.pop("line")
+                yield RejectedRecord(
+                    entity="pledges",
+                    file=file.landed_name,
+                    line=line,
+                    field="currency",
+                    reason="not the currency of the stream",
+                    text=json.dumps(row, default=_plain, ensure_ascii=False),
+                )
 
 
 def _plain(value: Any) -> str:
@@ -66,9 +67,9 @@ def _plain(value: Any) -> str:
     raise TypeError(type(value))
 
 
-def _judged_pledges(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
-    """Judge the pledges of the lake as the night does, beside it: here is only looked, and what a night has derived
-    may be damaged, or of before the last file landed."""
+def _live_streams(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
+    """The streams, as the night judges them, beside it: here is only looked, and what a night has derived may be
+    damaged, or of before the last file landed."""
     from pipelines.engines.duckdb import DuckDBEngine
 
     snapshot = snapshots.open_current(settings.snapshots)
@@ -77,6 +78,6 @@ def _judged_pledges(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
         lake = Lake(scratch, lambda: DuckDBEngine(settings.memory_limit, settings.threads, scratch / "spill"))
         try:
             policy = Policy.from_json(snapshot.manifest["policy"])
-            return lake.table(build.judged_pledges(lake, raw, policy, snapshot.as_of)[1])
+            return lake.table(build.known_streams(lake, raw, policy, snapshot.as_of))
         finally:
             lake.close()

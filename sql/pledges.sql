@@ -1,18 +1,23 @@
 -- Keep the newest version of every pledge and say what of it was collected by as_of.
+-- A record in another currency than its stream's is rejected here, since the stream may land after it: it is no version.
 -- grain:   one row per pledge
 -- keys:    pledge_id
 -- sources: raw_pledges, raw_erasures, live_streams
 -- params:  as_of_instant (exclusive)
 with newest_first as (
     select
-        *,
+        raw_pledges.*,
         row_number() over (
-            partition by pledge_id
+            partition by raw_pledges.pledge_id
             order by
-                updated_at desc nulls last, user_id desc, stream_id desc, amount desc, currency desc nulls last,
-                status desc, captured_at desc nulls last, refunded_at desc nulls last, refunded_amount desc nulls last
+                raw_pledges.updated_at desc nulls last, raw_pledges.user_id desc, raw_pledges.stream_id desc,
+                raw_pledges.amount desc, raw_pledges.currency desc nulls last, raw_pledges.status desc,
+                raw_pledges.captured_at desc nulls last, raw_pledges.refunded_at desc nulls last,
+                raw_pledges.refunded_amount desc nulls last
         ) as age
     from raw_pledges
+    left join live_streams on raw_pledges.stream_id = live_streams.stream_id
+    where (raw_pledges.currency <> live_streams.currency) is not true
 ),
 
 newest as (
@@ -33,7 +38,6 @@ judged as (
         case
             when raw_erasures.user_id is not null then 'erased'
             when live_streams.stream_id is null then 'unknown_stream'
-            when newest.currency <> live_streams.currency then 'other_currency'
             when newest.is_captured is not true then 'not_captured'
             else 'counted'
         end as outcome

@@ -370,15 +370,23 @@ class Oracle:
 
     @cached_property
     def captured_pledges(self) -> list[Record]:
-        """Newest versions that were captured before as_of, for a known stream, in its currency."""
-        pledges = []
-        for pledge in newest("pledges", self.landed["pledges"]).values():
-            stream = self.known("live_streams").get((pledge["streamId"],))
-            if stream is None or pledge["userId"] in self.erased or self.captured(pledge) is None:
-                continue
-            if len({pledge["currency"], stream["currency"]} - {None}) <= 1:
-                pledges.append(pledge)
-        return pledges
+        """Newest versions that were captured before as_of, for a known stream.
+
+        A record in another currency than its stream's is rejected, and so no version of its pledge.
+        """
+        streams = self.known("live_streams")
+
+        def is_rejected(pledge: Record) -> bool:
+            stream = streams.get((pledge["streamId"],))
+            return stream is not None and len({pledge["currency"], stream["currency"]} - {None}) > 1
+
+        return [
+            pledge
+            for pledge in newest("pledges", [one for one in self.landed["pledges"] if not is_rejected(one)]).values()
+            if (pledge["streamId"],) in streams
+            and pledge["userId"] not in self.erased
+            and self.captured(pledge) is not None
+        ]
 
     @property
     def funded(self) -> set[tuple[str, str]]:

@@ -9,6 +9,8 @@ import pytest
 from oracle import Funding
 from world import World
 
+from pipelines.rejects import all_rejected
+
 # what a pledge says beside its user, stream and amount -> what of its 100 is collected as of 2026-01-31
 RULES = {
     "captured | 2026-01-10 10:00 | | ": 100,
@@ -156,6 +158,27 @@ def test_another_currency_is_left_out(world):
     night = world.run()
     assert [(row.collected_funding, row.backers) for row in night.funding()] == [(50, 2), (80, 1)]
     assert night.funded() == [("ann", "s1"), ("cat", "s1"), ("dan", "s2")]
+
+
+def test_a_record_in_another_currency_is_no_version(world):
+    """It is rejected, so that the newest one in the stream's currency counts, whichever landed first."""
+    world.land("live_streams", "stream | funding_goal | currency\ns1 | 100 | TRY\ns2 | 100 | EUR")
+    world.land(
+        "pledges",
+        """
+        pledge | user | stream | amount | currency | status   | captured_at      | updated_at
+        p      | ann  | s1     | 10     | TRY      | captured | 2026-01-10 10:00 | 2026-01-10 10:00
+        p      | ann  | s1     | 20     | USD      | captured | 2026-01-10 10:00 | 2026-01-12 10:00
+        q      | ben  | s1     | 7      | USD      | captured | 2026-01-10 10:00 | 2026-01-10 10:00
+        q      | ben  | s1     | 8      | TRY      | captured | 2026-01-10 10:00 | 2026-01-12 10:00
+        r      | cat  | s1     | 9      | EUR      | captured | 2026-01-10 10:00 | 2026-01-10 10:00
+        r      | cat  | s2     | 9      | EUR      | captured | 2026-01-10 10:00 | 2026-01-12 10:00
+    """,
+    )
+    night = world.run()
+    assert [(row.collected_funding, row.backers) for row in night.funding()] == [(18, 2), (9, 1)]
+    found = [(each.line, each.field) for each in all_rejected(world.settings)]
+    assert found == [(2, "currency"), (3, "currency"), (5, "currency")]
 
 
 def test_only_the_newest_version_of_a_pledge_counts(world):
