@@ -122,7 +122,7 @@ def ingest(
     files, ignored = find_landed([*landing, *forgotten.landing(settings)])
     register = forgotten.read(settings)
     seen = LandedCache(settings.lake / "landed.json")
-    known = {(raw.entity, raw.landed_sha256): raw for raw in indexes(settings, on_damage=set_aside)}
+    known = {raw.identity: raw for raw in indexes(settings, on_damage=set_aside)}
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     again: list[str] = []
@@ -143,13 +143,13 @@ def ingest(
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
-        if isinstance(raw, str) and (file.entity, raw) in read_apart and (file.entity, raw) not in known:
-            raw = read_apart[file.entity, raw]
+        if isinstance(raw, str) and (identity := (file.entity, raw, file.read_as)) not in known:
+            raw = read_apart.get(identity, raw)
         if isinstance(raw, RawFile):
             new.append(raw)
-            known[raw.entity, raw.landed_sha256] = raw
+            known[raw.identity] = raw
             sizes.add((raw.entity, raw.landed_bytes))
-        elif is_another_empty_one(known.get((file.entity, raw)), file):
+        elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save({str(file.path.absolute()) for file in files})
@@ -195,7 +195,7 @@ def _read_apart(
     seen: LandedCache,
     aliases: Mapping[tuple[str, str], str],
     spread: Spread,
-) -> dict[tuple[str, str], RawFile]:
+) -> dict[tuple[str, str, str], RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
 
     Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
@@ -205,15 +205,16 @@ def _read_apart(
     for file in files:
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
-            if sha256 is None or not stands(settings, file.entity, aliases.get((file.entity, sha256), sha256)):
+            known_as = None if sha256 is None else aliases.get((file.entity, sha256), sha256)
+            if known_as is None or not stands(settings, file.entity, known_as, file.read_as):
                 groups[file.entity, source.stamp.size].append(file)
     known = _sizes(indexes(settings, on_damage=complain))
     tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
-    found: dict[tuple[str, str], RawFile] = {}
+    found: dict[tuple[str, str, str], RawFile] = {}
     for read in spread(_read_group, tasks):
         for path, stamp, raw in read:
             seen.put(path, stamp, raw.landed_sha256)
-            found.setdefault((raw.entity, raw.landed_sha256), raw)
+            found.setdefault(raw.identity, raw)
     for folder in raw_folders(settings):
         sweep(folder)  # what is left of tasks that were broken off
     return found
@@ -250,7 +251,7 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
             )
             if isinstance(raw, str):
                 sha256 = task.aliases.get((file.entity, raw), raw)
-                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256)
+                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256, file.read_as)
                 raw = from_index(folder, (folder / "index.json").read_bytes())
             found.append((file.path, stamp, raw))
     return found
@@ -265,6 +266,11 @@ class FoundFile:
     modified: float  # seconds since 1970
     sha256: str | None  # None: its bytes are not in the lake, so the next run reads it
     was_read: bool  # another content of this path was
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """As of the raw folder that holds what it comes to, if there is one."""
+        return self.landed.entity, self.sha256 or "", self.landed.read_as
 
 
 def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) -> tuple[list[FoundFile], IngestReport]:
@@ -290,7 +296,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         sha256 = aliases.get((file.entity, sha256), sha256) if sha256 is not None else None
-        if sha256 is not None and not stands(settings, file.entity, sha256):
+        if sha256 is not None and not stands(settings, file.entity, sha256, file.read_as):
             sha256 = None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))

@@ -1,6 +1,6 @@
 """Raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
 
-    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<PARSER_VERSION>"
+    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>"
         2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
         rejects.parquet          what was not accepted: line, field, reason, text
         index.json               what is in the folder, and from which landed file; a folder without it does not exist
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipelines.contracts import ENTITIES
 from pipelines.errors import Damaged
+from pipelines.landing import read_as
 from pipelines.raw_writer import WrittenFile
 from pipelines.settings import Settings
 from pipelines.store import checked_bytes, sealed, unsealed
@@ -56,6 +57,11 @@ class RawFile:
     also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
     expired: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
+        return self.entity, self.landed_sha256, read_as(self.landed_name)
+
     def path(self, name: str) -> Path:
         """Where the file of a day, or `all`, stands."""
         return self.folder / f"{name}.parquet"
@@ -78,10 +84,13 @@ class RejectedRecord:
     text: str
 
 
-def raw_key(entity: str, landed_sha256: str, parser_version: int | None = None) -> str:
-    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them."""
+def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int | None = None) -> str:
+    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them.
+
+    `read_as` is how: a file of NDJSON that landed as .csv was rejected, and is read once it is named .ndjson.
+    """
     version = PARSER_VERSION if parser_version is None else parser_version
-    return hashlib.sha256(f"{landed_sha256}:{entity}:{version}".encode()).hexdigest()
+    return hashlib.sha256(f"{landed_sha256}:{entity}:{read_as}:{version}".encode()).hexdigest()
 
 
 def raw_files(settings: Settings) -> list[RawFile]:
@@ -89,11 +98,11 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
     Raises Damaged for an index that cannot be read.
     """
-    latest: dict[tuple[str, str], RawFile] = {}
+    latest: dict[tuple[str, str, str], RawFile] = {}
     for raw in indexes(settings, on_damage=complain):
-        known = latest.get((raw.entity, raw.landed_sha256))
+        known = latest.get(raw.identity)
         if known is None or known.parser_version < raw.parser_version:
-            latest[raw.entity, raw.landed_sha256] = raw
+            latest[raw.identity] = raw
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
@@ -155,9 +164,9 @@ def raw_root(settings: Settings) -> Path:
     return settings.lake / "raw"
 
 
-def stands(settings: Settings, entity: str, landed_sha256: str) -> bool:
+def stands(settings: Settings, entity: str, landed_sha256: str, read_as: str) -> bool:
     """Whether raw holds what a landed file of these bytes comes to."""
-    return (raw_root(settings) / entity / raw_key(entity, landed_sha256) / "index.json").is_file()
+    return (raw_root(settings) / entity / raw_key(entity, landed_sha256, read_as) / "index.json").is_file()
 
 
 def complain(folder: Path) -> None:
@@ -211,4 +220,5 @@ def from_index(folder: Path, content: bytes) -> RawFile:
 
 def folder_of(settings: Settings, raw: RawFile) -> Path:
     """Where a raw folder belongs, by what its index says."""
-    return raw_root(settings) / raw.entity / raw_key(raw.entity, raw.landed_sha256, raw.parser_version)
+    key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version)
+    return raw_root(settings) / raw.entity / key

@@ -120,11 +120,11 @@ def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
 def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
     """Every landed file of viewing sessions that is known of, by each name that tells something."""
     zone = ZoneInfo(settings.day_timezone)
-    raw = {file.landed_sha256: file for file in seen.raw if file.entity == "viewing_sessions"}
+    raw = {file.identity: file for file in seen.raw if file.entity == "viewing_sessions"}
     found = [file for file in seen.found if file.landed.entity == "viewing_sessions"]
-    unread = [file.landed.name for file in found if file.sha256 not in raw]
+    unread = [file.landed.name for file in found if file.identity not in raw]
     empty = list(seen.last_run.empty_files) if seen.last_run else []
-    empty += [file.landed.name for file in found if is_another_empty_one(raw.get(file.sha256 or ""), file.landed)]
+    empty += [file.landed.name for file in found if is_another_empty_one(raw.get(file.identity), file.landed)]
     return deliveries.landed_sessions(list(raw.values()), unread, empty, zone)
 
 

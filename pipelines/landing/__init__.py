@@ -29,6 +29,7 @@ from pipelines.landing.files import (
     find_unfinished,
     open_landed,
     printable_name,
+    read_as,
 )
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, with_unsound
 from pipelines.landing.ndjson import read_ndjson, read_response
@@ -52,6 +53,7 @@ __all__ = [
     "find_unfinished",
     "open_landed",
     "printable_name",
+    "read_as",
     "read_landed",
 ]
 

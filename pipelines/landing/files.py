@@ -39,6 +39,11 @@ class LandedFile:
     compression: str | None  # gz or zst
     root: Path  # the landing root that it was found under
 
+    @property
+    def read_as(self) -> str:
+        """How its bytes are read: see `read_as`."""
+        return read_as(self.name)
+
 
 @dataclass(frozen=True)
 class Ignored:
@@ -143,6 +148,14 @@ def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
     if file_format == "json" and entity != "lls_streams":
         return Ignored(path, "only a List Streams response may land as .json: use .ndjson")
     return LandedFile(entity, printable_name(path.relative_to(root)), path, file_format, compression, root)
+
+
+def read_as(name: str) -> str:
+    """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
+    path = Path(name)
+    compression = _COMPRESSIONS.get(path.suffix)
+    file_format = _FORMATS[path.with_suffix("").suffix if compression else path.suffix]
+    return f"{file_format}.{compression}" if compression else file_format
 
 
 def printable_name(path: Path) -> str:

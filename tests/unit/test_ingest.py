@@ -64,9 +64,9 @@ def test_a_raw_folder(home: Settings, land: Land) -> None:
     path = land("viewing_sessions/jan.ndjson", content)
     report = ingest(home)
     landed_sha256 = hashlib.sha256(content.encode()).hexdigest()
-    key = hashlib.sha256(f"{landed_sha256}:viewing_sessions:{PARSER_VERSION}".encode()).hexdigest()
+    key = hashlib.sha256(f"{landed_sha256}:viewing_sessions:ndjson:{PARSER_VERSION}".encode()).hexdigest()
     folder = home.lake / "raw" / "viewing_sessions" / key
-    assert key == raw_key("viewing_sessions", landed_sha256)
+    assert key == raw_key("viewing_sessions", landed_sha256, "ndjson")
     assert sorted(each.name for each in folder.iterdir()) == [
         "2026-01-04.parquet", "2026-01-05.parquet", "index.json", "rejects.parquet"
     ]  # fmt: skip
@@ -143,7 +143,7 @@ def test_the_cache_of_landed_files_is_believed_as_it_was_written_only(home: Sett
     sha256 = {name: known[1] for name, known in json.loads(cache.read_bytes())["files"].items()}
     assert len(set(sha256.values())) == 2
     its_own, another = sha256.pop(str(other)), *sha256.values()
-    shutil.rmtree(home.lake / "raw" / "follows" / raw_key("follows", its_own))
+    shutil.rmtree(home.lake / "raw" / "follows" / raw_key("follows", its_own, "ndjson"))
     cache.write_text(cache.read_text().replace(its_own, another))
     assert [raw.landed_name for raw in ingest(home).new] == ["follows/b.ndjson"]
 

@@ -184,3 +184,22 @@ def test_a_damaged_archive_keeps_what_is_good(home: Settings, land: Land, name: 
     assert 1000 < raw.accepted < 4000
     header = int(".csv" in name)
     assert rejects(home) == [(raw.accepted + header + 1, None, "the archive is damaged: it ends in the middle", "")]
+
+
+def test_the_same_bytes_under_another_extension_are_read_as_that_says(home: Settings, land: Land) -> None:
+    """A file that was misnamed is read once it has its right name, and two names mean two readings in any order."""
+    lines = "".join(SESSION % (number, 5) for number in range(20))
+    path = land("viewing_sessions/2026-01-05.csv", lines)
+    report = ingest(home)
+    assert (report.new_accepted, report.new_rejected) == (0, 19)  # the first line is taken for the header
+    path.rename(path.with_suffix(".ndjson"))
+    report = ingest(home)
+    assert (report.new_accepted, report.new_rejected, report.again) == (20, 0, ())
+    land("viewing_sessions/again.csv", lines)
+    land("viewing_sessions/again.jsonl", lines)
+    assert ingest(home).new_files == 0
+    packed = gzip.compress("".join(SESSION % (number, 5) for number in range(20, 40)).encode())
+    land("viewing_sessions/packed.ndjson", packed)
+    assert ingest(home).new_accepted == 0
+    land("viewing_sessions/packed.ndjson.gz", packed)
+    assert ingest(home).new_accepted == 20
