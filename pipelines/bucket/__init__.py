@@ -22,8 +22,10 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.bucket.in_place import Access
+    from pipelines.bucket.landing import Standing
     from pipelines.bucket.mirror import Mirror
     from pipelines.bucket.objects import Objects
+    from pipelines.raw import RawFile
 
 Landing: TypeAlias = Path | str  # a folder, or the URL of one
 
@@ -106,6 +108,19 @@ def landed(
         else:
             folders.append(each)
     return folders
+
+
+def standing(
+    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str], bool], raw: Iterable[RawFile]
+) -> list[Standing]:
+    """What stands in those landing folders that are in buckets: see `pipelines.bucket.landing.standing`."""
+    urls = [each for each in landing if isinstance(each, str)]
+    if not urls:
+        return []
+    from pipelines.bucket.landing import standing
+
+    raw = list(raw)
+    return [standing(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
 
 
 @contextmanager
