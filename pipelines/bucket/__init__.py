@@ -136,7 +136,7 @@ def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
     from pipelines.bucket.following import Follower
 
     store.make_folder(settings.snapshots)
-    follower = Follower(_objects(settings, settings.home_url), settings.snapshots)
+    follower = Follower(_objects(settings, settings.home_url), settings.home)
     over = threading.Event()
 
     def follow() -> None:
