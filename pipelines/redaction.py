@@ -42,20 +42,33 @@ class Redaction:
     rejected: int  # rejected records whose text names the person
 
 
+def whole(raw: RawFile, name: str) -> Path:
+    """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
+    path = raw.path(name)
+    try:
+        store.verify(path, raw.files[name].sha256)
+    except Damaged as error:
+        raise _with_remedy(error, raw) from error
+    return path
+
+
 # --- a person --------------------------------------------------------------------------------------------------------
 
 
 def naming(
     connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
 ) -> Iterator[Redaction]:
-    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`)."""
+    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
+
+    Raises Damaged for a file that is not what was written: who can tell whom it names?
+    """
     raw = list(raw)
     counts = _records_of(connection, raw, user)
     for each in raw:
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
         rejected = 0
         if each.rejects is not None:
-            texts = _checked(each.rejects_path, each.rejects.sha256)["text"].to_pylist()
+            texts = _whole_rejects(each, each.rejects)["text"].to_pylist()
             rejected = sum(is_in(text) for text in texts)
         if records or rejected:
             yield Redaction(each, records, rejected)
@@ -64,7 +77,7 @@ def naming(
 def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for entity, column in PERSON.items():
-        if files := [each.path(name) for each in raw if each.entity == entity for name in each.files]:
+        if files := [whole(each, name) for each in raw if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
             query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
             rows = engine.query(connection, query, {"user": user}).to_pylist()
@@ -73,7 +86,8 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
 
 
 def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) -> dict[str, list[list[str]]]:
-    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest.
+    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest, in raw
+    folders that `naming` has found whole.
 
     Where nothing but the viewer told two versions apart, which one is the newer must not change with the name.
     """
@@ -197,12 +211,8 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
 def _rewritten(raw: RawFile, name: str, new: Path, change: Change) -> WrittenFile:
     schema = RAW_SCHEMAS[raw.entity]
     facts, target = raw.files[name], new / f"{name}.parquet"
-    try:
-        store.verify(raw.path(name), facts.sha256)
-    except Damaged as error:
-        raise Damaged(f"{error} {_REMEDY}") from error
     digest = RowDigest(schema, leave_out=("line",))
-    with pq.ParquetFile(raw.path(name)) as file, store.parquet_writer(target, schema) as writer:
+    with pq.ParquetFile(whole(raw, name)) as file, store.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
             rows = change(pa.Table.from_batches([batch])).cast(schema)
             digest.update(rows)
@@ -218,7 +228,7 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
     if is_in is None:
         store.link_or_copy(raw.rejects_path, target)
         return raw.rejects
-    rows = _checked(raw.rejects_path, raw.rejects.sha256)
+    rows = _whole_rejects(raw, raw.rejects)
     texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
     rows = rows.set_column(rows.schema.get_field_index("text"), REJECTS_SCHEMA.field("text"), pa.array(texts))
     with store.parquet_writer(target, REJECTS_SCHEMA) as writer:
@@ -230,11 +240,16 @@ def _finish(new: Path, raw: RawFile) -> None:
     (new / "index.json").write_bytes(store.json_bytes(as_index(raw)))
 
 
-def _checked(path: Path, sha256: str) -> pa.Table:
+def _whole_rejects(raw: RawFile, facts: WrittenFile) -> pa.Table:
     try:
-        return store.checked_table(path, sha256)
+        return store.checked_table(raw.rejects_path, facts.sha256)
     except Damaged as error:
-        raise Damaged(f"{error} {_REMEDY}") from error
+        raise _with_remedy(error, raw) from error
 
 
-_REMEDY = "Give `mostwatched run` first: that parses it again from what landed."
+def _with_remedy(error: Damaged, raw: RawFile) -> Damaged:
+    """A run alone may not come across it: it reads no day that is older than what it rests on."""
+    return Damaged(
+        f"{error} Move {raw.folder} out of {raw.folder.parent} and give `mostwatched run`: that parses "
+        f"{raw.landed_name} again from what landed. Then give this command again."
+    )
