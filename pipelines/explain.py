@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import build, forgotten, models, ranking, store, window
 from pipelines.contracts import RAW_SCHEMAS
@@ -27,7 +26,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
 from pipelines.lake import RELATIONS, Lake, Stored
 from pipelines.landing import Batch
-from pipelines.raw import RawFile, raw_files
+from pipelines.raw import RawFile, raw_files, rejects_in
 from pipelines.raw_writer import RawWriter
 from pipelines.retention import require_days
 from pipelines.settings import Policy, Settings
@@ -224,8 +223,8 @@ def _mentioned(raw: Iterable[RawFile], creator_id: str) -> int:
     for file in raw:
         if file.entity == SESSIONS and file.rejects is not None:
             store.verify(file.rejects_path, file.rejects.sha256)
-            texts = pq.read_table(file.rejects_path, columns=["text"])["text"]
-            found += pc.sum(pc.match_substring(texts, creator_id)).as_py() or 0
+            for rows in rejects_in(file.rejects_path):
+                found += pc.sum(pc.match_substring(rows["text"], creator_id)).as_py() or 0
     return found
 
 

@@ -23,7 +23,7 @@ from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged
 from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
-from pipelines.raw import RawFile, as_index, set_aside
+from pipelines.raw import RawFile, as_index, rejects_in, set_aside
 from pipelines.raw_writer import WrittenFile
 from pipelines.row_digest import RowDigest
 
@@ -68,8 +68,8 @@ def naming(
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
         rejected = 0
         if each.rejects is not None:
-            texts = _whole_rejects(each, each.rejects)["text"].to_pylist()
-            rejected = sum(is_in(text) for text in texts)
+            batches = _whole_rejects(each, each.rejects)
+            rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
         if records or rejected:
             yield Redaction(each, records, rejected)
 
@@ -228,11 +228,11 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
     if is_in is None:
         store.link_or_copy(raw.rejects_path, target)
         return raw.rejects
-    rows = _whole_rejects(raw, raw.rejects)
-    texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
-    rows = rows.set_column(rows.schema.get_field_index("text"), REJECTS_SCHEMA.field("text"), pa.array(texts))
     with store.parquet_writer(target, REJECTS_SCHEMA) as writer:
-        writer.write_table(rows.cast(REJECTS_SCHEMA))
+        for rows in _whole_rejects(raw, raw.rejects):
+            texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+            columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
+            writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
     return replace(raw.rejects, bytes=target.stat().st_size, sha256=store.sha256_of(target))
 
 
@@ -240,11 +240,12 @@ def _finish(new: Path, raw: RawFile) -> None:
     (new / "index.json").write_bytes(store.json_bytes(as_index(raw)))
 
 
-def _whole_rejects(raw: RawFile, facts: WrittenFile) -> pa.Table:
+def _whole_rejects(raw: RawFile, facts: WrittenFile) -> Iterator[pa.RecordBatch]:
     try:
-        return store.checked_table(raw.rejects_path, facts.sha256)
+        store.verify(raw.rejects_path, facts.sha256)
     except Damaged as error:
         raise _with_remedy(error, raw) from error
+    return rejects_in(raw.rejects_path)
 
 
 def _with_remedy(error: Damaged, raw: RawFile) -> Damaged:

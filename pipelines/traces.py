@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pipelines.engines import duckdb as engine
 from pipelines.forgotten import strings_in
 from pipelines.landing import DamagedArchive, LandedFile, decompressed
+from pipelines.raw import rejects_in
 
 _CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20  # of a record in CSV that goes on over several lines
@@ -175,8 +176,7 @@ def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sou
         try:
             schema = pq.read_schema(path)
             if path.name == "rejects.parquet":
-                texts = pq.read_table(path, columns=["text"])["text"].to_pylist()
-                if any(sought.is_theirs(text) for text in texts):
+                if any(sought.is_theirs(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
                     yield Trace(path, is_public=False)
                 continue
         except (OSError, pa.ArrowException) as error:
