@@ -101,7 +101,8 @@ def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) ->
     return found
 
 
-# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql.
+# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql, as far as whose they are: what comes
+# after that tells apart versions of one person. A test compares what they find.
 _LOST = {
     SESSIONS: """
         select source, session_id
@@ -112,7 +113,7 @@ _LOST = {
             partition by landed.source, landed.session_id
             order by
                 revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
-                viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
+                viewer_id desc nulls last
         ) = 1 and viewer_id is distinct from $user
     """,
     "pledges": """
@@ -122,9 +123,7 @@ _LOST = {
             on landed.pledge_id = theirs.pledge_id
         qualify row_number() over (
             partition by landed.pledge_id
-            order by
-                updated_at desc nulls last, user_id desc, stream_id desc, amount desc, currency desc nulls last,
-                status desc, captured_at desc nulls last, refunded_at desc nulls last, refunded_amount desc nulls last
+            order by updated_at desc nulls last, user_id desc
         ) = 1 and user_id is distinct from $user
     """,
 }
