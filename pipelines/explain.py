@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import build, forgotten, models, ranking, store, window
 from pipelines.contracts import RAW_SCHEMAS
@@ -27,7 +26,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
 from pipelines.lake import RELATIONS, Lake, Stored
 from pipelines.landing import Batch
-from pipelines.raw import RawFile, raw_files
+from pipelines.raw import RawFile, raw_files, rejects_in, rested_on
 from pipelines.raw_writer import RawWriter
 from pipelines.retention import require_days
 from pipelines.settings import Policy, Settings
@@ -162,16 +161,13 @@ class _Landed:
 
 def _rested_on(settings: Settings, snapshot: Snapshot) -> list[RawFile]:
     """The raw folders of what had landed when the snapshot was made. Raises Damaged when one is gone."""
-    there = {(raw.entity, raw.landed_sha256): raw for raw in raw_files(settings)}
-    now = forgotten.read(settings).now
-    wanted = {(file["entity"], now(file["sha256"], there)): file["name"] for file in snapshot.manifest["landed"]}
-    gone = [name for key, name in wanted.items() if key not in there]
+    found, gone = rested_on(raw_files(settings), snapshot.manifest["landed"], forgotten.read(settings))
     if gone:
         raise Damaged(
             f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
             f"{gone[0]}: land them again and run, or explain another snapshot."
         )
-    return [there[key] for key in wanted]
+    return found
 
 
 def _records_of(
@@ -224,8 +220,8 @@ def _mentioned(raw: Iterable[RawFile], creator_id: str) -> int:
     for file in raw:
         if file.entity == SESSIONS and file.rejects is not None:
             store.verify(file.rejects_path, file.rejects.sha256)
-            texts = pq.read_table(file.rejects_path, columns=["text"])["text"]
-            found += pc.sum(pc.match_substring(texts, creator_id)).as_py() or 0
+            for rows in rejects_in(file.rejects_path):
+                found += pc.sum(pc.match_substring(rows["text"], creator_id)).as_py() or 0
     return found
 
 

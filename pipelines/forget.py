@@ -34,7 +34,7 @@ from pipelines.ingest import Progress, ingest, no_progress
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, emptying, find_landed
 from pipelines.nightly import held, open_lake
 from pipelines.publish import publish
-from pipelines.raw import RawFile, every_raw_file, raw_files
+from pipelines.raw import RawFile, every_raw_file, raw_files, rested_on
 from pipelines.settings import Policy, Settings
 from pipelines.snapshots import Snapshot
 from pipelines.traces import Sought, Trace, may_hold, theirs, traces, without
@@ -221,21 +221,15 @@ def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
 def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
     """The raw folders that a snapshot rests on, as they are now, and every erasure."""
     raw = raw_files(settings)
-    there = {(each.entity, each.landed_sha256) for each in raw}
-    now = forgotten.read(settings).now
-    wanted = {(file["entity"], now(file["sha256"], there)): file["name"] for file in snapshot.manifest["landed"]}
-    if gone := [name for key, name in wanted.items() if key not in there]:
+    found, gone = rested_on(raw, snapshot.manifest["landed"], forgotten.read(settings))
+    if gone:
         raise Damaged(
             f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
             f"{gone[0]}, so that it cannot be published again without this person: land them again, run, and give the "
             "command again."
         )
-    keys = set(landed)
-    return [
-        each
-        for each in raw
-        if each.entity == "erasures" or each.key in keys or (each.entity, each.landed_sha256) in wanted
-    ]
+    keys = {*landed, *(each.key for each in found)}
+    return [each for each in raw if each.entity == "erasures" or each.key in keys]
 
 
 def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
@@ -282,21 +276,18 @@ def _landed(
     settings: Settings, sought: Sought, roots: Sequence[Path], *, is_to_be_emptied: bool
 ) -> Iterator[LandedRecords]:
     """The landed files that hold records of the person, emptied of them if that is asked for."""
-    by_sha256 = {
-        (raw.entity, sha256): raw.landed_sha256
-        for raw in raw_files(settings)
-        for sha256 in (raw.landed_sha256, *raw.also_landed)
-    }
     files, _ = find_landed([root for root in roots if root.is_dir()])
     for file in files:
         if file.entity not in PERSON:  # what creators publish is public
             continue
 
         def note(done: emptying.Emptied, file: LandedFile = file) -> None:
-            known = by_sha256.get((file.entity, done.sha256_before))
             forgotten.note_emptied(settings, done.sha256_before, done.sha256)
-            for raw in raw_files(settings) if known else ():
-                if (raw.entity, raw.landed_sha256) == (file.entity, known):
+            for raw in raw_files(settings):
+                entity, landed_sha256, how = raw.identity
+                if (entity, how) == (file.entity, file.read_as) and (
+                    done.sha256_before in (landed_sha256, *raw.also_landed)
+                ):
                     redaction.note_also_landed(raw, done.sha256, done.bytes)
 
         cut = emptying.Cut(partial(without, sought=sought, is_csv=file.format == "csv"), partial(theirs, sought=sought))

@@ -110,10 +110,9 @@ class Register:
         """Whether somebody of this id was forgotten."""
         return self.digest(user) in self.entries
 
-    def now(self, landed_sha256: str, there: Collection[tuple[str, str]]) -> str:
-        """The sha256 of what a landed file became, unless it is among the (entity, sha256) `there` as it was."""
-        known = {sha256 for _, sha256 in there}
-        while landed_sha256 not in known and landed_sha256 in self.emptied:
+    def now(self, landed_sha256: str, there: Collection[str]) -> str:
+        """The sha256 of what a landed file became, unless it is among those `there` as it was."""
+        while landed_sha256 not in there and landed_sha256 in self.emptied:
             landed_sha256 = self.emptied[landed_sha256]
         return landed_sha256
 

@@ -166,7 +166,7 @@ class Lake:
 
     def derived_files(self) -> Iterator[Path]:
         """Every file of the lake that was derived, and its sidecar: all but raw and the cache of landed files."""
-        for folder in self.folder.iterdir():
+        for folder in self.folder.iterdir() if self.folder.exists() else ():
             if folder.is_dir() and folder.name != "raw":
                 yield from (path for path in folder.rglob("*") if path.is_file())
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,11 @@ import pyarrow.parquet as pq
 
 from pipelines.contracts import ENTITIES
 from pipelines.errors import Damaged
+from pipelines.forgotten import Register
 from pipelines.landing import read_as
 from pipelines.raw_writer import WrittenFile
 from pipelines.settings import Settings
-from pipelines.store import checked_bytes, sealed, unsealed
+from pipelines.store import sealed, unsealed, verify
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
@@ -106,6 +107,26 @@ def raw_files(settings: Settings) -> list[RawFile]:
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
+def rested_on(
+    raw: Iterable[RawFile], landed: Iterable[Mapping[str, Any]], register: Register
+) -> tuple[list[RawFile], list[str]]:
+    """(the raw folders of the files that a manifest says had `landed`, the names of those of which there is none).
+
+    By the `register` a landed file may have become another, without who was forgotten.
+    """
+    there = {each.identity: each for each in raw}
+    known = {landed_sha256 for _, landed_sha256, _ in there}
+    found: dict[tuple[str, str, str], RawFile] = {}
+    gone = []
+    for file in landed:
+        identity = (file["entity"], register.now(file["sha256"], known), read_as(file["name"]))
+        if identity in there:
+            found[identity] = there[identity]
+        else:
+            gone.append(file["name"])
+    return list(found.values()), gone
+
+
 def every_raw_file(settings: Settings) -> list[RawFile]:
     """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
     return list(indexes(settings, on_damage=complain))
@@ -123,13 +144,24 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
     for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
         assert raw.rejects is not None
         try:
-            content = checked_bytes(raw.rejects_path, raw.rejects.sha256)
+            verify(raw.rejects_path, raw.rejects.sha256)
         except Damaged as error:
             raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    yield RejectedRecord(raw.entity, raw.landed_name, **row)
+        for batch in rejects_in(raw.rejects_path):
+            for row in batch.to_pylist():
+                yield RejectedRecord(raw.entity, raw.landed_name, **row)
+
+
+_BATCH_BYTES = 1 << 20  # the text of one record may be as long
+
+
+def rejects_in(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rejected records of a rejects.parquet in order, about a MiB of them at a time however many there are."""
+    with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            rows = max(1, group.num_rows * _BATCH_BYTES // group.total_byte_size)
+            yield from file.iter_batches(rows, [number])
 
 
 # --- damaged folders: never removed before there is another in their place -----------------------------------------

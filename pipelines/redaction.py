@@ -23,7 +23,7 @@ from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged
 from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
-from pipelines.raw import RawFile, as_index, set_aside
+from pipelines.raw import RawFile, as_index, rejects_in, set_aside
 from pipelines.raw_writer import WrittenFile
 from pipelines.row_digest import RowDigest
 
@@ -42,21 +42,34 @@ class Redaction:
     rejected: int  # rejected records whose text names the person
 
 
+def whole(raw: RawFile, name: str) -> Path:
+    """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
+    path = raw.path(name)
+    try:
+        store.verify(path, raw.files[name].sha256)
+    except Damaged as error:
+        raise _with_remedy(error, raw) from error
+    return path
+
+
 # --- a person --------------------------------------------------------------------------------------------------------
 
 
 def naming(
     connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
 ) -> Iterator[Redaction]:
-    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`)."""
+    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
+
+    Raises Damaged for a file that is not what was written: who can tell whom it names?
+    """
     raw = list(raw)
     counts = _records_of(connection, raw, user)
     for each in raw:
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
         rejected = 0
         if each.rejects is not None:
-            texts = _checked(each.rejects_path, each.rejects.sha256)["text"].to_pylist()
-            rejected = sum(is_in(text) for text in texts)
+            batches = _whole_rejects(each, each.rejects)
+            rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
         if records or rejected:
             yield Redaction(each, records, rejected)
 
@@ -64,7 +77,7 @@ def naming(
 def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for entity, column in PERSON.items():
-        if files := [each.path(name) for each in raw if each.entity == entity for name in each.files]:
+        if files := [whole(each, name) for each in raw if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
             query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
             rows = engine.query(connection, query, {"user": user}).to_pylist()
@@ -73,7 +86,8 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
 
 
 def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) -> dict[str, list[list[str]]]:
-    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest.
+    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest, in raw
+    folders that `naming` has found whole.
 
     Where nothing but the viewer told two versions apart, which one is the newer must not change with the name.
     """
@@ -87,7 +101,8 @@ def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) ->
     return found
 
 
-# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql.
+# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql, as far as whose they are: what comes
+# after that tells apart versions of one person. A test compares what they find.
 _LOST = {
     SESSIONS: """
         select source, session_id
@@ -98,7 +113,7 @@ _LOST = {
             partition by landed.source, landed.session_id
             order by
                 revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
-                viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
+                viewer_id desc nulls last
         ) = 1 and viewer_id is distinct from $user
     """,
     "pledges": """
@@ -108,9 +123,7 @@ _LOST = {
             on landed.pledge_id = theirs.pledge_id
         qualify row_number() over (
             partition by landed.pledge_id
-            order by
-                updated_at desc nulls last, user_id desc, stream_id desc, amount desc, currency desc nulls last,
-                status desc, captured_at desc nulls last, refunded_at desc nulls last, refunded_amount desc nulls last
+            order by updated_at desc nulls last, user_id desc
         ) = 1 and user_id is distinct from $user
     """,
 }
@@ -197,12 +210,8 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
 def _rewritten(raw: RawFile, name: str, new: Path, change: Change) -> WrittenFile:
     schema = RAW_SCHEMAS[raw.entity]
     facts, target = raw.files[name], new / f"{name}.parquet"
-    try:
-        store.verify(raw.path(name), facts.sha256)
-    except Damaged as error:
-        raise Damaged(f"{error} {_REMEDY}") from error
     digest = RowDigest(schema, leave_out=("line",))
-    with pq.ParquetFile(raw.path(name)) as file, store.parquet_writer(target, schema) as writer:
+    with pq.ParquetFile(whole(raw, name)) as file, store.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
             rows = change(pa.Table.from_batches([batch])).cast(schema)
             digest.update(rows)
@@ -218,11 +227,11 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
     if is_in is None:
         store.link_or_copy(raw.rejects_path, target)
         return raw.rejects
-    rows = _checked(raw.rejects_path, raw.rejects.sha256)
-    texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
-    rows = rows.set_column(rows.schema.get_field_index("text"), REJECTS_SCHEMA.field("text"), pa.array(texts))
     with store.parquet_writer(target, REJECTS_SCHEMA) as writer:
-        writer.write_table(rows.cast(REJECTS_SCHEMA))
+        for rows in _whole_rejects(raw, raw.rejects):
+            texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+            columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
+            writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
     return replace(raw.rejects, bytes=target.stat().st_size, sha256=store.sha256_of(target))
 
 
@@ -230,11 +239,17 @@ def _finish(new: Path, raw: RawFile) -> None:
     (new / "index.json").write_bytes(store.json_bytes(as_index(raw)))
 
 
-def _checked(path: Path, sha256: str) -> pa.Table:
+def _whole_rejects(raw: RawFile, facts: WrittenFile) -> Iterator[pa.RecordBatch]:
     try:
-        return store.checked_table(path, sha256)
+        store.verify(raw.rejects_path, facts.sha256)
     except Damaged as error:
-        raise Damaged(f"{error} {_REMEDY}") from error
+        raise _with_remedy(error, raw) from error
+    return rejects_in(raw.rejects_path)
 
 
-_REMEDY = "Give `mostwatched run` first: that parses it again from what landed."
+def _with_remedy(error: Damaged, raw: RawFile) -> Damaged:
+    """A run alone may not come across it: it reads no day that is older than what it rests on."""
+    return Damaged(
+        f"{error} Move {raw.folder} out of {raw.folder.parent} and give `mostwatched run`: that parses "
+        f"{raw.landed_name} again from what landed. Then give this command again."
+    )

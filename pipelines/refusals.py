@@ -13,21 +13,21 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipelines.forgotten import Register
-from pipelines.raw import RawFile
+from pipelines.raw import RawFile, rested_on
 from pipelines.settings import Settings
 
 DAYS_COMPARED = 7  # before a day, to tell whether it is all there
 
 
-def too_many_rejects(settings: Settings, raw: Iterable[RawFile], rested_on: Collection[str]) -> Iterator[str]:
+def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Collection[str]) -> Iterator[str]:
     """A sentence for each entity of which too many records were rejected.
 
-    Judged are the files that newly landed: those whose keys are not among those that the current snapshot rested on.
+    Judged are the files that newly landed: those whose keys are not among `seen_before`, on which the current snapshot rests.
     """
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
     for file in raw:
-        if file.key not in rested_on:
+        if file.key not in seen_before:
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
     for entity, count in rejected.items():
@@ -39,18 +39,17 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], rested_on: Coll
             )
 
 
-def vanished(rested_on: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
-    """A sentence if landed files that the newest snapshot `rested_on` are in the lake no more.
+def vanished(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
+    """A sentence if files that had `landed` for the newest snapshot are in the lake no more.
 
     The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
     were forgotten: a landed file may have become another without them.
     """
-    there = {(file.entity, file.landed_sha256) for file in raw}
-    gone = [file for file in rested_on if (file["entity"], register.now(file["sha256"], there)) not in there]
+    _, gone = rested_on(raw, landed, register)
     if gone:
         yield (
             f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "
-            f"folder, such as {gone[0]['name']}: land them again. (To begin anew, move snapshots/ away.)"
+            f"folder, such as {gone[0]}: land them again. (To begin anew, move snapshots/ away.)"
         )
 
 

@@ -19,7 +19,7 @@ from pipelines import build, snapshots
 from pipelines.engines import duckdb as engine
 from pipelines.errors import UsageError
 from pipelines.raw import RawFile
-from pipelines.redaction import SESSIONS
+from pipelines.redaction import SESSIONS, whole
 from pipelines.settings import Policy, Settings
 
 
@@ -46,16 +46,19 @@ def first_day_kept(settings: Settings) -> date | None:
 
 
 def expiring(settings: Settings, raw: Iterable[RawFile], first_kept: date) -> tuple[list[Expiring], pa.Table]:
-    """(what goes, the sessions of those days that stay because a later day holds another version of them)."""
+    """(what goes, the sessions of those days that stay because a later day holds another version of them).
+
+    Raises Damaged for a file of sessions that is not what was written.
+    """
     folders = [each for each in raw if each.entity == SESSIONS]
     files = {str(each.path(name)): (each, date.fromisoformat(name)) for each in folders for name in each.files}
     old = [path for path, (_, day) in files.items() if day < first_kept]
     if not old:
         return [], _NO_SESSIONS
     with closing(engine.connect(settings.memory_limit, settings.threads, settings.lake / ".tmp-retention")) as at:
-        engine.register(at, "old", [_path(files, path) for path in old], with_filename=True)
+        engine.register(at, "old", [_whole(files, path) for path in old], with_filename=True)
         if later := [path for path in files if path not in set(old)]:
-            engine.register(at, "later", [_path(files, path) for path in later])
+            engine.register(at, "later", [_whole(files, path) for path in later])
         else:
             engine.register(at, "later", _NO_SESSIONS)
         kept = engine.query(at, _KEPT).cast(_NO_SESSIONS.schema)
@@ -68,9 +71,9 @@ def expiring(settings: Settings, raw: Iterable[RawFile], first_kept: date) -> tu
     return list(found.values()), kept
 
 
-def _path(files: dict[str, tuple[RawFile, date]], path: str) -> Path:
+def _whole(files: dict[str, tuple[RawFile, date]], path: str) -> Path:
     each, day = files[path]
-    return each.path(day.isoformat())
+    return whole(each, day.isoformat())
 
 
 _NO_SESSIONS = pa.schema([("source", pa.string()), ("session_id", pa.string())]).empty_table()

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
@@ -34,6 +34,9 @@ from pipelines.raw import RawFile, raw_files, stands
 from pipelines.settings import Settings
 from pipelines.snapshots import Pointer, Snapshot
 
+if TYPE_CHECKING:
+    from pipelines.bucket.landing import Standing
+
 INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
 
@@ -45,13 +48,14 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     answer, with a sentence among `problems`.
     """
     require_possible(settings, as_of)
-    folders = bucket.landed(settings, landing, partial(stands, settings))
-    roots = folders if folders is not None else [settings.landing]
+    roots = [settings.landing] if landing is None else [each for each in landing if isinstance(each, Path)]
     lake = Lake(settings.lake, _no_engine)
     seen = _Seen()
     with _noted(seen):
         seen.raw = raw_files(settings)
     seen.found, seen.listing = look(settings, roots, seen.raw)
+    seen.in_buckets = bucket.standing(settings, landing or (), partial(stands, settings), seen.raw)
+    seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
     with _noted(seen):
         seen.last_run = last_run.read(settings.lake)
@@ -84,6 +88,7 @@ class _Seen:
     raw: Sequence[RawFile] = ()
     found: Sequence[FoundFile] = ()
     listing: IngestReport = field(default_factory=lambda: IngestReport(0, (), (), ()))
+    in_buckets: Sequence[Standing] = ()  # landing folders there
     pointer: Pointer | None = None
     snapshot: Snapshot | None = None  # the current one
     before: Snapshot | None = None  # the one that was published before it
@@ -235,6 +240,11 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for root in roots
         for path in find_unfinished([root])
     ]
+    postponed += [
+        {"entity": entity, "file": name, "reason": _PART}
+        for each in seen.in_buckets
+        for entity, name in each.unfinished
+    ]
     postponed += [{"entity": each.entity, "file": each.name, "reason": each.reason} for each in seen.listing.postponed]
     there = {(file.landed.entity, file.sha256) for file in seen.found}
     names = {(file.landed.entity, file.landed.name) for file in seen.found}
@@ -244,6 +254,7 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         if (file.entity, file.landed_sha256) not in there and (file.entity, file.landed_name) not in names
     ]
     ignored = [{"path": printable_name(each.path), "reason": each.reason} for each in seen.listing.ignored]
+    ignored += [{"path": url, "reason": why} for each in seen.in_buckets for url, why in each.ignored]
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,11 +23,12 @@ import pyarrow.parquet as pq
 from pipelines.engines import duckdb as engine
 from pipelines.forgotten import strings_in
 from pipelines.landing import DamagedArchive, LandedFile, decompressed
+from pipelines.raw import rejects_in
 
 _CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1 << 20  # of a record in CSV that goes on over several lines
-_OVERLAP_BYTES = 1 << 12  # of two chunks: longer than any id
 _COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+_ESCAPE = b"\\u"  # in JSON: any letter of an id may be written as one
 
 # Columns of raw and the lake that say whose record it is. Ids in others, of creators and guests, are public.
 PERSONAL = ("viewer_id", "user_id")
@@ -42,15 +44,37 @@ class Sought:
     user: str
 
     @cached_property
-    def _words(self) -> re.Pattern[bytes]:
+    def _spellings(self) -> list[bytes]:
         plain = (self.user, json.dumps(self.user)[1:-1], json.dumps(self.user, ensure_ascii=False)[1:-1])
         spellings = {*plain, *(each.replace("/", "\\/") for each in plain), self.user.replace('"', '""')}
-        spelt = b"|".join(re.escape(_encoded(each)) for each in sorted(spellings))
+        return sorted(_encoded(each) for each in spellings)
+
+    @cached_property
+    def _words(self) -> re.Pattern[bytes]:
+        spelt = b"|".join(re.escape(each) for each in self._spellings)
         return re.compile(rb"(?<![A-Za-z0-9_-])(?:" + spelt + rb")(?![A-Za-z0-9_-])")
 
     def is_in_bytes(self, content: bytes) -> bool:
         """Whether it is a word of its own in some bytes: u1 is not in u12."""
         return self._words.search(content) is not None
+
+    def is_in_chunks(self, chunks: Iterable[bytes], *, or_escaped: bool = False) -> bool:
+        """The same of bytes that come in pieces, wherever they are cut and however long the id is.
+
+        `or_escaped`: also if any letter in them is written as a JSON escape, so that the id may be.
+        """
+        kept = max(map(len, self._spellings)) + 2  # of what was seen: a spelling, and the byte on either side of it
+        seen, decided = b"", 0
+        for chunk in chunks:
+            seen += chunk
+            if or_escaped and _ESCAPE in seen:
+                return True
+            # At the very end of what was seen, the next byte decides whether it is a word of its own.
+            if any(match.end() < len(seen) for match in self._words.finditer(seen, decided)):
+                return True
+            if len(seen) > kept:
+                seen, decided = seen[-kept:], 1  # the first byte is there to be looked back at
+        return self._words.search(seen, decided) is not None
 
     def is_in(self, text: str) -> bool:
         """The same of text."""
@@ -62,7 +86,7 @@ class Sought:
         What cannot be read as JSON, nor as CSV under a `header`, is theirs if the id is a word of it.
         """
         content = _encoded(record) if isinstance(record, str) else record
-        if not self.is_in_bytes(content) and b"\\u" not in content:
+        if not self.is_in_bytes(content) and _ESCAPE not in content:
             return False
         with suppress(ValueError, RecursionError):
             if isinstance(landed := json.loads(content), dict):
@@ -127,12 +151,11 @@ def _in_json(path: Path, sought: Sought) -> bool:
 
 def _in_file(path: Path, sought: Sought) -> bool:
     with path.open("rb") as file:
-        before = b""
-        for chunk in decompressed(iter(lambda: file.read(_CHUNK_BYTES), b""), _COMPRESSIONS.get(path.suffix)):
-            if sought.is_in_bytes(before + chunk):
-                return True
-            before = chunk[-_OVERLAP_BYTES:]
-    return False
+        return sought.is_in_chunks(decompressed(_chunks(file), _COMPRESSIONS.get(path.suffix)))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK_BYTES), b"")
 
 
 def _in_database(path: Path, sought: Sought) -> bool:
@@ -153,8 +176,7 @@ def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sou
         try:
             schema = pq.read_schema(path)
             if path.name == "rejects.parquet":
-                texts = pq.read_table(path, columns=["text"])["text"].to_pylist()
-                if any(sought.is_theirs(text) for text in texts):
+                if any(sought.is_theirs(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
                     yield Trace(path, is_public=False)
                 continue
         except (OSError, pa.ArrowException) as error:
@@ -199,12 +221,7 @@ def may_hold(file: LandedFile, sought: Sought) -> bool:
     if file.format == "parquet":
         return True
     with file.path.open("rb") as opened:
-        before = b""
-        for chunk in decompressed(iter(lambda: opened.read(_CHUNK_BYTES), b""), file.compression):
-            if sought.is_in_bytes(before + chunk) or b"\\u" in chunk:
-                return True
-            before = chunk[-_OVERLAP_BYTES:]
-    return False
+        return sought.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
 
 
 def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:

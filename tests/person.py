@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import zstandard
 from world import World
 
@@ -78,6 +79,20 @@ def other_formats(world: World) -> None:
     escaped = json.dumps(bad[0]).replace("usr", "\\u0075sr").replace("s21", "s22")
     broken = f'{{"viewerId": "{USER}", "sessionId"'
     world.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in bad) + f"{escaped}\n{broken}\n")
+
+
+def one_byte(path: Path) -> None:
+    """Let one be another, in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+SPOILT = [  # what can become of a file on a disk
+    pytest.param(one_byte, id="a byte"),
+    pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-100]), id="its end"),
+    pytest.param(Path.unlink, id="gone"),
+]
 
 
 def spelt(user: str) -> list[str]:

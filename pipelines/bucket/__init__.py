@@ -22,8 +22,10 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.bucket.in_place import Access
+    from pipelines.bucket.landing import Standing
     from pipelines.bucket.mirror import Mirror
     from pipelines.bucket.objects import Objects
+    from pipelines.raw import RawFile
 
 Landing: TypeAlias = Path | str  # a folder, or the URL of one
 
@@ -108,6 +110,19 @@ def landed(
     return folders
 
 
+def standing(
+    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str], bool], raw: Iterable[RawFile]
+) -> list[Standing]:
+    """What stands in those landing folders that are in buckets: see `pipelines.bucket.landing.standing`."""
+    urls = [each for each in landing if isinstance(each, str)]
+    if not urls:
+        return []
+    from pipelines.bucket.landing import standing
+
+    raw = list(raw)
+    return [standing(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
+
+
 @contextmanager
 def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
     """Inside, a thread keeps the copy's current snapshot that of the bucket, whole, for the read API to serve.
@@ -121,7 +136,7 @@ def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
     from pipelines.bucket.following import Follower
 
     store.make_folder(settings.snapshots)
-    follower = Follower(_objects(settings, settings.home_url), settings.snapshots)
+    follower = Follower(_objects(settings, settings.home_url), settings.home)
     over = threading.Event()
 
     def follow() -> None:

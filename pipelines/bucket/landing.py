@@ -1,17 +1,22 @@
-"""Landing folders in buckets: what is not in raw yet is brought here to be read."""
+"""Landing folders in buckets: what is not in raw yet is brought here to be read, or only told of."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines import store
 from pipelines.bucket.mirror import read_record
 from pipelines.bucket.objects import Found, Objects, each
+from pipelines.contracts import ENTITIES
+from pipelines.ingest import FoundFile
+from pipelines.landing import Ignored, named, printable_name, unfinished_part
+from pipelines.raw import RawFile
 from pipelines.settings import Settings
 
 IsInRaw = Callable[[str, str], bool]
@@ -23,9 +28,7 @@ def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
     `is_in_raw(entity, sha256)` tells whether raw holds what a landed file of these bytes comes to. An object that
     changes while it is fetched waits for the next run, like any file.
     """
-    name = hashlib.sha256(objects.url.encode()).hexdigest()[:16]
-    folder = settings.home / "landed" / name
-    record = settings.lake / f"landed-{name}.json"
+    folder, record = _places(settings, objects)
     known = read_record(record)  # name -> [etag, sha256]
     found = {name: one for name, one in objects.listed().items() if _may_land(name)}
     wanted = {name for name, one in found.items() if not _is_known(known.get(name), one, name, is_in_raw)}
@@ -55,6 +58,49 @@ def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What stands in a landing folder in a bucket, without a byte of it having been read."""
+
+    found: list[FoundFile]
+    ignored: list[tuple[str, str]]  # (URL, why it is not read)
+    unfinished: list[tuple[str, str]]  # (entity, name) of what is not complete yet, by its name
+
+
+def standing(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iterable[RawFile]) -> Standing:
+    """What a run would find there, by listing it: takes nothing, writes nothing, and leaves a run at work alone.
+
+    A landed file is in raw if a run of this home noted these very bytes of it; each other one the next run fetches.
+    """
+    folder, record = _places(settings, objects)
+    known = read_record(record)
+    names = {(each.entity, each.landed_name) for each in raw}
+    listed = {name: one for name, one in objects.listed().items() if _is_a_path(name)}
+    found: list[FoundFile] = []
+    ignored: dict[str, str] = {}
+    unfinished: dict[str, None] = {}
+    for name, one in sorted(listed.items()):
+        if (part := unfinished_part(name)) is not None:
+            if "/" in part and part.partition("/")[0] in ENTITIES:
+                unfinished[part] = None
+            continue
+        landed = named(folder, name)
+        if isinstance(landed, Ignored):
+            ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
+            continue
+        sha256 = str(known[name][1]) if _is_known(known.get(name), one, name, is_in_raw) else None
+        was_read = sha256 is None and (name in known or (landed.entity, landed.name) in names)
+        found.append(FoundFile(landed, one.size, one.modified.timestamp(), sha256, was_read))
+    named_unfinished = [(name.partition("/")[0], printable_name(Path(name))) for name in unfinished]
+    return Standing(found, sorted(ignored.items()), named_unfinished)
+
+
+def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:
+    """(the folder that objects are brought to, the file that notes which of them are in raw)"""
+    name = hashlib.sha256(objects.url.encode()).hexdigest()[:16]
+    return settings.home / "landed" / name, settings.lake / f"landed-{name}.json"
+
+
 def _is_known(known: list[Any] | None, found: Found, name: str, is_in_raw: IsInRaw) -> bool:
     return known is not None and known[0] == found.etag and is_in_raw(name.partition("/")[0], known[1])
 
@@ -66,4 +112,8 @@ def _is_here(path: Path, known: list[Any] | None, found: Found) -> bool:
 
 
 def _may_land(name: str) -> bool:
-    return not any(part.startswith((".", "_")) or part in ("", "..") for part in name.split("/"))
+    return _is_a_path(name) and unfinished_part(name) is None
+
+
+def _is_a_path(name: str) -> bool:
+    return not {"", ".", ".."} & set(name.split("/"))

@@ -140,20 +140,18 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
 
     _either(as_json, as_csv)
     columns = ("entity", "file", "line", "field", "reason", "text")
-    if as_csv:
-        found = islice(all_rejected(settings), limit)
-        print_csv(columns, ([getattr(record, column) for column in columns] for record in found))
+    found = islice(all_rejected(settings), limit)
+    if as_csv or as_json:
+        write = print_csv if as_csv else print_rows
+        write(columns, ([getattr(record, column) for column in columns] for record in found))
         return
-    rows = [{column: getattr(record, column) for column in columns} for record in islice(all_rejected(settings), limit)]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        where = f"{row['file']} line {row['line']}"
-        field = f"{row['field']}: " if row["field"] else ""
-        click.echo(printable(f"{where}: {field}{row['reason']}"))
-        click.echo(f"    {excerpt(row['text'])}")
-    click.echo(counted(len(rows), "rejected record") if rows else "No rejected records.")
+    count = 0
+    for record in found:
+        count += 1
+        field = f"{record.field}: " if record.field else ""
+        click.echo(printable(f"{record.file} line {record.line}: {field}{record.reason}"))
+        click.echo(f"    {excerpt(record.text)}")
+    click.echo(counted(count, "rejected record") if count else "No rejected records.")
 
 
 def _either(as_json: bool, as_csv: bool) -> None:

@@ -32,6 +32,7 @@ from pipelines.landing.files import (
     read_as,
 )
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, with_unsound
+from pipelines.landing.named import named, unfinished_part
 from pipelines.landing.ndjson import read_ndjson, read_response
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
@@ -51,10 +52,12 @@ __all__ = [
     "decompressed",
     "find_landed",
     "find_unfinished",
+    "named",
     "open_landed",
     "printable_name",
     "read_as",
     "read_landed",
+    "unfinished_part",
 ]
 
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -57,11 +57,13 @@ def counted(file: LandedFile, cut: Cut) -> int:
 def emptied(file: LandedFile, cut: Cut, before_it_stands: Callable[[Emptied], None]) -> Emptied | None:
     """Put a file without some records in the place of a landed one, durably; None if there are none to take out.
 
-    `before_it_stands` is called when the new one is whole and durable. Raises Postponed if the landed file changed
+    The new one has the old one's times and mode, and its owner and group where we may give a file away.
+    `before_it_stands` is called when it is whole and durable. Raises Postponed if the landed file changed
     meanwhile or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
     """
-    temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}-{file.path.name}")
+    temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
     try:
+        temporary.touch(mode=0o600, exist_ok=False)  # nobody else is to read it before it has the mode of the old one
         with open_landed(file.path, file.root) as source:
             if file.format == "parquet":
                 records = _rows_left(file.path, temporary, cut)
@@ -72,7 +74,7 @@ def emptied(file: LandedFile, cut: Cut, before_it_stands: Callable[[Emptied], No
             source.check_unchanged()
             if not records:
                 return None
-            shutil.copystat(file.path, temporary)
+            _make_alike(file.path, temporary)
             _fsync(temporary)
             with temporary.open("rb") as written:
                 sha256 = hashlib.file_digest(written, "sha256").hexdigest()
@@ -87,6 +89,14 @@ def emptied(file: LandedFile, cut: Cut, before_it_stands: Callable[[Emptied], No
         temporary.unlink(missing_ok=True)
 
 
+def _make_alike(path: Path, new: Path) -> None:
+    owner = path.stat()
+    for uid, gid in ((-1, owner.st_gid), (owner.st_uid, -1)):  # a group may be given by who is in it, an owner by root
+        with suppress(OSError):
+            os.chown(new, uid, gid)
+    shutil.copystat(path, new)  # last: a change of owner takes bits of the mode away
+
+
 def sweep(root: Path) -> None:
     """Remove what a killed command left half-written under a landing folder."""
     for path in root.rglob(f"{PREFIX}*"):
@@ -95,7 +105,7 @@ def sweep(root: Path) -> None:
 
 def _lines_left(chunks: Iterable[bytes], target: Path, compression: str | None, cut: Cut) -> int:
     records = 0
-    with target.open("xb") as raw, _compressing(raw, compression) as out:
+    with target.open("wb") as raw, _compressing(raw, compression) as out:
         for line, is_emptied in cut.lines(_lines(chunks)):
             records += is_emptied
             out.write(line)

@@ -105,12 +105,12 @@ def find_unfinished(roots: Sequence[Path]) -> list[Path]:
             if Path(folder) == root:
                 folders[:] = [name for name in folders if name in ENTITIES]
                 continue
-            found += [Path(folder, name) for name in (*folders, *files) if _is_unfinished(name)]
-            folders[:] = [name for name in folders if not _is_unfinished(name)]
+            found += [Path(folder, name) for name in (*folders, *files) if is_unfinished(name)]
+            folders[:] = [name for name in folders if not is_unfinished(name)]
     return sorted(found)
 
 
-def _is_unfinished(name: str) -> bool:
+def is_unfinished(name: str) -> bool:
     return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
 
 
@@ -124,7 +124,7 @@ def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignore
             elif not entry.is_file(follow_symlinks=False):
                 ignored.append(Ignored(path, "not a regular file"))
             else:
-                found = _landed_file(root, entity, path)
+                found = landed_file(root, entity, path)
                 (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
 
 
@@ -135,10 +135,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             found = sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
-    return [entry for entry in found if not _is_unfinished(entry.name)]
+    return [entry for entry in found if not is_unfinished(entry.name)]
 
 
-def _landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
+def landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
     compression = _COMPRESSIONS.get(path.suffix)
     file_format = _FORMATS.get(path.with_suffix("").suffix if compression else path.suffix)
     if file_format is None or (file_format == "parquet" and compression):

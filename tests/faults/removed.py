@@ -50,6 +50,8 @@ PUBLISHED = ("tests/unit/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/test_snapshot_files.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 RETENTION = ("tests/spec/test_retention.py",)
+TRACES = ("tests/unit/test_traces.py",)
+FOLLOWING = ("tests/bucket/test_following.py",)
 LANDED_FILES = ("tests/unit/test_landing_files.py", "tests/unit/test_ingest.py")
 LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
@@ -309,6 +311,27 @@ SAFEGUARDS = (
         "    semi join later on old.source = later.source and old.session_id = later.session_id\n",
         "    where false\n",
         RETENTION,
+    ),
+    Safeguard(
+        "a file is not judged by a part of it: an escape, or an id, may lie across two pieces",
+        "pipelines/traces.py",
+        "                seen, decided = seen[-kept:], 1  # the first byte is there to be looked back at\n",
+        '                seen, decided = b"", 0\n',
+        TRACES,
+    ),
+    Safeguard(
+        "days that are damaged are no ground to remove any",
+        "pipelines/retention.py",
+        "    return whole(each, day.isoformat())\n",
+        "    return each.path(day.isoformat())\n",
+        RETENTION,
+    ),
+    Safeguard(
+        "the API's copy of a bucket lets go of nothing that a run at work has just published",
+        "pipelines/bucket/following.py",
+        '        with store.lock(self._home / ".lock"):\n            yield\n',
+        "        yield\n",
+        FOLLOWING,
     ),
     Safeguard(
         "an as_of that rests on removed days is refused",

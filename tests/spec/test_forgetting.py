@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from person import DEVICE, USER, holding, other_formats, platform, sessions
+from person import DEVICE, USER, holding, one_byte, other_formats, platform, sessions
 from world import AS_OF, World
 
 from pipelines import forgotten, snapshots
@@ -290,6 +290,20 @@ def test_what_is_no_id_is_refused(world, user):
     """An empty id, or the name that stands for everybody."""
     with pytest.raises(UsageError):
         forget(world.settings, user, NOW)
+
+
+@pytest.mark.parametrize(("entity", "spoil"), [("viewing_sessions", one_byte), ("pledges", Path.unlink)])
+def test_damaged_raw_is_said_to_be(full, entity, spoil):
+    """Whom it names cannot be told: nothing is said to be done. As soon as it is parsed again, the command goes on."""
+    path = min(full.settings.lake.glob(f"raw/{entity}/*/*[0-9l].parquet"))
+    spoil(path)
+    for dry_run in (True, False):
+        with pytest.raises(Damaged, match=f"{path} .*Move {path.parent} out of .*`mostwatched run`"):
+            forgotten_in(full, dry_run=dry_run)
+    shutil.rmtree(path.parent)
+    full.run(compare=False, night={"accept_rejects": True})
+    assert forgotten_in(full).is_forgotten
+    assert holding(full.settings.home, USER, DEVICE) == []
 
 
 def test_what_cannot_be_read_is_not_said_to_be_clean(full):

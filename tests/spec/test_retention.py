@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from person import SPOILT
 from world import AS_OF, Night, World
 
 from pipelines import explain, nightly, pruning, snapshots, status, window
-from pipelines.errors import UsageError
+from pipelines.errors import Damaged, UsageError
 from pipelines.settings import load
 
 KEEP = 64  # the least, with windows of 30 days: the first day kept is 28 November
@@ -136,6 +138,29 @@ def test_a_dry_run_says_what_would_go_and_writes_nothing(old_days):
     assert (said.snapshots, said.days, said.records) == (done.snapshots, done.days, done.records)
     assert len(said.snapshots) == 1
     assert 0 < said.lake_files <= done.lake_files
+
+
+def test_in_a_new_home_there_is_nothing_to_remove(world):
+    """And nothing is made by asking."""
+    assert prune(world, dry_run=True) == pruning.PruneReport([], 0, 0, [], 0, is_dry_run=True)
+    assert not world.settings.home.exists()
+    assert prune(world) == pruning.PruneReport([], 0, 0, [], 0)
+
+
+@pytest.mark.parametrize("day", ["2025-10-02", "2026-01-06"], ids=["old", "kept"])
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_damaged_days_are_not_judged(old_days, day, spoil):
+    """A day of which a byte is wrong is no ground to remove anything: it is said, with what to do, and that helps."""
+    before = old_days.run().snapshot_id
+    (path,) = old_days.settings.lake.glob(f"raw/viewing_sessions/*/{day}.parquet")
+    spoil(path)
+    for dry_run in (True, False):
+        with pytest.raises(Damaged, match=f"{path} .*Move {path.parent} out of .*`mostwatched run`"):
+            prune(old_days, dry_run=dry_run)
+    assert "2025-10-01" in days_in_raw(old_days)
+    shutil.rmtree(path.parent)
+    assert night(old_days).snapshot_id == before
+    assert prune(old_days).records == 4
 
 
 def test_rejected_texts_go_with_the_last_day_of_their_file(world):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from world import World
 
+from pipelines.contracts import REJECTS_SCHEMA
 from pipelines.errors import Damaged
+from pipelines.ingest import ingest
+from pipelines.raw import rejects_in
 from pipelines.rejects import all_rejected
+from pipelines.settings import load
 
 STREAM = "stream | currency\ns1 | TRY"
 PLEDGES = """
@@ -52,8 +62,6 @@ def test_rejected_records_say_where_and_why(wrong):
 
 def test_a_currency_is_judged_once_something_was_published(wrong):
     """Before the first snapshot it is not known which streams there are."""
-    from pipelines.ingest import ingest
-
     ingest(wrong.settings)
     assert [each.entity for each in all_rejected(wrong.settings)] == ["viewing_sessions"]
 
@@ -92,3 +100,46 @@ def test_a_damaged_raw_file_is_an_error_with_a_way_out(wrong, entity, name):
             list(all_rejected(wrong.settings))
         assert wrong.run(night={"accept_rejects": True}, compare=False).snapshot_id == night.snapshot_id
         assert list(all_rejected(wrong.settings)) == right
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("row_group_size", [1 << 20, 7])
+def test_rejected_records_are_read_a_few_at_a_time(tmp_path, row_group_size):
+    """However long their texts are, and however many lie together in the file."""
+    texts = [f"{number}" * (MIB // 2 if number % 2 else 1) for number in range(60)]
+    columns = {"line": range(60), "field": [None] * 60, "reason": ["no"] * 60, "text": texts}
+    path = tmp_path / "rejects.parquet"
+    pq.write_table(pa.table(columns, schema=REJECTS_SCHEMA), path, row_group_size=row_group_size, use_dictionary=False)
+    batches = list(rejects_in(path))
+    assert pa.Table.from_batches(batches).to_pydict()["text"] == texts
+    assert max(batch.nbytes for batch in batches) < 3 * MIB
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """A home with 100 MB of rejected lines, and one with a single line."""
+    folder = tmp_path_factory.mktemp("many")
+    for name, count in (("many", 100), ("one", 1)):
+        settings = load(str(folder / name), {})
+        landing = settings.landing / "viewing_sessions"
+        landing.mkdir(parents=True)
+        with (landing / "bad.ndjson").open("w") as out:
+            out.writelines(f"{number:x}" * (10**6 // len(f"{number:x}")) + "\n" for number in range(count))
+        ingest(settings)
+    return folder
+
+
+def peak_kb(folder: Path, *arguments: str) -> int:
+    """The most memory that a command takes; what it prints is thrown away."""
+    child = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); "
+    child += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    command = [sys.executable, "-c", child, sys.executable, "-m", "pipelines.cli", "--home", str(folder), *arguments]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
+@pytest.mark.parametrize("how", [("rejects", "--json"), ("rejects",), ("forget", "x", "--dry-run")])
+def test_memory_does_not_follow_what_was_rejected(many, how):
+    """Listed, or looked through for somebody."""
+    assert peak_kb(many / "many", *how) - peak_kb(many / "one", *how) < 65_000

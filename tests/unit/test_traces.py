@@ -1,0 +1,73 @@
+"""Where an id stands in bytes that come in pieces: at every cut the same as in one piece."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.engines import duckdb as engine
+from pipelines.landing import LandedFile
+from pipelines.traces import Sought, may_hold, traces
+
+MIB = 1 << 20
+USER = "u-1"
+
+
+def pieces(content: bytes, size: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize(
+    ("content", "is_there"),
+    [
+        (b'{"viewerId": "u-1", "x": 1}', True),
+        (b"u-1", True),
+        (b"xu-1 u-1x u-1-2 _u-1 u-12", False),
+        (b"u-12 u-1", True),
+        (b"u-1u-1 u-1", True),
+        (b"", False),
+    ],
+)
+def test_a_word_wherever_the_pieces_are_cut(content: bytes, is_there: bool, size: int) -> None:
+    """A piece that ends after the id, or begins with it, does not make a word of what is none."""
+    assert Sought(USER).is_in_bytes(content) is is_there
+    assert Sought(USER).is_in_chunks(pieces(content, size)) is is_there
+
+
+@pytest.mark.parametrize("length", [1, 5_000, 50_000])
+def test_an_id_of_any_length(length: int) -> None:
+    """Also one that is longer than a piece: ids have no greatest length."""
+    sought, piece = Sought("i" * length), 1 << 14
+    content = b'{"viewerId":"' + b"i" * length + b'"}'
+    for before in (0, piece - 20, 2 * piece - 14):
+        assert sought.is_in_chunks(pieces(b" " * before + content, piece)), before
+        assert not sought.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("past", range(7))
+def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, packed: bool) -> None:
+    """A record in which a letter of the id is an escape: wherever in the file it stands, the file may hold the id."""
+    record = rb'{"viewerId":"u\u002d1"}'
+    before = MIB - record.index(b"\\") - past
+    content = b'{"a": "' + b"a" * (before - 10) + b'"}\n' + record
+    assert content[MIB - past : MIB - past + 2] == b"\\u"
+    path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    file = LandedFile("viewing_sessions", path.name, path, "ndjson", "gz" if packed else None, tmp_path)
+    assert may_hold(file, Sought(USER))
+
+
+@pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])
+def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int) -> None:
+    """In any file under home: the longest ids are found too."""
+    user = "long" * 1_250
+    path = tmp_path / "notes.txt"
+    path.write_text("." * (MIB - past) + json.dumps(user))
+    with closing(engine.connect("200MB", 1)) as connection:
+        assert [trace.path for trace in traces(connection, [path], Sought(user))] == [path]
