@@ -22,7 +22,8 @@ DAYS_COMPARED = 7  # before a day, to tell whether it is all there
 def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Collection[str]) -> Iterator[str]:
     """A sentence for each entity of which too many records were rejected.
 
-    Judged are the files that newly landed: those whose keys are not among `seen_before`, on which the current snapshot rests.
+    Judged are the files that newly landed: those whose keys are not among `seen_before`, which the current snapshot
+    rested on.
     """
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
@@ -92,7 +93,10 @@ def days_without_sessions(newest_session: datetime | None, as_of: date, zone: Zo
     """
     if newest_session is None:
         return
-    first = newest_session.astimezone(zone).date() + timedelta(days=1)
+    try:
+        first = newest_session.astimezone(zone).date() + timedelta(days=1)
+    except OverflowError:  # the last day of the calendar
+        return
     if first < as_of:
         yield (
             f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
