@@ -94,7 +94,7 @@ def _objects(settings: Settings, url: str) -> Objects:
 
 
 def landed(
-    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str], bool]
+    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
 ) -> list[Path] | None:
     """The landing folders, those in buckets as folders here: see `pipelines.bucket.landing.brought`."""
     if landing is None:
@@ -111,7 +111,7 @@ def landed(
 
 
 def standing(
-    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str], bool], raw: Iterable[RawFile]
+    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
 ) -> list[Standing]:
     """What stands in those landing folders that are in buckets: see `pipelines.bucket.landing.standing`."""
     urls = [each for each in landing if isinstance(each, str)]

@@ -15,18 +15,18 @@ from pipelines.bucket.mirror import read_record
 from pipelines.bucket.objects import Found, Objects, each
 from pipelines.contracts import ENTITIES
 from pipelines.ingest import FoundFile
-from pipelines.landing import Ignored, named, printable_name, unfinished_part
+from pipelines.landing import Ignored, named, printable_name, read_as, unfinished_part
 from pipelines.raw import RawFile
 from pipelines.settings import Settings
 
-IsInRaw = Callable[[str, str], bool]
+IsInRaw = Callable[[str, str, str], bool]
 
 
 def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
     """A folder here that holds what landed in a bucket and is not in raw.
 
-    `is_in_raw(entity, sha256)` tells whether raw holds what a landed file of these bytes comes to. An object that
-    changes while it is fetched waits for the next run, like any file.
+    `is_in_raw(entity, sha256, read_as)` tells whether raw holds what a landed file of these bytes comes to. An object
+    that changes while it is fetched waits for the next run, like any file.
     """
     folder, record = _places(settings, objects)
     known = read_record(record)  # name -> [etag, sha256]
@@ -102,7 +102,7 @@ def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:
 
 
 def _is_known(known: list[Any] | None, found: Found, name: str, is_in_raw: IsInRaw) -> bool:
-    return known is not None and known[0] == found.etag and is_in_raw(name.partition("/")[0], known[1])
+    return known is not None and known[0] == found.etag and is_in_raw(name.partition("/")[0], known[1], read_as(name))
 
 
 def _is_here(path: Path, known: list[Any] | None, found: Found) -> bool:

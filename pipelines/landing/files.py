@@ -154,7 +154,7 @@ def read_as(name: str) -> str:
     """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
     path = Path(name)
     compression = _COMPRESSIONS.get(path.suffix)
-    file_format = _FORMATS[path.with_suffix("").suffix if compression else path.suffix]
+    file_format = _FORMATS.get(path.with_suffix("").suffix if compression else path.suffix, "nothing")
     return f"{file_format}.{compression}" if compression else file_format
 
 
