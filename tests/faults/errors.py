@@ -58,8 +58,8 @@ def refuse(figure: Figure, home: Path, played: Scene, case: Case, where: str, er
     case.copy(home)
     if error == "EIO":  # what cannot be read is damaged: `prune` takes it away, and the next run builds it again
         case = replace(case, builds_again=True)
-    # From a disk that fails on, nothing can be removed any more: what was half-written stays until the next run.
-    done = replace(case, sweeps=False) if how.get("stays") else case
+    # What was half-written, or replaced, and could not be removed stays until the next run.
+    done = replace(case, sweeps=False)
     answer = played.children.do(home, case.arguments, **how)
     problem = (
         problem_said(answer, home, error)
