@@ -17,8 +17,8 @@ from pipelines.engines import duckdb as engine
 from pipelines.errors import UsageError, refusal_of_the_system
 from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
+from pipelines.warehouse import WAREHOUSE
 
-WAREHOUSE = "warehouse.duckdb"
 _ROWS_AT_A_TIME = 1_000
 
 

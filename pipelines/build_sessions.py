@@ -130,7 +130,7 @@ def judged_sessions(
     counted: Collection[date],
 ) -> tuple[Parts, Parts]:
     """(session_outcomes of every day, viewer_days of those that the cube rests on): all that is made of sessions."""
-    by_day = landed["viewing_sessions"]
+    files_of_day = landed["viewing_sessions"]
     erasures = [file for files in landed["erasures"].values() for file in files]
     erased: Mapping[date | None, Stored] = {}
     if erasures:
@@ -138,7 +138,7 @@ def judged_sessions(
             "erased_viewers",
             [
                 Step(day, {"raw_viewing_sessions": files, "raw_erasures": erasures}, weight=rows_of(files))
-                for day, files in by_day.items()
+                for day, files in files_of_day.items()
             ],
         )
     zone = ZoneInfo(policy.day_timezone)
@@ -148,7 +148,7 @@ def judged_sessions(
         "leave_out_own_views": policy.leave_out_own_views,
     }
     steps = []
-    for day in by_day:
+    for day in files_of_day:
         relations = {"calendar": _calendar_relation(day, policy, zone)}
         its_erased = [erased[day]] if day in erased else []
         its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])

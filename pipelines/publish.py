@@ -276,7 +276,7 @@ def _write(
         (folder / "private").mkdir(mode=0o700)
         for name, stored in files.items():
             store.link_or_copy(stored.path, folder / name)
-        path = folder / "warehouse.duckdb"
+        path = folder / warehouse.WAREHOUSE
         tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
         tables["creator_reach"] = [folder / name for name in files if name.startswith("creator_reach/")]
         warehouse.write(

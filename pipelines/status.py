@@ -168,11 +168,12 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
     with _noted(seen):
         states = deliveries.judge(held, landed)
     known = {day: count for day, count in seen.sessions.items() if count is not None}
+    first_landed = refusals.first_day_landed(seen.raw)
     rows = []
     for day, state in states.items():
         why = None
         if state == deliveries.PRESENT and {day - timedelta(days=back) for back in range(8)} <= known.keys():
-            why = refusals.probably_incomplete(known, day, refusals.first_day_landed(seen.raw))
+            why = refusals.probably_incomplete(known, day, first_landed)
         rows.append(
             {
                 "day": day.isoformat(),

@@ -15,6 +15,7 @@ from pipelines.engines import duckdb as engine
 from pipelines.settings import Policy
 from pipelines.window import Window
 
+WAREHOUSE = "warehouse.duckdb"  # its name in a snapshot
 STORAGE_VERSION = "v1.2.0"  # DuckDB 1.2 and every later version can open it
 
 FACTS_COMMENTS = {
@@ -47,7 +48,7 @@ def write(
     """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table."""
     connection = engine.connect(memory_limit, threads, path.parent / ".tmp-warehouse-spill")
     try:
-        connection.execute(f"attach '{_quoted(str(path))}' as warehouse (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f"attach {engine.literal(str(path))} as warehouse (storage_version '{STORAGE_VERSION}')")
         connection.execute("use warehouse")
         connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first
         for name, files in tables.items():
@@ -75,10 +76,10 @@ def write(
             "comment on table snapshot_facts is 'One row: what this snapshot is and which days it holds.'"
         )
         for column, comment in FACTS_COMMENTS.items():
-            connection.execute(f"comment on column snapshot_facts.{column} is '{_quoted(comment)}'")
+            connection.execute(f"comment on column snapshot_facts.{column} is {engine.literal(comment)}")
         connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
         for macro, comment in MACRO_COMMENTS.items():
-            connection.execute(f"comment on macro table {macro} is '{_quoted(comment)}'")
+            connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
         connection.execute("use memory")
         connection.execute("detach warehouse")
     finally:
@@ -88,10 +89,6 @@ def write(
 def _comment(connection: engine.Connection, table: str, model: models.Model) -> None:
     # COMMENT takes no parameters; the texts are our own, from sql/.
     purpose = f"{model.purpose} Grain: {model.grain}."
-    connection.execute(f"comment on table {table} is '{_quoted(purpose)}'")
+    connection.execute(f"comment on table {table} is {engine.literal(purpose)}")
     for column, comment in model.columns.items():
-        connection.execute(f"comment on column {table}.{column} is '{_quoted(comment)}'")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+        connection.execute(f"comment on column {table}.{column} is {engine.literal(comment)}")

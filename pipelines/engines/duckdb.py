@@ -54,8 +54,12 @@ def opened(path: Path) -> Iterator[Connection]:
 
 def attach(connection: Connection, path: Path, name: str) -> None:
     """Attach a database file, to be read."""
-    quoted = str(path).replace("'", "''")
-    connection.execute(f"attach '{quoted}' as {name} (read_only)")
+    connection.execute(f"attach {literal(str(path))} as {name} (read_only)")
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it, for statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class DuckDBEngine:
