@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from pipelines import settings as environment
 from pipelines.engines import Digest, Item, Relation, Result, Unstored
-from pipelines.engines.spark_context import Spark, connect, said_by
+from pipelines.engines.spark_context import GONE, Spark, connect, said_by
 from pipelines.engines.spark_sql import bound, nothing, translated, type_of
 from pipelines.engines.spark_tasks import SameProgram, program
 from pipelines.engines.writing import write_split
@@ -44,12 +45,15 @@ _FOR_LITTLE = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.autoBroadcastJoinThreshold": "-1",
+    # What is handed over stays Arrow's until it is read: else Spark unpacks it into objects, ten times as large.
+    "spark.sql.execution.arrow.localRelationThreshold": "0",
 }
 _FOR_MUCH = {  # Spark's own defaults, unless the options say otherwise
     "spark.sql.shuffle.partitions": "200",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.autoBroadcastJoinThreshold": "10MB",
+    "spark.sql.execution.arrow.localRelationThreshold": "48MB",
 }
 
 
@@ -92,44 +96,52 @@ class SparkEngine:
         targets: Mapping[date | None, Path],
     ) -> Mapping[date | None, Digest]:
         """See `pipelines.engines.Engine.write`."""
-        session = self._session()
-        self._context.setJobDescription(model.name)  # in Spark's own pages and logs
-        size = _bytes_of(sources)
-        is_little = size <= int(self._context.getConf().get(COLLECTED_OPTION, str(COLLECTED_BYTES)))
-        for option, value in (_FOR_LITTLE if is_little else self._for_much).items():
-            session.conf.set(option, value)
-        try:
+        with self._told(f"Spark could not build {model.name}"):
+            session = self._session()
+            self._context.setJobDescription(model.name)  # in Spark's own pages and logs
+            size = _bytes_of(sources)
+            is_little = size <= int(self._context.getConf().get(COLLECTED_OPTION, str(COLLECTED_BYTES)))
+            for option, value in (_FOR_LITTLE if is_little else self._for_much).items():
+                session.conf.set(option, value)
             for name, relation in sources.items():
                 self._register(session, name, relation, in_one=is_little)
             rows = session.sql(translated(model.statement, params), args=bound(params))
             keys = rows.columns if model.keys == ("all",) else model.keys
             order = [rows[key].asc_nulls_first() for key in keys]
             if is_little:
-                return self._collect(rows.coalesce(1).sortWithinPartitions(*order), targets)
-            return self._spread(rows.orderBy(*order), targets)
-        except MostwatchedError:
-            raise
-        except Exception as error:
-            if not _is_sparks(error):
-                raise
-            raise MostwatchedError(f"Spark could not build {model.name}: {said_by(error)}") from error
+                written = self._collect(rows.coalesce(1).sortWithinPartitions(*order), targets)
+            else:
+                written = self._spread(rows.orderBy(*order), targets)
+            for name in _names(sources):  # what was handed over would stay in the driver with its name
+                session.catalog.dropTempView(name)
+            return written
 
     def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """See `pipelines.engines.Engine.each`: a task an item, tried again where its executor is lost."""
         if not items:
             return []
-        try:
+        with self._told("A task of Spark's failed"):
             checked = SameProgram(function, program())
             return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(checked).collect())
-        except Exception as error:
-            if not _is_sparks(error):
-                raise
-            raise MostwatchedError(f"A task of Spark's failed: {said_by(error)}") from error
 
     def close(self) -> None:
         """See `pipelines.engines.Engine.close`."""
         self._spark.stop()
         shutil.rmtree(self._parts, ignore_errors=True)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """An error of Spark's as one of ours that begins with `what`."""
+        try:
+            yield
+        except MostwatchedError:
+            raise
+        except Exception as error:
+            if self._spark.is_gone():
+                raise MostwatchedError(f"{what}: {GONE}") from error
+            if not _is_sparks(error):
+                raise
+            raise MostwatchedError(f"{what}: {said_by(error)}") from error
 
     @cached_property
     def _for_much(self) -> dict[str, str]:
@@ -261,6 +273,13 @@ def _bytes_of(sources: Mapping[str, Relation]) -> int:
         elif not isinstance(relation, pa.Table):
             size += sum(path.stat().st_size for path in relation)
     return size
+
+
+def _names(sources: Mapping[str, Relation]) -> Iterator[str]:
+    for name, relation in sources.items():
+        if isinstance(relation, Unstored):
+            yield from _names(relation.sources)
+        yield name
 
 
 def _read(paths: Sequence[Path]) -> pa.Table:

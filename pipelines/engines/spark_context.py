@@ -40,6 +40,11 @@ _JAVA_FOR_MINUTES = (
 # Nobody waits for an answer: no collector need run beside the work, on the same cores. Java starts with one alone.
 _COLLECTOR = "-XX:+UseParallelGC"
 _JAVAS_OWN = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+GONE = (
+    "the Java that Spark runs in has ended, for want of memory or because it was stopped. MOSTWATCHED_MEMORY_LIMIT is "
+    "what it may use where all runs in it, and spark.driver.memory elsewhere; what is published stays, and the next "
+    "run goes on."
+)
 _ON_THIS_MACHINE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -51,11 +56,28 @@ class Spark:
         self.context = context
         self._folder = folder
 
+    def is_gone(self) -> bool:
+        """Whether Java has ended: it answers nothing any more."""
+        try:
+            self.context._jvm.System.nanoTime()
+        except Exception:  # of py4j's, or of the socket's below it
+            return True
+        return False
+
     def stop(self) -> None:
         """End the context if it is ours, and remove what it spilled."""
         if self._folder is not None:
-            self.context.stop()
+            if self.is_gone():
+                self._forget()
+            else:
+                self.context.stop()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _forget(self) -> None:
+        """Of a Java that has ended, keep nothing: the next context of this process starts another."""
+        self.context._jsc = None
+        self.context.stop()  # what it has in Python
+        pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None
 
 
 def connect(master: str, options: Mapping[str, str], memory_limit: str, folder: Path) -> Spark:
@@ -111,6 +133,13 @@ def said_by(error: BaseException) -> str:
 
     Of what was raised in a task of ours it is that: the end of Python's traceback.
     """
+    try:
+        return _said_by(error)
+    except Exception:  # it asks Java, which may end this very moment
+        return GONE
+
+
+def _said_by(error: BaseException) -> str:
     if raised := _raised_in_a_task(str(error)):
         return raised if raised.endswith(".") else f"{raised}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
