@@ -210,6 +210,9 @@ def present(path: Path) -> Path:
 
 
 _NAME_SECONDS = 1.0  # that a new holder is given to write its name, before we say Busy without one
+_MOMENT_SECONDS = 0.2  # that a holder with a name is given: whoever only looks, or moves a file, has ended by then
+
+_held: set[Path] = set()  # by this process
 
 
 @contextmanager
@@ -225,18 +228,37 @@ def lock(path: Path) -> Iterator[None]:
     try:
         file = _open_lock(path)
         try:
-            give_up_at = time.monotonic() + _NAME_SECONDS
-            while not _locked(file, folder):
+            since = time.monotonic()
+            while not _locked(file, folder, fcntl.LOCK_EX):
                 holder = os.pread(file, 20, 0).decode(errors="replace").strip()
                 is_known = holder.isdecimal() and _is_alive(int(holder))
-                if is_known or time.monotonic() > give_up_at:
+                if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
                     name = f" (process {holder})" if holder.isdecimal() else ""
                     raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
                 time.sleep(0.01)
             with suppress(OSError):  # it is for people: also on a full disk `prune` must be able to hold the lock
                 os.ftruncate(file, 0)
                 os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            _held.add(path)
             yield
+        finally:
+            _held.discard(path)
+            os.close(file)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def unless_locked(path: Path) -> Iterator[bool]:
+    """Yield whether no other process holds the lock. If so none takes it inside: be quick, it would wait a moment."""
+    if path in _held:
+        yield True
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file = _open_lock(path)
+        try:
+            yield _locked(file, folder, fcntl.LOCK_SH)
         finally:
             os.close(file)
     finally:
@@ -262,14 +284,14 @@ def _open_lock(path: Path) -> int:
     )
 
 
-def _locked(file: int, folder: int) -> bool:
-    """Lock both, or neither."""
+def _locked(file: int, folder: int, how: int) -> bool:
+    """Lock both, alone or with others as `how` says, or neither."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(folder, how | fcntl.LOCK_NB)
     except BlockingIOError:
         fcntl.flock(file, fcntl.LOCK_UN)
         return False

@@ -61,10 +61,22 @@ class Mirror:
     def pull(self, folders: Collection[str] = FOLDERS) -> None:
         """Know what some folders of the bucket hold, and bring what says so.
 
+        While another process works in this copy, what is in it stays as it is: it may be new, and not pushed yet.
         Raises Unreachable; the copy is then as it was.
         """
         self._remote = self._list(folders)
         self._pointer = self._objects.read(POINTER)
+        with store.unless_locked(self._home / ".lock") as is_ours:
+            if is_ours:
+                self._remove_outdated(folders)
+        small = [name for name in self._remote if _is_small(name)]
+        each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
+        with store.unless_locked(self._home / ".lock") as is_ours:
+            if is_ours:
+                self._take_over_the_pointer()
+        self._save()
+
+    def _remove_outdated(self, folders: Collection[str]) -> None:
         gone = [name for name in self._record if name not in self._remote and name.split("/")[0] in folders]
         for name in gone:  # removed by a prune elsewhere
             (self._home / name).unlink(missing_ok=True)
@@ -74,15 +86,14 @@ class Mirror:
             if known is not None and known[0] != found.etag:  # written again elsewhere
                 del self._record[name]
                 (self._home / name).unlink(missing_ok=True)
-        small = [name for name in self._remote if _is_small(name)]
-        each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
         self._remove_empty_folders(gone)
+
+    def _take_over_the_pointer(self) -> None:
         pointer = self._home / POINTER
         if self._pointer is None:
             pointer.unlink(missing_ok=True)
         elif not pointer.exists() or pointer.read_bytes() != self._pointer[0]:
             store.write_bytes(pointer, self._pointer[0])
-        self._save()
 
     def push(self) -> None:
         """Write what is new here, and move the pointer last, if it moved here.

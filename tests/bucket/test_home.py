@@ -161,6 +161,23 @@ def test_what_is_damaged_there_is_mended_there(bucket: Bucket, machines: Machine
 # --- two at once -----------------------------------------------------------------------------------------------------
 
 
+def test_who_reads_beside_a_run(machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked in its copy of the home before it has told the bucket, what a run has published stays published."""
+    landing, (first, second) = platform
+    assert night(machines.settings("one"), FIRST, landing) == first
+    push, asked = home_in_bucket.push, []
+
+    def asked_before(settings: Settings) -> None:
+        asked.append(mostwatched(machines.environ("one"), "snapshots", "list"))
+        push(settings)
+
+    monkeypatch.setattr(home_in_bucket, "push", asked_before)
+    assert night(machines.settings("one"), SECOND, landing) == second
+    assert [done.returncode for done in asked] == [0]
+    assert problem(machines, second) is None
+    assert mostwatched(machines.environ("one"), "top").returncode == 0
+
+
 def published_meanwhile(machines: Machines, name: str, as_of: date, landing: Path) -> Any:
     """A stage for `nightly.run`: once, before it publishes, another machine runs its own night whole."""
     arguments = ("run", "--direct", "--as-of", as_of.isoformat(), "--landing", str(landing))

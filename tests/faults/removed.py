@@ -51,6 +51,7 @@ SNAPSHOT_FILES = ("tests/unit/test_snapshot_files.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 RETENTION = ("tests/spec/test_retention.py",)
 TRACES = ("tests/unit/test_traces.py",)
+BUCKET = ("tests/bucket/test_home.py",)
 FOLLOWING = ("tests/bucket/test_following.py",)
 LANDED_FILES = ("tests/unit/test_landing_files.py", "tests/unit/test_ingest.py")
 LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_records.py")
@@ -102,14 +103,14 @@ SAFEGUARDS = (
     Safeguard(
         "one run at a time holds the lock",
         STORE,
-        '    """Lock both, or neither."""\n',
-        '    """Lock both, or neither."""\n    return True\n',
+        '    """Lock both, alone or with others as `how` says, or neither."""\n',
+        '    """Lock both, alone or with others as `how` says, or neither."""\n    return True\n',
         LOCKING,
     ),
     Safeguard(
         "the home's folder is locked as well as a file in it",
         STORE,
-        "        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "        fcntl.flock(folder, how | fcntl.LOCK_NB)",
         "        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         LOCKING,
     ),
@@ -332,6 +333,13 @@ SAFEGUARDS = (
         '        with store.lock(self._home / ".lock"):\n            yield\n',
         "        yield\n",
         FOLLOWING,
+    ),
+    Safeguard(
+        "who reads in the copy of a bucket's home leaves the pointer of a run at work in it",
+        "pipelines/bucket/mirror.py",
+        "            if is_ours:\n                self._take_over_the_pointer()\n",
+        "            self._take_over_the_pointer()\n",
+        BUCKET,
     ),
     Safeguard(
         "an as_of that rests on removed days is refused",

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Timer
 
@@ -276,6 +276,25 @@ def test_only_the_holder_is_named(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         Timer(0.1, path.write_text, [f"{os.getpid()}\n"]).start()
         with pytest.raises(Busy, match=rf"process {os.getpid()}\)"), store.lock(path):
+            pass
+
+
+def test_who_looks_whether_a_lock_is_held(tmp_path):
+    """Another's is, one's own is not; and whoever comes for it meanwhile waits for a moment instead of giving up."""
+    path = tmp_path / ".lock"
+    with held(path), store.unless_locked(path) as is_free:
+        assert not is_free
+    with store.lock(path), store.unless_locked(path) as is_free:
+        assert is_free
+    with ExitStack() as looking:
+        assert looking.enter_context(store.unless_locked(path))
+        path.write_text(f"{os.getpid()}\n")  # as a server leaves it that has held it and lives on
+        Timer(0.05, looking.close).start()
+        with store.lock(path):
+            pass
+    with ExitStack() as looking:
+        assert looking.enter_context(store.unless_locked(path))
+        with pytest.raises(Busy), store.lock(path):
             pass
 
 
