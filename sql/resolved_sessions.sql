@@ -16,9 +16,9 @@ with versions as (
 ordered as (
     select
         *,
-        sum(landed_records) over (partition by day, source, session_id)    as all_records,
-        count(*) over (partition by day, source, session_id)               as versions,
-        count(*) over (partition by day, source, session_id, revision) - 1 as conflicts,
+        sum(landed_records) over (partition by day, source, session_id)               as all_records,
+        count(*) over (partition by day, source, session_id)                          as versions,
+        dense_rank() over (partition by day, source, session_id order by revision)    as revisions, -- up to its own
         row_number() over (
             partition by day, source, session_id
             order by
@@ -42,7 +42,7 @@ select
     newest.deleted                      as deleted,        -- whether it was retracted
     cast(newest.all_records as bigint)  as landed_records, -- accepted records of it on this day
     newest.versions                     as versions,       -- distinct ones among them
-    newest.conflicts                    as conflicts       -- others with its revision and other content
+    newest.versions - newest.revisions  as conflicts       -- of those, beyond the first of their revision
 from ordered as newest
 anti join session_moves
     on newest.day = session_moves.day and newest.source = session_moves.source

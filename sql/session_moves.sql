@@ -25,21 +25,33 @@ ordered as (
 ),
 
 newest as (
-    select source, session_id, day, revision
+    select source, session_id, day
     from ordered
     where age = 1
+),
+
+-- The versions of a revision, those of the day on which the session counts before those of other days.
+numbered as (
+    select
+        versions.*,
+        newest.day as newest_day,
+        row_number() over (
+            partition by versions.source, versions.session_id, versions.revision
+            order by case when versions.day = newest.day then 0 else 1 end, versions.day
+        ) as number
+    from versions
+    inner join newest on versions.source = newest.source and versions.session_id = newest.session_id
 )
 
 select
-    versions.day                                  as day,            -- UTC day on which the session does not count
-    versions.source                               as source,         -- as landed
-    versions.session_id                           as session_id,     -- as landed
-    newest.day                                    as newest_day,     -- UTC day on which it does
-    cast(sum(versions.landed_records) as bigint)  as landed_records, -- accepted records of it on this day
-    count(*)                                      as versions,       -- distinct ones among them
-    cast(sum(case when versions.revision = newest.revision then 1 else 0 end) as bigint)
-        as conflicts -- versions with the newest revision and other content
-from versions
-inner join newest on versions.source = newest.source and versions.session_id = newest.session_id
-where versions.day <> newest.day
+    day                                                     as day,            -- UTC day on which it does not count
+    source                                                  as source,         -- as landed
+    session_id                                              as session_id,     -- as landed
+    newest_day                                              as newest_day,     -- UTC day on which it does
+    cast(sum(landed_records) as bigint)                     as landed_records, -- accepted records of it on this day
+    count(*)                                                as versions,       -- distinct ones among them
+    cast(sum(case when number > 1 then 1 else 0 end) as bigint)
+        as conflicts -- of those, beyond the first of their revision on any day
+from numbered
+where day <> newest_day
 group by 1, 2, 3, 4

@@ -56,5 +56,5 @@ select
     end                                            as outcome,        -- what the policy says of it
     cast(landed_records as bigint)                 as landed_records, -- accepted records of it on this day
     cast(versions as bigint)                       as versions,       -- distinct ones among them
-    cast(conflicts as bigint)                      as conflicts       -- others with its revision and other content
+    cast(conflicts as bigint)                      as conflicts       -- of those, beyond the first of their revision
 from judged

@@ -314,6 +314,12 @@ class Oracle:
             fates[fate or "ranked"] += 1
         return dict(fates)
 
+    def conflicts(self) -> int:
+        """Different records of one session with one revision, beyond the first: their content puts them in order."""
+        different = {content(record): record for record in self.landed["viewing_sessions"]}.values()
+        same = Counter((key("viewing_sessions", record), record["revision"]) for record in different)
+        return sum(count - 1 for count in same.values())
+
     def ranking(self, first_day: date, end_day: date) -> list[Ranked]:
         """All creators with a session in [first_day, end_day), by position."""
         start, end = self.start(first_day), self.start(end_day)

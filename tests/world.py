@@ -269,6 +269,7 @@ class World:
             assert night.ranking(window) == right.window(window), f"ranking of {window} days"
         funnel = right.funnel(max(night.settings.windows))
         assert night.funnel() == {fate: funnel.get(fate, 0) for fate in night.funnel()}
+        assert night.conflicts() == right.conflicts()
         assert sum(funnel.values()) == 2 * funnel["accepted"], "the funnel balances"
         assert night.funding() == right.live_stream_funding()
         assert night.follows() == sorted(right.follows)

@@ -241,7 +241,8 @@ def test_equal_revisions_are_decided_by_their_content(tmp_path, what_decides, le
 
 
 def test_conflicts_are_counted(world):
-    """Two different records with one revision are one conflict in the manifest; identical ones are none."""
+    """Different records with one revision are conflicts, also on two days, and though a later revision settles it;
+    identical ones are none."""
     world.sessions("""
         session | revision | creator | viewer | started_at       | minutes
         s1      | 3        | ada     | v1     | 2026-01-05 10:00 | 5
@@ -250,6 +251,17 @@ def test_conflicts_are_counted(world):
         s2      | 0        | ada     | v2     | 2026-01-05 10:00 | 5
     """)
     assert world.run().conflicts() == 1
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 4        | ada     | v1     | 2026-01-05 10:00 | 5
+        s3      | 1        | ada     | v1     | 2026-01-05 10:00 | 5
+        s3      | 1        | ada     | v1     | 2026-01-06 10:00 | 5
+        s3      | 1        | ada     | v1     | 2026-01-07 10:00 | 5
+        s3      | 2        | ada     | v1     | 2026-01-06 10:00 | 5
+        s4      | 1        | ada     | v1     | 2026-01-05 10:00 | 5
+        s4      | 2        | ada     | v1     | 2026-01-06 10:00 | 5
+    """)
+    assert world.run().conflicts() == 1 + 2
 
 
 def test_conflicts_of_other_entities_are_counted_too(world):
