@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -45,6 +46,7 @@ from pipelines.api.pages import page_routes
 from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
 from pipelines.api.watching import Serving, Watcher
 from pipelines.api.wire import BoundedHttp
+from pipelines.errors import MostwatchedError, UsageError
 from pipelines.logs import log_as
 from pipelines.settings import Settings
 
@@ -262,11 +264,13 @@ class RateLimited:
 
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve until SIGINT or SIGTERM. Raises UsageError for an unusable setting, before anything listens.
+    """Serve until SIGINT or SIGTERM.
 
-    Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
+    Raises UsageError for an unusable setting or address, and MostwatchedError for one that somebody else listens on,
+    before anything is served. Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
     """
     log_as(settings.log_format, settings.log_level)
+    _try_address(host, port)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
@@ -276,6 +280,26 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     with tempfile.TemporaryDirectory(prefix="mostwatched-workers-", ignore_cleanup_errors=True) as folder:
         config = server_config(settings, host, port, workers, Path(folder))
         Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def _try_address(host: str, port: int) -> None:
+    """Raise where nobody can listen: uvicorn would end with the exit code of a night that is not published."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise UsageError(f"{host!r} is no address to listen on ({error.strerror}). Name one with --host.") from None
+    for family, kind, _, _, address in found:
+        with socket.socket(family, kind) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                listening.bind(address)
+            except OSError as error:
+                raise MostwatchedError(
+                    f"{address[0]}, port {port}, cannot be listened on ({error.strerror}). "
+                    "End what listens there, or choose another --host or --port."
+                ) from None
 
 
 def server_config(

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -794,6 +795,18 @@ def test_a_home_that_the_engine_takes_for_a_pattern_is_wrong_usage(tmp_path, mon
             command_line.main()
         said = capsys.readouterr().err
         assert (said.count("\n"), "cannot be used" in said) == (1, True)
+
+
+def test_an_address_that_cannot_be_served_on_is_one_sentence(mostwatched):
+    """Not uvicorn's exit code, which says here that a night was not published."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = mostwatched("serve", "--port", taken.getsockname()[1])
+        assert (done.code, "127.0.0.1, port " in done.err, "Address already in use" in done.err) == (1, True, True)
+        many = mostwatched("serve", "--port", taken.getsockname()[1], "--workers", 2)
+        assert (many.code, many.err) == (1, done.err)
+    nowhere = mostwatched("serve", "--host", "no such host")
+    assert (nowhere.code, "'no such host' is no address" in nowhere.err) == (2, True)
+    assert [each.err.count("\n") for each in (done, nowhere)] == [1, 1]
 
 
 def test_a_platform_that_cannot_be_written_is_one_sentence(mostwatched, tmp_path):
