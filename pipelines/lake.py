@@ -27,6 +27,7 @@ from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import Engine, Relation, Unstored
 from pipelines.errors import Damaged, tells_of_damage
 from pipelines.ingest import Progress, no_progress
+from pipelines.raw import RUN_AGAIN
 from pipelines.row_digest import row_digest
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
@@ -72,7 +73,7 @@ class RawDamaged(Damaged):
 
     def __init__(self, stored: Stored, problem: str) -> None:
         """`stored` is the damaged file."""
-        super().__init__(f"{problem} Run again: that parses it again from what landed.")
+        super().__init__(f"{problem} {RUN_AGAIN}")
         self.stored = stored
 
 

@@ -34,6 +34,8 @@ from pipelines.store import sealed, unsealed, verify
 # still there is then read again; raw of an earlier version counts only where no later one exists.
 PARSER_VERSION = 2
 
+RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
+
 
 @dataclass(frozen=True)
 class RawFile:
@@ -146,7 +148,7 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
         try:
             verify(raw.rejects_path, raw.rejects.sha256)
         except Damaged as error:
-            raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
+            raise Damaged(f"{error} {RUN_AGAIN}") from error
         for batch in rejects_in(raw.rejects_path):
             for row in batch.to_pylist():
                 yield RejectedRecord(raw.entity, raw.landed_name, **row)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipelines import build, snapshots, store
 from pipelines.errors import Damaged
 from pipelines.lake import Lake
-from pipelines.raw import RawFile, RejectedRecord, raw_files, rejected_records
+from pipelines.raw import RUN_AGAIN, RawFile, RejectedRecord, raw_files, rejected_records
 from pipelines.settings import Policy, Settings
 
 
@@ -44,7 +44,7 @@ def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]
             try:
                 landed = store.checked_table(file.path(name), facts.sha256)
             except Damaged as error:
-                raise Damaged(f"{error} Run again: that parses it again from what landed.") from error
+                raise Damaged(f"{error} {RUN_AGAIN}") from error
             of_stream = currencies.take(pc.index_in(landed["stream_id"], value_set=ids).combine_chunks())
             is_wrong = pc.fill_null(pc.not_equal(landed["currency"], of_stream), False)
             for row in landed.filter(is_wrong).to_pylist():
