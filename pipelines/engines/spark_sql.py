@@ -24,7 +24,7 @@ TRAVELS = frozenset(
     {
         *("And", "Or", "Case", "If", "Coalesce", "Nullif", "Cast", "TryCast", "Greatest", "Least"),
         *("Concat", "Length", "Substring", "SHA2", "DateDiff", "UnixToTime"),
-        *("Count", "Max", "Min", "Sum", "Rank", "RowNumber"),
+        *("Count", "Max", "Min", "Sum", "Rank", "DenseRank", "RowNumber"),
     }
 )
 
