@@ -74,10 +74,11 @@ def test_a_killed_executor_changes_nothing(cluster, tmp_path, monkeypatch):
         if world.settings.engine == "spark":
             killer.start()
 
-    spread = spark.SparkEngine._spread
+    spread, files = spark.SparkEngine._spread, []
 
     def writing(*given: Any) -> Any:
         killer.phase = "writing"
+        files.append(len(given[2]))
         return spread(*given)
 
     monkeypatch.setattr(spark.SparkEngine, "_spread", writing)
@@ -86,6 +87,8 @@ def test_a_killed_executor_changes_nothing(cluster, tmp_path, monkeypatch):
     killer.join()
     assert set(killer.killed) == {"reading", "writing"}
     assert not set(killer.killed.values()) & executors(cluster)
+    assert len(files) >= 3
+    assert max(files) >= 2, "files of one statement"
     same(on_duckdb, on_spark)
     lake = on_spark.world.settings.lake
     assert [path for path in lake.rglob(".tmp-*") if path != lake / ".tmp-spill"] == []

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
@@ -17,13 +18,14 @@ from parity import EVERYTHING_ALLOWED, both, derived, same
 from property.test_three_ways import ZONES, History, histories_in
 from world import World
 
-from pipelines import generate, models, nightly
+from pipelines import models, nightly
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
-from pipelines.engines import spark  # noqa: E402
+from pipelines.engines import spark, spark_context  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("local")
+ROWS = 200_000
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 
 
@@ -35,12 +37,22 @@ def test_a_night_over_nothing(tmp_path):
     assert {name for name in models.LINE if models.model(name).is_stored} - made == set()
 
 
-def test_a_night_in_which_everything_happens(tmp_path):
-    """Corrections, moves, erasures, bans, open sessions, pledges, conflicts: every model of sql/ has the same rows."""
+def test_a_night_in_which_everything_happens(tmp_path, monkeypatch):
+    """Corrections, moves, erasures, bans, open sessions, pledges, conflicts: every model of sql/ has the same rows.
+
+    No statement leaves a name behind: what a name stands for would stay in the driver with it.
+    """
+    sessions = []
+    session_of = spark.SparkEngine._session
+    monkeypatch.setattr(
+        spark.SparkEngine, "_session", lambda engine: sessions.append(session_of(engine)) or sessions[-1]
+    )
     on_duckdb, on_spark = both(tmp_path, lambda world: land_noise(world, seed=1, days=12))
     same(on_duckdb, on_spark)
     built = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if rows}
     assert {name for name in models.LINE if models.model(name).is_stored} - built == set()
+    assert len(sessions) > 10
+    assert [table.name for session in sessions for table in session.catalog.listTables()] == []
 
 
 def test_a_lake_goes_on_with_the_other_engine(tmp_path):
@@ -55,19 +67,6 @@ def test_a_lake_goes_on_with_the_other_engine(tmp_path):
     assert on_spark.report.built
     nothing_to_do = world.run(compare=False, night=EVERYTHING_ALLOWED)
     assert (nothing_to_do.snapshot_id, nothing_to_do.report.built) == (on_spark.snapshot_id, {})
-
-
-def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):
-    """What is too much to be collected is written by executors, in the same files."""
-    monkeypatch.setattr(spark, "COLLECTED_BYTES", 100_000)
-    spread = []
-    original = spark.SparkEngine._spread
-    monkeypatch.setattr(spark.SparkEngine, "_spread", lambda *given: spread.append(len(given[2])) or original(*given))
-    platform: dict[str, Any] = {"days": 2, "sessions_per_day": 2500, "seed": 7, "as_of": date(2026, 1, 31)}
-    on_duckdb, on_spark = both(tmp_path, lambda world: generate.generate(world.settings.landing, **platform))
-    same(on_duckdb, on_spark)
-    assert len(spread) >= 3
-    assert max(spread) >= 2  # files of one statement
 
 
 def renamed(history: History, number: int) -> dict[str, list[dict[str, Any]]]:
@@ -138,3 +137,30 @@ def test_days_before_the_calendar_was_changed(tmp_path):
     same(on_duckdb, on_spark)
     assert on_spark.viewers() == [("ada", 2)]
     assert on_spark.snapshot.as_of - timedelta(days=1) == date(1500, 3, 1)
+
+
+# --- what the driver holds -------------------------------------------------------------------------------------------
+
+
+def held(context: Any) -> int:
+    """Bytes of Java's heap that are in use after what nobody needs is gone."""
+    context._jvm.System.gc()
+    runtime = context._jvm.Runtime.getRuntime()
+    return int(runtime.totalMemory() - runtime.freeMemory())
+
+
+def test_what_is_handed_over_is_held_as_it_is(local, tmp_path):
+    """Rows for a statement over little take what Arrow takes, and not objects many times as large."""
+    engine = spark.SparkEngine(spark_context.connect("", {}, "1GB", tmp_path), tmp_path / "parts")
+    session, context = engine._session(), engine._context
+    for option, value in spark._FOR_LITTLE.items():
+        session.conf.set(option, value)
+    after = []
+    for rows in (1, ROWS):  # the first loads the classes
+        texts = pa.array([f"viewer-{number:017d}" for number in range(rows)])
+        table = pa.table({"number": pa.array(range(rows), pa.int64()), "viewer_id": texts})
+        engine._handed_over(session, table).createOrReplaceTempView("handed")
+        read = session.sql("select sum(number) from handed where viewer_id > ''").collect()
+        assert read[0][0] == sum(range(rows))
+        after.append(held(context))
+    assert after[1] - after[0] < 3 * table.nbytes
