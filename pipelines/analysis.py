@@ -62,11 +62,11 @@ def _attached_in_place(connection: engine.Connection, settings: Settings, snapsh
 
 def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
     """The answer to a query, or to the last of several. Raises UsageError in DuckDB's words for one that has none."""
-    if not query.strip():
-        raise UsageError("Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\".")
     with _told(settings):
         connection.execute(query)
-    return Rows([name for name, *_ in connection.description or ()], _rows(connection, settings))
+    if connection.description is None:  # nothing but comments, or not even those
+        raise UsageError("Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\".")
+    return Rows([name for name, *_ in connection.description], _rows(connection, settings))
 
 
 def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[Any, ...]]:
@@ -83,12 +83,15 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | tuple | dict) else value
 
 
+_NO_SUCH_FILES = "No files found that match the pattern"  # those that a query names: nothing is wrong with the system
+
+
 @contextmanager
 def _told(settings: Settings) -> Iterator[None]:
     try:
         yield
     except engine.Error as error:
-        if refusal_of_the_system(error, settings.home):
+        if refusal_of_the_system(error, settings.home) and _NO_SUCH_FILES not in str(error):
             raise
         # What follows its first paragraph draws the place, or tells what to type at a prompt.
         said = " ".join(str(error).split("\n\n")[0].split())

@@ -33,6 +33,7 @@ from pipelines.forgotten import PERSON, Register
 from pipelines.ingest import Progress, ingest, no_progress
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, emptying, find_landed
 from pipelines.nightly import held, open_lake
+from pipelines.printing import counted
 from pipelines.publish import publish
 from pipelines.raw import RawFile, every_raw_file, raw_files, rested_on
 from pipelines.settings import Policy, Settings
@@ -319,7 +320,7 @@ def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], don
     ]
     for landed in done.landed_files:
         if not landed.is_emptied and Path(landed.file).is_relative_to(settings.home):
-            why = landed.problem or f"{landed.records} landed records are theirs"
+            why = landed.problem or f"it holds {counted(landed.records, 'record')} of theirs"
             done.remaining.append({"path": landed.file, "why": why})
 
 

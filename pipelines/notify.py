@@ -74,13 +74,15 @@ def events(facts: Mapping[str, Any], before: LastRun | None, report: str | None)
     if outcome == FAILED:
         return [event(FAILED, f"The run as of {as_of} failed; the last snapshot stays current.")]
     if outcome == REFUSED:
-        return [event(REFUSED, f"The run as of {as_of} was not published: it could mislead. The last snapshot stays.")]
+        return [event(REFUSED, f"The run as of {as_of} could mislead.")]
     found = []
     if newly_missing:
         days = ", ".join(newly_missing)
-        found.append(event(LATE, f"Viewing sessions are late: nothing has landed for {days}.", newly_missing))
+        found.append(event(LATE, f"Viewing sessions are late: those of {days} are missing.", newly_missing))
     if was_bad:
-        found.append(event(RECOVERED, f"The run as of {as_of} is {outcome}: all is well again."))
+        still = ", ".join(facts["missing_days"])
+        how = f"sessions are still missing, those of {still}" if still else "all is well again"
+        found.append(event(RECOVERED, f"The run as of {as_of} is {outcome}: {how}."))
     elif was_missing and not facts["missing_days"]:
         found.append(event(RECOVERED, "The viewing sessions that were late have landed."))
     return found
@@ -98,7 +100,7 @@ def late(answer: Mapping[str, Any], days_awaited: int) -> list[Event]:
         newest = snapshot["as_of"] if snapshot else "none"
         said.append(f"no snapshot as of {as_of} has been published yet (the newest: {newest})")
     if days:
-        said.append(f"nothing has landed for {', '.join(days)}")
+        said.append(f"the viewing sessions of {', '.join(days)} are missing")
     if run and run["outcome"] == "died":
         said.append(f"the run as of {run['as_of']} died")
     if not said:

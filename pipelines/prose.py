@@ -168,7 +168,8 @@ _UNUSUAL = {
 
 
 def _strays(day: dict[str, Any]) -> str:
-    return f"; {day['sessions']:,} of its sessions came in other files" if day["sessions"] and not day["why"] else ""
+    is_strange = day["sessions"] and day["state"] != "incomplete"
+    return f"; {day['sessions']:,} of its sessions came in other files" if is_strange else ""
 
 
 def _late_lines(late: Sequence[dict[str, Any]]) -> list[str]:

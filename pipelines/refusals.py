@@ -65,7 +65,8 @@ def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: d
     had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=DAYS_COMPARED))
     median = statistics.median(week)
     if had_begun and sessions.get(day, 0) * 2 < median:
-        return f"{sessions.get(day, 0)} sessions, under half the median of the seven days before it ({median:g})"
+        count = sessions.get(day, 0)
+        return f"{count} session{'s' * (count != 1)}, under half the median of the seven days before it ({median:g})"
     return None
 
 

@@ -146,6 +146,8 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
     ours = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text != ""}
     values = {known[name]: _parse(name, known[name], text) for name, text in ours.items() if name in known}
     if home is not None:
+        if not str(home):  # such as an unset variable of a shell; it would be the folder one happens to be in
+            raise UsageError("--home is empty: name a folder, or leave the option out for the one of MOSTWATCHED_HOME.")
         values["home"] = home
     values |= _home(values.get("home", Settings.home), values.get("cache", Settings.cache))
     settings = Settings(**values)  # type: ignore[arg-type]
@@ -279,7 +281,7 @@ def _share(text: str) -> Decimal:
 
 
 def _memory(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", text):
+    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B)", text) or not re.search("[1-9]", text):
         raise ValueError("it must be an amount of memory such as 2GB or 800MB")
     return text
 

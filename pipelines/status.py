@@ -31,6 +31,7 @@ from pipelines.lake import Lake
 from pipelines.landing import find_unfinished, printable_name
 from pipelines.nightly import require_possible
 from pipelines.raw import RawFile, raw_files, stands
+from pipelines.retention import require_days
 from pipelines.settings import Settings
 from pipelines.snapshots import Pointer, Snapshot
 
@@ -165,19 +166,24 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
     zone = ZoneInfo(settings.day_timezone)
     held = [day for day in build.cube_days(as_of, settings.policy) if len(set(window.day_bounds(day, zone))) == 2]
     states: dict[date, str] = {}
+    in_vain: set[date] = set()
     with _noted(seen):
         states = deliveries.judge(held, landed)
+        in_vain = deliveries.landed_in_vain(states, landed)
     known = {day: count for day, count in seen.sessions.items() if count is not None}
     first_landed = refusals.first_day_landed(seen.raw)
     rows = []
-    for day, state in states.items():
-        why = None
+    for day, delivered in states.items():
+        state, why = delivered, None
         if state == deliveries.PRESENT and {day - timedelta(days=back) for back in range(8)} <= known.keys():
             why = refusals.probably_incomplete(known, day, first_landed)
+            state = INCOMPLETE if why else state
+        elif day in in_vain:
+            why = "its file has landed, and no session of it was accepted: see `mostwatched rejects`"
         rows.append(
             {
                 "day": day.isoformat(),
-                "state": INCOMPLETE if why else state,
+                "state": state,
                 "sessions": seen.sessions.get(day),
                 "why": why,
             }
@@ -287,7 +293,14 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
     if found := list(_vanished(settings, seen)):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
-    days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there] if seen.built else []
+    is_possible = True
+    try:
+        require_days(seen.raw, settings.policy, as_of)
+    except UsageError as error:
+        is_possible, grounds, flags = False, [str(error), *grounds], []
+    days: list[date] = []
+    if seen.built and is_possible:
+        days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there]
     snapshot_id = publish.id_of(seen.built) if seen.built else None
     is_current = _would_be_current(seen, as_of)
     if seen.unread:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import logs, notify, report, run_metrics, snapshots
 from pipelines.durations import Durations
-from pipelines.errors import Busy, Damaged, UsageError
+from pipelines.errors import Busy, Damaged, RefusedToPublish, UsageError
 from pipelines.last_run import LastRun, Recorder
 from pipelines.report import Account
 from pipelines.settings import Settings
@@ -135,6 +135,8 @@ def _never_in_the_way(what: str, ended_by: BaseException | None = None) -> Itera
     try:
         yield
     except Exception as error:
-        if ended_by is None or not isinstance(error, OSError):
-            said = getattr(error, "strerror", None) or error
+        if ended_by is None or isinstance(ended_by, RefusedToPublish) or not isinstance(error, OSError):
+            said: object = error
+            if isinstance(error, OSError) and error.strerror:
+                said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
             logs.night.warning("%s could not be written: %s", what, said)

@@ -198,7 +198,11 @@ class KeyFile:
         try:
             self._keys = self._read()
         except (OSError, ValueError) as error:
-            raise UsageError(f"MOSTWATCHED_JWKS: {path} is not a usable JWKS file: {error}.") from error
+            said = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"MOSTWATCHED_JWKS: {path} is not a usable JWKS file: {said}. Name a file of public keys, as JSON with "
+                'a list "keys", or the URL of one.'
+            ) from error
 
     async def current(self) -> Sequence[VerificationKey]:
         """Every key that may be used."""

@@ -148,7 +148,7 @@ def cli(context: click.Context, home: str | None) -> None:
 
 
 def command(
-    group: click.Group, name: str | None = None, *, pulls: bool = True, only: str | None = None
+    group: click.Group, name: str | None = None, *, pulls: bool = True, only: str | None = None, **more: Any
 ) -> Callable[[Command], Command]:
     """A command whose function is handed the settings first.
 
@@ -163,7 +163,7 @@ def command(
             with refused_in_words(settings.home), bucket.mounted(settings, only) if pulls else nullcontext():
                 return function(settings, *args, **kwargs)
 
-        group.command(name)(with_settings)
+        group.command(name, **more)(with_settings)
         return function
 
     return decorate

@@ -54,7 +54,8 @@ def top(
         print_table(ranking.COLUMNS, ([row[column] for column in ranking.COLUMNS] for row in rows))
 
 
-@command(cli, only="snapshots")
+# A query may begin with a comment, `-- ...`, which is no option.
+@command(cli, only="snapshots", context_settings={"ignore_unknown_options": True})
 @click.argument("query", type=TEXT)
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
 @click.option("--limit", type=COUNT, metavar="N", help="At most so many rows; 100 in a table.")

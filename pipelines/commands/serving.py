@@ -51,10 +51,13 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--as-of", type=DAY, help="The day after the last one. Default: today, UTC.")
 @click.option(
-    "--creators", type=click.IntRange(min=1), metavar="N", help="How many creators. Default: by the number of sessions."
+    "--creators",
+    type=click.IntRange(min=10),
+    metavar="N",
+    help="How many creators. Default: by the number of sessions.",
 )
 @click.option(
-    "--viewers", type=click.IntRange(min=1), metavar="N", help="How many viewers. Default: by the number of sessions."
+    "--viewers", type=click.IntRange(min=10), metavar="N", help="How many viewers. Default: by the number of sessions."
 )
 @click.option(
     "--mess",

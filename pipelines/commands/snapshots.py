@@ -9,6 +9,8 @@ from pipelines.commands import COUNT, as_json, asked_snapshot, cli, command
 from pipelines.printing import counted, print_json, printable
 from pipelines.settings import Settings
 
+_NOTHING_YET = "Nothing has been published yet. `mostwatched run` does that."
+
 
 @cli.group()
 def snapshots() -> None:
@@ -51,7 +53,7 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows and not problems:
-        click.echo("Nothing has been published yet. `mostwatched run` does that.")
+        click.echo(_NOTHING_YET)
     else:
         marks = [" pinned" if row["is_pinned"] else " current" if row["is_current"] else "" for row in rows]
         for row, mark in zip(rows, marks, strict=True):
@@ -75,6 +77,8 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
         damage[snapshots.POINTER] = found
     if as_json:
         print_json([{"snapshot_id": name, "is_whole": not found, "damage": found} for name, found in damage.items()])
+    elif not damage:
+        click.echo(_NOTHING_YET)
     else:
         for name, found in damage.items():
             click.echo(f"{name}  {'DAMAGED' if found else 'whole'}")

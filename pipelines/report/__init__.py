@@ -259,8 +259,9 @@ def read(settings: Settings, as_of: date | None) -> dict[str, Any]:
     kept = _kept(settings)
     if not kept or (as_of is not None and as_of not in kept):
         about = "" if as_of is None else f" as of {as_of}"
-        known = ", ".join(map(str, sorted(kept)[-5:])) or "none"
-        raise UsageError(f"No run{about} has left a report in {settings.reports}. The newest are: {known}.")
+        known = ", ".join(map(str, sorted(kept)[-5:]))
+        what = f"The newest are: {known}." if kept else "`mostwatched run` leaves one."
+        raise UsageError(f"No run{about} has left a report in {settings.reports}. {what}")
     if as_of is not None:
         return _facts_of(kept[as_of])
     # Not the file that was changed last: in a copy of a bucket that is the one that was fetched last.

@@ -206,7 +206,7 @@ def _late(facts: dict[str, Any]) -> Iterator[Block]:
         rows = [(row["day"], row["sessions_before"], row["sessions"]) for row in facts["late"][:SHOWN]]
         yield Table(("day", "sessions before", "sessions now"), rows)
     if facts["missing_days"]:
-        yield Text("Missing: no file of sessions has landed for " + ", ".join(facts["missing_days"]) + ".")
+        yield Text("Missing: the sessions of " + ", ".join(facts["missing_days"]) + ".")
     if not facts["late"] and not facts["missing_days"] and facts["snapshot_id"]:
         yield Text("None.")
 

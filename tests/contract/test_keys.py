@@ -100,7 +100,7 @@ def test_a_key_bound_to_one_algorithm_serves_no_other(home: Path, client_for: Ca
 )
 def test_an_unusable_file_is_told_at_once(home: Path, content: bytes) -> None:
     (home / "jwks.json").write_bytes(content)
-    with pytest.raises(UsageError, match="MOSTWATCHED_JWKS"):
+    with pytest.raises(UsageError, match=r"MOSTWATCHED_JWKS: .+ Name a file of public keys"):
         create_app(Settings(home=home, jwks=str(home / "jwks.json")))
 
 

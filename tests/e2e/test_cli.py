@@ -452,6 +452,8 @@ def test_an_empty_list_says_how_to_fill_it(mostwatched):
     """Nothing published is no error here."""
     assert "mostwatched run" in mostwatched("snapshots", "list").out
     assert mostwatched("snapshots", "list", "--json").json == []
+    assert "mostwatched run" in mostwatched("snapshots", "verify").out
+    assert mostwatched("snapshots", "verify", "--json").json == []
 
 
 @pytest.mark.parametrize("name", ["creator_reach/2026-01-20.parquet", "manifest.json", "warehouse.duckdb"])
@@ -771,6 +773,11 @@ def test_where_logs_are_json_an_interrupt_is_said_so(in_json, monkeypatch):
         (["explain", "\udcff"], r"\udcff is not UTF-8"),
         (["sql", "select '\udcff'"], r"\udcff' is not UTF-8"),
         (["forget", "\udcff", "--dry-run"], r"\udcff is not UTF-8"),
+        (
+            ["generate", "--days", 3, "--sessions-per-day", 1, "--creators", 9, "g"],
+            "'--creators': 9 is not in the range",
+        ),
+        (["generate", "--days", 3, "--sessions-per-day", 1, "--viewers", 9, "g"], "'--viewers': 9 is not in the range"),
         (["generate", "--days", 1_000_000, "--sessions-per-day", 1, "g"], "A platform of 1000000 days before"),
         (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "0001-01-02", "g"], "cannot be: its days lie"),
         (["generate", "--days", 3, "--sessions-per-day", 1, "--as-of", "9999-12-31", "g"], "cannot be: its days lie"),

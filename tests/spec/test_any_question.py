@@ -66,6 +66,12 @@ def test_values_of_every_kind(night):
     assert json.loads(sql(night.world, "select 1 as n where false", "--json").stdout) == []
 
 
+def test_a_question_may_begin_with_a_comment(night):
+    """As the queries of sql/warehouse do, which can be given as they are; `--json` is an option all the same."""
+    assert json.loads(sql(night.world, "-- why?\nselect 1 as n", "--json").stdout) == [{"n": 1}]
+    assert "unexpected extra argument (--jsn)" in sql(night.world, "select 1", "--jsn").stderr
+
+
 def test_a_question_changes_nothing(night):
     for statement in ("drop table creators", "create table warehouse.main.mine as select 1", "delete from creators"):
         with pytest.raises(UsageError, match="read-only"):
@@ -77,6 +83,8 @@ def test_a_question_changes_nothing(night):
     ("query", "said"),
     [
         ("", "Ask something"),
+        ("-- a comment", "Ask something"),
+        ("from 'nowhere.parquet'", "DuckDB cannot answer that. IO Error: No files found"),
         ("selec", "DuckDB cannot answer that. Parser Error: .*selec"),
         ("from creatorz", "Did you mean"),
         ("from ranking('2020-01-01', 7)", "holds"),

@@ -311,7 +311,7 @@ def test_reports_go_with_the_snapshots_they_are_about(world):
 
 def test_asking_for_a_report_that_is_not_there_names_those_that_are(world):
     """And a damaged one says which run writes it again."""
-    with pytest.raises(UsageError, match="The newest are: none"):
+    with pytest.raises(UsageError, match="`mostwatched run` leaves one"):
         report.read(world.settings, None)
     land_days(world, 29, 30)
     world.run(compare=False)

@@ -99,8 +99,12 @@ def test_an_as_of_that_rests_on_removed_days_is_refused(old_days):
         list(nightly.backfill(old_days.settings, date(2026, 1, 28), AS_OF))
     with pytest.raises(UsageError, match="were removed"):
         explain.explain(old_days.settings, early.snapshot, "ada", window.rolling(early.snapshot.as_of, 30))
-    with pytest.raises(UsageError, match="were removed"):
+    with pytest.raises(UsageError, match="were removed") as refused:
         night(old_days, max_window_days=32)
+    longer = dataclasses.replace(old_days.settings, max_window_days=32)
+    foretold = status.status(longer, AS_OF, None, datetime.now(UTC))["next_run"]
+    assert (foretold["outcome"], foretold["builds_days"], foretold["command_to_override"]) == ("refuses", [], None)
+    assert foretold["refused_because"] == [str(refused.value)]
     assert early.snapshot.damage() == []
     night(old_days, as_of="2026-01-29", night={"allow_incomplete": True})
 

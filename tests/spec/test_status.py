@@ -56,6 +56,17 @@ def test_it_tells_empty_from_missing_from_incomplete(world):
     assert {row["sessions"] for row in ask(world)["days"]} == {0, 1, 4}
 
 
+def test_a_missing_day_whose_file_landed_is_not_said_to_have_none(world):
+    """All that its file holds was rejected: it is missing, and `rejects` says why, not the platform."""
+    land_days(world, *range(10, 31))
+    world.land_text("viewing_sessions", '{"broken\n', "2026-01-12.ndjson")
+    (world.settings.landing / "viewing_sessions/2026-01-15.ndjson").unlink()
+    world.run(compare=False, night={"accept_rejects": True})
+    whys = {row["day"]: row["why"] for row in ask(world)["days"] if row["state"] == "missing"}
+    rejected = "its file has landed, and no session of it was accepted: see `mostwatched rejects`"
+    assert whys == {"2026-01-12": rejected, "2026-01-15": None}
+
+
 def test_empty_days_stay_empty_when_the_platform_clears_its_files(world):
     """All empty files are the same bytes; each of their names is remembered."""
     land_days(world, *range(10, 20), 22, 25, 30)

@@ -139,7 +139,7 @@ def test_under_half_the_median_is_incomplete():
         return probably_incomplete(week | {date(2026, 1, 8): last}, date(2026, 1, 8), first) or ""
 
     assert why(2) == ""
-    assert "1 sessions" in why(1)
+    assert "1 session," in why(1)
     assert "0 sessions" in why(0)
     assert "0 sessions" in why(0, gap=3), "a day without sessions is a day"
     assert why(0, gap=1) == "", "there are six days"

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,7 @@ def test_a_run_tells_what_somebody_should_know(tmp_path, collector):
     assert list(first) == KEYS
     assert (first["event"], first["as_of"], first["outcome"]) == ("refused", "2026-01-31", "refused")
     assert first["why"] == str(refusal.value)
-    assert "could mislead" in first["text"]
+    assert first["text"] == f"The run as of 2026-01-31 could mislead. {refusal.value}"
     assert Path(first["report"]).exists()
     land_days(world, 30)
     world.run(compare=False)
@@ -129,6 +131,14 @@ def test_a_run_tells_what_somebody_should_know(tmp_path, collector):
     land_days(world, 31)
     world.run("2026-02-01", compare=False)
     assert [one["event"] for one in told()[3:]] == ["recovered"]
+    world.settings = replace(world.settings, max_rejected_share=Decimal(0))
+    world.land_text("pledges", '{"broken\n')
+    with pytest.raises(RefusedToPublish):
+        world.run("2026-02-02", compare=False)
+    world.run("2026-02-02", compare=False, night={"accept_rejects": True, "allow_incomplete": True})
+    assert told()[-1]["text"] == (
+        "The run as of 2026-02-02 is published: sessions are still missing, those of 2026-02-01."
+    ), "all is not well"
 
 
 def test_a_failed_run_is_told_of(tmp_path, collector):
@@ -170,7 +180,7 @@ def test_a_run_that_died_is_told_of_by_status(tmp_path):
     assert "(the newest: none)" in late.text
     days = [{"day": "2026-01-16", "state": "missing"}, *answer["days"], {"day": "2026-01-31", "state": "missing"}]
     (late,) = notify.late(answer | {"days": days}, 3)
-    assert (late.text, late.missing_days) == ("Nothing has landed for 2026-01-31.", ["2026-01-31"])
+    assert (late.text, late.missing_days) == ("The viewing sessions of 2026-01-31 are missing.", ["2026-01-31"])
     died = {"outcome": "died", "as_of": "2026-01-31", "why": "It was killed.", "report": None}
     (late,) = notify.late(answer | {"last_run": died}, 14)
     assert late.text == "The run as of 2026-01-31 died."

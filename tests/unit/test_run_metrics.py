@@ -84,6 +84,18 @@ def test_a_refused_run_says_so_and_what_readers_still_see(tmp_path):
     assert not (world.settings.home / "metrics").exists()
 
 
+def test_metrics_of_a_refused_run_that_cannot_be_written_are_not_missing_in_silence(tmp_path, caplog):
+    """Alerts rest on them: a file that cannot be written is said, with its name."""
+    (tmp_path / "textfile").write_text("no folder")
+    world = World(tmp_path, metrics_file=tmp_path / "textfile" / "night.prom")
+    world.busy_days("2026-01-20", 10)
+    with pytest.raises(RefusedToPublish):
+        world.run(compare=False)
+    assert re.search(
+        r"the metrics file could not be written: .*/textfile.*: (File exists|Not a directory)", caplog.text
+    )
+
+
 def test_the_collector_never_sees_half_a_file(tmp_path, monkeypatch):
     """The file is replaced at once, and what is being written does not have a name that the collector reads."""
     path = tmp_path / "mostwatched.prom"

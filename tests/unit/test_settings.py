@@ -94,6 +94,8 @@ def test_an_empty_variable_is_absent(name):
         ("max_rejected_share", "1.01", "from 0 to 1"),
         ("max_rejected_share", "1%", "from 0 to 1"),
         ("max_rejected_share", "nan", "from 0 to 1"),
+        ("memory_limit", "2", "such as 2GB"),
+        ("memory_limit", "0.0GB", "such as 2GB"),
         ("threads", "-1", "from 0"),
         ("keep_snapshots", "0", "from 1"),
         ("stale_hours", "0", "from 1"),
@@ -211,6 +213,12 @@ def test_a_home_that_is_handed_in_comes_first():
     assert settings.landing == Path("/given/landing")
     assert settings.lake == Path("/given/lake")
     assert settings.snapshots == Path("/given/snapshots")
+
+
+def test_an_empty_home_is_not_the_folder_one_is_in():
+    """`--home "$UNSET"` of a script."""
+    with pytest.raises(UsageError, match="--home is empty: name a folder"):
+        load("", {variable("home"): "/set"})
 
 
 def test_the_served_window_is_always_published():
