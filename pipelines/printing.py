@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,8 +55,8 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         click.echo(line.encode(), nl=False)
 
 
-def print_summary(summary: dict[str, Any]) -> None:
-    """What a run did, for people."""
+def print_summary(summary: dict[str, Any], left_alone: Sequence[Path]) -> None:
+    """What a run did, for people; `left_alone` is what it found in the landing folders and did not read."""
     state = "published" if summary["is_new"] else "published before, unchanged"
     current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
     click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")
@@ -67,6 +69,9 @@ def print_summary(summary: dict[str, Any]) -> None:
     click.echo(f"Sessions: {outcomes or 'none'}")
     for file in summary["postponed"]:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
+    if left_alone:
+        shown = printable(str(left_alone[0]))
+        click.echo(f"Left alone: {counted(len(left_alone), 'path')}, such as {shown}; the report says why.")
     for warning in summary["warnings"]:
         click.echo(f"Warning: {printable(warning)}")
     anomalies = summary["anomalies"]
@@ -81,7 +86,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Aligned columns: numbers to the right, text to the left, nothing for None."""
     cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [bool(cells) and all(row[i].replace(",", "").isdigit() for row in cells) for i in range(len(columns))]
+    numeric = [
+        any(row[i] for row in cells) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(columns))
+    ]
     widths = [max(len(columns[i]), *(len(row[i]) for row in cells), 0) for i in range(len(columns))]
     for row in [list(columns), *cells]:
         aligned = [
@@ -89,6 +96,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
         click.echo("  ".join(aligned).rstrip())
+
+
+_NUMBER = re.compile(r"([+-]?\d[\d,]*(\.\d+)?|-)?", re.ASCII)  # nothing, or a dash, where there is none
 
 
 def _cell(value: Any) -> str:

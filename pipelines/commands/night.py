@@ -72,7 +72,7 @@ def run(
     if as_json:
         print_json(report.as_json())
     else:
-        print_summary(report.as_json())
+        print_summary(report.as_json(), [each.path for each in report.ingested.ignored])
 
 
 @command(cli, pulls=False)

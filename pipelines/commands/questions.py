@@ -151,7 +151,8 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
         count += 1
         field = f"{record.field}: " if record.field else ""
         click.echo(printable(f"{record.file} line {record.line}: {field}{record.reason}"))
-        click.echo(f"    {excerpt(record.text)}")
+        if record.text:  # of a damaged archive there is none
+            click.echo(f"    {excerpt(record.text)}")
     click.echo(counted(count, "rejected record") if count else "No rejected records.")
 
 

@@ -113,8 +113,11 @@ def test_a_run_publishes_what_landed(mostwatched, tmp_path):
     assert done.out.startswith("Snapshot 2026-01-31-")
     assert "New: 1 file with 1 record, 0 rejected." in done.out
     assert "1 ranked" in done.out
+    assert "Left alone" not in done.out
+    (tmp_path / "home" / "landing" / "viewing_session").mkdir()
     again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert "published before, unchanged" in again.out
+    assert re.search(r"Left alone: 1 path, such as .*/landing/viewing_session; the report says why", again.out)
 
 
 def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,19 @@ def test_rows_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == ', {"n": 2, "text": "b"}]\n'
 
 
+def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """Negative ones, fractions and those of columns with gaps too; days are none."""
+    rows = [["a", -5, 2.5, None, date(2026, 1, 5)], ["bcd", 1234, 10.0, 3, date(2026, 1, 6)]]
+    print_table(["id", "places", "share", "gap", "day"], rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "id   places  share  gap  day",
+        "a        -5    2.5       2026-01-05",
+        "bcd   1,234   10.0    3  2026-01-06",
+    ]
+    print_table(["id", "viewers"], [])
+    assert capsys.readouterr().out == "id  viewers\n"
+
+
 def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["creator_id", "viewers"], [[NASTY, 1]])
     summary = dict.fromkeys(["new_files", "new_records", "new_rejected", "records", "accepted", "rejected"], 0)
@@ -59,8 +74,9 @@ def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.
     print_summary(
         summary
         | {"snapshot_id": "s", "is_new": True, "is_current": True, "funnel": {}, "postponed": postponed}
-        | {"warnings": [NASTY], "anomalies": [NASTY], "report": NASTY}
+        | {"warnings": [NASTY], "anomalies": [NASTY], "report": NASTY},
+        [Path(NASTY)],
     )
     out = capsys.readouterr().out
-    assert out.count(SHOWN) == 6
+    assert out.count(SHOWN) == 7
     assert out.replace("\n", "").isprintable()
