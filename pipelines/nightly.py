@@ -187,7 +187,10 @@ def require_possible(settings: Settings, as_of: date) -> None:
     """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
     days_before = settings.policy.days_rested_on
     if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
-        raise UsageError(f"{as_of} cannot be an as_of: a snapshot rests on the {days_before} days before it.")
+        raise UsageError(
+            f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
+            "in the calendar, which goes from 0001-01-01 to 9999-12-31."
+        )
 
 
 def _night(

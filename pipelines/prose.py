@@ -72,7 +72,8 @@ def _verdict(one: Explanation) -> str:
             f"{row['sessions']:,} sessions, rank {row['rank']:,}, position {row['position']:,}: exactly this."
         )
     if one.is_left_out_of_the_ranking:
-        return f"Not ranked: the creator is {one.status}. Without that the figure would be {one.viewers:,} viewers."
+        viewers = counted(one.viewers, "viewer")
+        return f"Not ranked: the creator is {one.status}. Without that the figure would be {viewers}."
     return "Not ranked: no session in the window."
 
 

@@ -26,6 +26,7 @@ from pipelines.bucket import Landing
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.errors import Damaged, UsageError
+from pipelines.forgotten import Register
 from pipelines.ingest import FoundFile, IngestReport, is_another_empty_one, look
 from pipelines.lake import Lake
 from pipelines.landing import find_unfinished, printable_name
@@ -291,19 +292,20 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         known = {day: count for day, count in seen.sessions.items() if count is not None}
         if found := list(refusals.incomplete_last_day(known, as_of, refusals.first_day_landed(seen.raw))):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
-    if found := list(_vanished(settings, seen)):
+    register = _register(settings, seen)
+    if register and (found := list(_vanished(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
-    is_possible = True
-    try:
-        require_days(seen.raw, settings.policy, as_of)
-    except UsageError as error:
-        is_possible, grounds, flags = False, [str(error), *grounds], []
+    removed = list(_removed(settings, seen, as_of))
+    if removed:
+        grounds, flags = [*removed, *grounds], []
     days: list[date] = []
-    if seen.built and is_possible:
+    if seen.built and not removed:
         days = [day for day, stored in seen.built.creator_reach.items() if not stored.is_there]
     snapshot_id = publish.id_of(seen.built) if seen.built else None
     is_current = _would_be_current(seen, as_of)
-    if seen.unread:
+    if register is None:
+        outcome = "unknown"
+    elif seen.unread:
         outcome = "reads"
     elif seen.built is None:
         outcome = "unknown" if seen.raw or seen.problems else "nothing"
@@ -330,7 +332,24 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     }
 
 
-def _vanished(settings: Settings, seen: _Seen) -> Iterator[str]:
+def _register(settings: Settings, seen: _Seen) -> Register | None:
+    """Who was forgotten; None where that cannot be read, without which no run is done."""
+    try:
+        return forgotten.read(settings)
+    except (Damaged, OSError) as error:
+        seen.problems.append(str(error))
+        return None
+
+
+def _removed(settings: Settings, seen: _Seen, as_of: date) -> Iterator[str]:
+    """Why a run refuses an as_of that rests on days whose sessions were removed."""
+    try:
+        require_days(seen.raw, settings.policy, as_of)
+    except UsageError as error:
+        yield str(error)
+
+
+def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
     """The sentence of `refusals.vanished`, if what a run would find is not all that the newest snapshot rests on.
 
     A landed file that is not read yet is taken for the one of its name: the run reads it.
@@ -341,7 +360,7 @@ def _vanished(settings: Settings, seen: _Seen) -> Iterator[str]:
         unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
         rested_on = publish.landed_of_newest(settings.snapshots)
         asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
-        yield from refusals.vanished(asked, seen.raw, forgotten.read(settings))
+        yield from refusals.vanished(asked, seen.raw, register)
 
 
 def _would_be_current(seen: _Seen, as_of: date) -> bool:

@@ -222,6 +222,7 @@ def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch)
     [
         (("run", "--direct", "--as-of", "yesterday"), "is not a day such as"),
         (("run", "--direct", "--as-of", "2026-02-30"), "is not a day such as"),
+        (("run", "--direct", "--as-of", "9999-12-31"), "the day after it must be in the calendar"),
         (("run", "--direct", "--landing", "nowhere"), "nowhere does not exist"),
         (("backfill", "--from", "2026-01-05"), "Missing option '--to'"),
         (("backfill", "--from", "2026-01-05", "--to", "2026-01-04"), "is after the last one"),

@@ -16,7 +16,7 @@ import pytest
 from person import DEVICE, USER, holding, one_byte, other_formats, platform, sessions
 from world import AS_OF, World
 
-from pipelines import forgotten, snapshots
+from pipelines import forgotten, snapshots, status
 from pipelines.errors import Damaged, UsageError
 from pipelines.forget import Forgetting, forget
 from pipelines.rejects import all_rejected
@@ -253,12 +253,14 @@ def test_the_record_does_not_hold_the_id(after):
 
 
 def test_without_its_register_a_home_is_not_run(after):
-    """It says who must not come back: a run without it would bring them back in silence."""
+    """It says who must not come back: a run without it would bring them back in silence. `status` foretells no run."""
     register = after.settings.home / "forgotten" / "register.json"
     for spoil in (register.unlink, lambda: register.write_text("{}")):
         spoil()
-        with pytest.raises(Damaged, match="put it back"):
+        with pytest.raises(Damaged, match="put it back") as damaged:
             after.run(compare=False)
+        answer = status.status(after.settings, AS_OF, None, datetime.now(UTC))
+        assert (answer["next_run"]["outcome"], answer["problems"]) == ("unknown", [str(damaged.value)])
 
 
 def test_a_dry_run_says_what_holds_the_id_and_writes_nothing(full, done):
