@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import logs, notify, report, run_metrics, snapshots
 from pipelines.durations import Durations
-from pipelines.errors import Busy, Damaged, RefusedToPublish, UsageError
+from pipelines.errors import Busy, Damaged, RefusedToPublish
 from pipelines.last_run import LastRun, Recorder
 from pipelines.report import Account
 from pipelines.settings import Settings
@@ -46,12 +46,15 @@ def beginning(settings: Settings, as_of: date) -> Told:
 
 @contextmanager
 def of_the_end(settings: Settings, as_of: date, on_report: OnReport) -> Iterator[Told]:
-    """Around a whole run, its lock too: whom to tell once it has ended. Wrong usage and a busy home are no runs."""
+    """Around a whole run, its lock too: whom to tell once it has ended. A busy home is another run's.
+
+    Wrong usage is told of like any failure: at night it is a landing folder that is not mounted.
+    """
     told = beginning(settings, as_of)
     logs.night.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
     try:
         yield told
-    except (Busy, UsageError):
+    except Busy:
         raise
     except Exception as error:
         _tell(settings, told, error, on_report)

@@ -142,23 +142,27 @@ def test_a_run_tells_what_somebody_should_know(tmp_path, collector):
 
 
 def test_a_failed_run_is_told_of(tmp_path, collector):
-    """With why; wrong usage and a busy home are no failed runs."""
+    """With why, also of a landing folder that is not there; a busy home is no failed run."""
     command, told = collector
     world = World(tmp_path, notify_command=command)
     land_days(world, 30)
     world.run(compare=False)
     with store.lock(world.settings.home / ".lock"), pytest.raises(Busy):
         world.run(compare=False)
-    with pytest.raises(UsageError):
-        nightly.run(world.settings, AS_OF, [tmp_path / "nowhere"])
     assert told() == []
+    with pytest.raises(UsageError) as nowhere:
+        nightly.run(world.settings, AS_OF, [tmp_path / "nowhere"])
+    (event,) = told()
+    assert (event["event"], event["why"]) == ("failed", str(nowhere.value))
+    world.run(compare=False)
+    assert [event["event"] for event in told()] == ["failed", "recovered"]
     (index,) = world.settings.lake.glob("raw/viewing_sessions/*/index.json")
     index.write_bytes(b"{")
     (path,) = world.settings.landing.rglob("*.ndjson")
     path.unlink()
     with pytest.raises(Damaged) as damage:
         world.run(compare=False)
-    (event,) = told()
+    *_, event = told()
     assert (event["event"], event["why"]) == ("failed", str(damage.value))
 
 
