@@ -21,6 +21,7 @@ from pipelines.snapshots import Snapshot
 from pipelines.warehouse import WAREHOUSE
 
 _ROWS_AT_A_TIME = 1_000
+_INTERRUPTED = "Query interrupted"  # which is what DuckDB makes of ^C
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _written_as(kind: Any) -> str:
     parts = [_written_as(part) for _, part in inner]
     if parts == [str(part) for _, part in inner]:
         return str(kind)
-    if kind.id == "list":
+    if kind.id in ("list", "array"):
         return f"{parts[0]}[]"
     if kind.id == "map":
         return f"MAP({', '.join(parts)})"
@@ -165,6 +166,10 @@ def _finite(value: Any) -> Any:
 def _told(settings: Settings) -> Iterator[None]:
     try:
         yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise
     except engine.Error as error:
         if refusal_of_the_system(error, settings.home):
             raise

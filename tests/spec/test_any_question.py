@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner, Result
@@ -78,6 +83,7 @@ def test_values_of_every_kind(night):
         ("['nan'::double]", '["nan"]'),
         ("{'a \"b': [interval '1 month']}", '{"a \\"b": ["1 month"]}'),
         ("map {1: date 'infinity'}", '{"1": "infinity"}'),
+        ("array_value(date '2026-01-05')", '["2026-01-05"]'),
         ("170141183460469231731687303715884105727::hugeint", 170141183460469231731687303715884105727),
     ],
 )
@@ -127,6 +133,33 @@ def test_a_question_without_an_answer(night, query, said):
     assert "\n" not in str(refused)
     with pytest.raises(UsageError, match=said):
         raise refused
+
+
+_ASK = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started by has made of it
+from pipelines.cli import main
+main()
+"""
+
+
+def test_a_question_that_is_given_up(night, tmp_path):
+    """^C ends it without a word of Python's. (DuckDB notices at once where this thread alone works for it.)"""
+    begun = tmp_path / "begun"
+    query = f"copy (select 1) to '{begun}' (format csv); select sum(hash(range)) from range(1000000000000)"
+    command = [sys.executable, "-c", _ASK, "--home", str(night.world.settings.home), "sql", query]
+    alone = os.environ | {"MOSTWATCHED_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=alone) as asking:
+        try:
+            while not begun.exists():
+                assert asking.poll() is None
+                time.sleep(0.05)
+            time.sleep(0.5)  # one that comes between two statements may be lost on DuckDB
+            asking.send_signal(signal.SIGINT)
+            out, said = asking.communicate(timeout=20)
+        finally:
+            asking.kill()
+    assert (asking.returncode, out, said.strip()) == (1, "", "Aborted!")
 
 
 def test_an_earlier_snapshot(tmp_path):
