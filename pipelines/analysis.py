@@ -7,8 +7,9 @@ the file already, that copy is asked, checked against the manifest as everywhere
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines.snapshots import Snapshot
 from pipelines.warehouse import WAREHOUSE
 
 _ROWS_AT_A_TIME = 1_000
+_INTERRUPTED = "Query interrupted"  # which is what DuckDB makes of ^C
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,82 @@ def _attached_in_place(connection: engine.Connection, settings: Settings, snapsh
 
 
 def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
-    """The answer to a query, or to the last of several. Raises UsageError in DuckDB's words for one that has none."""
+    """The answer to a query, or to the last of several; days, instants, intervals and bytes as DuckDB writes them.
+
+    Raises UsageError in DuckDB's words for a query that has no answer.
+    """
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise UsageError("That is no query: it is not UTF-8.") from None
     with _told(settings):
-        connection.execute(query)
-    if connection.description is None:  # nothing but comments, or not even those
-        raise UsageError("Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\".")
-    return Rows([name for name, *_ in connection.description], _rows(connection, settings))
+        statements = connection.extract_statements(query)
+        if not statements:
+            raise UsageError(
+                "Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\"."
+            )
+        for statement in statements[:-1]:
+            connection.execute(statement)
+        columns = _execute(connection, statements[-1])
+    return Rows(columns, _rows(connection, settings))
+
+
+def _execute(connection: engine.Connection, statement: Any) -> list[str]:
+    """Begin with a statement; returns the columns of its answer."""
+    text = _as_source(connection, statement.query)
+    if text is None:  # nothing but a query stands in brackets
+        connection.execute(statement)
+        return [name for name, *_ in connection.description or ()]
+    columns = [name for name, *_ in connection.execute(f"describe {text}").fetchall()]
+    kinds = [kind for _, kind, *_ in connection.execute(f"select * from ({text}\n) limit 0").description]
+    written = [_written_as(kind) for kind in kinds]
+    if written == list(map(str, kinds)):
+        connection.execute(statement)
+    else:
+        cells = ", ".join(f"cast(#{number} as {kind})" for number, kind in enumerate(written, 1))
+        connection.execute(f"select {cells} from ({text}\n)")
+    return columns
+
+
+def _as_source(connection: engine.Connection, text: str) -> str | None:
+    """The text of a query as it can stand in brackets: without its semicolon, and what is remarked after that."""
+    while text:
+        with suppress(engine.Error):
+            connection.extract_statements(f"select * from ({text}\n)")
+            return text
+        text = text.rpartition(";")[0]
+    return None
+
+
+# Python has no such values, or not all of them: no month, no nanosecond, no day without end or after the year 9999.
+_TEXT = ("date", "time", "interval", "blob")
+
+
+def _written_as(kind: Any) -> str:
+    """The type that a column is cast to so that Python has its values: text for all that is of those in it."""
+    if kind.id.startswith(_TEXT):
+        return "VARCHAR"
+    if kind.id not in _NESTED:
+        return str(kind)
+    inner = [(name, part) for name, part in kind.children if name != "size"]
+    parts = [_written_as(part) for _, part in inner]
+    if parts == [str(part) for _, part in inner]:
+        return str(kind)
+    if kind.id in ("list", "array"):
+        return f"{parts[0]}[]"
+    if kind.id == "map":
+        return f"MAP({', '.join(parts)})"
+    if kind.id == "struct":
+        names = ['"' + name.replace('"', '""') + '"' for name, _ in inner]
+        return f"STRUCT({', '.join(map(' '.join, zip(names, parts, strict=True)))})"
+    return "VARCHAR"
+
+
+_NESTED = ("list", "array", "struct", "map", "tuple", "union")
 
 
 def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[Any, ...]]:
-    while True:
+    while connection.description:
         with _told(settings):
             rows = connection.fetchmany(_ROWS_AT_A_TIME)
         if not rows:
@@ -80,7 +148,18 @@ def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[A
 
 def _plain(value: Any) -> Any:
     """A list or a struct as its JSON; what a cell can hold as it is."""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | tuple | dict) else value
+    if not isinstance(value, list | tuple | dict):
+        return value
+    return json.dumps(_finite(value), ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """The same with NaN and infinity, which JSON has none of, as texts."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query names: nothing is wrong with the system
@@ -90,6 +169,10 @@ _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query n
 def _told(settings: Settings) -> Iterator[None]:
     try:
         yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise
     except engine.Error as error:
         if refusal_of_the_system(error, settings.home) and _NO_SUCH_FILES not in str(error):
             raise

@@ -175,9 +175,14 @@ def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
     return {(each.entity, size) for each in raw for size in (each.landed_bytes, *each.also_landed.values())}
 
 
-def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str], str]:
-    """(entity, sha256) of what became of landed files since they were read -> the sha256 that they were read with."""
-    return {(each.entity, sha256): each.landed_sha256 for each in raw for sha256 in each.also_landed}
+def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str, str], str]:
+    """The identity of what became of landed files since they were read -> the sha256 that they were read with."""
+    return {
+        (each.entity, sha256, how): landed
+        for each in raw
+        for (_, landed, how) in [each.identity]
+        for sha256 in each.also_landed
+    }
 
 
 def _bytes_to_read(file: LandedFile, seen: LandedCache) -> int:
@@ -193,7 +198,7 @@ def _read_apart(
     settings: Settings,
     files: Sequence[LandedFile],
     seen: LandedCache,
-    aliases: Mapping[tuple[str, str], str],
+    aliases: Mapping[tuple[str, str, str], str],
     spread: Spread,
 ) -> dict[tuple[str, str, str], RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
@@ -205,7 +210,7 @@ def _read_apart(
     for file in files:
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
-            known_as = None if sha256 is None else aliases.get((file.entity, sha256), sha256)
+            known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
             if known_as is None or not stands(settings, file.entity, known_as, file.read_as):
                 groups[file.entity, source.stamp.size].append(file)
     known = _sizes(indexes(settings, on_damage=complain))
@@ -227,7 +232,7 @@ class _Reading:
     settings: Settings
     files: tuple[LandedFile, ...]
     is_known_size: bool
-    aliases: Mapping[tuple[str, str], str]
+    aliases: Mapping[tuple[str, str, str], str]
 
 
 def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
@@ -250,7 +255,7 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
                 aliases=task.aliases,
             )
             if isinstance(raw, str):
-                sha256 = task.aliases.get((file.entity, raw), raw)
+                sha256 = task.aliases.get((file.entity, raw, file.read_as), raw)
                 folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256, file.read_as)
                 raw = from_index(folder, (folder / "index.json").read_bytes())
             found.append((file.path, stamp, raw))
@@ -295,7 +300,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
-        sha256 = aliases.get((file.entity, sha256), sha256) if sha256 is not None else None
+        sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
         if sha256 is not None and not stands(settings, file.entity, sha256, file.read_as):
             sha256 = None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)

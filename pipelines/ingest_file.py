@@ -31,19 +31,19 @@ def ingest_file(
     register: forgotten.Register,
     tell: Callable[[int], None],
     hash_first: set[tuple[str, int]],
-    aliases: Mapping[tuple[str, str], str],
+    aliases: Mapping[tuple[str, str, str], str],
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
     how = file.read_as
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256), sha256), how):
+        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
             return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if stands(settings, file.entity, aliases.get((file.entity, sha256), sha256), how):
+            if stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()

@@ -286,8 +286,9 @@ def _try_address(host: str, port: int) -> None:
     """Raise where nobody can listen: uvicorn would end with the exit code of a night that is not published."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise UsageError(f"{host!r} is no address to listen on ({error.strerror}). Name one with --host.") from None
+    except (OSError, UnicodeError) as error:  # a name with an empty or a very long part is not even looked up
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a machine"
+        raise UsageError(f"{host!r} is no address to listen on ({why}). Name one with --host.") from None
     for family, kind, _, _, address in found:
         with socket.socket(family, kind) as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,6 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -286,10 +287,11 @@ class Mirror:
 
     def _remove_empty_folders(self, gone: Iterable[str]) -> None:
         for folder in {(self._home / name).parent for name in gone}:
-            for each_folder in (folder, *folder.parents):
-                if each_folder == self._home or not each_folder.is_dir() or any(each_folder.iterdir()):
-                    break
-                each_folder.rmdir()
+            with suppress(OSError):  # it is not empty; or another reader of this copy has removed it this very moment
+                for each_folder in (folder, *folder.parents):
+                    if each_folder == self._home:
+                        break
+                    each_folder.rmdir()
 
     def _save(self) -> None:
         with self._writing:

@@ -78,7 +78,7 @@ def sql(
 
     _either(as_json, as_csv)
     if query == "-":
-        query = sys.stdin.read()
+        query = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
     snapshot = asked_snapshot(settings, snapshot_id)
     with analysis.opened(settings, snapshot) as connection:
         answer = analysis.ask(connection, settings, query)

@@ -6,8 +6,10 @@ rejected records, not an error.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -55,8 +57,9 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as told:
             file = pq.ParquetFile(handle, metadata=told.metadata, read_dictionary=_texts(told.schema))
             reader = _Reader(entity, told.schema_arrow, fast)
+            facts = _Facts(told, reader.columns)
             for group in range(file.num_row_groups):
-                if _is_too_large(told, group, reader.columns):
+                if facts.is_too_large(group):
                     rows.reject(row, None, TOO_LARGE_GROUP, "")
                     yield rows.batch()
                     row += told.metadata.row_group(group).num_rows
@@ -85,16 +88,59 @@ def _texts(schema: pq.ParquetSchema) -> list[str]:
     return [each.path for each in texts if each.path == each.name]
 
 
-def _is_too_large(file: pq.ParquetFile, group: int, names: Sequence[str]) -> bool:
-    facts = file.metadata.row_group(group)
-    for number in range(facts.num_columns):
-        column = facts.column(number)
-        if column.path_in_schema.split(".")[0] not in names:
-            continue
-        is_nested = file.schema.column(number).max_repetition_level > 0
-        if column.total_uncompressed_size > MAX_COLUMN_BYTES or (is_nested and column.num_values > MAX_NESTED_VALUES):
-            return True
-    return False
+class _Facts:
+    """What a file says of the columns that are read of it, without a page of it being read.
+
+    Asked for what is said of a column, Arrow ends the process where that cannot be: with an error alone if a reader of
+    the column comes across it first. So there is one before, over a file of which nothing can be read.
+    """
+
+    def __init__(self, told: pq.ParquetFile, names: Sequence[str]) -> None:
+        columns = [told.schema.column(number) for number in range(len(told.schema))]
+        self._columns = [number for number, each in enumerate(columns) if each.path.split(".")[0] in names]
+        self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
+        self._metadata = told.metadata
+        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=told.metadata)
+
+    def is_too_large(self, group: int) -> bool:
+        """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""
+        for number in self._columns:
+            with suppress(_Unread):
+                next(self._without_pages.reader.iter_batches(1, [group], [number], use_threads=False), None)
+            column = self._metadata.row_group(group).column(number)
+            if column.total_uncompressed_size > MAX_COLUMN_BYTES:
+                return True
+            if number in self._nested and column.num_values > MAX_NESTED_VALUES:
+                return True
+        return False
+
+
+class _Unread(Exception):
+    """A page was to be read."""
+
+
+class _WithoutPages(io.RawIOBase):
+    """A file of which nothing can be read."""
+
+    def readable(self) -> bool:
+        """See io."""
+        return True
+
+    def seekable(self) -> bool:
+        """See io."""
+        return True
+
+    def tell(self) -> int:
+        """As large as any."""
+        return 1 << 62
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """See io."""
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """Nothing."""
+        raise _Unread
 
 
 @dataclass(frozen=True)

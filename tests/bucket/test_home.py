@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,8 @@ from s3 import SECRET, Bucket, bad, broken_from
 
 from pipelines import bucket as home_in_bucket
 from pipelines import nightly, ranking, snapshots
+from pipelines.bucket.mirror import Mirror
+from pipelines.bucket.objects import Objects
 from pipelines.errors import Overtaken, Unreachable, UsageError
 from pipelines.settings import Settings, load
 
@@ -190,6 +193,24 @@ def published_meanwhile(machines: Machines, name: str, as_of: date, landing: Pat
         return function()
 
     return stage
+
+
+def test_many_that_read_in_one_copy_after_a_prune_elsewhere(bucket: Bucket, machines: Machines) -> None:
+    """All take out of it what is gone, and none minds the others."""
+    settings = machines.settings("one")
+    objects = Objects(f"{bucket.url}/home", settings.s3_endpoint)
+    names = [f"home/snapshots/2026-01-31-{number:012x}/creator_reach/2026-01-30.json" for number in range(60)]
+    for _ in range(4):
+        for name in names:
+            bucket.write(name, b"{}")
+        with home_in_bucket.mounted(settings):
+            assert len(list(settings.snapshots.iterdir())) == len(names)
+        for name in names:
+            bucket.remove(name)
+        readers = [Mirror(objects, settings.home) for _ in range(12)]
+        with ThreadPoolExecutor(len(readers)) as pool:
+            list(pool.map(Mirror.pull, readers))
+        assert list(settings.snapshots.rglob("*")) == []
 
 
 def test_of_two_publishers_one_wins(bucket: Bucket, machines: Machines, platform: Any) -> None:

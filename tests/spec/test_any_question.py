@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner, Result
@@ -72,6 +77,43 @@ def test_a_question_may_begin_with_a_comment(night):
     assert "unexpected extra argument (--jsn)" in sql(night.world, "select 1", "--jsn").stderr
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("interval '1 month'", "1 month"),
+        ("interval '1000000000 days'", "1000000000 days"),
+        ("timestamp_ns '2026-01-05 10:00:00.123456789'", "2026-01-05 10:00:00.123456789"),
+        ("timestamptz '2026-01-05 10:00:00+03'", "2026-01-05 07:00:00+00"),
+        ("date 'infinity'", "infinity"),
+        (r"'\xff=1'::blob", r"\xFF=1"),
+        ("['nan'::double]", '["nan"]'),
+        ("{'a \"b': [interval '1 month']}", '{"a \\"b": ["1 month"]}'),
+        ("map {1: date 'infinity'}", '{"1": "infinity"}'),
+        ("array_value(date '2026-01-05')", '["2026-01-05"]'),
+        ("170141183460469231731687303715884105727::hugeint", 170141183460469231731687303715884105727),
+    ],
+)
+def test_values_that_python_has_none_of(night, value, shown):
+    """They come as DuckDB writes them, and not as what is nearest in Python: no month is thirty days."""
+    for query in (f"select {value} as v", f"select {value} as v; -- and; more"):
+        assert json.loads(sql(night.world, query, "--json").stdout) == [{"v": shown}]
+
+
+def test_a_question_with_values_of_such_kinds_is_the_same_question(night):
+    """Its rows stay in their order and its columns keep their names; what stands before it is done once."""
+    query = "create temp table t as select range as n from range(3); select n, date '2026-01-05' as d, 1 as n"
+    answer = sql(night.world, f"{query} from t order by t.n desc", "--csv").stdout
+    assert answer.splitlines() == ["n,d,n", "2,2026-01-05,1", "1,2026-01-05,1", "0,2026-01-05,1"]
+    with pytest.raises(UsageError, match="More than one column is called n"):
+        raise sql(night.world, f"{query} from t", "--json").exception
+
+
+@pytest.mark.parametrize("asked", ["-- nothing", ";", "", b"select '\xff'"])
+def test_nothing_that_can_be_asked_on_stdin(night, asked):
+    with pytest.raises(UsageError, match="Ask something" if isinstance(asked, str) else "not UTF-8"):
+        raise sql(night.world, "-", input=asked).exception
+
+
 def test_a_question_changes_nothing(night):
     for statement in ("drop table creators", "create table warehouse.main.mine as select 1", "delete from creators"):
         with pytest.raises(UsageError, match="read-only"):
@@ -99,6 +141,33 @@ def test_a_question_without_an_answer(night, query, said):
     assert "\n" not in str(refused)
     with pytest.raises(UsageError, match=said):
         raise refused
+
+
+_ASK = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started by has made of it
+from pipelines.cli import main
+main()
+"""
+
+
+def test_a_question_that_is_given_up(night, tmp_path):
+    """^C ends it without a word of Python's. (DuckDB notices at once where this thread alone works for it.)"""
+    begun = tmp_path / "begun"
+    query = f"copy (select 1) to '{begun}' (format csv); select sum(hash(range)) from range(1000000000000)"
+    command = [sys.executable, "-c", _ASK, "--home", str(night.world.settings.home), "sql", query]
+    alone = os.environ | {"MOSTWATCHED_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=alone) as asking:
+        try:
+            while not begun.exists():
+                assert asking.poll() is None
+                time.sleep(0.05)
+            time.sleep(0.5)  # one that comes between two statements may be lost on DuckDB
+            asking.send_signal(signal.SIGINT)
+            out, said = asking.communicate(timeout=20)
+        finally:
+            asking.kill()
+    assert (asking.returncode, out, said.strip()) == (1, "", "Aborted!")
 
 
 def test_an_earlier_snapshot(tmp_path):

@@ -19,6 +19,8 @@ from world import AS_OF, World
 from pipelines import forgotten, snapshots, status
 from pipelines.errors import Damaged, UsageError
 from pipelines.forget import Forgetting, forget
+from pipelines.ingest import ingest, look
+from pipelines.raw import raw_files
 from pipelines.rejects import all_rejected
 
 pytestmark = pytest.mark.xdist_group("forgetting")  # what is to be forgotten is made once, whichever worker has it
@@ -184,6 +186,20 @@ def test_emptied_landed_files_are_not_read_again(after, made, done):
     indexes = (json.loads(path.read_bytes()) for path in made.glob("lake/raw/*/*/index.json"))
     before = sum(index["records"] for index in indexes)
     assert again.report.as_json()["records"] == before + 2  # erasures: theirs, and ours
+
+
+def test_an_emptied_file_that_is_given_its_right_name_is_read_once(world):
+    """What became of a file says what it is only for who reads it as it was read."""
+    records = (json.dumps({"userId": user, "creatorId": "ada"}) + "\n" for user in ("ben", USER, "cy"))
+    misnamed = world.land_text("follows", "".join(records), "all.csv")
+    world.sessions("creator | viewer | started_at | minutes\nada | ben | 2026-01-05 10:00 | 5")
+    world.run(compare=False, night={"accept_rejects": True})
+    assert forgotten_in(world).is_forgotten
+    misnamed.rename(misnamed.with_suffix(".ndjson"))
+    assert ingest(world.settings).new_accepted == 2
+    assert ingest(world.settings).new_files == 0
+    found, _ = look(world.settings, [world.settings.landing], raw_files(world.settings))
+    assert [file.landed.name for file in found if file.sha256 is None] == []
 
 
 def test_other_peoples_records_of_a_creator_stay(world):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,30 @@ def test_a_list_of_nulls_takes_no_space_and_is_not_read(home: Settings, land: La
     land("live_streams/a.parquet", packed(id=["l"], creatorId=["c"], status=["x"], guests=lists))
     ingest(home)
     assert [each.reason for each in rejected_records(home)] == [parquet.TOO_LARGE_GROUP]
+
+
+_EVERY_BYTE = """
+import sys
+from pathlib import Path
+from pipelines.landing import open_landed
+from pipelines.landing.parquet import read_parquet
+
+path = Path(sys.argv[1])
+content = path.read_bytes()
+for place in range(len(content)):
+    for flipped in (0x01, 0x80):
+        path.write_bytes(content[:place] + bytes([content[place] ^ flipped]) + content[place + 1 :])
+        with open_landed(path) as source:
+            list(read_parquet("erasures", source))
+"""
+
+
+def test_no_byte_of_a_parquet_file_ends_the_process(tmp_path: Path) -> None:
+    """Whatever was damaged of what it says of itself: Arrow ends the process where it is asked for some of that."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(packed(userId=["u1", "u2"]))
+    done = subprocess.run([sys.executable, "-c", _EVERY_BYTE, path], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_rows_without_a_known_column_are_rejected_unread(home: Settings, land: Land) -> None:
