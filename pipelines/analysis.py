@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines import bucket, logs, store
 from pipelines.engines import duckdb as engine
@@ -20,8 +22,9 @@ from pipelines.settings import Settings
 from pipelines.snapshots import Snapshot
 from pipelines.warehouse import WAREHOUSE
 
+Done = TypeVar("Done")
+
 _ROWS_AT_A_TIME = 1_000
-_INTERRUPTED = "Query interrupted"  # which is what DuckDB makes of ^C
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,28 @@ def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
             raise UsageError(
                 "Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\"."
             )
-        for statement in statements[:-1]:
-            connection.execute(statement)
-        columns = _execute(connection, statements[-1])
+        columns = _heeding_interrupts(connection, lambda: _execute(connection, statements))
     return Rows(columns, _rows(connection, settings))
 
 
-def _execute(connection: engine.Connection, statement: Any) -> list[str]:
-    """Begin with a statement; returns the columns of its answer."""
+def _heeding_interrupts(connection: engine.Connection, work: Callable[[], Done]) -> Done:
+    """What comes of some work of DuckDB's, in a thread: where all threads work for it, it often hears no ^C."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            while not done.done():  # what has not quite begun is not interrupted by one
+                connection.interrupt()
+                time.sleep(0.05)
+            raise
+
+
+def _execute(connection: engine.Connection, statements: Sequence[Any]) -> list[str]:
+    """Begin with the last statement, after all others; returns the columns of its answer."""
+    *before, statement = statements
+    for each in before:
+        connection.execute(each)
     text = _as_source(connection, statement.query)
     if text is None:  # nothing but a query stands in brackets
         connection.execute(statement)
@@ -140,7 +157,7 @@ _NESTED = ("list", "array", "struct", "map", "tuple", "union")
 def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[Any, ...]]:
     while connection.description:
         with _told(settings):
-            rows = connection.fetchmany(_ROWS_AT_A_TIME)
+            rows = _heeding_interrupts(connection, lambda: connection.fetchmany(_ROWS_AT_A_TIME))
         if not rows:
             return
         yield from (tuple(map(_plain, row)) for row in rows)
@@ -169,10 +186,6 @@ _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query n
 def _told(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        if str(error) == _INTERRUPTED:
-            raise KeyboardInterrupt from None
-        raise
     except engine.Error as error:
         if refusal_of_the_system(error, settings.home) and _NO_SUCH_FILES not in str(error):
             raise
