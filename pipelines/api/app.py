@@ -290,7 +290,11 @@ def _try_address(host: str, port: int) -> None:
         why = error.strerror if isinstance(error, OSError) else "it is no name of a machine"
         raise UsageError(f"{host!r} is no address to listen on ({why}). Name one with --host.") from None
     for family, kind, _, _, address in found:
-        with socket.socket(family, kind) as listening:
+        try:
+            listening = socket.socket(family, kind)
+        except OSError:  # such as IPv6, which not every machine speaks: it is left out
+            continue
+        with listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
