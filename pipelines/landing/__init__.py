@@ -5,7 +5,7 @@
     read_landed(file, source)   its records in batches, in bounded memory whatever the file holds
 
 What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time. The other
-modules are about speed and file formats: lines.py, ndjson.py, csv_text.py, parquet.py, fast.py.
+modules are about speed and file formats: lines.py, ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py.
 """
 
 from __future__ import annotations

@@ -6,10 +6,8 @@ rejected records, not an error.
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +23,7 @@ from pipelines.landing.columns import INSTANT_TYPE, Mask
 from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.matching import constant
+from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
 from pipelines.landing.values import (
     FIRST_INSTANT,
@@ -38,8 +37,6 @@ from pipelines.landing.values import (
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 16 << 20  # of the texts in it, once each row has its own: a dictionary can hold one for all of them
-MAX_COLUMN_BYTES = 256 << 20  # of one column of a row group, unpacked: a page of it may be as large
-MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in a list take no space at all
 NOT_PARQUET = "not a Parquet file, or a damaged one"
 TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
 _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
@@ -57,9 +54,9 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as told:
             file = pq.ParquetFile(handle, metadata=told.metadata, read_dictionary=_texts(told.schema))
             reader = _Reader(entity, told.schema_arrow, fast)
-            facts = _Facts(told, reader.columns)
+            sizes = Sizes(told, reader.columns)
             for group in range(file.num_row_groups):
-                if facts.is_too_large(group):
+                if sizes.is_too_large(group):
                     rows.reject(row, None, TOO_LARGE_GROUP, "")
                     yield rows.batch()
                     row += told.metadata.row_group(group).num_rows
@@ -86,61 +83,6 @@ def _texts(schema: pq.ParquetSchema) -> list[str]:
     columns = [schema.column(number) for number in range(len(schema))]
     texts = [each for each in columns if each.physical_type == "BYTE_ARRAY" and each.converted_type != "DECIMAL"]
     return [each.path for each in texts if each.path == each.name]
-
-
-class _Facts:
-    """What a file says of the columns that are read of it, without a page of it being read.
-
-    Asked for what is said of a column, Arrow ends the process where that cannot be: with an error alone if a reader of
-    the column comes across it first. So there is one before, over a file of which nothing can be read.
-    """
-
-    def __init__(self, told: pq.ParquetFile, names: Sequence[str]) -> None:
-        columns = [told.schema.column(number) for number in range(len(told.schema))]
-        self._columns = [number for number, each in enumerate(columns) if each.path.split(".")[0] in names]
-        self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
-        self._metadata = told.metadata
-        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=told.metadata)
-
-    def is_too_large(self, group: int) -> bool:
-        """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""
-        for number in self._columns:
-            with suppress(_Unread):
-                next(self._without_pages.reader.iter_batches(1, [group], [number], use_threads=False), None)
-            column = self._metadata.row_group(group).column(number)
-            if column.total_uncompressed_size > MAX_COLUMN_BYTES:
-                return True
-            if number in self._nested and column.num_values > MAX_NESTED_VALUES:
-                return True
-        return False
-
-
-class _Unread(Exception):
-    """A page was to be read."""
-
-
-class _WithoutPages(io.RawIOBase):
-    """A file of which nothing can be read."""
-
-    def readable(self) -> bool:
-        """See io."""
-        return True
-
-    def seekable(self) -> bool:
-        """See io."""
-        return True
-
-    def tell(self) -> int:
-        """As large as any."""
-        return 1 << 62
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """See io."""
-        return offset
-
-    def read(self, size: int = -1) -> bytes:
-        """Nothing."""
-        raise _Unread
 
 
 @dataclass(frozen=True)

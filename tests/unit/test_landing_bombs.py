@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.ingest import ingest
-from pipelines.landing import parquet
+from pipelines.landing import parquet, parquet_sizes
 from pipelines.landing.batches import LINE_TOO_LONG
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.raw import raw_files, rejected_records
@@ -63,7 +63,7 @@ def test_rows_of_long_texts_are_read_in_parts(home: Settings, land: Land) -> Non
 
 def test_a_row_group_that_is_too_large_is_one_rejected_record(home: Settings, land: Land, monkeypatch) -> None:
     """The others are read."""
-    monkeypatch.setattr(parquet, "MAX_COLUMN_BYTES", 10_000)
+    monkeypatch.setattr(parquet_sizes, "MAX_COLUMN_BYTES", 10_000)
     ids = ["u" * 30_000 if number == 0 else f"u{number}" for number in range(5100)]
     land("erasures/a.parquet", packed(userId=ids))
     ingest(home)
@@ -74,7 +74,7 @@ def test_a_row_group_that_is_too_large_is_one_rejected_record(home: Settings, la
 
 def test_a_list_of_nulls_takes_no_space_and_is_not_read(home: Settings, land: Land, monkeypatch) -> None:
     """Values in lists are counted before they are read."""
-    monkeypatch.setattr(parquet, "MAX_NESTED_VALUES", 1000)
+    monkeypatch.setattr(parquet_sizes, "MAX_NESTED_VALUES", 1000)
     lists = pa.array([[None] * 2000], pa.list_(pa.null()))
     land("live_streams/a.parquet", packed(id=["l"], creatorId=["c"], status=["x"], guests=lists))
     ingest(home)

@@ -1,0 +1,68 @@
+"""How large a landed Parquet file says that it is: asked before any of it is unpacked, and never so that it ends us."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pyarrow.parquet as pq
+
+MAX_COLUMN_BYTES = 256 << 20  # of one column of a row group, unpacked: a page of it may be as large
+MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in a list take no space at all
+
+
+class Sizes:
+    """How large the columns of a file are that are read of it, as it says itself, without a page of it being read.
+
+    Asked for what is said of a column, Arrow ends the process where that cannot be: with an error alone if a reader of
+    the column comes across it first. So there is one before, over a file of which nothing can be read.
+    """
+
+    def __init__(self, told: pq.ParquetFile, names: Sequence[str]) -> None:
+        """`names` are the columns that are read."""
+        columns = [told.schema.column(number) for number in range(len(told.schema))]
+        self._columns = [number for number, each in enumerate(columns) if each.path.split(".")[0] in names]
+        self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
+        self._metadata = told.metadata
+        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=told.metadata)
+
+    def is_too_large(self, group: int) -> bool:
+        """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""
+        for number in self._columns:
+            with suppress(_Unread):
+                next(self._without_pages.reader.iter_batches(1, [group], [number], use_threads=False), None)
+            column = self._metadata.row_group(group).column(number)
+            if column.total_uncompressed_size > MAX_COLUMN_BYTES:
+                return True
+            if number in self._nested and column.num_values > MAX_NESTED_VALUES:
+                return True
+        return False
+
+
+class _Unread(Exception):
+    """A page was to be read."""
+
+
+class _WithoutPages(io.RawIOBase):
+    """A file of which nothing can be read."""
+
+    def readable(self) -> bool:
+        """See io."""
+        return True
+
+    def seekable(self) -> bool:
+        """See io."""
+        return True
+
+    def tell(self) -> int:
+        """As large as any."""
+        return 1 << 62
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """See io."""
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """Nothing."""
+        raise _Unread
