@@ -163,4 +163,4 @@ def test_what_is_handed_over_is_held_as_it_is(local, tmp_path):
         read = session.sql("select sum(number) from handed where viewer_id > ''").collect()
         assert read[0][0] == sum(range(rows))
         after.append(held(context))
-    assert after[1] - after[0] < 3 * table.nbytes
+    assert after[1] - after[0] < 5 * table.nbytes  # 2 as it is, 9 as objects
