@@ -224,28 +224,23 @@ def lock(path: Path) -> Iterator[None]:
     file says who holds it, for people: nothing rests on that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        file = _open_lock(path)
+    with _opened(path) as (file, folder):
+        since = time.monotonic()
+        while not _locked(file, folder, fcntl.LOCK_EX):
+            holder = os.pread(file, 20, 0).decode(errors="replace").strip()
+            is_known = holder.isdecimal() and _is_alive(int(holder))
+            if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
+                name = f" (process {holder})" if holder.isdecimal() else ""
+                raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
+            time.sleep(0.01)
+        with suppress(OSError):  # it is for people: also on a full disk `prune` must be able to hold the lock
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        _held.add(path)
         try:
-            since = time.monotonic()
-            while not _locked(file, folder, fcntl.LOCK_EX):
-                holder = os.pread(file, 20, 0).decode(errors="replace").strip()
-                is_known = holder.isdecimal() and _is_alive(int(holder))
-                if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
-                    name = f" (process {holder})" if holder.isdecimal() else ""
-                    raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
-                time.sleep(0.01)
-            with suppress(OSError):  # it is for people: also on a full disk `prune` must be able to hold the lock
-                os.ftruncate(file, 0)
-                os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-            _held.add(path)
             yield
         finally:
             _held.discard(path)
-            os.close(file)
-    finally:
-        os.close(folder)
 
 
 @contextmanager
@@ -254,11 +249,18 @@ def unless_locked(path: Path) -> Iterator[bool]:
     if path in _held:
         yield True
         return
+    with _opened(path) as (file, folder):
+        yield _locked(file, folder, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """The descriptors of a lock's file and of the folder it is in: with them goes what was locked through them."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         file = _open_lock(path)
         try:
-            yield _locked(file, folder, fcntl.LOCK_SH)
+            yield file, folder
         finally:
             os.close(file)
     finally:

@@ -15,7 +15,6 @@ for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
 from pipelines.engines import spark, spark_context  # noqa: E402
 
-QUICK = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("java")]
 SESSIONS = "creator | viewer | started_at | minutes\nada | grace | 2026-01-05 10:00 | 5"
 
@@ -36,6 +35,6 @@ def test_java_ends_in_the_middle_of_a_night(tmp_path, monkeypatch):
         with pytest.raises(MostwatchedError, match=r"could not build session_repeats: the Java .* has ended"):
             world.run(compare=False)
     assert not (world.settings.home / "current.json").exists()
-    another = spark_context.connect("local[1]", QUICK, "1GB", tmp_path / "spark")
+    another = spark_context.connect("local[1]", {}, "1GB", tmp_path / "spark")
     assert not another.is_gone()
     another.stop()

@@ -18,7 +18,7 @@ from parity import EVERYTHING_ALLOWED, both, derived, same
 from property.test_three_ways import ZONES, History, histories_in
 from world import World
 
-from pipelines import models, nightly
+from pipelines import generate, models, nightly
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
@@ -67,6 +67,19 @@ def test_a_lake_goes_on_with_the_other_engine(tmp_path):
     assert on_spark.report.built
     nothing_to_do = world.run(compare=False, night=EVERYTHING_ALLOWED)
     assert (nothing_to_do.snapshot_id, nothing_to_do.report.built) == (on_spark.snapshot_id, {})
+
+
+def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):
+    """What is too much to be collected is written by executors, in the same files."""
+    monkeypatch.setattr(spark, "COLLECTED_BYTES", 100_000)
+    spread = []
+    original = spark.SparkEngine._spread
+    monkeypatch.setattr(spark.SparkEngine, "_spread", lambda *given: spread.append(len(given[2])) or original(*given))
+    platform: dict[str, Any] = {"days": 2, "sessions_per_day": 2500, "seed": 7, "as_of": date(2026, 1, 31)}
+    on_duckdb, on_spark = both(tmp_path, lambda world: generate.generate(world.settings.landing, **platform))
+    same(on_duckdb, on_spark)
+    assert len(spread) >= 3
+    assert max(spread) >= 2  # files of one statement
 
 
 def renamed(history: History, number: int) -> dict[str, list[dict[str, Any]]]:
