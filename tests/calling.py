@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from tokens import NOW
 
 from pipelines.api.app import create_app, server_config
@@ -67,11 +67,13 @@ class Client:
 
 
 @contextmanager
-def running(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
-    """A real server in a thread; gives its address."""
+def running(
+    settings: Settings, clock: Clock | None = None, around: Callable[[ASGIApp], ASGIApp] = lambda app: app
+) -> Iterator[str]:
+    """A real server in a thread, with something `around` the application if need be; gives its address."""
     config = server_config(settings, "127.0.0.1", 0)
     # the same application without `_worker`, which would take over this process's logging
-    config.app = functools.partial(create_app, settings, clock)
+    config.app = lambda: around(create_app(settings, clock))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from calling import running
 from published import publish
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from visiting import Visit
 
 from pipelines.settings import Settings
@@ -56,15 +59,18 @@ def test_nor_where_something_is_wrong(visit: Callable[..., Visit], tmp_path: Pat
         one.complaints.clear()  # the browser's own notes of 503 and 400
 
 
+SHIFTS = """
+    window.shifts = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.shifts += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
 def test_a_page_is_there_at_once(visit: Callable[..., Visit], server: str) -> None:
     """Its first paint is the ranking, and nothing moves afterwards. The times are printed, not judged."""
     one = visit(server)
-    one.page.add_init_script("""
-        window.shifts = 0;
-        new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) window.shifts += entry.value;
-        }).observe({ type: "layout-shift", buffered: true });
-    """)
+    one.page.add_init_script(SHIFTS)
     for path in ("/", "/creator?id=c001", "/?days=7"):
         one.go(path)
         one.page.wait_for_timeout(300)
@@ -86,3 +92,31 @@ def test_a_page_is_there_at_once(visit: Callable[..., Visit], server: str) -> No
     cached = one.page.evaluate("performance.getEntriesByType('resource').map((each) => each.transferSize)")
     assert cached
     assert set(cached) == {0}
+
+
+def test_nothing_moves_when_a_page_comes_in_pieces(visit: Callable[..., Visit], home: Path) -> None:
+    """As over a slow line, where a browser would paint the first pieces before the others are there."""
+
+    def slowly(app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_pieces(message: Message) -> None:
+                body = message.get("body", b"")
+                edges = [0, len(body)]
+                if body.startswith(b"<!doctype"):
+                    edges[1:1] = [1600, 4000, 6000, 14_000, 16_000]  # in the head, in the tiles, between charts
+                for start, end in itertools.pairwise(edges):
+                    more = end < len(body) or message.get("more_body", False)
+                    await send(message | {"body": body[start:end], "more_body": more})
+                    await asyncio.sleep(0.15)
+
+            await app(scope, receive, send_pieces)
+
+        return answer
+
+    with running(Settings(home=home), around=slowly) as address:
+        one = visit(address)
+        one.page.add_init_script(SHIFTS)
+        for path in ("/", "/creator?id=c001"):
+            one.go(path)
+            one.page.wait_for_timeout(300)
+            assert one.page.evaluate("window.shifts") == 0, path

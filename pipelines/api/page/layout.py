@@ -63,7 +63,7 @@ def hidden(said: str) -> str:
 
 
 def document(frame: Frame, title: str, main: str, fresh: Freshness | None, *, refreshes: bool = False) -> bytes:
-    """A whole page around `main`."""
+    """A whole page around `main`. It is painted once it is there to its end: what comes late would move the rest."""
     words = frame.words
     theme = f' data-theme="{frame.theme}"' if frame.theme != "auto" else ""
     again = ' data-again="5"' if refreshes else ""
@@ -74,6 +74,7 @@ def document(frame: Frame, title: str, main: str, fresh: Freshness | None, *, re
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{text(title)}</title>
+<link rel="expect" href="#end" blocking="render">
 <link rel="icon" href="{assets.address("icon.svg")}" type="image/svg+xml">
 <link rel="stylesheet" href="{assets.address("page.css")}">
 <script type="module" src="{assets.address("page.js")}"></script>
@@ -91,7 +92,7 @@ def document(frame: Frame, title: str, main: str, fresh: Freshness | None, *, re
 {_stale(words, fresh)}
 {main}
 </main>
-<footer class="foot"><p><a href="docs">{words("api")}</a></p></footer>
+<footer class="foot" id="end"><p><a href="docs">{words("api")}</a></p></footer>
 <p id="announce" class="vh" role="status"></p>
 </body>
 </html>
