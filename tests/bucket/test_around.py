@@ -8,25 +8,27 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import person
 import pytest
-from calling import Client
+from calling import running
 from machines import ACCEPT, AS_OF, Machines
 from s3 import Bucket, broken_from
-from starlette.testclient import TestClient
 from world import World
 
 from pipelines import bucket as in_bucket
 from pipelines import nightly, pruning, snapshots
-from pipelines.api.app import create_app
 from pipelines.cli import cli
 from pipelines.errors import Unreachable
 from pipelines.forget import forget
+from pipelines.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("bucket")
 
@@ -138,7 +140,14 @@ def test_a_snapshot_is_fetched_whole(
 # --- the read API ----------------------------------------------------------------------------------------------------
 
 
-def wait_for(client: Client, snapshot_id: str) -> None:
+@contextmanager
+def served(settings: Settings) -> Iterator[httpx.Client]:
+    """Somebody who asks a server of that home."""
+    with running(settings) as address, httpx.Client(base_url=address, timeout=20) as client:
+        yield client
+
+
+def wait_for(client: httpx.Client, snapshot_id: str) -> None:
     until = time.monotonic() + 20
     while client.get(RANKING).headers.get("x-snapshot-id") != snapshot_id:
         assert time.monotonic() < until, client.get(RANKING)
@@ -151,7 +160,7 @@ def test_the_api_follows_the_bucket(bucket: Bucket, machines: Machines, platform
     run(machines, "job", FIRST, landing)
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), TestClient(create_app(settings)) as client:
+    with in_bucket.followed(settings, told.append), served(settings) as client:
         wait_for(client, first)
         run(machines, "job", SECOND, landing)
         wait_for(client, second)
@@ -172,7 +181,7 @@ def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machin
     bucket.write(name, bytes(content))
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), TestClient(create_app(settings)) as client:
+    with in_bucket.followed(settings, told.append), served(settings) as client:
         until = time.monotonic() + 20
         while not any("is damaged" in each for each in told):
             assert time.monotonic() < until
@@ -187,7 +196,7 @@ def test_unreachable_from_the_start(machines: Machines) -> None:
     settings = machines.settings("one", MOSTWATCHED_S3_ENDPOINT="http://127.0.0.1:9")
     with pytest.raises(Unreachable, match="see to the network, the credentials and the rights"):
         nightly.run(settings, SECOND, None)
-    with TestClient(create_app(settings)) as client:
+    with served(settings) as client:
         assert client.get(RANKING).status_code == 503
 
 
