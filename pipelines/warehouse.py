@@ -54,6 +54,8 @@ def write(
         for name, files in tables.items():
             rows = connection.from_parquet([str(file) for file in files], hive_partitioning=False)
             rows.create(name)
+        connection.execute("begin")  # what follows is small: one commit, not one a statement
+        for name in tables:
             _comment(connection, name, models.model(name))
         connection.execute(
             """
@@ -80,6 +82,7 @@ def write(
         connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
         for macro, comment in MACRO_COMMENTS.items():
             connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
+        connection.execute("commit")
         connection.execute("use memory")
         connection.execute("detach warehouse")
     finally:
