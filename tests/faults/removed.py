@@ -118,7 +118,7 @@ SAFEGUARDS = (
         "what dead runs left half-written is swept",
         "pipelines/nightly.py",
         "            store.sweep(folder)\n",
-        "",
+        "            pass\n",
         KILLED,
     ),
     # --- known to be what was written
@@ -211,7 +211,7 @@ SAFEGUARDS = (
         "records that are gone refuse a publish",
         PUBLISH,
         "        refusals += vanished(rests_on, raw, forgotten.read(settings))\n",
-        "",
+        "        pass\n",
         (*PUBLISHED, *STORED),
     ),
     Safeguard(

@@ -12,9 +12,12 @@ from faults.safeguards import ROOT
 
 @pytest.mark.parametrize("safeguard", SAFEGUARDS, ids=lambda one: one.name)
 def test_every_safeguard_stands_where_the_list_says(safeguard):
-    """Its text is in its file exactly once, and the tests that notice its absence are there."""
-    assert (ROOT / safeguard.path).read_text(encoding="utf-8").count(safeguard.before) == 1
+    """Its text is in its file exactly once, a program is left without it, and the tests that notice are there."""
+    text = (ROOT / safeguard.path).read_text(encoding="utf-8")
+    assert text.count(safeguard.before) == 1
     assert safeguard.before != safeguard.after
+    if safeguard.path.endswith(".py"):
+        compile(text.replace(safeguard.before, safeguard.after), safeguard.path, "exec")
     attacks = {path.stem for path in Path(__file__).parent.glob("*.py")}
     assert all((ROOT / name).is_file() if "/" in name else name in attacks for name in safeguard.noticed_by)
 
