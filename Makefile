@@ -27,6 +27,8 @@ SAMPLE_AS_OF := 2013-07-01
 
 .PHONY: run test faults faults-full safeguards bench analysts guide sbom audit lint format lock clean
 .DEFAULT_GOAL := run
+# Many images set it. The hundreds of processes that the tests start would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Every distribution is pinned by its hash, also the one that builds this project: nothing unpinned is ever fetched.
 # What runs the system comes first and is all that `make run` waits for; what tests it is as large again.
