@@ -255,7 +255,7 @@ def killed_holder(on: Scene, effort: Effort) -> Iterator[Figure]:
     yield figure
 
 
-ODD_NAMES = ("çağla'nın  evi 日本", "100% [sure] *", 'a "quoted" $HOME', "-")
+ODD_NAMES = ("çağla'nın  evi 日本", "100% (sure) {so}", 'a "quoted" $HOME', "-")
 LEFT_OVER = {  # what may stand in the lock's file before a run
     "nothing": b"",
     "garbage": b"\x00\xff\n process rm -rf \x1b[31m" * 5000,
