@@ -124,8 +124,9 @@ class Shared:
         return decision
 
     async def close(self) -> None:
-        """Give the connections back."""
-        await self._redis.aclose()
+        """Give the connections back; one that cannot be ended in good order is ended all the same."""
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
 
     async def _alone(self, client: str) -> Decision:
         self._on_fallback()

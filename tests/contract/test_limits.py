@@ -11,12 +11,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis.exceptions
 from calling import Client, StoppedClock, running
 from faults.server import SharedClock
 from faults.store import embedded_store, shared_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import EXAMPLE, publish
+from redis.asyncio import Redis
 
 from pipelines.api.app import create_app
 from pipelines.api.envelope import Clock
@@ -247,6 +249,18 @@ def test_without_redis_the_worker_limits_alone(home: Path, client_for: Callable[
     client = client_for(redis_url="redis://127.0.0.1:1/0")
     assert client.burst(101, PATH) == [200] * 100 + [429]
     assert 'mostwatched_rate_limit_fallbacks_total{reason="redis_away"} 101.0' in client.get("/metrics").text
+
+
+def test_a_redis_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends is not kept from it by a connection that does not."""
+
+    async def hangs(_: Redis) -> None:
+        raise redis.exceptions.TimeoutError("Timed out closing connection after 0.25")
+
+    monkeypatch.setattr(Redis, "aclose", hangs)
+    from pipelines.api.redis_limits import Shared
+
+    asyncio.run(Shared("redis://127.0.0.1:9", InMemory(lambda: 0), lambda: 0).close())
 
 
 def test_a_bad_redis_url_is_told_at_once(home: Path) -> None:
