@@ -293,16 +293,21 @@ def _facts_of(path: Path) -> dict[str, Any]:
 def prune(settings: Settings) -> None:
     """Remove the reports of what is older than the oldest snapshot that is kept."""
     kept = snapshots.names(settings.snapshots)
-    for as_of, path in _kept(settings).items():
-        if kept and as_of < snapshots.as_of_of(kept[0]):
-            path.with_suffix(".html").unlink(missing_ok=True)
-            path.unlink()  # last: by it a report is found, also by the next prune
+    if not kept:
+        return
+    # Each half by its own name: after a kill or a power failure either may be left alone.
+    first_kept = snapshots.as_of_of(kept[0])
+    old = [path for half in (".html", ".json") for as_of, path in _kept(settings, half).items() if as_of < first_kept]
+    for path in old:
+        path.unlink()
+    if old:
+        store.fsync(settings.reports)
 
 
-def _kept(settings: Settings) -> dict[date, Path]:
-    """The facts of every report by its as_of."""
+def _kept(settings: Settings, half: str = ".json") -> dict[date, Path]:
+    """The facts of every report by its as_of, or its page (`.html`)."""
     found = {}
-    for path in settings.reports.glob("*.json"):
+    for path in settings.reports.glob(f"*{half}"):
         with suppress(ValueError):
             found[date.fromisoformat(path.stem)] = path
     return found

@@ -275,6 +275,21 @@ def test_a_page_shows_what_others_wrote_and_obeys_none_of_it(world):
     assert not re.search(r"(?<!\\)<", written.replace("```", ""))
 
 
+@pytest.mark.parametrize("half", ["html", "json"])
+def test_half_a_report_that_the_power_left_is_removed(world, half):
+    """Of two removals that nothing made durable either may come back."""
+    land_days(world, 29, 30)
+    for day in (AS_OF - timedelta(days=1), AS_OF):
+        world.run(day, compare=False, night=OVERRIDE)
+    settings = dataclasses.replace(world.settings, keep_snapshots=1)
+    left = settings.reports / f"2026-01-30.{half}"
+    content = left.read_bytes()
+    pruning.prune(settings)
+    left.write_bytes(content)
+    pruning.prune(settings)
+    assert sorted(path.name for path in settings.reports.iterdir()) == ["2026-01-31.html", "2026-01-31.json"]
+
+
 def test_a_prune_that_was_killed_leaves_no_half_of_a_report(world, monkeypatch):
     """Whichever part of it went first, the next prune finds the rest."""
     land_days(world, 29, 30)
