@@ -36,7 +36,7 @@ class Addresses(HTMLParser):
         self.inline += [f"{tag} {name}" for name in named if name == "style" or name.startswith("on")]
         self.inline += [tag] if tag == "style" or (tag == "script" and "src" not in named) else []
         self.loads += [named[name] for name in ("src", "srcset", "data", "poster") if name in named]
-        if not named.get("href", "#").startswith("#"):  # a place in the page itself is there already
+        if "href" in named and named.get("rel") != "expect":  # which waits for a part of this page, and loads nothing
             (self.loads if tag in ("link", "image", "use") else self.leads).append(named["href"])
         self.leads += [named["action"]] if "action" in named else []
 
