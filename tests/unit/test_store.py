@@ -184,9 +184,19 @@ def test_a_seal_covers_every_bit():
                 store.unsealed(bytes(content))
         with pytest.raises(ValueError, match=r"."):
             store.unsealed(SEALED[:place])
-    for content in (SEALED + b"\n", b"", b"[]", b"null", b"[" * 100_000, SEALED.replace(b'"a": 1', b'"a": 2, "a": 1')):
+    for content in (
+        *(SEALED + b"\n", b"", b"[]", b"null", b"[" * 100_000, SEALED.replace(b'"a": 1', b'"a": 2, "a": 1')),
+        *(SEALED.replace(b',\n "seal"', b'\n "seal"'), SEALED.replace(b"\n", b"\r\n"), SEALED.replace(b": ", b":")),
+    ):
         with pytest.raises(ValueError, match=r"."):
             store.unsealed(content)
+
+
+def test_a_seal_covers_an_object_without_entries():
+    """Which is written on one line, and on three with its seal."""
+    assert store.unsealed(store.json_bytes(store.sealed({}))) == {}
+    with pytest.raises(ValueError, match="not what was written"):
+        store.unsealed(store.json_bytes({"seal": "0" * 64}))
 
 
 # --- the lock ------------------------------------------------------------------------------------------------------
