@@ -1,7 +1,7 @@
 # The commands of this checkout. Nothing but Python 3.11+ and make has to be there first.
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
-#   make test    install, lint, pass the tests
+#   make test    install, lint, pass the tests; WITH_SPARK=1: those of Spark too, which take as long as a third of the rest
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
@@ -14,9 +14,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := .venv/.installed
 INSTALLED := .venv/.installed-dev
-# Spark weighs half a gigabyte and needs a Java: it is tested where there is one, and installed for nothing else.
+# Spark weighs half a gigabyte and needs a Java: it is tested where that is asked for, and installed for nothing else.
 JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
-SPARK := $(if $(JAVA),.venv/.installed-spark)
+SPARK := $(if $(WITH_SPARK),$(if $(JAVA),.venv/.installed-spark))
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
@@ -55,7 +55,7 @@ run: $(RUNS)
 	$(BIN)/mostwatched --home data top --limit 20
 
 test: lint $(SPARK)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)
