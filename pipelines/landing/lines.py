@@ -80,13 +80,11 @@ def blocks_of_lines(
             size += len(chunk) - start
             if size < block_bytes:
                 continue
-            data = b"".join(pending)
-            end = data.rfind(b"\n") + 1
-            if end:
-                block = Block(line, data[:end], data.count(b"\n", 0, end))
+            data, rest = _whole_lines(pending)
+            if data:
+                block = Block(line, data, newlines(data))
                 yield from _of_few_lines(block, block_lines)
                 line += block.lines
-            rest = data[end:]
             if len(rest) > MAX_LINE_BYTES:
                 yield LongLine(line, rest[:LONG_LINE_TEXT_BYTES])
                 line += 1
@@ -95,14 +93,24 @@ def blocks_of_lines(
     except DamagedArchive as error:
         data = b"".join(pending)
         if end := data.rfind(b"\n") + 1:
-            block = Block(line, data[:end], data.count(b"\n"))
+            block = Block(line, data[:end], newlines(data))
             yield from _of_few_lines(block, block_lines)
             line += block.lines
         yield Damage(line, f"the archive is damaged: {error}", error.unsound)
         return
     if data := b"".join(pending):
-        block = Block(line, data, data.count(b"\n") + (not data.endswith(b"\n")))
+        block = Block(line, data, newlines(data) + (not data.endswith(b"\n")))
         yield from _of_few_lines(block, block_lines)
+
+
+def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:
+    """What chunks hold up to their last newline, and the rest; usually both of it by copying what they hold once."""
+    *before, last = chunks
+    if end := last.rfind(b"\n") + 1:
+        return b"".join([*before, last[:end]]), last[end:]
+    data = b"".join(chunks)
+    end = data.rfind(b"\n") + 1
+    return data[:end], data[end:]
 
 
 def with_unsound(pieces: Iterable[Piece], sound_lines: int) -> Iterator[Piece]:
@@ -125,14 +133,15 @@ def _of_few_lines(block: Block, most: int) -> Iterator[Block]:
         return
     half = len(block.data) // 2
     cut = (block.data.rfind(b"\n", 0, half) + 1) or (block.data.find(b"\n", half) + 1)
-    first = Block(block.first_line, block.data[:cut], block.data.count(b"\n", 0, cut))
+    data = block.data[:cut]
+    first = Block(block.first_line, data, newlines(data))
     yield from _of_few_lines(first, most)
     yield from _of_few_lines(Block(block.first_line + first.lines, block.data[cut:], block.lines - first.lines), most)
 
 
 def is_blank(block: Block) -> bool:
     """Whether all lines of a block are blank."""
-    return not block.data.strip() and not has_long_line(block.data)
+    return block.data.isspace() and not has_long_line(block.data)
 
 
 def has_long_line(data: bytes) -> bool:
@@ -143,6 +152,11 @@ def has_long_line(data: bytes) -> bool:
         if not start:
             return True
     return False
+
+
+def newlines(data: bytes) -> int:
+    """How many there are."""
+    return int((as_series(data) == ord("\n")).sum())
 
 
 def lines_of(data: bytes) -> list[bytes]:
