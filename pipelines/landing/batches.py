@@ -76,10 +76,13 @@ class Rows:
 
 def printable(text: bytes | str) -> str:
     """Text that can be stored: a line without the carriage return at its end, undecodable bytes as escapes."""
-    if isinstance(text, str):
-        text = text.encode("utf-8", "surrogateescape" if _only_escaped(text) else "surrogatepass")
-    return text.removesuffix(b"\r").decode("utf-8", "backslashreplace")
+    landed = _as_bytes(text) if isinstance(text, str) else text
+    return landed.removesuffix(b"\r").decode("utf-8", "backslashreplace")
 
 
-def _only_escaped(text: str) -> bool:
-    return all("\udc80" <= char <= "\udcff" for char in text if "\ud800" <= char <= "\udfff")
+def _as_bytes(text: str) -> bytes:
+    try:
+        return text.encode()  # nearly always: letter by letter only where there are surrogates
+    except UnicodeEncodeError:
+        is_escaped = all("\udc80" <= char <= "\udcff" for char in text if "\ud800" <= char <= "\udfff")
+        return text.encode("utf-8", "surrogateescape" if is_escaped else "surrogatepass")
