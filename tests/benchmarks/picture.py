@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,20 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(**fields | {"goal": None})
 
 
+def _with_sizes_of(before: Section | None, section: Section) -> Section:
+    """A section, with the sizes that were measured before and not again."""
+    if before is None or "points" not in section.facts:
+        return section
+    points = {point["sessions"]: point for point in (*before.facts["points"], *section.facts["points"])}
+    return replace(section, facts=section.facts | {"points": [points[sessions] for sessions in sorted(points)]})
+
+
 def main(target: Path, reports: list[Path]) -> None:
-    """Draw the sections of all reports; of a section that is in several, the last one's."""
+    """Draw the sections of all reports; of a section that is in several, the last one's, and growth of all sizes."""
     sections: dict[str, Section] = {}
     for report in reports:
-        sections |= {section.name: section for section in sections_of(json.loads(report.read_bytes()))}
+        for section in sections_of(json.loads(report.read_bytes())):
+            sections[section.name] = _with_sizes_of(sections.get(section.name), section)
     target.write_text(draw(list(sections.values())), encoding="utf-8")
 
 
