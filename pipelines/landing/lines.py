@@ -104,7 +104,7 @@ def blocks_of_lines(
 
 
 def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:
-    """What chunks hold up to their last newline, and the rest; usually both of it by copying what they hold once."""
+    """What chunks hold up to their last newline, and the rest. That newline is mostly in the last one: one copy."""
     *before, last = chunks
     if end := last.rfind(b"\n") + 1:
         return b"".join([*before, last[:end]]), last[end:]
