@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import hashlib
 import json
 import os
 import resource
 import shutil
-import threading
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -443,22 +443,38 @@ def test_progress_counts_the_bytes_that_are_to_be_read(home: Settings, land: Lan
     assert {total for _, _, total, _ in calls} == {new}
 
 
-def open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+# In a process of its own: what other tests have left may end in the middle.
+INGEST_EACH = """
+import os, sys, threading
+from pathlib import Path
+from pipelines.ingest import ingest
+from pipelines.settings import load
+
+def held():
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+home, first, *others = map(Path, sys.argv[1:])
+ingest(load(home), [first])
+before = held()
+for landing in others:
+    ingest(load(home), [landing])
+assert held() == before, f"{held()}, not {before}"
+"""
 
 
-def test_no_threads_or_files_are_left_behind(home: Settings, land: Land) -> None:
+def test_no_threads_or_files_are_left_behind(home: Settings, land: Land, tmp_path: Path) -> None:
     """Whatever the file was."""
     land("viewing_sessions/a.ndjson", SESSION % (1, 5))
     land("viewing_sessions/b.parquet", b"PAR1")
-    ingest(home)
-    gc.collect()  # what other tests have left is not to be closed in the middle; a thread of theirs may end in it
-    threads, files = set(threading.enumerate()), open_files()
-    for number in range(5):
-        land("viewing_sessions/c.ndjson.gz", gzip.compress((SESSION % (number, 5)).encode())[:-2])
-        ingest(home)
-    assert set(threading.enumerate()) <= threads
-    assert open_files() <= files
+    others = [tmp_path / f"landing-{number}" for number in range(5)]
+    for number, landing in enumerate(others):
+        (landing / "viewing_sessions").mkdir(parents=True)
+        packed = gzip.compress((SESSION % (number, 5)).encode())[:-2]
+        (landing / "viewing_sessions" / "c.ndjson.gz").write_bytes(packed)
+    command = [sys.executable, "-c", INGEST_EACH, home.home, home.landing, *others]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(raw_files(home)) == 2 + len(others)
 
 
 def test_memory_does_not_grow_with_the_file(home: Settings, land: Land) -> None:
