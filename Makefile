@@ -16,7 +16,7 @@ RUNS := .venv/.installed
 INSTALLED := .venv/.installed-dev
 # Spark weighs half a gigabyte and needs a Java: it is tested where that is asked for, and installed for nothing else.
 JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
-SPARK := $(if $(WITH_SPARK),$(if $(JAVA),.venv/.installed-spark))
+SPARK := $(and $(WITH_SPARK),$(JAVA),.venv/.installed-spark)
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv

@@ -65,7 +65,7 @@ def blocks_of_lines(
     are yielded, then Damage in place of the line that breaks off, and that is the end.
     """
     line = 1
-    pending: list[bytes] = []
+    pending = [b""]
     size = 0
     skipping = False  # inside a line that is too long
     try:
@@ -91,9 +91,9 @@ def blocks_of_lines(
                 rest, skipping = b"", True
             pending, size = [rest], len(rest)
     except DamagedArchive as error:
-        data = b"".join(pending)
-        if end := data.rfind(b"\n") + 1:
-            block = Block(line, data[:end], newlines(data))
+        data, _ = _whole_lines(pending)
+        if data:
+            block = Block(line, data, newlines(data))
             yield from _of_few_lines(block, block_lines)
             line += block.lines
         yield Damage(line, f"the archive is damaged: {error}", error.unsound)
