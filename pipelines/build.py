@@ -227,7 +227,7 @@ def _raw_by_entity(raw: Sequence[RawFile]) -> Mapping[str, Mapping[date, Sequenc
             day = _NO_DAY if name == "all" else date.fromisoformat(name)
             stored = Stored(
                 model=f"raw_{folder.entity}",
-                day=day,
+                day=None if day == _NO_DAY else day,
                 key=folder.key,
                 path=folder.folder / f"{name}.parquet",
                 rows=facts.rows,

@@ -8,6 +8,10 @@ depends on its rows, is built again and nothing else. There is no other state to
 
 An input counts by the digest of its rows, not by how they came about: a rebuilt file with the same rows stops the
 rebuild there.
+
+The rows of a file depend on its own step and on nothing else: not on what else was missing, nor on the engine. Days
+share a statement only where each reads files of its own day alone. What reads other days (the gaps of the cube, the
+records of a session on several days) is one statement a step, which sees the inputs of that step and no others.
 """
 
 from __future__ import annotations
@@ -67,6 +71,11 @@ class Step:
     params: Mapping[str, object] = field(default_factory=dict)
     weight: int = 0  # rows of the day itself, to size batches by
 
+    @property
+    def reads_its_own_day(self) -> bool:
+        """Whether every input is of the day itself, or of no day."""
+        return all(stored.day in (self.day, None) for files in self.inputs.values() for stored in files)
+
 
 class RawDamaged(Damaged):
     """A raw file is not what was parsed: it must be parsed again from what landed."""
@@ -99,7 +108,10 @@ class Lake:
             self._engine = None
 
     def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
-        """The files of `model` for every step, by day: found, or built in as few statements as memory allows."""
+        """The files of `model` for every step, by day: found, or built.
+
+        Deriving any steps in any grouping gives what deriving each alone gives: see `_batches`.
+        """
         return self.derive_together({model: steps})[model]
 
     def derive_together(self, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date | None, Stored]]:
@@ -354,14 +366,22 @@ def key_of(model: models.Model, step: Step) -> str:
 def _batches(
     missing: Sequence[Mapping[str, tuple[Step, str]]],
 ) -> Iterable[list[Mapping[str, tuple[Step, str]]]]:
-    """Days whose rows are held at once, in the given order."""
+    """Days that share a statement, in the given order: as many as fit into memory, of steps that read their own day.
+
+    In a statement for several days, the rows of one must not meet those of another that its own step does not read. A
+    gap of the cube once looked for earlier visits before the first day of its batch alone, and missed those between.
+    """
     batch: list[Mapping[str, tuple[Step, str]]] = []
     weight = 0
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
-        if batch and weight + weighs > BATCH_ROWS:
+        is_alone = not all(step.reads_its_own_day for step, _ in day.values())
+        if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch
             batch, weight = [], 0
+        if is_alone:
+            yield [day]
+            continue
         batch.append(day)
         weight += weighs
     if batch:

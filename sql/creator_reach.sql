@@ -6,9 +6,9 @@
 --     sessions = sum(sessions_started) + sum(sessions_carried_in) of the first day;  watched = sum(watched_milliseconds)
 -- grain:   one row per (policy day, creator, kind of viewer, gap)
 -- keys:    day, creator_id, is_signed_in, gap_days
--- sources: viewer_days (of these days), earlier_viewer_days (viewer_days of the max_window_days before each), days
+-- sources: viewer_days (of this day), earlier_viewer_days (viewer_days of the max_window_days before it), days (this one)
 -- params:  max_window_days
-with first_of_these as (
+with this_day as (
     select min(day) as day from days
 ),
 
@@ -23,22 +23,19 @@ watched as (
     group by 1, 2, 3, 4, 5
 ),
 
--- When else the same pairs met. Of the days before these, only each pair's last one can matter.
-visits as (
+-- When the same pairs last met before. What is longer ago than max_window_days counts as never.
+last_visits as (
     select v.pair_key, max(v.day) as day
     from earlier_viewer_days as v
     semi join watched on v.pair_key = watched.pair_key
-    where v.day < (select day from first_of_these)
+    where v.day < (select day from this_day)
     group by 1
-    union all
-    select pair_key, day from watched
 ),
 
 gaps as (
-    select watched.day, watched.pair_key, date_diff('day', max(visits.day), watched.day) as gap_days
+    select watched.pair_key, date_diff('day', last_visits.day, watched.day) as gap_days
     from watched
-    inner join visits on watched.pair_key = visits.pair_key and visits.day < watched.day
-    group by 1, 2
+    inner join last_visits on watched.pair_key = last_visits.pair_key
 )
 
 select
@@ -53,5 +50,5 @@ select
     cast(sum(watched.sessions_carried_in) as bigint)    as sessions_carried_in,  -- and those that went on into it
     cast(sum(watched.watched_milliseconds) as bigint)   as watched_milliseconds  -- clipped to the day
 from watched
-left join gaps on watched.day = gaps.day and watched.pair_key = gaps.pair_key
+left join gaps on watched.pair_key = gaps.pair_key
 group by 1, 2, 3, 4
