@@ -55,7 +55,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         return lake.derive_one(model, inputs, params=params)
 
     def known(entity: str) -> datetime:
-        return _known_until(raw, entity, window.day_start(as_of, zone))
+        return _known_until(raw, entity, window.as_of_instant(as_of, zone))
 
     erasures = of("erasures")
     creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
@@ -129,7 +129,7 @@ _JUDGING = ("live_streams", "pledges")
 def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Stored:
     """live_streams, as they were known at as_of."""
     landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
-    until = _known_until(raw, "live_streams", window.day_start(as_of, ZoneInfo(policy.day_timezone)))
+    until = _known_until(raw, "live_streams", window.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
     files = [file for files in landed.values() for file in files]
     return lake.derive_one("live_streams", {"raw_live_streams": files}, params={"as_of_instant": until})
 
@@ -212,7 +212,7 @@ def _reaching(viewer_days: Parts, days: Window, policy: Policy, zone: ZoneInfo) 
 
 def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
     """The UTC days on which sessions start that can occupy some days of the policy."""
-    starts_at, ends_at = window.day_start(days.first_day, zone), window.day_start(days.end_day, zone)
+    starts_at, ends_at = window.day_bounds(days.first_day, zone)[0], window.as_of_instant(days.end_day, zone)
     return window.utc_days(starts_at - timedelta(hours=policy.max_session_hours), ends_at)
 
 

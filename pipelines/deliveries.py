@@ -186,10 +186,10 @@ class LandedSessions:
                 table = store.checked_table(self.raw.path(name), self.raw.files[name].sha256, ["started_at"])
                 starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
                 self._counts[name] = {
-                    each.day: pc.sum(
-                        pc.and_(pc.greater_equal(starts, each.starts_at), pc.less(starts, each.ends_at))
-                    ).as_py()
-                    or 0
+                    each.day: sum(
+                        pc.sum(pc.and_(pc.greater_equal(starts, start), pc.less(starts, end))).as_py() or 0
+                        for start, end in each.ranges()
+                    )
                     for each in reached
                 }
         return self._counts[name]

@@ -337,9 +337,12 @@ class Lake:
 # The relations that build.py makes itself, and their columns.
 RELATIONS = {
     "days": pa.schema([("day", pa.date32())]),
-    # which days of the policy a session can occupy that starts on a UTC day; bounds in milliseconds since 1970
+    # which days of the policy a session can occupy that starts on a UTC day: window.DayReached
     "calendar": pa.schema(
-        [("utc_day", pa.date32()), ("day", pa.date32()), ("starts_at", pa.int64()), ("ends_at", pa.int64())]
+        [
+            *(("utc_day", pa.date32()), ("day", pa.date32()), ("starts_at", pa.int64()), ("ends_at", pa.int64())),
+            *(("other_day", pa.date32()), ("other_from", pa.int64()), ("other_until", pa.int64())),
+        ]
     ),
     "windows": pa.schema(
         [("as_of", pa.date32()), ("window_days", pa.int16()), ("first_day", pa.date32()), ("day", pa.date32())]

@@ -160,18 +160,46 @@ def newest(entity: str, records: Iterable[Record]) -> dict[tuple[Any, ...], Reco
 
 
 @cache
-def start_of_day(day: date, timezone: str) -> int:
-    """The first instant at which the calendar on a wall of that zone shows `day` or a later day."""
+def days_shown(minute: int, minutes: int, timezone: str) -> list[tuple[int, int, date]]:
+    """(from, until, day): what the calendar on a wall of that zone shows, in so many minutes since 1970.
+
+    By looking at it every minute, and every second of the minute in which it changes.
+    """
     zone = ZoneInfo(timezone)
 
-    def has_begun(moment: datetime) -> bool:
-        return moment.astimezone(zone).date() >= day
+    def shown(second: int) -> date:
+        return (EPOCH + timedelta(seconds=second)).astimezone(zone).date()
 
-    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=36)
-    for step in (timedelta(minutes=10), timedelta(seconds=1)):
-        while not has_begun(moment + step):
-            moment += step
-    return (moment + timedelta(seconds=1) - EPOCH) // timedelta(milliseconds=1)
+    changes = []
+    day = shown(minute * 60)
+    since = minute * 60
+    for each in range(minute, minute + minutes):
+        if shown(each * 60 + 60) != day:
+            second = next(second for second in range(each * 60, each * 60 + 61) if shown(second) != day)
+            changes.append((since * 1000, second * 1000, day))
+            day, since = shown(each * 60 + 60), second
+    return [*changes, (since * 1000, (minute + minutes) * 60_000, day)]
+
+
+def watched_by_day(start: int, end: int, timezone: str) -> dict[date, int]:
+    """The days of a zone that a session from start to end occupies -> milliseconds of it on each.
+
+    One of zero length occupies its instant.
+    """
+    watched: dict[date, int] = {}
+    for hour in range(start // HOUR, max(end - 1, start) // HOUR + 1):
+        for since, until, day in days_shown(hour * 60, 60, timezone):
+            if since <= start < until or (start < since and since < end):
+                watched[day] = watched.get(day, 0) + min(end, until) - max(start, since)
+    return watched
+
+
+@cache
+def over_at(as_of: date, timezone: str) -> int:
+    """The first instant from which on the calendar on a wall never shows a day before as_of."""
+    noon = (datetime(as_of.year, as_of.month, as_of.day, 12, tzinfo=UTC) - EPOCH) // timedelta(minutes=1)
+    shown = days_shown(noon - 48 * 60, 96 * 60, timezone)
+    return max(until for _, until, day in shown if day < as_of)
 
 
 @dataclass(frozen=True)
@@ -206,20 +234,6 @@ def watched_milliseconds(session: Record) -> int:
     return 0 if session["endedAt"] is None else session["endedAt"] - session["startedAt"]
 
 
-def overlaps(session: Record, start: int, end: int) -> bool:
-    """Whether the session occupies any of [start, end); an open or zero-length one occupies its instant."""
-    if watched_milliseconds(session) == 0:
-        return start <= session["startedAt"] < end
-    return session["startedAt"] < end and start < session["endedAt"] and start < end
-
-
-def watched_inside(session: Record, start: int, end: int) -> int:
-    """Milliseconds of the session inside [start, end)."""
-    if not overlaps(session, start, end) or session["endedAt"] is None:
-        return 0
-    return min(session["endedAt"], end) - max(session["startedAt"], start)
-
-
 class Oracle:
     """The right answers as of a day, from everything that has landed: entity -> records."""
 
@@ -227,10 +241,12 @@ class Oracle:
         self.as_of = as_of
         self.policy = policy or Policy()
         self.landed = {entity: [typed(entity, record) for record in landed.get(entity, ())] for entity in CONTRACT}
-        self.now = self.start(as_of)
+        self.now = over_at(as_of, self.policy.day_timezone)
 
-    def start(self, day: date) -> int:
-        return start_of_day(day, self.policy.day_timezone)
+    def watched_by_day(self, session: Record) -> dict[date, int]:
+        """The days that a session occupies -> milliseconds of it on each; an open one has none."""
+        end = session["startedAt"] + watched_milliseconds(session)
+        return watched_by_day(session["startedAt"], end, self.policy.day_timezone)
 
     # --- entities
 
@@ -302,14 +318,15 @@ class Oracle:
             duplicate=len(accepted) - len(different),
             superseded=len(different) - len(winners),
         )
-        start = self.start(self.as_of - timedelta(days=window_days))
+        first_day = self.as_of - timedelta(days=window_days)
         for session in winners:
             fate = self.why_it_does_not_count(session)
             if fate is None and session["creatorId"] in self.out_of_ranking:
                 fate = "banned_or_deleted_creator"
-            if fate is None and session["startedAt"] >= self.now:
+            days = self.watched_by_day(session) if fate is None else []
+            if days and min(days) >= self.as_of:
                 fate = "not_yet"
-            if fate is None and not overlaps(session, start, self.now):
+            if days and max(days) < first_day:
                 fate = "outside_window"
             fates[fate or "ranked"] += 1
         return dict(fates)
@@ -322,16 +339,17 @@ class Oracle:
 
     def ranking(self, first_day: date, end_day: date) -> list[Ranked]:
         """All creators with a session in [first_day, end_day), by position."""
-        start, end = self.start(first_day), self.start(end_day)
-        seen = defaultdict(list)
+        seen, watched = defaultdict(list), Counter[str]()
         for session in self.good_sessions:
-            if overlaps(session, start, end) and session["creatorId"] not in self.out_of_ranking:
+            inside = [ms for day, ms in self.watched_by_day(session).items() if first_day <= day < end_day]
+            if inside and session["creatorId"] not in self.out_of_ranking:
                 seen[session["creatorId"]].append(session)
+                watched[session["creatorId"]] += sum(inside)
         measured = []
         for creator_id, sessions in seen.items():
             viewers = {session["viewerId"] for session in sessions} - {None}
             devices = {session["deviceId"] for session in sessions if session["viewerId"] is None} - {None}
-            watched_seconds = sum(watched_inside(session, start, end) for session in sessions) // 1000
+            watched_seconds = watched[creator_id] // 1000
             measured.append((creator_id, len(viewers), len(devices), len(sessions), watched_seconds))
         measured.sort(key=lambda row: (-row[1], -row[4], row[0].encode()))
         return [

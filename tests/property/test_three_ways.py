@@ -37,6 +37,7 @@ ZONES = {
     "America/New_York": date(2026, 4, 6),
     "Australia/Lord_Howe": date(2026, 4, 7),
     "Pacific/Apia": date(2012, 1, 4),
+    "America/St_Johns": date(2010, 11, 8),  # the 6th came back after the first minute of the 7th
 }
 EVERYTHING_ALLOWED = {"accept_rejects": True, "allow_incomplete": True}
 
@@ -197,24 +198,41 @@ good as (
         and length <= $max_session_hours * 3600000
         and "creatorId" not in (select creator_id from known_creators where status in ('banned', 'deleted'))
 ),
+minutes as (
+    select unnest(
+        generate_series($first - interval 2 days, $end + interval 2 days, interval 1 minute)
+    )::timestamptz as moment
+),
+-- Whole minutes are enough: in the zones and years of these histories clocks change at no other instants.
 bounds as (
-    select timezone($zone, $first::timestamp) as range_start, timezone($zone, $end::timestamp) as range_end
+    select min(moment) as range_start, max(moment) + interval 1 minute as range_end
+    from (
+        select moment, moment - interval 1 minute * row_number() over (order by moment) as run
+        from minutes
+        where timezone($zone, moment)::date >= $first and timezone($zone, moment)::date < $end
+    )
+    group by run
 ),
 inside as (
-    select *, greatest("startedAt", range_start) as from_at, least("endedAt", range_end) as until_at
+    select
+        source, "sessionId", "creatorId", "viewerId", "deviceId",
+        sum(
+            case
+                when length > 0
+                    then epoch_ms(least("endedAt", range_end)) - epoch_ms(greatest("startedAt", range_start))
+                else 0
+            end
+        ) as watched
     from good, bounds
-    where "startedAt" < range_end
-        and ("startedAt" >= range_start or (length > 0 and "endedAt" > range_start))
-        and range_start < range_end
+    where "startedAt" < range_end and ("startedAt" >= range_start or (length > 0 and "endedAt" > range_start))
+    group by all
 )
 select
     "creatorId",
     count(distinct "viewerId") as viewers,
     count(distinct "deviceId") filter (where "viewerId" is null) as anonymous_viewers,
     count(*) as sessions,
-    sum(
-        case when length > 0 then epoch_ms(until_at) - epoch_ms(from_at) else 0 end
-    )::bigint // 1000 as watched_seconds
+    sum(watched)::bigint // 1000 as watched_seconds
 from inside
 group by all
 order by viewers desc, watched_seconds desc, "creatorId"

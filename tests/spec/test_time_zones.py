@@ -69,7 +69,10 @@ def test_another_time_zone_is_another_snapshot(world):
         ("Australia/Lord_Howe", "2026-04-05", 24.5),
         ("Australia/Lord_Howe", "2026-10-04", 23.5),
         ("America/Havana", "2026-03-08", 23),  # has no midnight on that day
-        ("America/St_Johns", "2010-11-07", 25),  # goes back to the day before a minute after midnight
+        ("America/St_Johns", "2010-11-06", 24 + 59 / 60),  # comes back for an hour, a minute after midnight
+        ("America/St_Johns", "2010-11-07", 24 + 1 / 60),  # is over again after its first minute
+        ("Antarctica/Casey", "2010-03-04", 25),  # comes back two hours after midnight
+        ("Antarctica/Casey", "2010-03-05", 26),
         ("Pacific/Apia", "2011-12-29", 24),
         ("Pacific/Apia", "2011-12-30", 0),  # was left out of the calendar
         ("Pacific/Apia", "2011-12-31", 24),
@@ -83,12 +86,69 @@ def test_days_on_which_the_clocks_change(world, timezone, changes_on, hours):
     world.sessions("creator | viewer | started_at\n" + "\n".join(f"bob|{at}|{at}" for at in half_days))
     night = world.run(changed + 2 * DAY, day_timezone=timezone)
     ada = [row for row in night.top(changed, changed + DAY) if row.creator_id == "ada"]
-    assert sum(row.watched_seconds for row in ada) == hours * 3600
+    assert sum(row.watched_seconds for row in ada) == round(hours * 3600)
     right = world.oracle(changed + 2 * DAY, night.settings)
     for first in range(-3, 2):
         for end in range(first + 1, 3):
             range_of_days = (changed + first * DAY, changed + end * DAY)
             assert night.top(*range_of_days) == right.ranking(*range_of_days)
+
+
+def test_an_instant_of_a_day_that_came_back_is_of_that_day(world):
+    """In St John's, 7 November 2010 began, was over after a minute, and began again an hour later."""
+    world.sessions("""
+        creator | viewer | started_at
+        sixth   | v1     | 2010-11-07 02:29:59.999
+        seventh | v1     | 2010-11-07 02:30
+        seventh | v2     | 2010-11-07 02:30:59.999
+        sixth   | v2     | 2010-11-07 02:31
+        sixth   | v3     | 2010-11-07 02:45
+        sixth   | v4     | 2010-11-07 03:29:59.999
+        seventh | v3     | 2010-11-07 03:30
+    """)
+    night = world.run("2010-11-08", day_timezone="America/St_Johns")
+    for first, end, right in [("06", "07", [("sixth", 4)]), ("07", "08", [("seventh", 3)])]:
+        found = night.top(f"2010-11-{first}", f"2010-11-{end}")
+        assert [(row.creator_id, row.viewers) for row in found] == right
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "changes"),
+    [
+        ("America/St_Johns", "2010-11-07", ("02:30", "02:31", "03:30")),
+        ("Antarctica/Casey", "2010-03-05", ("2010-03-04 13:00", "2010-03-04 15:00", "2010-03-04 16:00")),
+    ],
+)
+def test_sessions_over_the_changes_of_a_day_that_came_back(world, timezone, day, changes):
+    """A session counts once on each of its days, and once in a range of them, wherever it begins and ends."""
+    instants = [datetime.fromisoformat(at if " " in at else f"{day} {at}") for at in changes]
+    ends = sorted({at + timedelta(milliseconds=around) for at in instants for around in (-1, 0, 1)})
+    ends = [ends[0] - 2 * timedelta(hours=1), *ends, ends[-1] + timedelta(hours=1)]
+    spans = [(start, end) for start in ends for end in ends if start <= end]
+    lines = [f"c{number % 3}|v{number}|{start}|{end}" for number, (start, end) in enumerate(spans)]
+    world.sessions("creator | viewer | started_at | ended_at\n" + "\n".join(lines))
+    changed = date.fromisoformat(day)
+    for later in (0, 1, 2):
+        as_of = changed + later * DAY
+        night = world.run(as_of, day_timezone=timezone)  # compares with the oracle, the books too
+        right = world.oracle(as_of, night.settings)
+        for first in range(-3, later):
+            for end in range(first + 1, later + 1):
+                range_of_days = (changed + first * DAY, changed + end * DAY)
+                assert night.top(*range_of_days) == right.ranking(*range_of_days)
+
+
+def test_what_is_known_at_as_of_is_what_was_when_the_day_before_was_over_for_good(world):
+    """A profile that changed in the hour that came back is known as of the day after."""
+    world.sessions("""
+        creator | viewer | started_at
+        ada     | v1     | 2010-11-06 12:00
+        bob     | v1     | 2010-11-06 12:00
+    """)
+    banned = {"username": "x", "status": "banned"}
+    world.land("creators", [banned | {"_id": "ada", "updatedAt": "2010-11-07T03:29:59.999Z"}])
+    world.land("creators", [banned | {"_id": "bob", "updatedAt": "2010-11-07T03:30:00Z"}])
+    assert world.run("2010-11-07", day_timezone="America/St_Johns").viewers() == [("bob", 1)]
 
 
 def test_a_window_may_begin_on_a_day_that_was_left_out(world):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.deliveries import judge, named_day
+from pipelines.deliveries import LandedSessions, judge, named_day
+from pipelines.raw import RawFile
+from pipelines.raw_writer import WrittenFile
 from pipelines.refusals import probably_incomplete
+from pipelines.store import sha256_of
 
 
 @dataclass
@@ -144,3 +150,16 @@ def test_under_half_the_median_is_incomplete():
     assert "0 sessions" in why(0, gap=3), "a day without sessions is a day"
     assert why(0, gap=1) == "", "there are six days"
     assert "0 sessions" in why(0, gap=1, first=date(2025, 12, 31)), "there are seven, the first of them empty"
+
+
+def test_the_records_of_a_day_that_came_back_are_counted_on_it(tmp_path):
+    """In St John's the hour from 02:31Z on 7 November 2010 was of the 6th, the minute before it of the 7th."""
+    instants = ["02:29", "02:30", "02:31", "03:29", "03:30", "04:00"]
+    path = tmp_path / "2010-11-07.parquet"
+    starts = [datetime.fromisoformat(f"2010-11-07T{at}Z") for at in instants]
+    pq.write_table(pa.table({"started_at": pa.array(starts, pa.timestamp("ms", "UTC"))}), path)
+    written = WrittenFile(len(starts), path.stat().st_size, sha256_of(path), "")
+    files = {"2010-11-07": written}
+    raw = RawFile(tmp_path, "", "viewing_sessions", "all.ndjson", "", 0, 1, 6, 6, 0, 0, {}, {}, files, None)
+    file = LandedSessions("all.ndjson", raw, ZoneInfo("America/St_Johns"))
+    assert {day: file.count(day) for day in file.may_hold()} == {date(2010, 11, 6): 3, date(2010, 11, 7): 3}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import window
@@ -20,17 +22,45 @@ DAY = timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
 # Zones whose clocks do something odd; all others are drawn as well.
 ODD = ["Pacific/Apia", "Pacific/Kwajalein", "America/Sao_Paulo", "Asia/Beirut", "America/Havana", "America/St_Johns"]
-ODD += ["Europe/Istanbul", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "Antarctica/Troll"]
+ODD += ["Europe/Istanbul", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca", "Antarctica/Casey"]
+# Zones in which a date came back, or was left out, since 1970.
+ODD_DATES = ["America/St_Johns", "Canada/Newfoundland", "America/Goose_Bay", "America/Moncton", "Antarctica/Casey"]
+ODD_DATES += ["Pacific/Apia", "Pacific/Fakaofo", "Pacific/Enderbury", "Pacific/Kanton", "Pacific/Kiritimati"]
+ODD_DATES += ["Pacific/Kwajalein", "Kwajalein"]
 zones = st.sampled_from(ODD) | st.sampled_from(sorted(zoneinfo.available_timezones() - {"localtime", "Factory"}))
 a_zone = zones.map(ZoneInfo)
 a_day = st.dates(date(1970, 1, 2), date(2037, 12, 30))
 
 
-def transitions(zone: ZoneInfo) -> list[date]:
-    """The days of fifty years on which a zone's days are not 24 hours long, or begin at another UTC hour."""
-    days = [date(1985, 1, 1) + timedelta(days=number) for number in range(50 * 365)]
-    starts = [window.day_start(day, zone) for day in days]
-    return [day for day, start, end in zip(days, starts, starts[1:], strict=False) if end - start != DAY]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def changes(zone: ZoneInfo) -> list[datetime]:
+    """Every instant from 1970 to 2038 at which the clocks of a zone change: no two are within six days."""
+    walls = [
+        datetime.combine(date(1970, 1, 2), datetime.min.time()) + timedelta(days=4 * number)
+        for number in range(68 * 365 // 4)
+    ]
+    offsets = [zone.utcoffset(wall) for wall in walls]
+    found = []
+    for wall, (before, after) in zip(walls, pairwise(offsets), strict=False):
+        if before != after:
+            since = wall.replace(tzinfo=UTC) - DAY
+            first, last = 1, 6 * 86_400  # the second, from `since`, from which on the offset is the new one
+            while first < last:
+                middle = (first + last) // 2
+                if (since + timedelta(seconds=middle)).astimezone(zone).utcoffset() == before:
+                    first = middle + 1
+                else:
+                    last = middle
+            found.append(since + timedelta(seconds=first))
+    return found
+
+
+def is_odd(change: datetime, zone: ZoneInfo) -> bool:
+    """Whether the date on a wall goes back at a change of the clocks, or leaves a day out."""
+    before, after = ((change + offset).astimezone(zone).date() for offset in (-MILLISECOND, timedelta(0)))
+    return after < before or after - before > DAY
 
 
 # --- days ------------------------------------------------------------------------------------------------------------
@@ -52,7 +82,15 @@ def transitions(zone: ZoneInfo) -> list[date]:
         ("America/Sao_Paulo", "2018-02-17", "2018-02-17T02:00Z", 25),
         # Midnight comes twice: the first one counts.
         ("America/Havana", "2026-11-01", "2026-11-01T04:00Z", 25),
+        # The day before comes back after a minute: until 03:30Z, when the 7th begins again.
+        ("America/St_Johns", "2010-11-06", "2010-11-06T02:30Z", 25),
         ("America/St_Johns", "2010-11-07", "2010-11-07T02:30Z", 25),
+        # It comes back after two hours; before 1970 also after most of a day, when Alaska changed sides.
+        ("Antarctica/Casey", "2010-03-04", "2010-03-03T13:00Z", 27),
+        ("America/Juneau", "1867-10-18", "1867-10-17T08:57:41Z", 48),
+        # The clocks left out the last half hour of the day before, or the end of one day and the beginning of the next.
+        ("Asia/Singapore", "1982-01-01", "1981-12-31T16:00Z", 24),
+        ("America/Toronto", "1919-03-31", "1919-03-31T04:30Z", 23.5),
         # The zone changed sides of the date line: the 30th never was.
         ("Pacific/Apia", "2011-12-29", "2011-12-29T10:00Z", 24),
         ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00Z", 0),
@@ -67,82 +105,82 @@ def test_a_day_begins_and_ends(zone, day, starts_at, hours):
     assert start.utcoffset() == end.utcoffset() == timedelta(0)
 
 
-@given(a_zone, a_day)
-def test_a_day_begins_with_its_first_instant(zone, day):
-    """One millisecond before its start no clock of the zone showed that day yet."""
-    start = window.day_start(day, zone)
-    assert (start - MILLISECOND).astimezone(zone).date() < day <= start.astimezone(zone).date()
-
-
-@given(a_zone, a_day)
-def test_days_follow_each_other(zone, day):
-    """A day ends where the next begins: no instant is between two days or in both."""
-    assert window.day_bounds(day, zone)[1] == window.day_bounds(day + DAY, zone)[0]
-    start, end = window.day_bounds(day, zone)
-    assert timedelta(0) <= end - start <= 2 * DAY
-
-
-def day_of(instant: datetime, zone: ZoneInfo) -> date:
-    """The calendar day of an instant, from what the wall clock shows: another way than by bounds."""
-    day = instant.astimezone(zone).date()
-    # Where clocks go back over midnight, the wall clock shows the day before once more; the bounds decide.
-    while instant >= window.day_start(day + DAY, zone):
-        day += DAY
-    while instant < window.day_start(day, zone):
-        day -= DAY
-    return day
-
-
-@given(a_zone, st.integers(2 * 86_400_000, 67 * 365 * 86_400_000))
-def test_the_day_of_an_instant_is_the_one_that_holds_it(zone, milliseconds):
-    """day_of below is the inverse of day_bounds."""
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + milliseconds * MILLISECOND
-    start, end = window.day_bounds(day_of(instant, zone), zone)
-    assert start <= instant < end
-
-
-@given(a_zone, a_day)
-def test_the_bounds_of_a_day_are_in_it(zone, day):
-    """The first instant and the last millisecond of a day are of that day; its end is of a later one."""
-    start, end = window.day_bounds(day, zone)
-    if start < end:
-        assert day_of(start, zone) == day_of(end - MILLISECOND, zone) == day
-    assert day_of(end, zone) > day
-
-
 # --- days that sessions reach --------------------------------------------------------------------------------------
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+def assert_reached(utc_day: date, longest: timedelta, zone: ZoneInfo, instants: Iterable[datetime] = ()) -> None:
+    """The days reached are those that a clock on a wall of the zone shows, instant by instant.
 
-def assert_reached(utc_day: date, longest: timedelta, zone: ZoneInfo) -> None:
-    """The days reached are those of the instants from a UTC midnight to `longest` after the next, with their bounds."""
+    Asked at the first and the last instant that can be reached, around every bound that is given, and at `instants`.
+    """
     first = datetime.combine(utc_day, datetime.min.time(), UTC)
     last = first + DAY + longest - MILLISECOND
     reached = window.days_reached(utc_day, longest, zone)
     days = [each.day for each in reached]
-    assert (days[0], days[-1]) == (day_of(first, zone), day_of(last, zone))
-    for each, following in zip(reached, [*reached[1:], None], strict=True):
-        assert each.utc_day == utc_day
-        bounds = tuple((bound - EPOCH) // MILLISECOND for bound in window.day_bounds(each.day, zone))
-        assert bounds == (each.starts_at, each.ends_at)
-        assert each.starts_at < each.ends_at
-        assert following is None or following.starts_at == each.ends_at
+    assert days == sorted(set(days))
+    assert {each.utc_day for each in reached} == {utc_day}
+    bounds = {bound for each in reached for bound in vars(each).values() if isinstance(bound, int)}
+    asked = {first, last, *instants, *(EPOCH + (bound + step) * MILLISECOND for bound in bounds for step in (-1, 0, 1))}
+    for instant in asked:
+        if first <= instant <= last:
+            at = (instant - EPOCH) // MILLISECOND
+            shown = [each.day for each in reached for start, end in each.ranges() if start <= at < end]
+            assert shown == [instant.astimezone(zone).date()], instant
+    held = {instant.astimezone(zone).date() for instant in asked if first <= instant <= last}
+    assert set(days) == held
 
 
-@given(a_zone, a_day, st.integers(1, 72))
-def test_a_session_can_reach_the_days_from_its_first_to_its_last(zone, day, hours):
-    """Every day that a session starting on a UTC day can occupy, in order, with nothing between or twice."""
-    assert_reached(day, hours * HOUR, zone)
+@given(a_zone, a_day, st.integers(1, 72), st.integers(0, 4 * 86_400_000))
+def test_a_session_can_reach_the_days_that_the_wall_shows(zone, day, hours, passed):
+    """Every day that a session starting on a UTC day can occupy, in order, and no other."""
+    assert_reached(day, hours * HOUR, zone, [datetime(day.year, day.month, day.day, tzinfo=UTC) + passed * MILLISECOND])
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_days_reached_around_changes_of_the_clocks(name):
-    """The same on every day of fifty years that is not 24 hours long."""
+def test_every_change_of_the_clocks_of_every_zone():
+    """Around one in twenty, and around all at which a date comes back or never comes; in the full profile, all."""
+    names = sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})
+    is_full = settings.get_current_profile_name() == "full"
+    asked, odd = 0, Counter[str]()
+    for name in names:
+        zone = ZoneInfo(name)
+        for number, change in enumerate(changes(zone)):
+            odd[name] += is_odd(change, zone)
+            if is_full or number % 20 == len(name) % 20 or is_odd(change, zone):
+                asked += 1
+                around = [change + seconds * timedelta(seconds=1) for seconds in (-3601, -1, 0, 1, 59, 60, 3599, 3600)]
+                for day in (-1, 0):
+                    assert_reached(change.date() + day * DAY, DAY, zone, around)
+    assert odd["America/St_Johns"] == 24
+    assert odd["Antarctica/Casey"] == odd["Pacific/Apia"] == 1
+    assert {name for name in names if odd[name]} <= set(ODD_DATES), "a zone is to be added to ODD_DATES"
+    assert asked > 1_500
+
+
+@pytest.mark.parametrize(
+    "name", ["America/Juneau", "America/Phoenix", "Pacific/Guam", "America/Toronto", "Asia/Manila", "Europe/Moscow"]
+)
+def test_changes_of_the_clocks_before_1970(name):
+    """Whole days that came back, and dates that changed in the middle of a change, in the years of the telegraph."""
     zone = ZoneInfo(name)
-    for day in transitions(zone):
-        for near in (day - DAY, day, day + DAY):
-            assert_reached(near, DAY, zone)
+    day = date(1844, 1, 1)
+    while day < date(1970, 1, 1):
+        if (
+            datetime(day.year, day.month, day.day, tzinfo=zone).utcoffset()
+            != datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=zone).utcoffset()
+        ):
+            for near in (day - DAY, day, day + DAY):
+                assert_reached(near, DAY, zone)
+        day += DAY
+
+
+@given(a_zone, a_day)
+def test_a_day_is_what_is_between_its_bounds(zone, day):
+    """The first and the last instant of a day are of it, those around its bounds are not; nothing between days."""
+    start, end = window.day_bounds(day, zone)
+    if start < end:
+        assert start.astimezone(zone).date() == (end - MILLISECOND).astimezone(zone).date() == day
+    assert (start - MILLISECOND).astimezone(zone).date() < day < end.astimezone(zone).date()
+    assert window.as_of_instant(day + DAY, zone) == end >= window.day_bounds(day + DAY, zone)[0]
 
 
 def test_in_utc_a_session_reaches_its_day_and_the_next():
