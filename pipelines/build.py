@@ -15,7 +15,17 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines import models, window
-from pipelines.build_sessions import Days, Parts, by_day, judged_sessions, parts_of, repeated_sessions, rows_of
+from pipelines.build_sessions import (
+    Days,
+    Parts,
+    by_day,
+    days_relation,
+    erased_viewers,
+    judged_sessions,
+    parts_of,
+    repeated_sessions,
+    rows_of,
+)
 from pipelines.lake import RELATIONS, Lake, Step, Stored
 from pipelines.raw import RawFile
 from pipelines.settings import Policy
@@ -43,9 +53,10 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     zone = ZoneInfo(policy.day_timezone)
 
     parts = {day: parts_of(files) for day, files in landed["viewing_sessions"].items()}
-    repeated = repeated_sessions(lake, parts)
+    erased = erased_viewers(lake, landed)
+    repeated = repeated_sessions(lake, parts, erased, policy.revision_days)
     counted = frozenset(_days_counted(as_of, policy))
-    outcomes, viewer_days = judged_sessions(lake, landed, parts, repeated, policy, counted)
+    outcomes, viewer_days = judged_sessions(lake, landed, parts, erased, repeated, policy, counted)
     cube = _creator_reach(lake, viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
@@ -77,14 +88,14 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     longest = window.rolling(as_of, max(policy.windows))
     funnel = table(
         "funnel",
-        {"session_outcomes": _flat(outcomes), "session_moves": list(repeated.moves.values()), "creators": [creators]},
+        {"session_outcomes": _flat(outcomes), "creators": [creators]},
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
     week_and_a_day = window.rolling(as_of, 8)
     day_totals = table("day_totals", {"creator_reach": [cube[day] for day in week_and_a_day]})
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
-    version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in timed})
+    version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
     tables = {
         "creator_rankings": rankings,
         "creators": creators,
@@ -197,7 +208,7 @@ def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, as_of: date) 
             Step(
                 day,
                 {"viewer_days": today, "earlier_viewer_days": before if rows_of(today) else []},
-                {"days": _days_relation([day])},
+                {"days": days_relation([day])},
                 {"max_window_days": policy.max_window_days},
                 weight=rows_of(today),
             )
@@ -243,7 +254,3 @@ _NO_DAY = date.min
 
 def _flat(parts: Parts) -> list[Stored]:
     return [file for files in parts.values() for file in files]
-
-
-def _days_relation(days: Sequence[date]) -> pa.Table:
-    return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])

@@ -43,12 +43,28 @@ class Repeated:
     """The sessions of which there is more than one record, wherever they are."""
 
     versions: Parts  # of each part of a day, in the order of the parts; of days that have any
-    moves: Days  # the sessions that do not count on a day because their newest version starts on another
-    resolved: Days  # the newest versions that do count on it
+    judged: Days  # of those days: which of their versions are the newest
 
 
-def repeated_sessions(lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]]) -> Repeated:
-    """Find them and decide between their records: what one day holds of another is read only where it says so."""
+def erased_viewers(lake: Lake, landed: Mapping[str, Mapping[date, Sequence[Stored]]]) -> Days:
+    """Who of a day is to be erased, for every day of sessions; nothing where no erasure has landed."""
+    erasures = [file for files in landed["erasures"].values() for file in files]
+    if not erasures:
+        return {}
+    steps = [
+        Step(day, {"raw_viewing_sessions": files, "raw_erasures": erasures}, weight=rows_of(files))
+        for day, files in landed["viewing_sessions"].items()
+    ]
+    return by_day(lake.derive("erased_viewers", steps))
+
+
+def repeated_sessions(
+    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, revision_days: int
+) -> Repeated:
+    """Find them and decide between their records: what one day holds of another is read only where it says so.
+
+    A day rests on the `revision_days` before and after it, and on no others.
+    """
     days = sorted(parts)
     keys = _in_rounds(
         lake,
@@ -58,12 +74,11 @@ def repeated_sessions(lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]
             ]
         },
     )["session_keys"]
-    so_far: list[Stored] = []
     steps = []
     for day in days:
-        inputs = {"session_keys": keys[day], "earlier_session_keys": tuple(so_far)}
+        earlier = [file for other in _days_before(day, revision_days) for file in keys.get(other, ())]
+        inputs = {"session_keys": keys[day], "earlier_session_keys": earlier}
         steps.append(Step(day, inputs, weight=rows_of(keys[day])))
-        so_far += keys[day]
 
     # By day, the files that mention it, and the days that share a session with it.
     mentioning: dict[date, list[Stored]] = defaultdict(list)
@@ -85,62 +100,44 @@ def repeated_sessions(lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]
     steps = [
         Step(
             day,
-            {"raw_viewing_sessions": part if its_keys.rows else [], "repeated_session_keys": [its_keys]},
+            {
+                "raw_viewing_sessions": part if its_keys.rows else [],
+                "repeated_session_keys": [its_keys],
+                "erased_viewers": [erased[day]] if day in erased and its_keys.rows else [],
+            },
             weight=rows_of(part),
         )
         for day in sorted(mentioning)
         for part, its_keys in zip(parts[day], repeated[day], strict=True)
     ]
     versions = _in_rounds(lake, {"repeated_session_versions": steps})["repeated_session_versions"]
-    moves = lake.derive(
-        "session_moves",
-        [
-            Step(
-                day,
-                {
-                    "repeated_session_versions": [
-                        each for other in sorted(linked[day] | {day}) for each in versions[other]
-                    ]
-                },
-            )
-            for day in sorted(mentioning)
-            if linked[day] - {day}
-        ],
-    )
-    resolved = lake.derive(
-        "resolved_sessions",
-        [
-            Step(
-                day,
-                {"repeated_session_versions": versions[day], "session_moves": [moves[day]] if day in moves else []},
-                weight=rows_of(versions[day]),
-            )
-            for day in sorted(mentioning)
-        ],
-    )
-    return Repeated(versions, {day: stored for day, stored in by_day(moves).items() if stored.rows}, by_day(resolved))
+    steps = [
+        Step(
+            day,
+            # Where the day has none, those of other days say nothing of it.
+            {
+                "repeated_session_versions": [each for other in sorted(linked[day] | {day}) for each in versions[other]]
+                if rows_of(versions[day])
+                else []
+            },
+            {"days": days_relation([day])},
+            weight=rows_of(versions[day]),
+        )
+        for day in sorted(mentioning)
+    ]
+    return Repeated(versions, by_day(lake.derive("session_versions", steps)))
 
 
 def judged_sessions(
     lake: Lake,
     landed: Mapping[str, Mapping[date, Sequence[Stored]]],
     parts: Mapping[date, Sequence[Sequence[Stored]]],
+    erased: Days,
     repeated: Repeated,
     policy: Policy,
     counted: Collection[date],
 ) -> tuple[Parts, Parts]:
     """(session_outcomes of every day, viewer_days of those that the cube rests on): all that is made of sessions."""
-    files_of_day = landed["viewing_sessions"]
-    erasures = [file for files in landed["erasures"].values() for file in files]
-    erased: Mapping[date | None, Stored] = {}
-    if erasures:
-        erased = lake.derive(
-            "erased_viewers",
-            [
-                Step(day, {"raw_viewing_sessions": files, "raw_erasures": erasures}, weight=rows_of(files))
-                for day, files in files_of_day.items()
-            ],
-        )
     zone = ZoneInfo(policy.day_timezone)
     params = {
         "min_watched_milliseconds": policy.min_watched_seconds * 1000,
@@ -148,23 +145,32 @@ def judged_sessions(
         "leave_out_own_views": policy.leave_out_own_views,
     }
     steps = []
-    for day in files_of_day:
+    for day in landed["viewing_sessions"]:
         relations = {"calendar": _calendar_relation(day, policy, zone)}
-        its_erased = [erased[day]] if day in erased else []
         its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
         for part, versions in zip(parts[day], its_versions, strict=True):
             inputs = {
                 "raw_viewing_sessions": part,
                 "repeated_session_versions": [] if versions is None else [versions],
-                "erased_viewers": its_erased,
+                "erased_viewers": [erased[day]] if day in erased else [],
             }
             steps.append(Step(day, inputs, relations, params, weight=rows_of(part)))
-        if day in repeated.resolved and repeated.resolved[day].rows:
-            resolved = repeated.resolved[day]
-            inputs = {"resolved_sessions": [resolved], "erased_viewers": its_erased}
-            steps.append(Step(day, inputs, relations, params, weight=resolved.rows))
+        if day in repeated.judged and repeated.judged[day].rows:
+            judged = repeated.judged[day]
+            steps.append(Step(day, {"session_versions": [judged]}, relations, params, weight=judged.rows))
     made = _in_rounds(lake, {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]})
     return made["session_outcomes"], made["viewer_days"]
+
+
+def days_relation(days: Sequence[date]) -> pa.Table:
+    """The relation `days`."""
+    return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])
+
+
+def _days_before(day: date, count: int) -> list[date]:
+    """The `count` days before a day, oldest first: those that the calendar has."""
+    first = max(day.toordinal() - count, date.min.toordinal())
+    return [date.fromordinal(ordinal) for ordinal in range(first, day.toordinal())]
 
 
 def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date, list[Stored]]]:

@@ -41,7 +41,6 @@ LEFT_OUT = (
     "erased",
     "own_view",
     "under_minimum",
-    "too_long",
     "not_yet",
     "outside_window",
 )
@@ -126,10 +125,7 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
                 outcomes = _outcomes(connection, _rows_of(lake, built.session_outcomes, creator_id), days)
             cube = _rows_of(lake, [built.creator_reach[day] for day in days], creator_id)
             reached = _reached(connection, cube, days, ZoneInfo(policy.day_timezone))
-    left_out = {reason: outcomes.get(reason, 0) for reason in LEFT_OUT}
-    newest = sum(outcomes.values())
-    left_out["duplicate"] = landed.records - landed.versions
-    left_out["superseded"] = landed.versions - newest
+    newest = sum(count for outcome, count in outcomes.items() if outcome not in _NOT_OF_SESSIONS)
     rows = ranking.ranking(settings, snapshot, days)
     return Explanation(
         snapshot_id=snapshot.id,
@@ -137,8 +133,8 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
         days=days,
         landed_files=landed.files,
         records=landed.records,
-        left_out=left_out,
-        moved_away=landed.sessions - newest,
+        left_out={reason: outcomes.get(reason, 0) for reason in LEFT_OUT},
+        moved_away=max(0, landed.sessions - newest),  # one key is several sessions where they lie far apart
         mentioned_in_rejects=_mentioned(raw, creator_id),
         status=profile["status"] if profile else None,
         published=next((row for row in rows if row["creator_id"] == creator_id), None),
@@ -154,8 +150,7 @@ class _Landed:
     """Accepted session records that name the creator."""
 
     records: int = 0
-    versions: int = 0  # distinct ones
-    sessions: int = 0
+    sessions: int = 0  # without those of erased viewers alone
     files: int = 0
 
 
@@ -181,6 +176,11 @@ def _records_of(
         return [], _Landed()
     with closing(_connect(settings, folder / "spill")) as connection:
         engine.register(connection, "landed", [file.path(name) for file, name in files], with_filename=True)
+        erasures = [(file, name) for file in raw if file.entity == "erasures" for name in file.files]
+        for file, name in erasures:
+            store.verify(file.path(name), file.files[name].sha256)
+        erased = [file.path(name) for file, name in erasures] or RAW_SCHEMAS["erasures"].empty_table()
+        engine.register(connection, "erasures", erased)
         named = {"creator_id": creator_id}
         landed = _Landed(**engine.query(connection, _LANDED, named).to_pylist()[0])
         if not landed.records:
@@ -198,9 +198,9 @@ def _records_of(
 
 _LANDED = """
     select count(*) as records,
-        count(distinct (source, session_id, revision, deleted, ended_at, started_at, viewer_id, device_id, stream_id))
-            as versions,
-        count(distinct (source, session_id)) as sessions,
+        count(distinct (source, session_id)) filter (
+            viewer_id is null or viewer_id not in (select user_id from erasures)
+        ) as sessions,
         count(distinct parse_dirpath(filename)) as files -- a raw folder holds what one landed file held
     from landed
     where creator_id = $creator_id
@@ -250,19 +250,18 @@ def _lake(settings: Settings, folder: Path) -> Iterator[Lake]:
         lake.close()
 
 
-# What the funnel reads of others: no profile, since a ban is a step after the sessions, and no other session.
+# What the funnel reads of others: no profile, since a ban is a step after the sessions.
 _NOBODY = pa.schema([("creator_id", pa.string()), ("status", pa.string())]).empty_table()
-_NO_MOVES = pa.schema([(name, pa.int64()) for name in ("landed_records", "versions", "conflicts")]).empty_table()
-_NOT_OF_SESSIONS = {"duplicate", "superseded", "conflict"}
+_NOT_OF_SESSIONS = {"duplicate", "superseded", "conflict", "erased"}
 
 
 def _outcomes(connection: engine.Connection, outcomes: pa.Table, days: Window) -> dict[str, int]:
-    """The sessions whose newest version names the creator, by what the funnel says of them for these days."""
-    sources = {"session_outcomes": outcomes, "creators": _NOBODY, "session_moves": _NO_MOVES}
+    """The records that name the creator, by what the funnel says of them for these days."""
+    sources = {"session_outcomes": outcomes, "creators": _NOBODY}
     with engine.registered(connection, sources):
         params = {"first_day": days.first_day, "end_day": days.end_day}
         rows = engine.query(connection, models.model("funnel").statement, params).to_pylist()
-    return {row["outcome"]: row["records"] for row in rows if row["outcome"] not in _NOT_OF_SESSIONS}
+    return {row["outcome"]: row["records"] for row in rows}
 
 
 def _reached(connection: engine.Connection, cube: pa.Table, days: Window, zone: ZoneInfo) -> dict[str, Any]:

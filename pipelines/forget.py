@@ -3,7 +3,8 @@
     1. an erasure is landed in a folder of ours that every run reads, and is read: from here on every run publishes
        without them, whatever becomes of this command
     2. a keyed digest of the id is registered: from here on no landed file brings the id back (forgotten.py)
-    3. raw folders that hold the id are replaced by ones that do not, erasures last (redaction.py)
+    3. their records are taken out of raw, erasures last (redaction.py): as if none of them had ever landed, which is
+       what the erasure says as well
     4. the current snapshot is published again, over what it rested on; other snapshots that hold the id are removed
     5. derived files that nothing needs any more are removed: all that were made of the id
     6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
@@ -26,9 +27,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines import bucket, build, forgotten, pruning, redaction, snapshots, store, window
+from pipelines import bucket, build, forgotten, pruning, redaction, retention, snapshots, store, window
 from pipelines.engines import duckdb as engine
-from pipelines.errors import Damaged, UsageError
+from pipelines.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.forgotten import PERSON, Register
 from pipelines.ingest import Progress, ingest, no_progress
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, emptying, find_landed
@@ -72,7 +73,7 @@ class Forgetting:
     snapshot_after: str | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)  # published counts: {table, key, column, before, after}
     raw_folders: int = 0
-    records: dict[str, int] = field(default_factory=dict)  # accepted records that name nobody now, by entity
+    records: dict[str, int] = field(default_factory=dict)  # accepted records that are gone, by entity
     rejected_records: int = 0  # whose text is gone
     snapshots: list[str] = field(default_factory=list)  # removed
     lake_files: int = 0  # derived, removed
@@ -103,7 +104,7 @@ def forget(
     Damaged or RefusedToPublish where a step cannot be taken: then nothing is said to be done, and the same command
     goes on once that is put right.
     """
-    if not user or user in (forgotten.FORGOTTEN, forgotten.OUTDONE):
+    if not user:
         raise UsageError("An id of a user is needed, as it landed.")
     for root in landing or ():
         if not root.is_dir():
@@ -137,7 +138,7 @@ def _forget(
             "requested_at": window.rfc3339(now),
             "snapshot_before": done.snapshot_before,
         }
-        forgotten.write(settings, entry)
+        forgotten.note(settings, entry)
 
     progress("redact what landed", 0, 6)
     _redact(settings, sought, done)
@@ -147,7 +148,9 @@ def _forget(
         if (pointer := snapshots.current(settings.snapshots)) is not None:
             current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
             raw = _rested_on(settings, current, pointer.landed)
-            built = build.build(lake, raw, Policy.from_json(current.manifest["policy"]), current.as_of)
+            policy = Policy.from_json(current.manifest["policy"])
+            _require_days(raw, policy, current)
+            built = build.build(lake, raw, policy, current.as_of)
             after = publish(settings, lake, built, raw, instead=True).snapshot
             done.snapshot_after = after.id
             done.changes = list(_changes(counted, _counts(after)))
@@ -191,8 +194,10 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
     path = forgotten.prepare(settings, register) / f"forget-{token[:12]}.ndjson"
     store.write_bytes(path, line.encode())
     report = ingest(settings, [])
-    own = {file.name for file in report.postponed} & {f"erasures/{path.name}", f"erasures/{forgotten.STANDING}"}
-    if own or any(raw.rejected for raw in report.new if raw.landed_name == f"erasures/{path.name}"):
+    name = f"erasures/{path.name}"
+    if any(file.name == name for file in report.postponed) or any(
+        raw.rejected for raw in report.new if raw.landed_name == name
+    ):
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
@@ -202,12 +207,8 @@ def _redact(settings: Settings, sought: Sought, done: Forgetting) -> None:
     spill = settings.lake / f"{store.TEMPORARY_PREFIX}forget"
     with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
         found = list(redaction.naming(connection, raw, sought.user, sought.is_theirs))
-        outdone = redaction.outdone(connection, raw, sought.user) if found else {}
-    for entity, keys in outdone.items():
-        forgotten.note_outdone(settings, entity, keys)
-    register = forgotten.read(settings)
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
-        redaction.redact(each, sought.user, register, sought.is_theirs)
+        redaction.redact(each, sought.user, sought.is_theirs)
     _note(done, found)
 
 
@@ -231,6 +232,18 @@ def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) ->
         )
     keys = {*landed, *(each.key for each in found)}
     return [each for each in raw if each.entity == "erasures" or each.key in keys]
+
+
+def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> None:
+    try:
+        retention.require_days(raw, policy, current.as_of)
+    except UsageError as error:
+        raise RefusedToPublish(
+            f"Not yet forgotten: raw holds none of their records any more, and no run will count them, but the current "
+            f"snapshot {current.id} still does and cannot be published again without them. {error} Publish one that "
+            "can be (`mostwatched run`; if an earlier one is pinned, first `mostwatched snapshots rollback "
+            "--release`), then give this command again."
+        ) from error
 
 
 def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
@@ -347,7 +360,7 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, 
         "changed_counts": len(done.changes),
         "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
     }
-    forgotten.write(settings, entry)
+    forgotten.note(settings, entry)
 
 
 def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forgetting:

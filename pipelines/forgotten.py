@@ -3,12 +3,11 @@
     <home>/forgotten/                 0700
         register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, sealed
         landing/erasures/             a landing folder of our own, which every run reads beside the platform's
-            standing.ndjson           erases FORGOTTEN, the name that stands in records for everybody who was forgotten
             forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
 
-A landed file that still holds a forgotten id, or brings it back, is read as if FORGOTTEN stood there: ids are known
-again by their digest. Whoever can read the register can test whether an id they already know is among the forgotten;
-nobody can read the ids out of it.
+A landed file that still holds a forgotten id, or brings it back, is read without those records: ids are known again by
+their digest. Whoever can read the register can test whether an id they already know is among the forgotten; nobody can
+read the ids out of it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,10 +31,6 @@ from pipelines.errors import Damaged
 from pipelines.landing import Batch, RejectedLine
 from pipelines.settings import Settings
 
-# Stands for everybody who was forgotten. No landed id is greater, so that a version of a session that won by its
-# viewer's id wins by this one.
-FORGOTTEN = "\U0010fffdforgotten"
-OUTDONE = ""  # in a version that lost to one of somebody else's: no landed id is less, nor is any empty
 FORGOTTEN_TEXT = "(the text of this record named somebody who was forgotten)"
 
 # In which column of raw an id says whose record it is.
@@ -46,11 +41,7 @@ PERSON = {
     "replay_rentals": "user_id",
     "erasures": "user_id",
 }
-# What the versions of one thing have in common, where a version may be another person's.
-KEYS = {"viewing_sessions": ["source", "session_id"], "pledges": ["pledge_id"]}
 REGISTER = "register.json"
-STANDING = "standing.ndjson"
-_STANDING_TEXT = json.dumps({"userId": FORGOTTEN}) + "\n"
 
 
 def folder(settings: Settings) -> Path:
@@ -59,22 +50,19 @@ def folder(settings: Settings) -> Path:
 
 
 def landing(settings: Settings) -> list[Path]:
-    """The landing folder of our own, complete, or none where nobody was ever forgotten."""
+    """The landing folder of our own, or none where nobody was ever forgotten."""
     root = folder(settings) / "landing"
-    return [root] if (root / "erasures" / STANDING).is_file() else []
+    return [root] if root.is_dir() else []
 
 
 def prepare(settings: Settings, register: Register) -> Path:
-    """Make the folder, the register and the erasure that stands; returns where erasures are landed."""
+    """Make the folder and the register; returns where erasures are landed."""
     store.make_folder(folder(settings))
     folder(settings).chmod(0o700)
     if not (folder(settings) / REGISTER).exists():
-        _write(settings, register)
+        write(settings, register)
     erasures = folder(settings) / "landing" / "erasures"
     store.make_folder(erasures)
-    standing = erasures / STANDING
-    if not standing.is_file():
-        store.write_bytes(standing, _STANDING_TEXT.encode())
     return erasures
 
 
@@ -85,22 +73,12 @@ class Register:
     key: str  # hexadecimal, of this home
     entries: Mapping[str, Mapping[str, Any]]
     emptied: Mapping[str, str]  # sha256 of landed files -> that of the same without the forgotten
-    outdone: frozenset[str]  # digests of sessions and pledges of which the newest version is somebody else's
+    has_pseudonyms: bool = False  # it was written by a version that kept records of the forgotten under other names
 
-    def digest(self, *parts: str) -> str:
-        """By which an id, of one or several parts, is known again."""
-        content = "\0".join(parts).encode("utf-8", "surrogatepass")
+    def digest(self, user: str) -> str:
+        """By which an id is known again."""
         # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
-        return hashlib.blake2b(self._key + content, digest_size=16).hexdigest()
-
-    def name_in(self, entity: str, rows: pa.Table) -> pa.Array:
-        """What stands in each row for the person whose row it is: FORGOTTEN, or OUTDONE."""
-        keys = KEYS.get(entity, ())
-        if not keys or not self.outdone:
-            return pa.array([FORGOTTEN] * rows.num_rows, pa.string())
-        ids = [(str(value) for value in row.values()) for row in rows.select(keys).to_pylist()]
-        names = [OUTDONE if self.digest(entity, *parts) in self.outdone else FORGOTTEN for parts in ids]
-        return pa.array(names, pa.string())
+        return hashlib.blake2b(self._key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     @cached_property
     def _key(self) -> bytes:
@@ -117,14 +95,13 @@ class Register:
         return landed_sha256
 
     def screened(self, entity: str, batch: Batch) -> Batch:
-        """What was read of a landed file, without anybody who was forgotten."""
+        """What was read of a landed file, without the records and the names of anybody who was forgotten."""
         if not self.entries:
             return batch
         accepted, rejected = batch.accepted, batch.rejected
         column = PERSON.get(entity)
         if column is not None and accepted.num_rows and (found := self._among(accepted[column])):
-            theirs = pc.fill_null(pc.is_in(accepted[column], pa.array(found, pa.string())), False)
-            accepted = self.without(entity, accepted, theirs)
+            accepted = without(entity, accepted, found)
         if any(self._is_named_in(line.text) for line in rejected):
             rejected = [
                 RejectedLine(line.line, line.field, line.reason, FORGOTTEN_TEXT)
@@ -148,24 +125,18 @@ class Register:
             if blake2b(key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() in entries
         ]
 
-    def without(self, entity: str, rows: pa.Table, theirs: pa.Array) -> pa.Table:
-        """The rows of raw with another id, and no device, where they are `theirs`."""
-        column = PERSON[entity]
-        if isinstance(theirs, pa.ChunkedArray):
-            theirs = theirs.combine_chunks()
-        ids = pc.replace_with_mask(rows[column], theirs, self.name_in(entity, rows.filter(theirs)))
-        rows = rows.set_column(rows.schema.get_field_index(column), rows.schema.field(column), ids)
-        if "device_id" in rows.schema.names:
-            devices = pc.if_else(theirs, pa.scalar(None, pa.string()), rows["device_id"])
-            rows = rows.set_column(rows.schema.get_field_index("device_id"), rows.schema.field("device_id"), devices)
-        return rows
-
     def _is_named_in(self, text: str) -> bool:
         return any(self.holds(word) for word in words_of(text, self._lengths))
 
     @cached_property
     def _lengths(self) -> frozenset[int]:
         return frozenset(entry["length"] for entry in self.entries.values())
+
+
+def without(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
+    """The rows of raw that are nobody's of some `users`."""
+    is_theirs = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
+    return rows.filter(pc.invert(is_theirs))
 
 
 _EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")
@@ -211,10 +182,10 @@ def read(settings: Settings) -> Register:
     try:
         content = store.unsealed(path.read_bytes())
         entries = {entry["digest"]: entry for entry in content["forgotten"]}
-        return Register(str(content["key"]), entries, dict(content["emptied"]), frozenset(content["outdone"]))
+        return Register(str(content["key"]), entries, dict(content["emptied"]), has_pseudonyms="outdone" in content)
     except FileNotFoundError:
         if not landing(settings):
-            return Register(secrets.token_hex(32), {}, {}, frozenset())
+            return Register(secrets.token_hex(32), {}, {})
         raise Damaged(f"{path} is missing. {_REMEDY}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: {error}. {_REMEDY}") from error
@@ -226,33 +197,22 @@ _REMEDY = (
 )
 
 
-def write(settings: Settings, entry: Mapping[str, Any]) -> None:
+def note(settings: Settings, entry: Mapping[str, Any]) -> None:
     """Add an entry, or put it in place of the one of its digest; durable when this returns."""
     register = read(settings)
-    _write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
+    write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
 
 
 def note_emptied(settings: Settings, sha256_before: str, sha256: str) -> None:
     """Note that a landed file is going to be another, so that it is not missed; durable when this returns."""
     register = read(settings)
-    _write(settings, replace(register, emptied={**register.emptied, sha256_before: sha256}))
+    write(settings, replace(register, emptied={**register.emptied, sha256_before: sha256}))
 
 
-def note_outdone(settings: Settings, entity: str, keys: Iterable[Sequence[str]]) -> None:
-    """Note sessions or pledges of which somebody else's version is the newest; durable when this returns."""
-    register = read(settings)
-    digests = {register.digest(entity, *key) for key in keys}
-    if not digests <= register.outdone:
-        _write(settings, replace(register, outdone=register.outdone | digests))
-
-
-def _write(settings: Settings, register: Register) -> None:
-    content = {
-        "key": register.key,
-        "forgotten": list(register.entries.values()),
-        "emptied": dict(register.emptied),
-        "outdone": sorted(register.outdone),
-    }
+def write(settings: Settings, register: Register) -> None:
+    """Write the register, durably."""
+    entries = list(register.entries.values())
+    content = {"key": register.key, "forgotten": entries, "emptied": dict(register.emptied)}
     with store.new_file(folder(settings) / REGISTER) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_bytes(store.json_bytes(store.sealed(content)))

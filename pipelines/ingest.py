@@ -1,6 +1,6 @@
 """Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (raw.py).
 
-The same bytes under another name, or landed again tomorrow, change nothing. Who was forgotten is read as nobody
+The same bytes under another name, or landed again tomorrow, change nothing. Records of who was forgotten are left out
 (forgotten.py).
 """
 

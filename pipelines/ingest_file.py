@@ -73,7 +73,7 @@ def _write_raw(
     unknown: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     days: set[date] = set()
-    accepted = blank = 0
+    accepted = erased = blank = 0
     root = raw_root(settings) / file.entity
     make_folder(root)
     workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
@@ -82,9 +82,10 @@ def _write_raw(
     try:
         for read in read_landed(file, source, unsound):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            batch = register.screened(file.entity, batch)
-            writer.append(batch)
+            left = register.screened(file.entity, batch)
+            writer.append(left)
             accepted += batch.accepted.num_rows
+            erased += batch.accepted.num_rows - left.accepted.num_rows
             blank += batch.blank
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
@@ -113,6 +114,7 @@ def _write_raw(
             rejected_by_reason=dict(sorted(reasons.items())),
             files=files,
             rejects=rejects,
+            erased=erased,
         )
         with new_folder(raw.folder) as folder:
             for path in workshop.iterdir():

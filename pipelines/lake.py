@@ -10,8 +10,9 @@ An input counts by the digest of its rows, not by how they came about: a rebuilt
 rebuild there.
 
 The rows of a file depend on its own step and on nothing else: not on what else was missing, nor on the engine. Days
-share a statement only where each reads files of its own day alone. What reads other days (the gaps of the cube, the
-records of a session on several days) is one statement a step, which sees the inputs of that step and no others.
+share a statement only where a model says that it may, since its rows meet those of their own day alone, and where each
+step reads files of its own day alone. All else (the gaps of the cube, the versions of a session on several days) is one
+statement a step, which sees the inputs of that step and no others.
 """
 
 from __future__ import annotations
@@ -378,7 +379,7 @@ def _batches(
     weight = 0
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
-        is_alone = not all(step.reads_its_own_day for step, _ in day.values())
+        is_alone = not all(models.model(name).is_batched and step.reads_its_own_day for name, (step, _) in day.items())
         if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch
             batch, weight = [], 0

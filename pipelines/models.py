@@ -13,13 +13,12 @@ from pathlib import Path
 
 # The models in the order of the line: each reads only raw, relations made by build.py, and models before it.
 LINE = (
+    "erased_viewers",
     "session_keys",
     "session_repeats",
     "repeated_session_keys",
     "repeated_session_versions",
-    "session_moves",
-    "resolved_sessions",
-    "erased_viewers",
+    "session_versions",
     "sessions",
     "session_outcomes",
     "viewer_days",
@@ -53,6 +52,7 @@ class Model:
     params: tuple[str, ...]
     columns: dict[str, str]  # what each column of the result means, in the order of the final select
     is_stored: bool = True  # or made again for the models that read it
+    is_batched: bool = False  # whether several days may share a statement: each row meets rows of its own day alone
 
     @cached_property
     def canonical(self) -> str:
@@ -93,7 +93,8 @@ class Check:
 
     def as_model(self) -> Model:
         """The offenders as rows, in any order that is always the same."""
-        return Model(self.name, self.statement, self.title, "one row per offender", ("all",), (self.model,), (), {})
+        grain, keys = "one row per offender", ("all",)
+        return Model(self.name, self.statement, self.title, grain, keys, (self.model,), (), {}, is_batched=True)
 
 
 def sql_folder() -> Path:
@@ -142,6 +143,7 @@ def parse(name: str, statement: str) -> Model:
         sources=_names(fields["sources"]),
         params=_names(fields["params"]),
         is_stored=not fields.get("stored", "yes").startswith("no"),
+        is_batched=fields.get("batched", "no").startswith("yes"),
         columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
     )
 
@@ -167,7 +169,7 @@ def _final_select(statement: str) -> str:
 
 
 _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
-_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|sources|params):(?P<value>.*)$", re.MULTILINE)
+_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|sources|params):(?P<value>.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
 _CHECK = re.compile(

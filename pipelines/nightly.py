@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines import bucket, build, engines, forgotten, last_run, store
+from pipelines import bucket, build, engines, forgotten, last_run, redaction, store
 from pipelines.bucket import Landing
 from pipelines.engines import Engine
 from pipelines.errors import Damaged, RefusedToPublish, UsageError
@@ -276,6 +276,9 @@ def held(settings: Settings) -> Iterator[None]:
         store.sweep(forgotten.folder(settings))
         settle(settings)
         _make_durable(settings)
+        if forgotten.read(settings).has_pseudonyms:
+            bucket.complete(settings)
+            redaction.remove_pseudonyms(settings)
         try:
             yield
         except RefusedToPublish:

@@ -20,7 +20,6 @@ LEFT_OUT_WORDS = {
     "erased": "of erased users",
     "own_view": "the creator's own views",
     "under_minimum": "shorter than MOSTWATCHED_MIN_WATCHED_SECONDS",
-    "too_long": "longer than MOSTWATCHED_MAX_SESSION_HOURS",
     "not_yet": "start after the window",
     "outside_window": "ended before the window",
 }

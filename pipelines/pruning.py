@@ -49,9 +49,7 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
 
 def _foreseen(settings: Settings) -> PruneReport:
     doomed = snapshots.to_prune(settings.snapshots, settings.keep_snapshots)
-    going: list[retention.Expiring] = []
-    if (first_kept := retention.first_day_kept(settings)) is not None:
-        going, _ = retention.expiring(settings, every_raw_file(settings), first_kept)
+    going = _expiring(settings, without=doomed)
     days = {str(day) for each in going for day in each.records}
     with open_lake(settings) as lake:
         files = _not_needed(settings, lake, without=doomed)
@@ -62,14 +60,16 @@ def _foreseen(settings: Settings) -> PruneReport:
 
 def _expire(settings: Settings) -> tuple[list[str], int]:
     """Remove the days of sessions that are too old, durably; returns them, and how many records they held."""
-    first_kept = retention.first_day_kept(settings)
-    if first_kept is None:
-        return [], 0
-    going, kept = retention.expiring(settings, every_raw_file(settings), first_kept)
+    going = _expiring(settings)
     for each in going:
-        redaction.expire(each.raw, each.records, kept)
+        redaction.expire(each.raw, each.records)
     days = {str(day) for each in going for day in each.records}
     return sorted(days), sum(sum(each.records.values()) for each in going)
+
+
+def _expiring(settings: Settings, without: Sequence[str] = ()) -> list[retention.Expiring]:
+    first_kept = retention.first_day_kept(settings, without)
+    return [] if first_kept is None else retention.expiring(every_raw_file(settings), first_kept)
 
 
 def prune_derived(settings: Settings, lake: Lake, also: Sequence[RawFile] | None = None) -> tuple[int, int]:

@@ -47,7 +47,6 @@ FUNNEL = (
     "erased",
     "own_view",
     "under_minimum",
-    "too_long",
     "banned_or_deleted_creator",
     "outside_window",
     "not_yet",
@@ -161,8 +160,10 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     """
     rows = lake.table(built.funnel).to_pylist()
     counts = {row["outcome"]: row["records"] for row in rows}
-    counts["expired"] = sum(rows for file in raw for rows in file.expired.values())
-    accepted = sum(file.accepted for file in raw if file.entity == "viewing_sessions")
+    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    counts["erased"] = counts.get("erased", 0) + sum(file.erased for file in sessions)
+    counts["expired"] = sum(rows for file in sessions for rows in file.removed_days.values())
+    accepted = sum(file.accepted for file in sessions)
     funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
     if sum(funnel[outcome] for outcome in FUNNEL) != accepted:
         raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")

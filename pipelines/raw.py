@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,14 +57,20 @@ class RawFile:
     rejected_by_reason: dict[str, int]
     files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
     rejects: WrittenFile | None  # its digest is ""
-    redacted: int = 0  # records that name nobody any more, since whom they named was forgotten
+    erased: int = 0  # accepted records that are not there, since whose they were was forgotten
     also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
-    expired: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
+    removed: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
+    expired: dict[str, int] = field(default_factory=dict)  # the same by earlier versions: see retention.require_days
 
     @property
     def identity(self) -> tuple[str, str, str]:
         """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
         return self.entity, self.landed_sha256, read_as(self.landed_name)
+
+    @property
+    def removed_days(self) -> dict[str, int]:
+        """UTC day -> accepted records that retention has removed, whenever it did."""
+        return dict(Counter(self.removed) + Counter(self.expired))
 
     def path(self, name: str) -> Path:
         """Where the file of a day, or `all`, stands."""
@@ -235,7 +242,7 @@ def as_index(raw: RawFile) -> dict[str, Any]:
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
     }
-    for name in ("redacted", "also_landed", "expired"):  # only of folders that are no longer what was parsed
+    for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
         if not index[name]:
             del index[name]
     index["files"] = {name: vars(file) for name, file in raw.files.items()}

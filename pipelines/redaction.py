@@ -1,36 +1,34 @@
 """Take something out of raw folders: a person (`forget`), or days that are too old (retention).
 
-A raw folder is otherwise what its landed file gave, for good. One that was redacted keeps its name and its books, so
-that the file it came from is not read again and every record is still accounted for; its index says what is gone. The
-old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
+A raw folder is otherwise what its landed file gave, for good. One that something was taken out of keeps its name and
+its books, so that the file it came from is not read again: accepted = what is there + erased + removed with its day.
+The old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import store
+from pipelines import forgotten, store
 from pipelines.contracts import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged
-from pipelines.forgotten import FORGOTTEN_TEXT, KEYS, PERSON, Register
-from pipelines.raw import RawFile, as_index, rejects_in, set_aside
+from pipelines.forgotten import FORGOTTEN_TEXT, PERSON
+from pipelines.raw import RawFile, as_index, every_raw_file, rejects_in, set_aside
 from pipelines.raw_writer import WrittenFile
 from pipelines.row_digest import RowDigest
+from pipelines.settings import Settings
 
 SESSIONS = "viewing_sessions"
 EXPIRED_TEXT = "(the text of this record was removed with the last day of its file)"
-
-Change = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,6 @@ class Redaction:
     raw: RawFile
     records: Mapping[str, int]  # accepted records by file of the folder
     rejected: int  # rejected records whose text names the person
-
-
-def whole(raw: RawFile, name: str) -> Path:
-    """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
-    path = raw.path(name)
-    try:
-        store.verify(path, raw.files[name].sha256)
-    except Damaged as error:
-        raise _with_remedy(error, raw) from error
-    return path
 
 
 # --- a person --------------------------------------------------------------------------------------------------------
@@ -77,7 +65,7 @@ def naming(
 def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for entity, column in PERSON.items():
-        if files := [whole(each, name) for each in raw if each.entity == entity for name in each.files]:
+        if files := [_whole(each, name) for each in raw if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
             query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
             rows = engine.query(connection, query, {"user": user}).to_pylist()
@@ -85,98 +73,72 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
     return found
 
 
-def outdone(connection: engine.Connection, raw: Iterable[RawFile], user: str) -> dict[str, list[list[str]]]:
-    """By entity, the keys of the person's sessions and pledges of which somebody else's version is the newest, in raw
-    folders that `naming` has found whole.
-
-    Where nothing but the viewer told two versions apart, which one is the newer must not change with the name.
-    """
-    raw = list(raw)
-    found: dict[str, list[list[str]]] = {}
-    for entity, query in _LOST.items():
-        if files := [each.path(name) for each in raw if each.entity == entity for name in each.files]:
-            engine.register(connection, "landed", files)
-            rows = engine.query(connection, query, {"user": user}).to_pylist()
-            found[entity] = [[str(row[key]) for key in KEYS[entity]] for row in rows]
-    return found
-
-
-# The order of versions is that of sql/resolved_sessions.sql and sql/pledges.sql, as far as whose they are: what comes
-# after that tells apart versions of one person. A test compares what they find.
-_LOST = {
-    SESSIONS: """
-        select source, session_id
-        from landed
-        semi join (select distinct source, session_id from landed where viewer_id = $user) as theirs
-            on landed.source = theirs.source and landed.session_id = theirs.session_id
-        qualify row_number() over (
-            partition by landed.source, landed.session_id
-            order by
-                revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
-                viewer_id desc nulls last
-        ) = 1 and viewer_id is distinct from $user
-    """,
-    "pledges": """
-        select pledge_id
-        from landed
-        semi join (select distinct pledge_id from landed where user_id = $user) as theirs
-            on landed.pledge_id = theirs.pledge_id
-        qualify row_number() over (
-            partition by landed.pledge_id
-            order by updated_at desc nulls last, user_id desc
-        ) = 1 and user_id is distinct from $user
-    """,
-}
-
-
-def redact(redaction: Redaction, user: str, register: Register, is_in: Callable[[str], bool]) -> None:
-    """Leave the folder without the person, durably. Raises Damaged for one that is not what was written."""
+def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
+    """Leave the folder without the person's records, durably. Raises Damaged for one that is not what was written."""
     raw = redaction.raw
-
-    def unnamed(rows: pa.Table) -> pa.Table:
-        theirs = pc.fill_null(pc.equal(rows[PERSON[raw.entity]], user), False)
-        return register.without(raw.entity, rows, theirs)
-
     with _replaced(raw) as new:
-        files = dict(raw.files)
-        for name in raw.files:
-            if name in redaction.records:
-                files[name] = _rewritten(raw, name, new, unnamed)
-            else:
+        files = {}
+        for name, facts in raw.files.items():
+            if name not in redaction.records:
                 store.link_or_copy(raw.path(name), new / f"{name}.parquet")
+                files[name] = facts
+            elif redaction.records[name] < facts.rows:
+                files[name] = _without(raw, name, new, user)
         rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
-        redacted = raw.redacted + sum(redaction.records.values()) + redaction.rejected
-        _finish(new, replace(raw, files=files, rejects=rejects, redacted=redacted))
+        erased = raw.erased + sum(redaction.records.values())
+        _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
+
+
+def _without(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
+    schema = RAW_SCHEMAS[raw.entity]
+    facts, target = raw.files[name], new / f"{name}.parquet"
+    digest = RowDigest(schema, leave_out=("line",))
+    with pq.ParquetFile(_whole(raw, name)) as file, store.parquet_writer(target, schema) as writer:
+        for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
+            rows = forgotten.without(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
+            digest.update(rows)
+            writer.write_table(rows, row_group_size=store.ROW_GROUP_ROWS)
+    return WrittenFile(digest.rows, target.stat().st_size, store.sha256_of(target), digest.hexdigest(), facts.newest)
+
+
+# What earlier versions wrote in place of the id of somebody who was forgotten: in most of their records, and in
+# those that a version of somebody else's had outdated. No id that lands is empty.
+_PSEUDONYMS = ("\U0010fffdforgotten", "")
+
+
+def remove_pseudonyms(settings: Settings) -> None:
+    """Remove the records that earlier versions kept of the forgotten under other names, and say in the register that
+    there are none any more. Cut short, it begins again. Raises Damaged for raw files that are not what was written.
+
+    The erasure of the first of those names, in standing.ndjson, stays: it is nobody's, and snapshots rest on it.
+    """
+    for name in _PSEUDONYMS:
+        raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
+        with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+            found = list(naming(connection, raw, name, lambda _: False))
+        for each in found:
+            redact(each, name, lambda _: False)
+    forgotten.write(settings, forgotten.read(settings))
 
 
 # --- days ------------------------------------------------------------------------------------------------------------
 
 
-def expire(raw: RawFile, days: Collection[date], kept: pa.Table) -> None:
-    """Leave a folder of sessions without some of its days, durably; but for the sessions that are `kept`.
+def expire(raw: RawFile, days: Collection[date]) -> None:
+    """Leave a folder of sessions without some of its days, durably.
 
     When no day is left, the texts of its rejected records go as well.
     """
-
-    def of_kept(rows: pa.Table) -> pa.Table:
-        names = rows.schema.names
-        return rows.join(kept, ["source", "session_id"], join_type="left semi").select(names).sort_by("line")
-
     with _replaced(raw) as new:
-        files, expired = {}, dict(raw.expired)
+        files, removed = {}, dict(raw.removed)
         for name, facts in raw.files.items():
-            if date.fromisoformat(name) not in days:
+            if date.fromisoformat(name) in days:
+                removed[name] = removed.get(name, 0) + facts.rows
+            else:
                 store.link_or_copy(raw.path(name), new / f"{name}.parquet")
                 files[name] = facts
-                continue
-            left = _rewritten(raw, name, new, of_kept)
-            expired[name] = expired.get(name, 0) + facts.rows - left.rows
-            if left.rows:
-                files[name] = left
-            else:
-                (new / f"{name}.parquet").unlink()
         rejects = _rejects(raw, new, None if files else lambda _: True, EXPIRED_TEXT)
-        _finish(new, replace(raw, files=files, rejects=rejects, expired=dict(sorted(expired.items()))))
+        _finish(new, replace(raw, files=files, rejects=rejects, removed=dict(sorted(removed.items()))))
 
 
 # --- a folder in place of another ------------------------------------------------------------------------------------
@@ -207,18 +169,6 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _rewritten(raw: RawFile, name: str, new: Path, change: Change) -> WrittenFile:
-    schema = RAW_SCHEMAS[raw.entity]
-    facts, target = raw.files[name], new / f"{name}.parquet"
-    digest = RowDigest(schema, leave_out=("line",))
-    with pq.ParquetFile(whole(raw, name)) as file, store.parquet_writer(target, schema) as writer:
-        for batch in file.iter_batches(batch_size=store.ROW_GROUP_ROWS):
-            rows = change(pa.Table.from_batches([batch])).cast(schema)
-            digest.update(rows)
-            writer.write_table(rows, row_group_size=store.ROW_GROUP_ROWS)
-    return WrittenFile(digest.rows, target.stat().st_size, store.sha256_of(target), digest.hexdigest(), facts.newest)
-
-
 def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, instead: str) -> WrittenFile | None:
     """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
     if raw.rejects is None:
@@ -237,6 +187,16 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
 
 def _finish(new: Path, raw: RawFile) -> None:
     (new / "index.json").write_bytes(store.json_bytes(as_index(raw)))
+
+
+def _whole(raw: RawFile, name: str) -> Path:
+    """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
+    path = raw.path(name)
+    try:
+        store.verify(path, raw.files[name].sha256)
+    except Damaged as error:
+        raise _with_remedy(error, raw) from error
+    return path
 
 
 def _whole_rejects(raw: RawFile, facts: WrittenFile) -> Iterator[pa.RecordBatch]:

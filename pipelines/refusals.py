@@ -82,7 +82,7 @@ def incomplete_last_day(sessions: Mapping[date, int], as_of: date, first_landed:
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
     """The first UTC day of which sessions landed, kept or not; None before the first."""
-    days = [day for file in raw if file.entity == "viewing_sessions" for day in (*file.files, *file.expired)]
+    days = [day for file in raw if file.entity == "viewing_sessions" for day in (*file.files, *file.removed_days)]
     return date.fromisoformat(min(days)) if days else None
 
 

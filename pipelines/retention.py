@@ -1,25 +1,20 @@
 """How long sessions are kept in raw (MOSTWATCHED_KEEP_DAYS), and what can no longer be answered once they are gone.
 
 A day of sessions that is too old goes from every raw folder that holds it. The folders stay, with their books: what
-landed is not read again, and what was removed is still accounted for, as `expired`. A version of a session that also
-has one on a day that stays is left where it is: without it an outdated version could count again.
+landed is not read again, and what was removed is still accounted for, as `expired`. No day goes that the current or any
+other snapshot rests on, nor one so near before it that it may hold a newer version of a session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
-
-import pyarrow as pa
 
 from pipelines import build, snapshots
-from pipelines.engines import duckdb as engine
 from pipelines.errors import UsageError
 from pipelines.raw import RawFile
-from pipelines.redaction import SESSIONS, whole
+from pipelines.redaction import SESSIONS
 from pipelines.settings import Policy, Settings
 
 
@@ -31,77 +26,57 @@ class Expiring:
     records: dict[date, int]
 
 
-def first_day_kept(settings: Settings) -> date | None:
-    """The first UTC day of sessions that is kept, by the newest snapshot; None: all are.
+def first_day_kept(settings: Settings, without: Collection[str] = ()) -> date | None:
+    """The first UTC day of sessions that is kept; None: all are. `without` names snapshots that are going to go.
 
-    An as_of that lies after the newest session, by mistake or for want of deliveries, makes no session older.
+    That of MOSTWATCHED_KEEP_DAYS before the newest snapshot, or the first one that any snapshot needs if that is
+    earlier. An as_of that lies after the newest session, by mistake or for want of deliveries, makes no session older.
+    Raises Damaged where the current snapshot does not say what it rests on.
     """
-    published = snapshots.listed(settings.snapshots)
-    if not settings.keep_days or not published:
+    if not settings.keep_days or (pointer := snapshots.current(settings.snapshots)) is None:
         return None
-    newest = published[-1]
+    current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
+    published = [each for each in snapshots.listed(settings.snapshots) if each.id not in without]
+    newest = max([*published, current], key=snapshots.age)
     said = newest.manifest["freshness"]["newest_session_at"]
     first_without = date.fromisoformat(said[:10]) + timedelta(days=1) if said else newest.as_of
-    return min(newest.as_of, first_without) - timedelta(days=settings.keep_days)
+    first = min(newest.as_of, first_without) - timedelta(days=settings.keep_days) - reach(settings.policy)
+    policies = ((each.as_of, Policy.from_json(each.manifest["policy"])) for each in (*published, current))
+    return min([first, *(first_day_needed(as_of, policy) for as_of, policy in policies)])
 
 
-def expiring(settings: Settings, raw: Iterable[RawFile], first_kept: date) -> tuple[list[Expiring], pa.Table]:
-    """(what goes, the sessions of those days that stay because a later day holds another version of them).
-
-    Raises Damaged for a file of sessions that is not what was written.
-    """
-    folders = [each for each in raw if each.entity == SESSIONS]
-    files = {str(each.path(name)): (each, date.fromisoformat(name)) for each in folders for name in each.files}
-    old = [path for path, (_, day) in files.items() if day < first_kept]
-    if not old:
-        return [], _NO_SESSIONS
-    with closing(engine.connect(settings.memory_limit, settings.threads, settings.lake / ".tmp-retention")) as at:
-        engine.register(at, "old", [_whole(files, path) for path in old], with_filename=True)
-        if later := [path for path in files if path not in set(old)]:
-            engine.register(at, "later", [_whole(files, path) for path in later])
-        else:
-            engine.register(at, "later", _NO_SESSIONS)
-        kept = engine.query(at, _KEPT).cast(_NO_SESSIONS.schema)
-        engine.register(at, "kept", kept)
-        rows = engine.query(at, _GOING).to_pylist()
-    found: dict[str, Expiring] = {}
-    for row in rows:
-        each, day = files[row["filename"]]
-        found.setdefault(str(each.folder), Expiring(each, {})).records[day] = row["records"]
-    return list(found.values()), kept
+def first_day_needed(as_of: date, policy: Policy) -> date:
+    """The first UTC day of sessions that a snapshot needs: what it rests on, and newer versions of that."""
+    return build.first_day_rested_on(as_of, policy) - reach(policy)
 
 
-def _whole(files: dict[str, tuple[RawFile, date]], path: str) -> Path:
-    each, day = files[path]
-    return whole(each, day.isoformat())
+def reach(policy: Policy) -> timedelta:
+    """How far apart two versions of a session can start."""
+    return timedelta(days=getattr(policy, "revision_days", 35))
 
 
-_NO_SESSIONS = pa.schema([("source", pa.string()), ("session_id", pa.string())]).empty_table()
-_KEPT = """
-    select distinct source, session_id
-    from old
-    semi join later on old.source = later.source and old.session_id = later.session_id
-"""
-_GOING = """
-    select filename, count(*) as records
-    from old
-    anti join kept on old.source = kept.source and old.session_id = kept.session_id
-    group by filename
-"""
-
-
-def expired_days(raw: Iterable[RawFile]) -> Iterator[date]:
-    """The UTC days of which sessions were removed."""
+def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
+    """What goes, when that is the first day that is kept."""
+    found = []
     for each in raw:
-        yield from (date.fromisoformat(name) for name in each.expired)
+        days = {date.fromisoformat(name): facts.rows for name, facts in each.files.items() if name < str(first_kept)}
+        if each.entity == SESSIONS and days:
+            found.append(Expiring(each, days))
+    return found
 
 
 def require_days(raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
-    """Raise UsageError for an as_of that rests on days whose sessions were removed: never a smaller number instead."""
-    last = max(expired_days(raw), default=None)
-    if last is None:
+    """Raise UsageError for an as_of that rests on days whose sessions were removed: never another number instead.
+
+    Earlier versions removed days up to the first one rested on, but left there what had a version on a later day.
+    """
+    removed = {name for each in raw for name in each.removed}
+    expired = {name for each in raw for name in each.expired}
+    if not removed | expired:
         return
-    first = build.first_day_rested_on(as_of, policy)
+    first = first_day_needed(as_of, policy)
+    ranges = [(first, max(removed, default="0001-01-01")), (first + reach(policy), max(expired, default="0001-01-01"))]
+    last, first = max(((date.fromisoformat(last), first) for first, last in ranges), key=lambda days: days[0] - days[1])
     if first <= last:
         possible = as_of + (last - first) + timedelta(days=1)
         raise UsageError(

@@ -33,7 +33,8 @@ class Policy:
     day_timezone: str = "UTC"
     min_watched_seconds: int = 0  # of a whole session; sessions with at least this many count
     leave_out_own_views: bool = True  # sessions whose viewer is the creator
-    max_session_hours: int = 24  # the longest session that is believed
+    max_session_hours: int = 24  # the longest session that is believed; a later end counts as none
+    revision_days: int = 35  # records of one session start at most so many UTC days apart
     max_window_days: int = 90  # W: the longest range that the cube can answer
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
 
@@ -50,7 +51,7 @@ class Policy:
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Policy:
         """The policy that a manifest recorded with `as_json`."""
-        known = {field.name: values[field.name] for field in fields(cls)}
+        known = {field.name: values.get(field.name, field.default) for field in fields(cls)}
         return cls(**(known | {"windows": tuple(known["windows"])}))  # type: ignore[arg-type]
 
 
@@ -64,6 +65,7 @@ class Settings:
     min_watched_seconds: int = 0
     leave_out_own_views: bool = True
     max_session_hours: int = 24
+    revision_days: int = 35
     max_window_days: int = 90
     windows: tuple[int, ...] = (1, 7, 30)
     max_rejected_share: Decimal = Decimal("0.01")  # of an entity's newly landed records
@@ -358,6 +360,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "min_watched_seconds": _whole(0),
     "leave_out_own_views": _yes_or_no,
     "max_session_hours": _whole(1, 24 * 90),
+    "revision_days": _whole(0, 1000),
     "max_window_days": _whole(SERVED_WINDOW_DAYS, 1000),
     "windows": _windows,
     "max_rejected_share": _share,

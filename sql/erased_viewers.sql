@@ -1,6 +1,7 @@
 -- Name the viewers of a day whom an erasure asks to forget.
 -- grain:   one row per (UTC day, viewer)
 -- keys:    day, viewer_id
+-- batched: yes: rows of a day meet those of that day alone
 -- sources: raw_viewing_sessions, raw_erasures
 -- params:  none
 select distinct

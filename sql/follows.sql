@@ -1,4 +1,4 @@
--- Say who follows whom, as it was known at as_of.
+-- Say who follows whom, as it was known at as_of. Records of an erased user count as never landed.
 -- grain:   one row per follow that stands
 -- keys:    user_id, creator_id
 -- sources: raw_follows, raw_erasures
@@ -8,9 +8,10 @@ with newest_first as (
         *,
         row_number() over (
             partition by user_id, creator_id
-            order by updated_at desc nulls last, followed_at desc nulls last, deleted desc
+            order by updated_at desc nulls last, deleted desc, followed_at desc nulls last
         ) as age
     from raw_follows
+    anti join raw_erasures on raw_follows.user_id = raw_erasures.user_id
     where updated_at is null or updated_at < $as_of_instant
 )
 
@@ -18,5 +19,4 @@ select
     user_id,   -- who follows
     creator_id -- whom
 from newest_first
-anti join raw_erasures on newest_first.user_id = raw_erasures.user_id
 where age = 1 and not deleted

@@ -1,7 +1,7 @@
 -- Say what became of every accepted viewing session: the outcomes add up to the accepted records of the lake.
 -- grain:   one row per outcome
 -- keys:    outcome
--- sources: session_outcomes, session_moves, creators
+-- sources: session_outcomes, creators
 -- params:  first_day (inclusive), end_day (exclusive)
 with judged as (
     select
@@ -12,39 +12,16 @@ with judged as (
             when session_outcomes.last_day < $first_day then 'outside_window'
             else 'ranked'
         end as outcome,
-        session_outcomes.sessions,
-        session_outcomes.landed_records,
-        session_outcomes.versions,
-        session_outcomes.conflicts,
+        session_outcomes.records,
         case when session_outcomes.outcome = 'counted' and session_outcomes.first_day < $end_day
             then session_outcomes.newest_started_at end as newest_started_at
     from session_outcomes
     left join creators on session_outcomes.creator_id = creators.creator_id
-),
-
--- Records that are not the newest version of their session: on its own day, and on the days that it left.
-not_newest as (
-    select landed_records - versions as duplicates, versions - sessions as superseded, conflicts
-    from judged
-    union all
-    select landed_records - versions as duplicates, versions as superseded, conflicts
-    from session_moves
-),
-
-outcomes as (
-    select outcome, sessions as records, newest_started_at from judged
-    union all
-    select 'duplicate' as outcome, duplicates as records, null as newest_started_at from not_newest
-    union all
-    select 'superseded' as outcome, superseded as records, null as newest_started_at from not_newest
-    union all
-    -- of the superseded: not by their revision, but by their content
-    select 'conflict' as outcome, conflicts as records, null as newest_started_at from not_newest
 )
 
 select
     outcome                         as outcome,           -- ranked, or why a record is not
     cast(sum(records) as bigint)    as records,           -- accepted records; `conflict` counts some of `superseded`
     max(newest_started_at)          as newest_started_at  -- UTC; of sessions that count and start before the end
-from outcomes
+from judged
 group by outcome

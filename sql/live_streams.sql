@@ -3,13 +3,16 @@
 -- keys:    stream_id
 -- sources: raw_live_streams
 -- params:  as_of_instant (exclusive)
+-- Of two versions of one age the later stage of a stream's life is the newer; then the greater content.
 with newest_first as (
     select
         *,
         row_number() over (
             partition by stream_id
             order by
-                updated_at desc nulls last, creator_id desc nulls last, status desc nulls last,
+                updated_at desc nulls last,
+                case status when 'scheduled' then 1 when 'active' then 2 when 'ended' then 3 else 0 end desc,
+                creator_id desc nulls last, status desc nulls last,
                 title desc nulls last, live_stream_type desc nulls last, channel_name desc nulls last,
                 broadcasters desc nulls last, guests desc nulls last, thumbnail_url desc nulls last,
                 recording desc nulls last, recording_url desc nulls last, access_type desc nulls last,

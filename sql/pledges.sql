@@ -1,23 +1,33 @@
 -- Keep the newest version of every pledge and say what of it was collected by as_of.
--- A record in another currency than its stream's is rejected here, since the stream may land after it: it is no version.
+-- A record in another currency than its stream's is rejected here, since the stream may land after it: it is no
+-- version. Nor is one of an erased user: it counts as never landed.
 -- grain:   one row per pledge
 -- keys:    pledge_id
 -- sources: raw_pledges, raw_erasures, live_streams
 -- params:  as_of_instant (exclusive)
-with newest_first as (
+with landed as (
     select
         raw_pledges.*,
-        row_number() over (
-            partition by raw_pledges.pledge_id
-            order by
-                raw_pledges.updated_at desc nulls last, raw_pledges.user_id desc, raw_pledges.stream_id desc,
-                raw_pledges.amount desc, raw_pledges.currency desc nulls last, raw_pledges.status desc,
-                raw_pledges.captured_at desc nulls last, raw_pledges.refunded_at desc nulls last,
-                raw_pledges.refunded_amount desc nulls last
-        ) as age
+        case raw_pledges.status when 'pending' then 0 when 'failed' then 1 when 'captured' then 2 else 3 end as stage
     from raw_pledges
-    left join live_streams on raw_pledges.stream_id = live_streams.stream_id
-    where (raw_pledges.currency <> live_streams.currency) is not true
+    anti join raw_erasures on raw_pledges.user_id = raw_erasures.user_id
+),
+
+-- Of two versions of one age the later stage of a pledge's life is the newer; then the greater content.
+newest_first as (
+    select
+        landed.*,
+        row_number() over (
+            partition by landed.pledge_id
+            order by
+                landed.updated_at desc nulls last, landed.stage desc, landed.user_id desc, landed.stream_id desc,
+                landed.amount desc, landed.currency desc nulls last, landed.status desc,
+                landed.captured_at desc nulls last, landed.refunded_at desc nulls last,
+                landed.refunded_amount desc nulls last
+        ) as age
+    from landed
+    left join live_streams on landed.stream_id = live_streams.stream_id
+    where (landed.currency <> live_streams.currency) is not true
 ),
 
 newest as (
@@ -36,19 +46,17 @@ judged as (
     select
         newest.*,
         case
-            when raw_erasures.user_id is not null then 'erased'
             when live_streams.stream_id is null then 'unknown_stream'
             when newest.is_captured is not true then 'not_captured'
             else 'counted'
         end as outcome
     from newest
     left join live_streams on newest.stream_id = live_streams.stream_id
-    left join (select distinct user_id from raw_erasures) as raw_erasures on newest.user_id = raw_erasures.user_id
 )
 
 select
     pledge_id, -- the platform's id
-    case when outcome = 'erased' then null else user_id end as user_id, -- who pledged; null: erased
+    user_id,   -- who pledged
     stream_id, -- for which stream
     outcome,   -- counted, or why not
     amount,    -- pledged

@@ -2,6 +2,7 @@
 -- session_repeats as well. A part that has none of them rests on nothing that lands elsewhere.
 -- grain:   one row per (UTC day, key) in a part of what landed
 -- keys:    day, session_key
+-- batched: yes: rows of a day meet those of that day alone
 -- sources: session_keys, session_repeats
 -- params:  none
 with both_ends as (

@@ -1,7 +1,9 @@
 -- Gather the versions that a part of a day holds of sessions of which there is more than one record.
+-- Records of erased viewers count as never landed: they are no versions.
 -- grain:   one row per (UTC day, distinct version) in a part of what landed
 -- keys:    day, source, session_id, revision, deleted, ended_at, creator_id, started_at, viewer_id, device_id, stream_id
--- sources: raw_viewing_sessions, repeated_session_keys
+-- batched: yes: rows of a day meet those of that day alone
+-- sources: raw_viewing_sessions, repeated_session_keys, erased_viewers
 -- params:  none
 select
     repeated_session_keys.day,        -- UTC day on which the version starts
@@ -21,4 +23,6 @@ inner join repeated_session_keys
     on cast(concat('0x', substr(sha256(concat(landed.source, '/', landed.session_id)), 1, 15)) as bigint)
     = repeated_session_keys.session_key
     and cast(landed.started_at as date) = repeated_session_keys.day
+anti join erased_viewers
+    on cast(landed.started_at as date) = erased_viewers.day and landed.viewer_id = erased_viewers.viewer_id
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11

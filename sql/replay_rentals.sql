@@ -1,4 +1,5 @@
--- Keep the newest version of every replay rental that was known at as_of.
+-- Keep the newest version of every replay rental that was known at as_of. Records of an erased user count as never
+-- landed.
 -- grain:   one row per rental
 -- keys:    user_id, stream_id, rented_at
 -- sources: raw_replay_rentals, raw_erasures
@@ -11,6 +12,7 @@ with newest_first as (
             order by updated_at desc nulls last, expires_at desc, price desc nulls last
         ) as age
     from raw_replay_rentals
+    anti join raw_erasures on raw_replay_rentals.user_id = raw_erasures.user_id
     where updated_at is null or updated_at < $as_of_instant
 )
 
@@ -21,5 +23,4 @@ select
     expires_at, -- UTC, exclusive
     price       -- in credits
 from newest_first
-anti join raw_erasures on newest_first.user_id = raw_erasures.user_id
 where age = 1

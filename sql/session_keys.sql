@@ -3,6 +3,7 @@
 -- narrows down where to look, never decides.
 -- grain:   one row per (UTC day of the start, key) in a part of what landed
 -- keys:    day, session_key
+-- batched: yes: rows of a day meet those of that day alone
 -- sources: raw_viewing_sessions
 -- params:  none
 select

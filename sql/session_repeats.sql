@@ -1,14 +1,13 @@
--- Find the sessions of some days of which there is more than one record: on the day itself, or on an earlier one,
--- from which a correction has moved it.
+-- Find the sessions of a day of which there is more than one record: on the day itself, or on one of the revision_days
+-- before it, from which a correction may have moved it.
 -- grain:   one row per (later day, earlier day or the same, key)
 -- keys:    day, session_key, earlier_day
--- sources: session_keys (of these days), earlier_session_keys (session_keys of every earlier day)
+-- sources: session_keys (of this day), earlier_session_keys (session_keys of the revision_days before it)
 -- params:  none
 with repeated as (
     select distinct later.day, later.session_key, earlier.day as earlier_day
     from earlier_session_keys as earlier
-    inner join session_keys as later
-        on earlier.session_key = later.session_key and earlier.day < later.day
+    inner join session_keys as later on earlier.session_key = later.session_key
     union all
     select day, session_key, day as earlier_day
     from session_keys

@@ -7,6 +7,7 @@
 -- What pair_key hashes is at most 55 bytes with ids of 24 characters: more would be a second block of sha256.
 -- grain:   one row per (UTC day of the start, policy day, creator, kind of viewer, viewer)
 -- keys:    started_on, day, pair_key
+-- batched: yes: rows of a day meet those of that day alone
 -- sources: sessions, calendar
 -- params:  none
 with counted as (

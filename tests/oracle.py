@@ -33,6 +33,7 @@ class Policy:
     min_watched_seconds: int = 0
     leave_out_own_views: bool = True
     max_session_hours: int = 24
+    revision_days: int = 35  # two records of one key that start further apart are two sessions
 
 
 # --- What lands: typed fields in contract order, and which version of a record is the newest ---
@@ -107,6 +108,14 @@ KEYS = {
     "lls_streams": ("id",),
     "erasures": ("userId",),
 }
+# In which field a record says whose it is; creators publish themselves, and are nobody's.
+PERSON = {"viewing_sessions": "viewerId", "pledges": "userId", "follows": "userId", "replay_rentals": "userId"}
+# The stages of a life cycle, earliest first; a status that is none of them comes before all of them.
+STAGES: dict[str, tuple[str, list[Any]]] = {
+    "pledges": ("status", ["pending", "failed", "captured", "refunded"]),
+    "live_streams": ("status", ["scheduled", "active", "ended"]),
+    "follows": ("deleted", [False, True]),
+}
 
 
 def typed(entity: str, landed: Record) -> dict[str, Any]:
@@ -133,7 +142,7 @@ def content(record: Record) -> tuple[Any, ...]:
 
 
 def version(entity: str, record: Record) -> int | None:
-    """What says which of two versions is the newer: a revision, or an instant."""
+    """How new a version is: its revision, or an instant; None is older than all others."""
     if entity == "viewing_sessions":
         return record["revision"]
     if entity == "lls_streams":
@@ -145,15 +154,45 @@ def key(entity: str, record: Record) -> tuple[Any, ...]:
     return tuple(record[name] for name in KEYS[entity])
 
 
-def newest(entity: str, records: Iterable[Record]) -> dict[tuple[Any, ...], Record]:
-    """Key -> the newest version: the greatest (version, content). A missing version is the oldest."""
-    versions = defaultdict(list)
+def stage(entity: str, record: Record) -> int:
+    """How far its life has come: of two versions that are as new, the later stage is the newer one."""
+    field, stages = STAGES.get(entity, (None, []))
+    return stages.index(record[field]) if field and record[field] in stages else -1
+
+
+def age(entity: str, record: Record) -> tuple[Any, ...]:
+    """What puts the versions of a key in order, but for their content."""
+    return sortable(version(entity, record)), stage(entity, record)
+
+
+def by_key(entity: str, records: Iterable[Record]) -> dict[tuple[Any, ...], list[Record]]:
+    """Key -> the different records of it, oldest first; where all else is equal the lesser content is the older."""
+    versions: dict[tuple[Any, ...], dict[tuple[Any, ...], Record]] = defaultdict(dict)
     for record in records:
-        versions[key(entity, record)].append(record)
+        versions[key(entity, record)][content(record)] = record
     return {
-        of: max(those, key=lambda record: (sortable(version(entity, record)), content(record)))
+        of: sorted(those.values(), key=lambda record: (age(entity, record), content(record)))
         for of, those in versions.items()
     }
+
+
+def newest(entity: str, records: Iterable[Record]) -> dict[tuple[Any, ...], Record]:
+    """Key -> the newest version."""
+    return {of: versions[-1] for of, versions in by_key(entity, records).items()}
+
+
+def utc_day(session: Record) -> int:
+    """The UTC day on which a session starts, in days since 1970."""
+    return session["startedAt"] // (24 * HOUR)
+
+
+def newer_versions(sessions: Iterable[Record], revision_days: int) -> list[tuple[Record, list[Record]]]:
+    """Every different record of sessions, with the newer versions of it: those whose days are near enough."""
+    return [
+        (one, [other for other in versions[number + 1 :] if abs(utc_day(other) - utc_day(one)) <= revision_days])
+        for versions in by_key("viewing_sessions", sessions).values()
+        for number, one in enumerate(versions)
+    ]
 
 
 # --- What the words mean ---
@@ -240,7 +279,13 @@ class Oracle:
     def __init__(self, landed: Mapping[str, Iterable[Record]], as_of: date, policy: Policy | None = None) -> None:
         self.as_of = as_of
         self.policy = policy or Policy()
-        self.landed = {entity: [typed(entity, record) for record in landed.get(entity, ())] for entity in CONTRACT}
+        self.accepted = {entity: [typed(entity, record) for record in landed.get(entity, ())] for entity in CONTRACT}
+        self.erased = {erasure["userId"] for erasure in self.accepted["erasures"]}  # whenever that was asked for
+        # What they left counts as never landed.
+        self.landed = {
+            entity: [record for record in records if record.get(PERSON.get(entity)) not in self.erased]
+            for entity, records in self.accepted.items()
+        }
         self.now = over_at(as_of, self.policy.day_timezone)
 
     def watched_by_day(self, session: Record) -> dict[date, int]:
@@ -249,11 +294,6 @@ class Oracle:
         return watched_by_day(session["startedAt"], end, self.policy.day_timezone)
 
     # --- entities
-
-    @cached_property
-    def erased(self) -> set[str]:
-        """Users whose data must go, whenever that was asked for."""
-        return {erasure["userId"] for erasure in self.landed["erasures"]}
 
     @cache  # noqa: B019 (an oracle lives for one test)
     def known(self, entity: str) -> dict[tuple[Any, ...], Record]:
@@ -274,52 +314,65 @@ class Oracle:
     def follows(self) -> set[tuple[str, str]]:
         """(user, creator) for everybody who follows somebody."""
         follows = self.known("follows").values()
-        return {
-            (follow["userId"], follow["creatorId"])
-            for follow in follows
-            if not follow["deleted"] and follow["userId"] not in self.erased
-        }
+        return {(follow["userId"], follow["creatorId"]) for follow in follows if not follow["deleted"]}
 
     @property
     def rentals(self) -> list[Record]:
-        rentals = self.known("replay_rentals").values()
-        return [rental for rental in rentals if rental["userId"] not in self.erased]
+        return list(self.known("replay_rentals").values())
+
+    def version_conflicts(self) -> dict[str, int]:
+        """Entity -> the versions that nothing but their content puts in order: beyond the first of a key and age."""
+        found = {}
+        for entity in KEYS.keys() - {"viewing_sessions", "erasures"}:
+            for versions in by_key(entity, self.landed[entity]).values():
+                ages = {age(entity, record) for record in versions}
+                found[entity] = found.get(entity, 0) + len(versions) - len(ages)
+        return {entity: count for entity, count in found.items() if count}
 
     # --- sessions
 
     def why_it_does_not_count(self, session: Record) -> str | None:
-        """Why a session, in its newest revision, is in no ranking at all; None when it is good."""
-        viewer, watched = session["viewerId"], watched_milliseconds(session)
+        """Why a session is in no ranking at all; None when it is good."""
         if session["deleted"]:
             return "deleted"
-        if viewer is not None and viewer in self.erased:
-            return "erased"
-        if self.policy.leave_out_own_views and viewer == session["creatorId"]:
+        if self.policy.leave_out_own_views and session["viewerId"] == session["creatorId"]:
             return "own_view"
-        if watched < self.policy.min_watched_seconds * 1000:
+        if watched_milliseconds(session) < self.policy.min_watched_seconds * 1000:
             return "under_minimum"
-        if watched > self.policy.max_session_hours * HOUR:
-            return "too_long"
         return None
 
     @cached_property
+    def versions(self) -> list[tuple[Record, list[Record]]]:
+        """Every different record of sessions, with the newer versions of it."""
+        return newer_versions(self.landed["viewing_sessions"], self.policy.revision_days)
+
+    @cached_property
+    def sessions(self) -> list[Record]:
+        """The records that no newer version supersedes. An end that is not believed is none."""
+        return [
+            session | {"endedAt": None}
+            if watched_milliseconds(session) > self.policy.max_session_hours * HOUR
+            else session
+            for session, newer in self.versions
+            if not newer
+        ]
+
+    @cached_property
     def good_sessions(self) -> list[Record]:
-        """Newest revisions that count, of all creators, of all times."""
-        sessions = newest("viewing_sessions", self.landed["viewing_sessions"]).values()
-        return [session for session in sessions if self.why_it_does_not_count(session) is None]
+        """Those that count, of all creators, of all times."""
+        return [session for session in self.sessions if self.why_it_does_not_count(session) is None]
 
     def funnel(self, window_days: int = 30) -> dict[str, int]:
         """What became of every accepted session record; the counts add up to `accepted`."""
-        accepted = self.landed["viewing_sessions"]
-        different = {content(record) for record in accepted}
-        winners = newest("viewing_sessions", accepted).values()
+        accepted, left = self.accepted["viewing_sessions"], self.landed["viewing_sessions"]
         fates = Counter(
             accepted=len(accepted),
-            duplicate=len(accepted) - len(different),
-            superseded=len(different) - len(winners),
+            erased=len(accepted) - len(left),
+            duplicate=len(left) - len(self.versions),
+            superseded=len(self.versions) - len(self.sessions),
         )
         first_day = self.as_of - timedelta(days=window_days)
-        for session in winners:
+        for session in self.sessions:
             fate = self.why_it_does_not_count(session)
             if fate is None and session["creatorId"] in self.out_of_ranking:
                 fate = "banned_or_deleted_creator"
@@ -332,10 +385,8 @@ class Oracle:
         return dict(fates)
 
     def conflicts(self) -> int:
-        """Different records of one session with one revision, beyond the first: their content puts them in order."""
-        different = {content(record): record for record in self.landed["viewing_sessions"]}.values()
-        same = Counter((key("viewing_sessions", record), record["revision"]) for record in different)
-        return sum(count - 1 for count in same.values())
+        """Records of sessions that are superseded by one of the same revision: by nothing but its content."""
+        return sum(any(other["revision"] == session["revision"] for other in newer) for session, newer in self.versions)
 
     def ranking(self, first_day: date, end_day: date) -> list[Ranked]:
         """All creators with a session in [first_day, end_day), by position."""
@@ -356,6 +407,30 @@ class Oracle:
             Ranked(position, 1 + sum(other[1] > row[1] for other in measured), *row)
             for position, row in enumerate(measured, start=1)
         ]
+
+    def cube(self, first_day: date, end_day: date, max_window_days: int) -> list[tuple[Any, ...]]:
+        """The rows of creator_reach for the days [first_day, end_day), in order."""
+        watched: dict[date, dict[tuple[Any, ...], list[tuple[bool, int]]]] = defaultdict(lambda: defaultdict(list))
+        for session in self.good_sessions:
+            signed_in = session["viewerId"] is not None
+            who = session["viewerId"] if signed_in else session["deviceId"]
+            by_day = self.watched_by_day(session)
+            for today, milliseconds in by_day.items():
+                watched[today][session["creatorId"], signed_in, who].append((today == min(by_day), milliseconds))
+        rows: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for today in [today for today in list(watched) if first_day <= today < end_day]:
+            for (creator_id, signed_in, who), parts in watched[today].items():
+                gaps = [
+                    gap
+                    for gap in range(1, max_window_days + 1)
+                    if who is not None and (creator_id, signed_in, who) in watched.get(today - timedelta(days=gap), {})
+                ]
+                row = rows[today, creator_id, signed_in, min(gaps, default=None)]
+                row[0] += who is not None
+                row[1] += sum(is_first for is_first, _ in parts)
+                row[2] += sum(not is_first for is_first, _ in parts)
+                row[3] += sum(milliseconds for _, milliseconds in parts)
+        return sorted(((*of, *row) for of, row in rows.items()), key=lambda row: [sortable(value) for value in row])
 
     def window(self, days: int) -> list[Ranked]:
         """The ranking of the last `days` days, with the ranks of the same window one day earlier."""
@@ -407,9 +482,7 @@ class Oracle:
         return [
             pledge
             for pledge in newest("pledges", [one for one in self.landed["pledges"] if not is_rejected(one)]).values()
-            if (pledge["streamId"],) in streams
-            and pledge["userId"] not in self.erased
-            and self.captured(pledge) is not None
+            if (pledge["streamId"],) in streams and self.captured(pledge) is not None
         ]
 
     @property

@@ -274,16 +274,16 @@ SAFEGUARDS = (
     Safeguard(
         "what lands later is read without those who were forgotten",
         INGEST,
-        "            batch = register.screened(file.entity, batch)\n",
-        "",
+        "            left = register.screened(file.entity, batch)\n",
+        "            left = batch\n",
         FORGETTING,
     ),
     Safeguard(
-        "a version that lost to somebody else's still loses without its id",
-        "pipelines/forgotten.py",
-        "OUTDONE if self.digest(entity, *parts) in self.outdone else FORGOTTEN",
-        "FORGOTTEN",
-        FORGETTING,
+        "days that may hold newer versions of what a snapshot rests on are kept",
+        "pipelines/retention.py",
+        "    return build.first_day_rested_on(as_of, policy) - reach(policy)\n",
+        "    return build.first_day_rested_on(as_of, policy)\n",
+        RETENTION,
     ),
     Safeguard(
         "derived files that were made of an id are removed",
@@ -307,25 +307,11 @@ SAFEGUARDS = (
         FORGETTING,
     ),
     Safeguard(
-        "a version on an old day that outdates a later one is kept",
-        "pipelines/retention.py",
-        "    semi join later on old.source = later.source and old.session_id = later.session_id\n",
-        "    where false\n",
-        RETENTION,
-    ),
-    Safeguard(
         "a file is not judged by a part of it: an escape, or an id, may lie across two pieces",
         "pipelines/traces.py",
         "                seen, decided = seen[-kept:], 1  # the first byte is there to be looked back at\n",
         '                seen, decided = b"", 0\n',
         TRACES,
-    ),
-    Safeguard(
-        "days that are damaged are no ground to remove any",
-        "pipelines/retention.py",
-        "    return whole(each, day.isoformat())\n",
-        "    return each.path(day.isoformat())\n",
-        RETENTION,
     ),
     Safeguard(
         "the API's copy of a bucket lets go of nothing that a run at work has just published",
@@ -464,16 +450,16 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "sessions of one id from two sources are two",
-        "sql/resolved_sessions.sql",
-        "            partition by day, source, session_id\n            order by",
-        "            partition by day, session_id\n            order by",
+        "sql/session_versions.sql",
+        "            partition by source, session_id\n            order by",
+        "            partition by session_id\n            order by",
         ("tests/spec/test_revisions.py", "tests/property/test_three_ways.py"),
     ),
     Safeguard(
         "a session that a correction moved leaves its old day",
-        "sql/resolved_sessions.sql",
-        "where newest.age = 1",
-        "where newest.age = 1 or true",
+        "sql/sessions.sql",
+        "    where is_newest",
+        "    where true",
         ("tests/spec/test_revisions.py",),
     ),
     Safeguard(
@@ -486,7 +472,8 @@ SAFEGUARDS = (
     Safeguard(
         "an erased user is not counted",
         "sql/sessions.sql",
-        "        when erased then 'erased'\n",
+        "    anti join erased_viewers"
+        " on landed.day = erased_viewers.day and landed.viewer_id = erased_viewers.viewer_id\n",
         "",
         ("tests/spec/test_erasures.py",),
     ),

@@ -52,9 +52,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str,
         viewer, creator = f"v{draw.randint(1, 10)}", draw.choice(("c1", "c2"))
         records.append(session(number, viewer, creator, day, 0))
         if number < CORRECTED:
-            records.append(session(number, viewer, creator, day - timedelta(days=draw.choice((0, 1, 9))), 1))
+            records.append(session(number, viewer, creator, day - timedelta(days=draw.choice((0, 1, 9, 45))), 1))
     world.land("erasures", [{"userId": "v10"}])
     world.land("viewing_sessions", records)
+    world.land("viewing_sessions", records[1 : 2 * CORRECTED])  # again, each on its own day
     world.run(AS_OF)  # everything is compared with the oracle
     for folder in world.settings.lake.iterdir():
         if folder.is_dir() and folder.name != "raw":

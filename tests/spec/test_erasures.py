@@ -96,8 +96,8 @@ def test_sessions_that_arrive_after_the_erasure_are_dropped_too(busy_world):
     assert busy_world.run().snapshot_id == first.snapshot_id
 
 
-def test_a_session_reattributed_to_somebody_else_counts(world):
-    """It is the newest revision's viewer who decides."""
+def test_a_record_of_an_erased_user_supersedes_nothing(world):
+    """What they left counts as never landed: the version before theirs is the newest."""
     world.sessions("""
         session | revision | creator | viewer | started_at       | minutes
         s1      | 0        | ada     | ann    | 2026-01-05 10:00 | 5
@@ -106,7 +106,9 @@ def test_a_session_reattributed_to_somebody_else_counts(world):
         s2      | 1        | bob     | ann    | 2026-01-05 10:00 | 5
     """)
     world.land("erasures", "user\nann")
-    assert world.run().viewers() == [("ada", 1)]
+    night = world.run()
+    assert night.viewers() == [("ada", 1), ("bob", 1)]
+    assert (night.funnel()["erased"], night.funnel()["superseded"]) == (2, 0)
 
 
 def test_an_erased_user_who_is_a_creator_stays_a_creator(world):

@@ -41,16 +41,33 @@ def test_an_open_session_has_no_time_yet(world):
     assert world.run(min_watched_seconds=1).viewers() == [("ada", 1)]
 
 
-def test_sessions_longer_than_believable_do_not_count(world):
-    """A session of exactly the longest believable length counts, one a millisecond longer does not."""
+def test_an_end_that_is_not_believed_is_no_end(world):
+    """A session of exactly the longest believable length is watched for so long, one a millisecond longer is open."""
     world.sessions("""
         creator | viewer | started_at       | ended_at
         ada     | v1     | 2026-01-05 10:00 | 2026-01-06 10:00
         ada     | v2     | 2026-01-05 10:00 | 2026-01-06 10:00:00.001
         ada     | v3     | 2026-01-05 10:00 | 2036-01-06 10:00
     """)
+    for hours, seconds in ((24, 86_400), (25, 2 * 86_400)):
+        ada = world.run(max_session_hours=hours).measured("ada")
+        assert (ada.viewers, ada.sessions, ada.watched_seconds) == (3, 3, seconds)
+
+
+def test_an_open_session_that_is_closed_too_late_keeps_its_viewer(world):
+    """`open_then_closed_after_25h`: closing a session takes nobody away."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 |
+    """)
     assert world.run().viewers() == [("ada", 1)]
-    assert world.run(max_session_hours=25).viewers() == [("ada", 2)]
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | hours
+        s1      | 1        | ada     | v1     | 2026-01-05 10:00 | 25
+    """)
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.watched_seconds) == (1, 0)
+    assert world.run(min_watched_seconds=1).viewers() == []
 
 
 def test_a_correction_to_a_believable_length_counts(world):
@@ -62,7 +79,8 @@ def test_a_correction_to_a_believable_length_counts(world):
         s2      | 0        | ada     | v2     | 2026-01-05 10:00 | 2026-01-05 11:00
         s2      | 1        | ada     | v2     | 2026-01-05 10:00 | 2026-01-16 10:00
     """)
-    assert world.run().viewers() == [("ada", 1)]
+    ada = world.run().measured("ada")
+    assert (ada.viewers, ada.watched_seconds) == (2, 3600)
 
 
 def test_changing_the_policy_back_brings_the_snapshot_back(world):

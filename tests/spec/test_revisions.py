@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import pytest
 from world import World
 
@@ -97,8 +99,9 @@ def test_signing_in_turns_a_device_into_a_viewer(world):
         ("2026-01-06", 1),
         ("2026-01-29", 1),
         ("2025-12-31", 0),
-        ("2025-03-05", 0),
+        ("2025-12-01", 0),
         ("2026-02-05", 0),
+        ("2026-02-09", 0),
     ],
 )
 def test_a_correction_can_move_a_session_to_another_day(world, day, viewers):
@@ -119,7 +122,7 @@ def test_a_correction_can_move_a_session_to_another_day(world, day, viewers):
 
 def test_a_session_can_move_away_and_back(world):
     """Moved to another day and back again, a session is where it was, and so is the snapshot."""
-    moves = ["2026-01-05", "2025-06-05", "2026-01-29", "2026-01-05"]
+    moves = ["2026-01-05", "2025-12-25", "2026-01-29", "2026-01-05"]
     nights = []
     for revision, day in enumerate(moves):
         world.sessions(f"""
@@ -131,11 +134,50 @@ def test_a_session_can_move_away_and_back(world):
     assert nights[3].snapshot_id == nights[0].snapshot_id != nights[2].snapshot_id
 
 
-def test_a_move_reaches_a_day_that_nothing_else_has(world):
-    """A session moved from far outside everything we hold into the window counts there."""
+@pytest.mark.parametrize(("apart", "sessions"), [(34, 1), (35, 1), (36, 2), (400, 2)])
+@pytest.mark.parametrize("revisions", [(0, 1), (1, 0)])
+def test_records_of_one_id_that_start_far_apart_are_two_sessions(world, apart, sessions, revisions):
+    """Versions start at most `revision_days` UTC days apart, whichever of them is the newer and whatever the hour."""
+    later, earlier = date(2026, 1, 29), date(2026, 1, 29) - timedelta(days=apart)
+    # Each lands twice, so that both days are looked at together also where they are far apart.
+    for day, hour, revision in ((later, "00:00", revisions[0]), (earlier, "23:50", revisions[1])):
+        world.sessions(f"""
+            session | revision   | creator | viewer | started_at   | minutes
+            s1      | {revision} | ada     | v1     | {day} {hour} | 5
+            s1      | {revision} | ada     | v1     | {day} {hour} | 5
+        """)
+    assert world.run().funnel()["superseded"] == 2 - sessions
+
+
+def test_a_version_is_superseded_by_one_that_is_itself_superseded(world):
+    """Of three versions in a row, each within reach of the next alone, the middle one takes the lesser with it."""
+    for day, revision in (("2025-12-01", 2), ("2025-12-30", 1), ("2026-01-28", 0)):
+        world.sessions(f"""
+            session | revision   | creator | viewer | started_at  | minutes
+            s1      | {revision} | ada     | v1     | {day} 10:00 | 5
+        """)
+    night = world.run(max_window_days=90)
+    assert night.viewers() == []
+    assert [row.sessions for row in night.top("2025-11-15", "2026-01-30")] == [1]
+
+
+@pytest.mark.parametrize("revision_days", [0, 1, 60])
+def test_how_far_apart_versions_may_start_is_policy(world, revision_days):
+    """`revision_days` 0: only records of one day are versions of one session."""
     world.sessions("""
         session | revision | creator | viewer | started_at       | minutes
-        s1      | 0        | ada     | v1     | 2019-01-05 10:00 | 5
+        s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5
+        s1      | 1        | ada     | v2     | 2026-01-06 10:00 | 5
+        s1      | 2        | ada     | v3     | 2026-01-29 10:00 | 5
+    """)
+    assert world.run(revision_days=revision_days).viewers() == [("ada", {0: 3, 1: 2, 60: 1}[revision_days])]
+
+
+def test_a_move_reaches_a_day_that_nothing_else_has(world):
+    """A session moved from outside everything we hold into the window counts there."""
+    world.sessions("""
+        session | revision | creator | viewer | started_at       | minutes
+        s1      | 0        | ada     | v1     | 2025-12-20 10:00 | 5
     """)
     assert world.run().viewers() == []
     world.sessions("""
@@ -166,7 +208,7 @@ def test_a_retraction_on_another_day_retracts_too(ranking):
         ranking("""
         session | revision | creator | viewer | started_at       | minutes | deleted
         s1      | 0        | ada     | v1     | 2026-01-05 10:00 | 5       |
-        s1      | 1        | ada     | v1     | 2025-11-05 10:00 | 5       | yes
+        s1      | 1        | ada     | v1     | 2025-12-05 10:00 | 5       | yes
     """)
         == []
     )

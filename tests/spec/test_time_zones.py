@@ -190,4 +190,4 @@ def test_the_first_and_the_last_instant_of_the_calendar_break_nothing(world, tim
     )
     night = world.run(compare=False, day_timezone=timezone)  # the oracle's datetimes end where these begin
     counts = {outcome: count for outcome, count in night.report.funnel.items() if count}
-    assert counts == {"accepted": 3, "outside_window": 1, "not_yet": 1, "too_long": 1}
+    assert counts == {"accepted": 3, "outside_window": 1, "not_yet": 1, "ranked": 1}

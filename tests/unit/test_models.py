@@ -36,8 +36,7 @@ BY_DAY = {  # the models that are kept in a file a day
         "session_repeats",
         "repeated_session_keys",
         "repeated_session_versions",
-        "session_moves",
-        "resolved_sessions",
+        "session_versions",
         "erased_viewers",
         "session_outcomes",
     ),
@@ -179,17 +178,6 @@ def test_models_kept_by_day_are(night):
     """A model has a folder for each day, or none."""
     by_day = {folder.parent.name for folder in night.settings.lake.glob("*/day=*")}
     assert by_day == BY_DAY | {check.name for check in models.checks("creator_reach")}
-
-
-def test_versions_are_ordered_alike_in_resolved_sessions_and_session_moves():
-    """Which version is the newest does not depend on whether another day is involved."""
-    orders = [_order_of_versions(models.model(name).canonical) for name in ("resolved_sessions", "session_moves")]
-    assert orders[0] == orders[1]
-
-
-def _order_of_versions(statement: str) -> str:
-    (order,) = re.findall(r"row_number\(\) over \( partition by .*? (order by revision .*?) \) as age", statement)
-    return order
 
 
 # --- text ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "min_watched_seconds": ("30", 30),
     "leave_out_own_views": ("false", False),
     "max_session_hours": ("12", 12),
+    "revision_days": ("7", 7),
     "max_window_days": ("365", 365),
     "windows": ("30, 7,14", (7, 14, 30)),
     "max_rejected_share": ("0.05", Decimal("0.05")),

@@ -19,7 +19,6 @@ _STEPS = (
     ("leftOut.erased", "−", "why_erased"),
     ("leftOut.ownView", "−", "why_own_view"),
     ("leftOut.underMinimum", "−", "why_under_minimum"),
-    ("leftOut.tooLong", "−", "why_too_long"),
     ("leftOut.notYet", "−", "why_not_yet"),
     ("leftOut.outsideWindow", "−", "why_outside_window"),
     ("sessions", "=", "why_sessions"),
