@@ -15,6 +15,7 @@ import pytest
 from unit.test_window import ODD_DATES, changes, is_odd
 
 from pipelines import models, window
+from pipelines.contracts import RAW_SCHEMAS
 from pipelines.lake import RELATIONS
 
 HALF_MINUTE = timedelta(seconds=30)
@@ -59,9 +60,6 @@ def sessions_over(change: datetime, number: int) -> list[dict[str, object]]:
             "outcome": "counted",
             "started_at": start,
             "ended_at": None if start == end and place % 2 else end,
-            "landed_records": 1,
-            "versions": 1,
-            "conflicts": 0,
         }
         for place, (start, end) in enumerate(spans)
     ]
@@ -78,6 +76,13 @@ def test_sessions_over_a_date_that_comes_back_or_never_comes(name):
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("sessions", pa.Table.from_pylist(sessions))
+        connection.register("raw_viewing_sessions", RAW_SCHEMAS["viewing_sessions"].empty_table())
+        connection.execute("create table erased_viewers (day date, viewer_id varchar)")
+        connection.execute("""
+            create table session_versions (
+                day date, creator_id varchar, is_newest boolean, is_conflict boolean, landed_records bigint
+            )
+        """)
         connection.register("calendar", pa.Table.from_pylist(calendar, schema=RELATIONS["calendar"]))
         for model in ("viewer_days", "session_outcomes"):
             connection.execute(f"create table {model} as {models.model(model).statement}")
@@ -113,7 +118,7 @@ def test_sessions_over_a_date_that_comes_back_or_never_comes(name):
             select *, count(*) from ends group by all order by all
         """).fetchall()
         ends = connection.execute("""
-            select creator_id, first_day, last_day, sum(sessions) from session_outcomes group by all order by all
+            select creator_id, first_day, last_day, sum(records) from session_outcomes group by all order by all
         """).fetchall()
         assert ends == ends_again
     assert len(sessions) > 100 * len(odd) > 0
