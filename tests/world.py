@@ -270,11 +270,12 @@ class World:
         assert sum(funnel.values()) == 2 * funnel["accepted"], "the oracle's funnel balances"
         if night.funnel()["expired"]:  # of what retention removed nobody can say any more what became of it
             assert sum(night.funnel().values()) == 2 * funnel["accepted"]
-            assert all(night.funnel()[fate] == funnel[fate] for fate in ("accepted", "ranked", "not_yet"))
+            assert all(night.funnel()[fate] == funnel.get(fate, 0) for fate in ("accepted", "ranked", "not_yet"))
         else:
             assert night.funnel() == {fate: funnel.get(fate, 0) for fate in night.funnel()}
             assert night.conflicts() == right.conflicts()
-        assert night.manifest["version_conflicts"] == right.version_conflicts()
+        if night.report.published.is_new:  # or the same rows were published before, with the manifest of their day
+            assert night.manifest["version_conflicts"] == right.version_conflicts()
         assert night.funding() == right.live_stream_funding()
         assert night.follows() == sorted(right.follows)
         assert night.funded() == sorted(right.funded)

