@@ -6,7 +6,8 @@ same result. A mask is None where every value is good.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -44,33 +45,46 @@ def not_empty(column: pa.Array) -> Mask:
     return none_if_all(pc.greater(pc.binary_length(column), 0))
 
 
-def by_distinct_value(
-    column: pa.Array, kind: pa.DataType, value_of: Callable[[str], Any], known: dict[str, Any]
-) -> tuple[pa.Array, Mask]:
-    """Every value through `value_of`, which raises Rejected; each distinct one once. `known` remembers them."""
-    encoded = pc.dictionary_encode(column)
-    texts = encoded.dictionary.to_pylist()
-    if len(known) > _MAX_REMEMBERED:
-        known.clear()
-    values: list[Any] = []
-    good: list[bool] = []
-    for text in texts:
-        try:
-            value = known[text]
-        except KeyError:
-            try:
-                value = value_of(text)
-            except Rejected:
-                value = _BAD
-            known[text] = value
-        values.append(None if value is _BAD else value)
-        good.append(value is not _BAD)
-    typed = pa.array(values, kind).take(encoded.indices)
-    return typed, None if all(good) else pa.array(good).take(encoded.indices)
+class ValueCache:
+    """The values of texts, so that each text is judged once. Threads share it."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def values(self, texts: Sequence[str], value_of: Callable[[str], Any]) -> list[Any]:
+        """The value of each text, _BAD where `value_of` raises Rejected."""
+        with self._lock:
+            known = {text: self._values[text] for text in texts if text in self._values}
+        new = {text: _judged(text, value_of) for text in texts if text not in known}
+        with self._lock:
+            if len(self._values) > _MAX_CACHED:
+                self._values.clear()
+            self._values.update(new)
+        known.update(new)
+        return [known[text] for text in texts]
+
+
+def _judged(text: str, value_of: Callable[[str], Any]) -> Any:
+    try:
+        return value_of(text)
+    except Rejected:
+        return _BAD
 
 
 _BAD = object()
-_MAX_REMEMBERED = 1 << 16
+_MAX_CACHED = 1 << 16
+
+
+def by_distinct_value(
+    column: pa.Array, kind: pa.DataType, value_of: Callable[[str], Any], known: ValueCache
+) -> tuple[pa.Array, Mask]:
+    """Every value through `value_of`, which raises Rejected; each distinct one once. `known` keeps them."""
+    encoded = pc.dictionary_encode(column)
+    values = known.values(encoded.dictionary.to_pylist(), value_of)
+    good = [value is not _BAD for value in values]
+    typed = pa.array([None if value is _BAD else value for value in values], kind).take(encoded.indices)
+    return typed, None if all(good) else pa.array(good).take(encoded.indices)
 
 
 # --- instants ---------------------------------------------------------------------------------------------------

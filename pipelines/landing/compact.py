@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from pipelines.contracts import RAW_SCHEMAS, Instant, LandedField, landed_fields
 from pipelines.landing import columns
-from pipelines.landing.columns import Mask
+from pipelines.landing.columns import Mask, ValueCache
 from pipelines.landing.lines import line_starts
 from pipelines.landing.matching import constant, filtered
 from pipelines.landing.records import Acceptor, spellings
@@ -40,11 +40,11 @@ class _Key:
     field: LandedField
     kind: pl.DataType  # of its JSON values: text, integer, truth value
     writes_null: bool  # or is it left out when null?
-    known: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # values worked out before
+    known: ValueCache = dataclasses.field(default_factory=ValueCache, compare=False)  # of its values
 
 
 class CompactForm:
-    """Reads the lines of a block that are written in one form."""
+    """Reads the lines of a block that are written in one form. Several threads may match blocks at once."""
 
     unknown: tuple[str, ...] = ()  # fields of such a line that the contract does not know: none
 

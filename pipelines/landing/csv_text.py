@@ -140,7 +140,7 @@ class Header:
         self._fields = [by_name.get(known.get(name, "")) for name in names]
         self.unknown = tuple(name for name, each in zip(names, self._fields, strict=True) if each is None)
         self.problem = self._problem()
-        self._known: dict[str, dict[str, Any]] = {each.name: {} for each in by_name.values()}
+        self._known = {name: columns.ValueCache() for name in by_name}
 
     def _problem(self) -> Rejected | None:
         given = [each.name for each in self._fields if each is not None]

@@ -81,12 +81,12 @@ class FastReader:
     def __init__(self, entity: str, min_lines: int = MIN_LINES) -> None:
         self._entity = entity
         self._min_lines = min_lines
+        self._learning = threading.Lock()  # of what follows
         self._matchers: dict[tuple[str, ...], Matcher] = {}  # by the fixed pieces of their templates
         self._first: Matcher | None = None
         self._is_mixed = False  # lines of several shapes come one after the other
         self._form: CompactForm | None = None  # what they have in common
         self._has_form = True  # until it turns out otherwise
-        self._learning = threading.Lock()
 
     def read_piece(self, piece: Piece) -> Batch:
         """The records of a piece of the file."""
@@ -99,13 +99,17 @@ class FastReader:
     def read(self, block: Block) -> Batch:
         """The records of a block: what `read_piece` would give, sooner."""
         reading = BlockReading(block, Rows(self._entity), read_line, NOT_IN_JSON, self._min_lines)
-        if not self._is_mixed:
-            if self._first is not None:
-                reading.match(self._first)
+        with self._learning:
+            first, is_mixed = self._first, self._is_mixed
+        if not is_mixed:
+            if first is not None:
+                reading.match(first)
             else:
                 self._learn_and_match(reading)
-            self._is_mixed = len(reading.left) * 8 > block.lines
-        if self._is_mixed and len(reading.left) >= reading.min_lines and (form := self._common_form(reading)):
+            if is_mixed := len(reading.left) * 8 > block.lines:
+                with self._learning:
+                    self._is_mixed = True
+        if is_mixed and len(reading.left) >= reading.min_lines and (form := self._common_form(reading)):
             reading.match(form)
         if len(reading.left) >= reading.min_lines:
             reading.match_by_shape(self._learn_and_match)

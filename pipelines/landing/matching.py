@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,7 @@ from pipelines.landing.values import Rejected, parse_json
 
 
 class Matcher:
-    """Reads blocks of lines by one template."""
+    """Reads blocks of lines by one template. Several threads may match blocks at once."""
 
     def __init__(self, entity: str, template: Template) -> None:
         self.template = template
@@ -95,13 +95,20 @@ def _slot_value(slot: Slot, acceptor: Acceptor, piece: str) -> Any:
     return None if slot.field is None else acceptor.value(slot.field, landed)
 
 
+class _Repeated(NamedTuple):
+    """The buffers of a string array that holds one text in every row."""
+
+    rows: int
+    offsets: pa.Buffer
+    data: pa.Buffer
+
+
 class _Fixed:
-    """A piece that is the same in every line, compared as whole buffers."""
+    """A piece that is the same in every line, compared as whole buffers. Threads share it."""
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        self._rows = 0
-        self._expected: tuple[pa.Buffer, pa.Buffer] = (pa.py_buffer(b""), pa.py_buffer(b""))
+        self._expected = _Repeated(0, pa.py_buffer(b""), pa.py_buffer(b""))  # replaced as a whole, never changed
 
     def matches(self, column: pa.Array) -> Mask:
         """Where a column holds the piece; None for everywhere."""
@@ -109,25 +116,26 @@ class _Fixed:
         if not rows:
             return None
         _, offsets, data = column.buffers()
-        expected_offsets, expected_data = self._repeated(rows)
+        expected = self._repeated(rows)
         size = rows * len(self._text)
         if (
             column.offset == 0
             and data is not None
             and data.size >= size
-            and offsets.slice(0, 4 * (rows + 1)).equals(expected_offsets.slice(0, 4 * (rows + 1)))
-            and data.slice(0, size).equals(expected_data.slice(0, size))
+            and offsets.slice(0, 4 * (rows + 1)).equals(expected.offsets.slice(0, 4 * (rows + 1)))
+            and data.slice(0, size).equals(expected.data.slice(0, size))
         ):
             return None
         return columns.none_if_all(pc.equal(column, pa.scalar(self._text.decode())))
 
-    def _repeated(self, rows: int) -> tuple[pa.Buffer, pa.Buffer]:
-        if self._rows < rows:
+    def _repeated(self, rows: int) -> _Repeated:
+        """The text in at least so many rows."""
+        expected = self._expected
+        if expected.rows < rows:
             most = rows + rows // 4
             offsets = pc.multiply(pa.arange(0, most + 1), len(self._text)).cast(pa.int32()).buffers()[1]
-            self._expected = (offsets, pa.py_buffer(self._text * most))
-            self._rows = most
-        return self._expected
+            expected = self._expected = _Repeated(most, offsets, pa.py_buffer(self._text * most))
+        return expected
 
 
 def split(data: bytes, separator: str, pieces: int) -> tuple[list[pa.Array], pa.Array | None]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.contracts import Instant, LandedField, landed_fields
+from pipelines.landing.columns import ValueCache
 from pipelines.landing.records import spellings
 
 QUOTE = '"'
@@ -30,7 +30,7 @@ class Slot:
     before: str = ""  # of the piece, what stands before and after the value; only where it is not a string
     after: str = ""
     is_string: bool = True
-    known: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)  # values worked out before
+    known: ValueCache = dataclasses.field(default_factory=ValueCache, compare=False)  # of its values
 
     @property
     def is_text(self) -> bool:

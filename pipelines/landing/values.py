@@ -282,7 +282,8 @@ NEGATIVE_MONEY = "the amount is negative"
 TOO_MUCH_MONEY = "the amount is not below 10^12"
 TOO_FINE_MONEY = "the amount has more than two decimals"
 _CENT = Decimal("0.01")
-# Not the thread's context, which anybody may have changed. No number is longer than MAX_NUMBER_CHARS.
+# Not the thread's context, which anybody may have changed. No number is longer than MAX_NUMBER_CHARS. Used as a copy:
+# a context keeps flags of what was done with it, and several threads parse at once.
 _EXACT = Context(prec=MAX_NUMBER_CHARS + 20)
 _EXPONENT = re.compile(r"[eE][+-]?0*([0-9]+)$")
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -302,7 +303,7 @@ def parse_money(text: str) -> Money:
         raise Rejected(None, TOO_MUCH_MONEY)
     if not amount:
         return Money("0.00")
-    cents = amount.quantize(_CENT, context=_EXACT)
+    cents = amount.quantize(_CENT, context=_EXACT.copy())
     if cents != amount:
         raise Rejected(None, TOO_FINE_MONEY)
     return Money(cents)
