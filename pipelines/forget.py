@@ -39,7 +39,7 @@ from pipelines.publish import publish
 from pipelines.raw import RawFile, every_raw_file, raw_files, rested_on
 from pipelines.settings import Policy, Settings
 from pipelines.snapshots import Snapshot
-from pipelines.traces import Sought, Trace, may_hold, theirs, traces, without
+from pipelines.traces import Sought, Trace, may_hold, owned_lines, theirs, traces
 
 # What a person can change in what is published: the counts, by the table and what tells its rows apart.
 COUNTS = {
@@ -304,13 +304,15 @@ def _landed(
                 ):
                     redaction.note_also_landed(raw, done.sha256, done.bytes)
 
-        cut = emptying.Cut(partial(without, sought=sought, is_csv=file.format == "csv"), partial(theirs, sought=sought))
+        of_text = partial(owned_lines, sought=sought, csv_entity=file.entity if file.format == "csv" else None)
+        cut = emptying.Cut(of_text, partial(theirs, sought=sought))
         records = 0
         try:
             if may_hold(file, sought):
-                records = emptying.counted(file, cut)
-            if records and is_to_be_emptied:
-                emptying.emptied(file, cut, note)
+                found = emptying.find(file, cut)
+                records = found.records
+                if records and is_to_be_emptied:
+                    emptying.emptied(file, cut, found, note)
         except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
             yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
         else:

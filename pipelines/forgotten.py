@@ -140,7 +140,8 @@ def without(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
 
 
 _EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+# One that does not end goes on to the end of the text: no string begins in it, and it is not looked for anew in each.
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _CSV_CELL = re.compile(r'"((?:[^"]|"")*)"')
 
 

@@ -6,7 +6,6 @@ bytes of all others. Only looks; what is done about it, forget.py says.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +22,20 @@ import pyarrow.parquet as pq
 from pipelines.engines import duckdb as engine
 from pipelines.forgotten import strings_in
 from pipelines.landing import DamagedArchive, LandedFile, decompressed
+from pipelines.landing.csv_text import Header, csv_records
+from pipelines.landing.lines import (
+    MAX_LINE_BYTES,
+    Block,
+    Damage,
+    LongLine,
+    Piece,
+    blocks_of_lines,
+    has_long_line,
+    lines_of,
+)
 from pipelines.raw import rejects_in
 
 _CHUNK_BYTES = 1 << 20
-_MAX_LINE_BYTES = 1 << 20  # of a record in CSV that goes on over several lines
 _COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
 _ESCAPE = b"\\u"  # in JSON: any letter of an id may be written as one
 
@@ -51,12 +60,16 @@ class Sought:
 
     @cached_property
     def _words(self) -> re.Pattern[bytes]:
-        spelt = b"|".join(re.escape(each) for each in self._spellings)
-        return re.compile(rb"(?<![A-Za-z0-9_-])(?:" + spelt + rb")(?![A-Za-z0-9_-])")
+        return _as_word(b"|".join(re.escape(each) for each in self._spellings))
+
+    @cached_property
+    def _escaped_words(self) -> re.Pattern[bytes]:
+        spellings = map(re.escape, self._spellings)
+        return _as_word(b"|".join([*spellings, b"".join(map(_escaped, self.user))]))
 
     def is_in_bytes(self, content: bytes) -> bool:
         """Whether it is a word of its own in some bytes: u1 is not in u12."""
-        return self._words.search(content) is not None
+        return self._is_in(content, 0, is_end=True)
 
     def is_in_chunks(self, chunks: Iterable[bytes], *, or_escaped: bool = False) -> bool:
         """The same of bytes that come in pieces, wherever they are cut and however long the id is.
@@ -64,42 +77,81 @@ class Sought:
         `or_escaped`: also if any letter in them is written as a JSON escape, so that the id may be.
         """
         kept = max(map(len, self._spellings)) + 2  # of what was seen: a spelling, and the byte on either side of it
-        seen, decided = b"", 0
-        for chunk in chunks:
-            seen += chunk
-            if or_escaped and _ESCAPE in seen:
-                return True
-            # At the very end of what was seen, the next byte decides whether it is a word of its own.
-            if any(match.end() < len(seen) for match in self._words.finditer(seen, decided)):
-                return True
-            if len(seen) > kept:
-                seen, decided = seen[-kept:], 1  # the first byte is there to be looked back at
-        return self._words.search(seen, decided) is not None
+        return any(
+            (or_escaped and _ESCAPE in seen) or self._is_in(seen, decided, is_end=is_end)
+            for seen, decided, is_end in _overlapping(chunks, kept)
+        )
+
+    def is_in_text(self, chunks: Iterable[bytes]) -> bool:
+        """The same of a text that may be JSON: also with letters of the id as JSON escapes."""
+        kept = _MAX_ESCAPED_BYTES * len(self.user) + 2
+        return any(
+            self._is_in(seen, decided, is_end=is_end, is_escaped=_ESCAPE in seen)
+            for seen, decided, is_end in _overlapping(chunks, kept)
+        )
+
+    def _is_in(self, seen: bytes, start: int, *, is_end: bool, is_escaped: bool = False) -> bool:
+        if not is_escaped and not any(spelling in seen for spelling in self._spellings):
+            return False  # as it mostly is: sooner than by a pattern
+        words = self._escaped_words if is_escaped else self._words
+        # At the very end of what was seen, the next byte decides whether it is a word of its own.
+        return any(is_end or match.end() < len(seen) for match in words.finditer(seen, start))
 
     def is_in(self, text: str) -> bool:
         """The same of text."""
         return self.is_in_bytes(_encoded(text))
 
-    def is_theirs(self, record: bytes | str, header: Sequence[str] = ()) -> bool:
+    def is_theirs(self, record: bytes | str) -> bool:
         """Whether a landed record is theirs, or names them anywhere but as a creator.
 
-        What cannot be read as JSON, nor as CSV under a `header`, is theirs if the id is a word of it.
+        What cannot be read as JSON, or is too long to be read, is theirs if the id is a word of it.
         """
         content = _encoded(record) if isinstance(record, str) else record
         if not self.is_in_bytes(content) and _ESCAPE not in content:
             return False
-        with suppress(ValueError, RecursionError):
-            if isinstance(landed := json.loads(content), dict):
-                return self.user in strings_in([v for name, v in landed.items() if _plain(name) not in _OF_OTHERS])
-        if header:
-            with suppress(csv.Error):
-                cells = next(csv.reader([content.decode("utf-8", "replace").strip("\r\n")], strict=True), [])
-                if len(cells) == len(header):
-                    return any(
-                        cell == self.user and _plain(name) not in _OF_OTHERS
-                        for name, cell in zip(header, cells, strict=True)
-                    )
-        return self.is_in_bytes(content)
+        if len(content) <= MAX_LINE_BYTES:
+            with suppress(ValueError, RecursionError):
+                if isinstance(landed := json.loads(content), dict):
+                    return self.user in strings_in([v for name, v in landed.items() if _plain(name) not in _OF_OTHERS])
+        return self.is_in_text([content])
+
+    def is_in_cells(self, header: Sequence[str], cells: Sequence[str]) -> bool:
+        """Whether a record of CSV is theirs, or names them anywhere but as a creator."""
+        return any(
+            cell == self.user and _plain(name) not in _OF_OTHERS for name, cell in zip(header, cells, strict=True)
+        )
+
+
+_MAX_ESCAPED_BYTES = 12  # of a letter as two JSON escapes
+
+
+def _as_word(spelt: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![A-Za-z0-9_-])(?:" + spelt + rb")(?![A-Za-z0-9_-])")
+
+
+def _escaped(letter: str) -> bytes:
+    """A pattern for a letter in each way that JSON may write it."""
+    units = letter.encode("utf-16-be", "surrogatepass")
+    escape = b"".join(rb"\\u(?i:%04x)" % int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    short = [json.dumps(letter, ensure_ascii=False)[1:-1], *([r"\/"] if letter == "/" else [])]
+    return b"(?:" + b"|".join([*(re.escape(_encoded(each)) for each in short), escape]) + b")"
+
+
+def _overlapping(chunks: Iterable[bytes], kept: int) -> Iterator[tuple[bytes, int, bool]]:
+    """(bytes, where what is new in them begins, whether they are the last): each with the end of those before.
+
+    No byte is looked at more than twice, however small the chunks are.
+    """
+    seen, waiting, size, decided = b"", [], 0, 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size <= kept:
+            continue
+        seen = b"".join([seen, *waiting])
+        yield seen, decided, False
+        seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at
+    yield b"".join([seen, *waiting]), decided, True
 
 
 def _encoded(text: str) -> bytes:
@@ -240,39 +292,48 @@ def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:
     return found
 
 
-def without(lines: Iterable[bytes], sought: Sought, *, is_csv: bool) -> Iterator[tuple[bytes, bool]]:
-    """(line, False) for the lines of a landed file; for each record that is the person's, (nothing but its end, True).
+def owned_lines(chunks: Iterable[bytes], sought: Sought, *, csv_entity: str | None) -> Iterator[range]:
+    """The numbers of the lines, from 1, of each record of a landed text that is the person's.
 
-    So all others keep their places.
+    Records are those that a run reads of NDJSON, or of an entity's CSV, where a header is none. Raises DamagedArchive.
     """
-    header: list[str] = []
-    for record in _records(lines) if is_csv else ([line] for line in lines):
-        content = b"".join(record)
-        if is_csv and not header and content.strip():
-            with suppress(csv.Error, StopIteration):
-                header = next(csv.reader([content.decode("utf-8-sig", "replace").strip("\r\n")]))
-        if sought.is_theirs(content, header):
-            yield from ((b"\n" if line.endswith(b"\n") else b"", True) for line in record)
+    long: set[int] = set()
+    pieces = _pieces(chunks, sought, long)
+    if csv_entity is not None:
+        yield from _owned_in_csv(pieces, sought, csv_entity, long)
+        return
+    for piece in pieces:
+        if isinstance(piece, LongLine) and piece.line in long:
+            yield range(piece.line, piece.line + 1)
+        if isinstance(piece, Block) and (sought.is_in_bytes(piece.data) or _ESCAPE in piece.data):
+            for number, text in enumerate(lines_of(piece.data), piece.first_line):
+                if sought.is_theirs(text):
+                    yield range(number, number + 1)
+
+
+def _pieces(chunks: Iterable[bytes], sought: Sought, long: set[int]) -> Iterator[Piece]:
+    """The pieces of a landed text; which lines that are too long are the person's is noted in `long`."""
+    for piece in blocks_of_lines(chunks, MAX_LINE_BYTES):
+        if isinstance(piece, Damage):
+            raise DamagedArchive(piece.reason, piece.unsound)
+        if isinstance(piece, LongLine) and sought.is_in_text(piece.parts):
+            long.add(piece.line)
+        if isinstance(piece, Block) and has_long_line(piece.data):
+            lines = enumerate(lines_of(piece.data), piece.first_line)
+            long.update(line for line, text in lines if len(text) > MAX_LINE_BYTES and sought.is_in_text([text]))
+        yield piece
+
+
+def _owned_in_csv(pieces: Iterable[Piece], sought: Sought, entity: str, long: set[int]) -> Iterator[range]:
+    names: list[str] | None = None  # of the columns; empty where no record of the file can be accepted
+    for record in csv_records(pieces):
+        if names is None and (record.problem or record.text.strip()):
+            is_header = record.problem is None and Header(entity, record.cells).problem is None
+            names = record.cells if is_header else []
+            is_owned = not is_header and sought.is_theirs(record.text)
+        elif record.problem is None and names and len(record.cells) == len(names):
+            is_owned = sought.is_in_bytes(record.text) and sought.is_in_cells(names, record.cells)
         else:
-            yield from ((line, False) for line in record)
-
-
-def _records(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines of CSV by record: a quoted cell may hold line ends. One that never ends is its own line's fault."""
-    source = iter(lines)
-    pushed: list[bytes] = []
-    while True:
-        record: list[bytes] = []
-        quotes = size = 0
-        while not record or quotes % 2:
-            line = pushed.pop() if pushed else next(source, None)
-            if line is None or size > _MAX_LINE_BYTES:
-                pushed += [line] if line is not None else []
-                pushed += reversed(record[1:])
-                record = record[:1]
-                break
-            record.append(line)
-            quotes, size = quotes + line.count(b'"'), size + len(line)
-        if not record:
-            return
-        yield record
+            is_owned = sought.is_theirs(record.text)
+        if is_owned or record.line in long:
+            yield range(record.line, record.line + record.lines)

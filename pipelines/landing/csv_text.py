@@ -10,8 +10,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,8 +89,26 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
 _BATCH_RECORDS = 20_000
 
 
-def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | None:
-    """Read the next record, which may be the header."""
+class CsvRecord(NamedTuple):
+    """A record as it landed."""
+
+    line: int  # on which it begins
+    lines: int  # that it takes
+    cells: list[str]
+    problem: Rejected | None  # why it is none
+    text: bytes
+
+
+def csv_records(pieces: Iterable[Piece]) -> Iterator[CsvRecord]:
+    """Every record as `read_csv` reads it, the header and blank lines too."""
+    lines = _Lines(pieces)
+    while (piece := lines.next_piece()) is not None:
+        lines.push(piece)
+        while lines.any_left():
+            yield _next_record(lines)
+
+
+def _next_record(lines: _Lines) -> CsvRecord:
     line = lines.begin()
     problem: Rejected | None = None
     cells: list[str] = []
@@ -105,16 +122,25 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
         problem = error
     if problem and problem.reason == UNENDED:  # one stray quotation mark costs its line, and none of those after it
         lines.give_back_all_but_the_first()
+    elif lines.has_skipped:
+        lines.begin_anew()
+        return _next_record(lines)
     text = b"".join(lines.taken).removesuffix(b"\n")
+    if problem is None and not _is_utf8(text):
+        problem = Rejected(None, NOT_UTF8)
+    return CsvRecord(line, len(lines.taken), cells, problem, text)
+
+
+def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | None:
+    """Read the next record, which may be the header."""
+    line, count, cells, problem, text = _next_record(lines)
     if lines.damage is not None:  # what it breaks off is no record of its own
         rows.reject(lines.line, None, lines.damage, "")
         lines.damage = None
         return header
     if not text.strip() and (problem is None or problem.reason != LINE_TOO_LONG):
-        rows.blank += len(lines.taken)
+        rows.blank += count
         return header
-    if problem is None and not _is_utf8(text):
-        problem = Rejected(None, NOT_UTF8)
     if header is None:
         return Header(rows.acceptor.entity, None if problem else cells)
     header.read_record(line, cells, problem, text, rows)
@@ -253,20 +279,29 @@ _CELLS: dict[type, Callable[[str], Any]] = {int: _cell_integer, bool: _cell_bool
 
 
 class _Lines:
-    """Physical lines for the CSV reader, and which of them a record was made of."""
+    """Physical lines for the CSV reader, and which of them a record was made of.
+
+    Where a quoted cell does not end, the lines after its first are read again: as records of their own, in which cells
+    may not end either. So that no line is read again for each of those, they are known to leave a cell open, and an
+    open cell skips them.
+    """
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
         self.records = csv.reader(self, strict=True)
-        self.taken: list[bytes] = []  # the lines of the record that is being read
+        self.taken: list[bytes] = []  # the lines of the record that is being read, but for those that were skipped
+        self.has_skipped = False
         self.line = 1  # the next line's number
         self.damage: str | None = None
         self._pieces: Iterator[Piece] = iter(pieces)
-        self._waiting: deque[bytes | Piece] = deque()
+        self._given_back: list[Piece] = []  # the next one last
+        self._open: deque[bytes] = deque()  # the next lines: a cell that is open before any of them is so after all
+        self._open_bytes = 0
+        self._waiting: deque[bytes | Piece] = deque()  # what comes after those
         self._taken_bytes = 0
 
     def next_piece(self) -> Piece | None:
         """The next piece of the file; only between records, when no line is left."""
-        return next(self._pieces, None)
+        return self._given_back.pop() if self._given_back else next(self._pieces, None)
 
     def push(self, piece: Piece) -> None:
         """Let the lines of a piece be read."""
@@ -280,49 +315,69 @@ class _Lines:
 
     def give_back(self) -> None:
         """Make a piece again of the lines that wait; only between records."""
+        self._close()
         if self._waiting and isinstance(self._waiting[0], bytes):
             data = b"".join(line for line in self._waiting if isinstance(line, bytes))
-            self._pieces = chain([Block(self.line, data, len(self._waiting))], self._pieces)
+            self._given_back.append(Block(self.line, data, len(self._waiting)))
             self._waiting.clear()
 
     def give_back_all_but_the_first(self) -> None:
-        """Let the lines that the record was made of be read again, but for its first."""
-        self._waiting.extendleft(reversed(self.taken[1:]))
-        self.line -= len(self.taken) - 1
+        """Let the lines that the record was made of, whose cell did not end, be read again, but for its first."""
+        again = self.taken[1:]
+        self._open.extend(again)
+        self._open_bytes += sum(map(len, again))
+        self.line -= len(again)
         self.taken = self.taken[:1]
+
+    def begin_anew(self) -> None:
+        """Let all lines of the record be read again, and none be skipped: it does end."""
+        first, *after = self.taken
+        self._waiting.extendleft(reversed(after))
+        self._close()
+        self._waiting.appendleft(first)
+        self.line -= len(self.taken)
+
+    def _close(self) -> None:
+        self._waiting.extendleft(reversed(self._open))
+        self._open.clear()
+        self._open_bytes = 0
 
     def any_left(self) -> bool:
         """Whether a line waits to be read."""
-        return bool(self._waiting)
+        return bool(self._open or self._waiting)
 
     def begin(self) -> int:
         """Begin a record; returns the number of its first line."""
-        self.taken, self._taken_bytes = [], 0
+        self.taken, self._taken_bytes, self.has_skipped = [], 0, False
         return self.line
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
+        if self._open and not self.taken:
+            first = self._open.popleft()
+            self._open_bytes -= len(first)
+            return self._take(first)
+        if self._open and not self.has_skipped:
+            self.has_skipped = True
+            self._taken_bytes += self._open_bytes
         if not self._waiting:
             piece = self.next_piece()
             if piece is None:
                 raise StopIteration
-            if self.taken and not isinstance(piece, Block):
-                self._pieces = chain([piece], self._pieces)
+            if not isinstance(piece, Block):
+                self._given_back.append(piece)
                 raise Rejected(None, UNENDED)
-            self.push(piece)
+            self._waiting.extend(_lines(piece.data))
         following = self._waiting.popleft()
         if isinstance(following, bytes):
-            self.line += 1
-            self.taken.append(following)
-            self._taken_bytes += len(following)
-            if self._taken_bytes - 1 > MAX_LINE_BYTES:  # the newline does not count
-                if len(self.taken) > 1:
-                    raise Rejected(None, UNENDED)
-                self.taken = [following[:LONG_LINE_TEXT_BYTES]]
-                raise Rejected(None, LINE_TOO_LONG)
-            return following.decode("utf-8", "surrogateescape")
+            if self._taken_bytes + len(following) - 1 <= MAX_LINE_BYTES:  # the newline does not count
+                return self._take(following)
+            if self.taken:
+                self._waiting.appendleft(following)
+                raise Rejected(None, UNENDED)
+            following = LongLine(self.line, following[:LONG_LINE_TEXT_BYTES])
         if isinstance(following, LongLine):
             self.line += 1
             self.taken = [following.head]
@@ -330,6 +385,12 @@ class _Lines:
         assert isinstance(following, Damage)
         self.damage = following.reason
         raise StopIteration
+
+    def _take(self, line: bytes) -> str:
+        self.line += 1
+        self.taken.append(line)
+        self._taken_bytes += len(line)
+        return line.decode("utf-8", "surrogateescape")
 
 
 def _without_first_line(piece: Unsound) -> Unsound:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,8 +32,17 @@ PREFIX = ".mostwatched-"  # of a file that is being written; a name that no run 
 class Cut:
     """What is to be taken out."""
 
-    lines: Callable[[Iterable[bytes]], Iterator[tuple[bytes, bool]]]  # (what stays of each line, whether it is emptied)
+    lines: Callable[[Iterable[bytes]], Iterator[range]]  # the numbers of the lines, from 1, of each record that goes
     rows: Callable[[pa.RecordBatch], pa.Array]  # which rows of Parquet go
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to take out of a landed file."""
+
+    records: int
+    lines: array[int]  # their numbers, from 1; none of Parquet
+    stamp: Stamp  # of the file that was looked at
 
 
 @dataclass(frozen=True)
@@ -45,40 +55,48 @@ class Emptied:
     bytes: int
 
 
-def counted(file: LandedFile, cut: Cut) -> int:
-    """How many lines or rows there are to take out of a landed file. Raises what `emptied` does."""
+def find(file: LandedFile, cut: Cut) -> Found:
+    """What there is to take out of a landed file. Raises what `emptied` does."""
     with open_landed(file.path, file.root) as source:
+        lines: array[int] = array("q")
+        records = 0
         if file.format == "parquet":
             with pq.ParquetFile(file.path) as table:
-                return sum(pc.sum(cut.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
-        return sum(is_emptied for _, is_emptied in cut.lines(_lines(decompressed(source.chunks(), file.compression))))
+                records = sum(pc.sum(cut.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
+        else:
+            for taken in cut.lines(decompressed(source.chunks(), file.compression)):
+                lines.extend(taken)
+                records += 1
+        return Found(records, lines, source.stamp)
 
 
-def emptied(file: LandedFile, cut: Cut, before_it_stands: Callable[[Emptied], None]) -> Emptied | None:
-    """Put a file without some records in the place of a landed one, durably; None if there are none to take out.
+def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable[[Emptied], None]) -> Emptied:
+    """Put a file without the records that were found in the place of a landed one, durably.
 
     The new one has the old one's times and mode, and its owner and group where we may give a file away.
-    `before_it_stands` is called when it is whole and durable. Raises Postponed if the landed file changed
-    meanwhile or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
+    `before_it_stands` is called when it is whole and durable. Raises Postponed if the landed file changed since it was
+    looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
     """
     temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
     try:
         temporary.touch(mode=0o600, exist_ok=False)  # nobody else is to read it before it has the mode of the old one
         with open_landed(file.path, file.root) as source:
+            if source.stamp != found.stamp:
+                raise Postponed("it changed while it was read")
             if file.format == "parquet":
-                records = _rows_left(file.path, temporary, cut)
+                _write_rows_left(file.path, temporary, cut)
             else:
                 chunks = decompressed(source.chunks(), file.compression)
-                records = _lines_left(chunks, temporary, file.compression, cut)
+                with temporary.open("wb") as raw, _compressing(raw, file.compression) as out:
+                    for part in _without_lines(chunks, found.lines):
+                        out.write(part)
             sha256_before = source.sha256()
             source.check_unchanged()
-            if not records:
-                return None
             _make_alike(file.path, temporary)
             _fsync(temporary)
             with temporary.open("rb") as written:
                 sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-            done = Emptied(records, sha256_before, sha256, temporary.stat().st_size)
+            done = Emptied(found.records, sha256_before, sha256, temporary.stat().st_size)
             before_it_stands(done)
             if Stamp.of(os.lstat(file.path)) != source.stamp:
                 raise Postponed("it changed while it was read")
@@ -103,23 +121,24 @@ def sweep(root: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lines_left(chunks: Iterable[bytes], target: Path, compression: str | None, cut: Cut) -> int:
-    records = 0
-    with target.open("wb") as raw, _compressing(raw, compression) as out:
-        for line, is_emptied in cut.lines(_lines(chunks)):
-            records += is_emptied
-            out.write(line)
-    return records
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines with their ends."""
-    before = b""
+def _without_lines(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
+    """A text of which some lines, by their numbers from 1 on, are nothing but their ends."""
+    emptied = iter(numbers)
+    following = next(emptied, None)
+    line = 1  # in which the chunk begins
     for chunk in chunks:
-        *whole, before = (before + chunk).split(b"\n")
-        yield from (line + b"\n" for line in whole)
-    if before:
-        yield before
+        last = line + chunk.count(b"\n")  # in which it ends
+        if following is None or following > last:
+            yield chunk
+        else:
+            parts = chunk.split(b"\n")
+            while following is not None and following <= last:
+                parts[following - line] = b""
+                if following == last:  # it may go on in the next chunk
+                    break
+                following = next(emptied, None)
+            yield b"\n".join(parts)
+        line = last
 
 
 @contextmanager
@@ -137,14 +156,10 @@ def _compressing(raw: IO[bytes], compression: str | None) -> Iterator[Any]:
 _BATCH_ROWS = 1 << 16
 
 
-def _rows_left(path: Path, target: Path, cut: Cut) -> int:
-    records = 0
+def _write_rows_left(path: Path, target: Path, cut: Cut) -> None:
     with pq.ParquetFile(path) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
         for batch in file.iter_batches(_BATCH_ROWS):
-            goes = cut.rows(batch)
-            records += pc.sum(goes).as_py() or 0
-            writer.write_batch(batch.filter(pc.invert(goes)))
-    return records
+            writer.write_batch(batch.filter(pc.invert(cut.rows(batch))))
 
 
 def _fsync(path: Path) -> None:

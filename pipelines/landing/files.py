@@ -274,12 +274,13 @@ def decompressed(
     """
     careful_from = unsound.offset if unsound else None
     if compression == "gz":
-        return _gunzip(_slices(chunks, CHUNK_BYTES, careful_from))
+        return _gunzip(_slices(chunks, _GZIP_SLICE_BYTES, careful_from))
     if compression == "zst":
         return _unzstd(_slices(chunks, _ZSTD_SLICE_BYTES, careful_from))
     return iter(chunks)
 
 
+_GZIP_SLICE_BYTES = 1 << 15  # of which the rest is copied after each member, and a member may have 20 bytes
 _ZSTD_SLICE_BYTES = 2048  # at most some 500 blocks of 128 KiB each
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
@@ -29,10 +30,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line of more than MAX_LINE_BYTES, of which only the beginning was kept."""
+    """A line of more than MAX_LINE_BYTES, of which only the beginning is kept."""
 
     line: int
     head: bytes
+    parts: Iterator[bytes] = field(default=iter(()), compare=False, repr=False)  # all of it, until the next piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,11 @@ def blocks_of_lines(
     line = 1
     pending = [b""]
     size = 0
-    skipping = False  # inside a line that is too long
+    following = _Chunks(chunks)
     try:
-        for chunk in _without_byte_order_mark(chunks):
-            start = 0
-            if skipping:
-                start = chunk.find(b"\n") + 1
-                if not start:
-                    continue
-                skipping = False
-            pending.append(chunk[start:])
-            size += len(chunk) - start
+        for chunk in following:
+            pending.append(chunk)
+            size += len(chunk)
             if size < block_bytes:
                 continue
             data, rest = _whole_lines(pending)
@@ -85,11 +81,13 @@ def blocks_of_lines(
                 block = Block(line, data, newlines(data))
                 yield from _of_few_lines(block, block_lines)
                 line += block.lines
-            if len(rest) > MAX_LINE_BYTES:
-                yield LongLine(line, rest[:LONG_LINE_TEXT_BYTES])
-                line += 1
-                rest, skipping = b"", True
             pending, size = [rest], len(rest)
+            if len(rest) > MAX_LINE_BYTES:
+                pending, size = [b""], 0
+                parts = following.line(rest)
+                yield LongLine(line, rest[:LONG_LINE_TEXT_BYTES], parts)
+                line += 1
+                deque(parts, maxlen=0)
     except DamagedArchive as error:
         data, _ = _whole_lines(pending)
         if data:
@@ -101,6 +99,32 @@ def blocks_of_lines(
     if data := b"".join(pending):
         block = Block(line, data, newlines(data) + (not data.endswith(b"\n")))
         yield from _of_few_lines(block, block_lines)
+
+
+class _Chunks:
+    """A stream of bytes without a byte order mark at its start, of which a line can be taken by itself."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._following = _without_byte_order_mark(chunks)
+        self._given_back = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk, self._given_back = self._given_back, b""
+        return chunk or next(self._following)
+
+    def line(self, begun: bytes) -> Iterator[bytes]:
+        """What has begun of a line, and the rest of it with its newline."""
+        yield begun
+        for chunk in self:
+            end = chunk.find(b"\n") + 1
+            if end:
+                self._given_back = chunk[end:]
+                yield chunk[:end]
+                return
+            yield chunk
 
 
 def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:

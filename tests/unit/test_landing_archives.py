@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from pipelines.ingest import ingest
+from pipelines.landing import decompressed
 from pipelines.landing.batches import UNSOUND
 from pipelines.raw import raw_files, rejected_records
 from pipelines.settings import Settings
@@ -103,3 +106,27 @@ def test_a_header_whose_quoted_cell_does_not_end(home: Settings, land: Land) -> 
     land("follows/a.csv", 'userId,"creatorId\nu1,a\nu2,a\n')
     ingest(home)
     assert [(each.line, each.text) for each in rejected_records(home)] == [(2, "u1,a"), (3, "u2,a")]
+
+
+def test_an_archive_of_empty_members_is_not_copied_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zlib copies what comes after a member: of a long archive it is given little at a time."""
+    unpacker = zlib.decompressobj
+    given = 0
+
+    class Counted:
+        def __init__(self, wbits: int) -> None:
+            self._unpacker = unpacker(wbits=wbits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._unpacker, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal given
+            given += len(data)
+            return self._unpacker.decompress(data, most)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    member = gzip.compress(b"")
+    packed = member * ((1 << 20) // len(member))
+    assert list(decompressed([packed], "gz")) == []
+    assert given < 1000 * len(packed)  # as many times as there are members in 40 kB; it was 26,000

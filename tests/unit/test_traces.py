@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipelines.engines import duckdb as engine
+from pipelines.forgotten import words_of
 from pipelines.landing import LandedFile
 from pipelines.traces import Sought, may_hold, traces
 
@@ -37,6 +40,30 @@ def test_a_word_wherever_the_pieces_are_cut(content: bytes, is_there: bool, size
     """A piece that ends after the id, or begins with it, does not make a word of what is none."""
     assert Sought(USER).is_in_bytes(content) is is_there
     assert Sought(USER).is_in_chunks(pieces(content, size)) is is_there
+
+
+def escaped(text: str, seed: int) -> str:
+    """A text as in JSON, some of its letters as escapes."""
+    drawn = random.Random(seed)
+
+    def written(letter: str) -> str:
+        if ord(letter) < 1 << 16 and drawn.randrange(2):
+            return "\\u" + format(ord(letter), drawn.choice(["04x", "04X"]))
+        return json.dumps(letter, ensure_ascii=drawn.random() < 0.5)[1:-1]
+
+    return "".join(map(written, text))
+
+
+@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.parametrize("user", ["u-1", "a/b", "é\n\t", 'q"\\', "\U0001f600x", "日本"])
+def test_a_text_with_escapes(user: str, size: int) -> None:
+    """However JSON writes the letters of an id, it is found in a text that is too long to be read as JSON."""
+    for seed in range(20):
+        text = '{"a":"' + escaped(user, seed) + '"}'
+        assert json.loads(text) == {"a": user}
+        assert Sought(user).is_in_text(pieces(text.encode(), size)), text
+        other = '{"a":"' + escaped(user + "x", seed) + '"}'
+        assert "\\u0078" in other or not Sought(user).is_in_text(pieces(other.encode(), size)), other
 
 
 @pytest.mark.parametrize("length", [1, 5_000, 50_000])
@@ -71,3 +98,29 @@ def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int
     path.write_text("." * (MIB - past) + json.dumps(user))
     with closing(engine.connect("200MB", 1)) as connection:
         assert [trace.path for trace in traces(connection, [path], Sought(user))] == [path]
+
+
+def test_words_of_a_text_in_which_strings_do_not_end() -> None:
+    """A string that does not end is not looked for anew at each of its quotation marks."""
+
+    def seconds(marks: int) -> float:
+        text = 'ben "' + '\\"' * marks
+        started = time.process_time()
+        assert {"ben", '"""'} & words_of(text, {3}) == {"ben"}
+        return time.process_time() - started
+
+    assert min(seconds(1 << 14) for _ in range(5)) < 8 * min(seconds(1 << 12) for _ in range(5))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (r'{"viewerId":"a\u002db"', "a-b"),
+        (r'{"a":"b\"","viewerId":"a\"b","c":"', 'a"b'),
+        (r'"\" "', '" '),
+        ('x,"a""b"', 'a"b'),
+    ],
+)
+def test_words_of_a_broken_record(text: str, word: str) -> None:
+    """Strings of JSON and cells of CSV are found in what is neither."""
+    assert word in words_of(text, ())
