@@ -9,12 +9,12 @@ import sys
 import click
 
 from pipelines import logs
-from pipelines.commands import cli, night, privacy, questions, serving, snapshots
+from pipelines.commands import auditing, cli, night, privacy, questions, serving, snapshots
 from pipelines.errors import MostwatchedError
 from pipelines.printing import printable
 from pipelines.settings import wanted_log_format
 
-__all__ = ["cli", "main", "night", "privacy", "questions", "serving", "snapshots"]
+__all__ = ["auditing", "cli", "main", "night", "privacy", "questions", "serving", "snapshots"]
 
 
 def main() -> None:

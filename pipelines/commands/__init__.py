@@ -104,6 +104,7 @@ class InOrder(click.Group):
         "explain",
         "rejects",
         "snapshots",
+        "audit",
         "backfill",
         "forget",
         "serve",

@@ -133,8 +133,12 @@ def registered(connection: Connection, sources: Mapping[str, Relation]) -> Itera
         connection.execute(f'drop view if exists "{name}"')
 
 
-def register(connection: Connection, name: str, relation: Relation, *, with_filename: bool = False) -> None:
-    """Make a source visible to SQL under its name; files also with the column `filename`, where that is asked for."""
+def register(
+    connection: Connection, name: str, relation: Relation, *, with_filename: bool = False, with_place: bool = False
+) -> None:
+    """Make a source visible to SQL under its name; files also with the column `filename`, where that is asked for, or
+    with their rows' place: `filename` and `file_row_number`.
+    """
     if isinstance(relation, pa.Table):
         connection.from_arrow(relation).create_view(name, replace=True)
     else:
@@ -143,7 +147,9 @@ def register(connection: Connection, name: str, relation: Relation, *, with_file
         assert not isinstance(relation, Unstored)
         paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
         names = [str(path) for path in paths]
-        rows = connection.from_parquet(names, hive_partitioning=False, filename=with_filename)
+        rows = connection.from_parquet(
+            names, hive_partitioning=False, filename=with_filename or with_place, file_row_number=with_place
+        )
         rows.create_view(name, replace=True)
 
 

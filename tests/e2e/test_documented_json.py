@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import forged
 import pytest
 from click.testing import CliRunner
 from world import World, days
 
+from pipelines import snapshots
 from pipelines.cli import cli
 from pipelines.landing import Postponed, Source
 
@@ -134,6 +136,17 @@ def test_snapshots(world):
         ""
     )
     compare("snapshots verify", whole, asked(world, "snapshots", "verify"))
+
+
+def test_an_audit(world):
+    """A snapshot that says what landed, and one that does not."""
+    right = asked(world, "audit")
+    snapshot = snapshots.open_current(world.settings.snapshots)
+    whole = snapshot.table("creator_rankings.parquet")
+    forged.replace(snapshot, "creator_rankings.parquet", forged.changed(whole, "viewers", 0, 7).slice(0, 3))
+    wrong = asked(world, "audit", snapshot.id)
+    assert (right["agrees"], wrong["agrees"]) == (True, False)
+    compare("audit", right, wrong)
 
 
 def test_a_platform(world, tmp_path):

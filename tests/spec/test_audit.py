@@ -1,0 +1,241 @@
+"""`mostwatched audit` counts a snapshot again, the plain way, and finds what is not what landed."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import forged
+import pytest
+from click.testing import CliRunner
+from world import AS_OF, World
+
+from pipelines import audit, recount, redaction, snapshots
+from pipelines.cli import cli
+from pipelines.errors import Damaged
+from pipelines.forget import forget
+from pipelines.raw import raw_files
+from pipelines.settings import Policy
+from pipelines.snapshots import Snapshot
+
+
+def platform(world: World, seed: int = 1) -> None:
+    """Sessions of few viewers over 70 days, with repeats, corrections and retractions, and some money."""
+    draw = random.Random(seed)
+    sessions = []
+    for number in range(300):
+        start = datetime(2025, 11, 25, tzinfo=UTC) + timedelta(minutes=draw.randrange(70 * 1440))
+        session = {"sessionId": f"s{number}", "creatorId": draw.choice("abcd"), "startedAt": start.isoformat()}
+        if draw.random() < 0.9:
+            session["endedAt"] = (start + timedelta(minutes=draw.randrange(600))).isoformat()
+        session[draw.choice(["viewerId", "viewerId", "deviceId"])] = draw.choice("abvwxyz")
+        sessions.append(session)
+        if draw.random() < 0.2:
+            again = session | {"revision": draw.randrange(2), "creatorId": draw.choice("abcd")}
+            sessions.append(again | {"deleted": draw.random() < 0.3})
+        if draw.random() < 0.1:
+            sessions.append(session)
+    draw.shuffle(sessions)
+    world.land("viewing_sessions", sessions[:200])
+    world.land("viewing_sessions", sessions[200:])
+    world.land(
+        "creators", "creator | status | updated_at\nd | banned | 2026-01-02 10:00\na | banned | 2026-03-01 10:00"
+    )
+    world.land("live_streams", "id | funding_goal | currency\nx | 30 | TRY\ny | 100 |\nz | |")
+    world.land(
+        "pledges",
+        """
+        pledge_id | user | stream | amount | currency | status   | captured_at      | refunded_at      | refunded_amount
+        p1        | u1   | x      | 10     | TRY      | captured | 2026-01-05 10:00 |                  |
+        p2        | u2   | x      | 33.34  |          | refunded | 2026-01-05 10:00 | 2026-01-06 10:00 | 3.33
+        p3        | u3   | x      | 50     | EUR      | captured | 2026-01-05 10:00 |                  |
+        p4        | u1   | y      | 20     | EUR      | refunded | 2026-01-05 10:00 | 2026-01-06 10:00 |
+        p5        | u4   | y      | 5      | EUR      | captured | 2026-02-05 10:00 |                  |
+        """,
+    )
+
+
+NIGHT = {"allow_incomplete": True, "accept_rejects": True}
+
+
+@pytest.mark.parametrize("zone", ["Europe/Istanbul", "America/New_York", "Pacific/Apia"])
+def test_it_agrees_with_what_the_night_published(tmp_path, zone):
+    """Every creator in every window, every day, and random ranges."""
+    world = World(tmp_path, day_timezone=zone, revision_days=1, max_session_hours=9, min_watched_seconds=60)
+    platform(world, seed=2)
+    world.land("erasures", [{"userId": "v"}, {"userId": "u2"}])
+    night = world.run(compare=False, night=NIGHT).snapshot
+    for path in world.settings.lake.glob("raw/viewing_sessions/*/2025-12-0*.parquet"):
+        path.unlink()  # it rests on none of these days, nor on a day within reach of them
+    done = audited(world, night, ranges=10)
+    assert list(done.differences) == []
+    assert (done.days, done.creators, done.streams, len(done.ranges)) == (31, 4, 3, 10)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("audited"))
+    platform(world)
+    return world, world.run(night=NIGHT).snapshot_id
+
+
+@pytest.fixture
+def night(world, published):
+    """A night of a world with the same records, which a test may spoil."""
+    first, snapshot_id = published
+    world.begin_as(first)
+    return snapshots.open_snapshot(world.settings.snapshots, snapshot_id)
+
+
+def audited(world: World, night: Snapshot, **more):
+    """What an audit finds; its ranges are few, since it counts every day by itself anyway."""
+    asked = {"ranges": 1} | more
+    return audit.audit(world.settings, snapshots.open_snapshot(world.settings.snapshots, night.id), **asked)
+
+
+def test_a_replaced_file_of_the_cube_is_found(world, night):
+    """Of any day: other right-looking rows, for which the manifest signs."""
+    for day in ("2025-12-31", "2026-01-14", "2026-01-30"):
+        name = f"creator_reach/{day}.parquet"
+        whole = night.table(name)
+        (row, *_) = [at for at, count in enumerate(whole["viewers"].to_pylist()) if count]
+        forged.replace(night, name, forged.changed(whole, "creator_id", row, "e"))
+        assert not snapshots.open_snapshot(world.settings.snapshots, night.id).damage()
+        found = audited(world, night).differences
+        assert f"{day}/{date.fromisoformat(day) + timedelta(days=1)}" in {one.days for one in found}
+        assert {one.table for one in found} == {"creator_reach"}
+        forged.replace(night, name, whole)
+    assert not audited(world, night).differences
+
+
+def test_a_wrong_row_of_a_ranking_is_found(world, night):
+    """In any column."""
+    whole = night.table("creator_rankings.parquet")
+    right = whole["viewers"][0].as_py()
+    forged.replace(night, "creator_rankings.parquet", forged.changed(whole, "viewers", 0, right + 1))
+    (found,) = audited(world, night).differences
+    assert (found.table, found.key, found.column) == ("creator_rankings", whole["creator_id"][0].as_py(), "viewers")
+    assert (found.published, found.counted_again) == (right + 1, right)
+
+
+def test_a_creator_who_is_missing_is_found(world, night):
+    """With every column, and nothing where it should be something."""
+    whole = night.table("creator_rankings.parquet")
+    forged.replace(night, "creator_rankings.parquet", whole.slice(1))
+    found = audited(world, night).differences
+    assert {(one.key, one.published) for one in found} == {(whole["creator_id"][0].as_py(), None)}
+    assert {"position", "rank", "viewers", "sessions"} <= {one.column for one in found}
+
+
+def test_wrong_funding_is_found(world, night):
+    """Of one stream."""
+    whole = night.table("live_stream_funding.parquet")
+    forged.replace(night, "live_stream_funding.parquet", forged.changed(whole, "backers", 0, 7))
+    (found,) = audited(world, night).differences
+    assert (found.table, found.key, found.days, found.column) == ("live_stream_funding", "x", None, "backers")
+    assert (found.published, found.counted_again) == (7, 2)
+
+
+def test_the_ranges_are_drawn_by_the_seed(world, night):
+    """By the snapshot's id, unless another is given; the first one holds the days that no other question reaches."""
+    once, again, other = (audited(world, night, seed=seed, ranges=3) for seed in (None, night.id, "7"))
+    assert (once.seed, other.seed) == (night.id, "7")
+    assert once.ranges == again.ranges != other.ranges
+    assert len(once.ranges) == 3
+
+
+def test_what_raw_no_longer_holds_is_not_passed(world, night):
+    """A landed file is gone from raw."""
+    (folder, *_) = (world.settings.lake / "raw" / "viewing_sessions").iterdir()
+    folder.rename(world.settings.home / "elsewhere")
+    with pytest.raises(Damaged, match=r"Nothing of snapshot .* was counted again: .*1 of the landed files"):
+        audited(world, night)
+
+
+def test_days_that_retention_removed_are_not_passed(world, night):
+    """The snapshot is older than what raw still holds: it may have come back from a backup."""
+    first, _ = recount.scope(date(2025, 12, 31), AS_OF, world.settings.policy).compared
+    (sessions, *_) = [each for each in raw_files(world.settings) if each.entity == "viewing_sessions"]
+    redaction.expire(sessions, [min(day for day in map(date.fromisoformat, sessions.files) if day >= first)])
+    with pytest.raises(Damaged, match=r"removed from raw \(MOSTWATCHED_KEEP_DAYS\)\. Audit a newer snapshot"):
+        audited(world, night)
+
+
+def test_raw_that_is_damaged_is_not_counted(world, night):
+    """A byte of a file has turned over."""
+    path = next((world.settings.lake / "raw" / "viewing_sessions").glob("*/2026-01-1*.parquet"))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-9] + b"x" + path.read_bytes()[-8:])
+    with pytest.raises(Damaged, match=r"it was written with .* Then audit again") as error:
+        audited(world, night)
+    # What it says helps.
+    path.parent.rename(world.settings.home / "elsewhere")
+    assert f"Move {path.parent} out of {path.parent.parent} and run" in str(error.value)
+    assert world.run(compare=False, night=NIGHT).snapshot_id == night.id
+    assert not audited(world, night).differing
+
+
+def test_the_command_fails_where_something_differs(world, night):
+    """Exit code 1, and a line for every value; 0 where nothing does."""
+
+    def asked(*more: str):
+        told = {"MOSTWATCHED_MAX_WINDOW_DAYS": "30", "MOSTWATCHED_THREADS": "1"}
+        return CliRunner(env=told).invoke(cli, ["--home", str(world.settings.home), "audit", *more])
+
+    done = asked("--ranges", "2", "--seed", "7")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "Nothing differs.")
+    assert "2 random ranges (seed 7)" in done.stdout
+    whole = night.table("creator_rankings.parquet")
+    forged.replace(night, "creator_rankings.parquet", forged.changed(whole, "sessions", 0, 0))
+    done = asked(night.id, "--ranges", "2")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (1, "1 value differs.")
+    assert f"(seed {night.id})" in done.stdout
+
+
+def test_who_was_forgotten_since_is_counted(world, night):
+    """Raw holds fewer records than landed: an older snapshot may differ for that."""
+    assert audited(world, night).erased_records == 0
+    (kept,) = [row.id for row in snapshots.listed(world.settings.snapshots)]
+    forget(world.settings, "v", datetime(2026, 2, 1, tzinfo=UTC))
+    now = snapshots.open_current(world.settings.snapshots)
+    assert now.id != kept
+    done = audited(world, now)
+    assert done.differing == 0
+    assert done.erased_records > 10
+
+
+def test_more_differences_than_one_wants_to_read_are_counted(world, night, monkeypatch):
+    """The first ones are listed."""
+    monkeypatch.setattr(audit, "LISTED", 5)
+    forged.replace(night, "creator_rankings.parquet", night.table("creator_rankings.parquet").slice(0, 0))
+    done = audited(world, night)
+    assert len(done.differences) == 5
+    assert done.differing > 3 * 6  # of three windows, three creators with six values at least
+
+
+def test_a_scope_holds_every_start_of_a_session_that_reaches_a_day():
+    """Also where the longest session is no whole number of days, and a day begins on the UTC day before it."""
+    day = date(2026, 1, 10)
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"):
+        ((begins, ends),) = recount.intervals(day, day + timedelta(days=1), zone)
+        for hours in (1, 24, 25, 47, 48):
+            policy = Policy(day_timezone=zone, max_session_hours=hours, revision_days=3)
+            scope = recount.scope(day, day + timedelta(days=1), policy)
+            earliest = datetime.fromtimestamp(begins / 1000, UTC) - timedelta(hours=hours)
+            latest = datetime.fromtimestamp(ends / 1000, UTC) - timedelta(milliseconds=1)
+            assert scope.counted[0] <= earliest.date() <= latest.date() <= scope.counted[1]
+            assert scope.compared[0] <= earliest.date() - timedelta(days=3)
+            assert latest.date() + timedelta(days=3) <= scope.compared[1]
+
+
+def test_every_instant_belongs_to_the_day_that_its_wall_shows():
+    """Also where clocks were put back over midnight, so that a date came twice: minute by minute."""
+    for zone, around in (("America/St_Johns", date(2010, 11, 6)), ("Pacific/Apia", date(2011, 12, 30))):
+        for first in (around - timedelta(days=1), around, around + timedelta(days=1)):
+            parts = recount.intervals(first, first + timedelta(days=1), zone)
+            start = datetime.combine(first - timedelta(days=1), datetime.min.time(), ZoneInfo("UTC"))
+            for minute in range(4 * 1440):
+                at = start + timedelta(minutes=minute)
+                inside = any(begins <= at.timestamp() * 1000 < ends for begins, ends in parts)
+                assert inside == (at.astimezone(ZoneInfo(zone)).date() == first), (zone, first, at)
