@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines import build, forgotten, models, recount, store
+from pipelines.engines import Relation
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged
 from pipelines.ingest import Progress, no_progress
-from pipelines.lake import RELATIONS
+from pipelines.lake import RELATIONS, RawDamaged, Stored
 from pipelines.raw import RawFile, raw_files, rested_on
 from pipelines.settings import Policy, Settings
 from pipelines.snapshots import Snapshot
@@ -34,6 +37,11 @@ _MEASURES = ("viewers", "anonymous_viewers", "sessions", "watched_seconds")
 _PLACES = ("position", "rank", "previous_rank")
 _FUNDING = ("creator_id", "funding_goal", "collected_funding", "currency", "funding_percentage", "backers")
 _ONE_DAY = timedelta(days=1)
+
+# Of a spot check. What it costs is bounded by the records that it reads, whatever the home holds.
+CREATORS = 3  # drawn from the ranking, and one more from raw, who may be missing there
+ROWS = 50_000  # sessions that landed for the days of a range, if it has more than one: read in a tenth of a second
+_NEAR_DAYS = 1  # around a range, in which other versions of its sessions are looked for first
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,110 @@ def audit(
     )
 
 
+def spot_check(
+    connection: engine.Connection,
+    raw: Sequence[RawFile],
+    policy: Policy,
+    as_of: date,
+    seed: str,
+    cube: Mapping[date, Path],
+) -> list[Difference]:
+    """Count some creators again: in a published window, and in a random range of the cube. What differs, if anything.
+
+    `connection` has the table creator_rankings. Creators and ranges are drawn by `seed`; where days hold many sessions,
+    ranges are of few days. Newer versions are looked for on the days around a range, and on all within reach only if
+    something differs: so what is found differs for sure, and a version that was moved far away is left to `audit`.
+    Raises RawDamaged when raw is.
+    """
+    draw = random.Random(seed)
+    held = build.cube_days(as_of, policy)
+    sessions: Counter[date] = Counter()
+    for each in raw:
+        for name, facts in each.files.items() if each.entity == "viewing_sessions" else ():
+            sessions[date.fromisoformat(name)] += facts.rows
+    windows = [rolling(as_of, days) for days in policy.windows]
+    window = draw.choice([one for one in windows if _sessions_of(one, sessions) <= ROWS] or windows[:1])
+    days = _shortened(_drawn(held, policy, 2, draw)[1], sessions)
+    asked = [(window, "creator_rankings"), (days, "creator_reach")]
+    if _sessions_of(window, sessions) + _sessions_of(days, sessions) > 2 * ROWS:
+        asked = [draw.choice(asked)]
+    exact = [recount.scope(days.first_day, days.end_day, policy) for days, _ in asked]
+    near = [recount.around(each.counted, min(policy.revision_days, _NEAR_DAYS)) for each in exact]
+    found = Differences()
+    try:
+        creators = sorted(_chosen(connection, draw) | _landed_creator(raw, window, draw))
+        again = recount.Recount(connection, raw, policy, as_of)
+        for within in (near, exact):
+            found = Differences()
+            again.resolve_only(creators, within)
+            for days, table in asked:
+                again.count("counted", days.first_day, days.end_day)
+                if table == "creator_reach":
+                    _answer(connection, "answered", cube, days, policy, creators)
+                    found.find(connection, table, days, _MEASURES, "answered")
+                else:
+                    connection.execute("delete from counted where creator_id in (from unlisted)")
+                    texts = ", ".join(map(engine.literal, creators))
+                    published = f"(from creator_rankings where window_days = {days.days} and creator_id in ({texts}))"
+                    found.find(connection, table, days, _MEASURES, published)
+            if not found.count:
+                return []
+    except (engine.Error, pa.ArrowException):
+        _require_whole(raw, exact)
+        raise
+    _require_whole(raw, exact)
+    return found.listed
+
+
+def _require_whole(raw: Sequence[RawFile], scopes: Sequence[recount.Scope]) -> None:
+    """Raise RawDamaged for a file of raw that was read and is not what was parsed."""
+    for scope in scopes:
+        for each, name, error in _damaged(raw, scope):
+            facts = each.files[name]
+            path = each.path(name)
+            raise RawDamaged(
+                Stored(f"raw_{each.entity}", None, each.key, path, facts.rows, facts.sha256, facts.digest), str(error)
+            )
+
+
+def _chosen(connection: engine.Connection, draw: random.Random) -> set[str]:
+    """Some creators of the longest published window, the first ones more often than the last."""
+    longest = "from creator_rankings where window_days = (select max(window_days) from creator_rankings)"
+    count: int = engine.query(connection, f"select count(*) as rows {longest}")["rows"][0].as_py()
+    positions = [int((count + 1) ** draw.random()) for _ in range(CREATORS)]
+    drawn = engine.query(
+        connection, f"select creator_id {longest} and position in (select unnest($positions))", {"positions": positions}
+    )
+    return set(drawn["creator_id"].to_pylist())
+
+
+def _landed_creator(raw: Sequence[RawFile], window: Window, draw: random.Random) -> set[str]:
+    """A creator whom a session of the window names; none where nothing landed."""
+    names = {str(day) for day in window}
+    sessions = [each for each in raw if each.entity == "viewing_sessions"]
+    files = [each.path(name) for each in sessions for name in each.files if name in names]
+    if not files:
+        return set()
+    with pq.ParquetFile(store.present(draw.choice(files))) as file:
+        rows = file.read_row_group(draw.randrange(file.num_row_groups), columns=["creator_id"])
+    return {draw.choice(rows["creator_id"].to_pylist())}
+
+
+def _sessions_of(days: Window, sessions: Mapping[date, int]) -> int:
+    return sum(sessions[day] for day in days)
+
+
+def _shortened(days: Window, sessions: Mapping[date, int]) -> Window:
+    """The first days of a range: as many as hold ROWS sessions at most, and one at least."""
+    end, rows = days.first_day, 0
+    for day in days:
+        rows += sessions[day]
+        if rows > ROWS and end > days.first_day:
+            break
+        end = day + _ONE_DAY
+    return Window(days.first_day, end)
+
+
 def _raw_of(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
     """The raw folders that the snapshot rests on, every file that is read checked. Raises Damaged."""
     raw, gone = rested_on(raw_files(settings), snapshot.manifest["landed"], forgotten.read(settings))
@@ -186,12 +298,16 @@ def _raw_of(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> li
             f"Nothing of snapshot {snapshot.id} was counted again: the sessions of {min(removed)} to {max(removed)}, "
             "which it rests on, were removed from raw (MOSTWATCHED_KEEP_DAYS). Audit a newer snapshot."
         )
-    _require_whole(raw, within)
+    for each, _, error in _damaged(raw, within):
+        raise Damaged(
+            f"{error} Move {each.folder} out of {each.folder.parent} and run: that parses {each.landed_name} again "
+            "from what landed."
+        ) from error
     return raw
 
 
-def _require_whole(raw: Sequence[RawFile], within: recount.Scope) -> None:
-    """Raise Damaged for a file of raw that is read within a scope and is not what was parsed."""
+def _damaged(raw: Sequence[RawFile], within: recount.Scope) -> Iterator[tuple[RawFile, str, Damaged]]:
+    """The files of raw that are read within a scope and are not what was parsed, and what is wrong with each."""
     first, last = within.compared
     for each in raw:
         for name, facts in each.files.items():
@@ -199,10 +315,7 @@ def _require_whole(raw: Sequence[RawFile], within: recount.Scope) -> None:
                 try:
                     store.verify(each.path(name), facts.sha256)
                 except Damaged as error:
-                    raise Damaged(
-                        f"{error} Move {each.folder} out of {each.folder.parent} and run: that parses "
-                        f"{each.landed_name} again from what landed. Then audit again."
-                    ) from error
+                    yield each, name, error
 
 
 def _drawn(held: Window, policy: Policy, ranges: int, draw: random.Random) -> list[Window]:
@@ -222,11 +335,17 @@ def _answer(
     cube: Mapping[date, Path],
     days: Window,
     policy: Policy,
+    creators: Sequence[str] | None = None,
 ) -> None:
-    """Make a table of what readers are told of a range: the files of the cube, by the published query."""
+    """Make a table of what readers are told of a range, or of some creators in it: by the published query."""
     rows = build.window_rows(days, ZoneInfo(policy.day_timezone))
-    sources = {
-        "creator_reach": [cube[day] for day in days],
+    reach: Relation = [cube[day] for day in days]
+    if creators is not None:
+        engine.register(connection, "creator_reach", reach)
+        some = "from creator_reach where creator_id in (select unnest($creators))"
+        reach = engine.query(connection, some, {"creators": list(creators)})
+    sources: dict[str, Relation] = {
+        "creator_reach": reach,
         "windows": pa.Table.from_pylist(rows, schema=RELATIONS["windows"]),
     }
     with engine.registered(connection, sources):

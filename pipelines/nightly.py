@@ -207,44 +207,42 @@ def _night(
 ) -> NightReport:
     """Build and publish one as_of over what has been ingested."""
     lake = Lake(settings.lake, engine, progress)
-    raw, built = _built(settings, lake, account.as_of, landing, progress, stage)
-    account.raw, account.built = raw, built
-    published = stage(
-        "publish",
-        lambda: publish(
-            settings,
-            lake,
-            built,
-            raw,
-            witness=account,
-            progress=progress,
-            accept_rejects=accept_rejects,
-            allow_incomplete=allow_incomplete,
-        ),
-    )
-    account.published = published
-    return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
+
+    def build_and_publish() -> NightReport:
+        raw = raw_files(settings)
+        require_days(raw, settings.policy, account.as_of)
+        lake.checked(build.read_for_rejects(raw))  # which a night without news would not read, nor mend
+        built = stage("build", functools.partial(build.build, lake, raw, settings.policy, account.as_of))
+        account.raw, account.built = raw, built
+        account.published = published = stage(
+            "publish",
+            lambda: publish(
+                settings,
+                lake,
+                built,
+                raw,
+                witness=account,
+                progress=progress,
+                accept_rejects=accept_rejects,
+                allow_incomplete=allow_incomplete,
+            ),
+        )
+        return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
+
+    return _with_raw_mended(settings, landing, progress, build_and_publish)
 
 
-def _built(
-    settings: Settings,
-    lake: Lake,
-    as_of: date,
-    landing: Sequence[Landing] | None,
-    progress: Progress,
-    stage: Stage,
-) -> tuple[Sequence[RawFile], build.Built]:
-    """Build over the raw files there are; what is damaged among them is parsed again first, one at a time.
+def _with_raw_mended(
+    settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
+) -> Result:
+    """What the function returns; raw that it finds damaged is parsed again first, one folder at a time.
 
     Raises Damaged for a folder that is damaged again as often as it is made again.
     """
     times: Counter[Path] = Counter()
     while True:
-        raw = raw_files(settings)
-        require_days(raw, settings.policy, as_of)
         try:
-            lake.checked(build.read_for_rejects(raw))  # which a night without news would not read, nor mend
-            return raw, stage("build", functools.partial(build.build, lake, raw, settings.policy, as_of))
+            return function()
         except RawDamaged as damage:
             folder = damage.stored.path.parent
             times[folder] += 1

@@ -1,8 +1,9 @@
 """From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
 
-The pointer's move is the only commit point that readers see. Four things refuse it, and leave the last snapshot
+The pointer's move is the only commit point that readers see. Five things refuse it, and leave the last snapshot
 where it is: too many rejected records in what newly landed, a last day that is probably not all there, landed files
-that the last snapshot rests on and that are gone, and a published table that fails one of its checks.
+that the last snapshot rests on and that are gone, a published table that fails one of its checks, and some creators who
+are counted otherwise when they are counted again from raw.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from pipelines import __version__, forgotten, models, snapshots, store, warehouse, window
+from pipelines.audit import spot_check
 from pipelines.build import Built, cube_days
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, RefusedToPublish
@@ -103,10 +105,18 @@ def publish(
     pointer, is_lost = _pointer(settings.snapshots)
     rests_on = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
+    files = _tables_of(built)
+    files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
+    digests = {name: stored.digest for name, stored in files.items()}
+    snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
+    snapshot = _published_before(settings, snapshot_id)
     with _tables(settings, lake, built) as connection:
         results = [*_run_checks(connection), *_cube_checks(lake, built)]
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
+        progress("count some creators again", 0, 1)
+        differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
+    refusals += differing
     if not instead:
         refusals += vanished(rests_on, raw, forgotten.read(settings))
     if not (accept_rejects or instead):
@@ -121,12 +131,6 @@ def publish(
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
-
-    files = _tables_of(built)
-    files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
-    digests = {name: stored.digest for name, stored in files.items()}
-    snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
-    snapshot = _published_before(settings, snapshot_id)
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
@@ -199,6 +203,22 @@ class CheckResult:
         """What is wrong, with the first offender."""
         rows, example = counted(self.offenders, "row"), ", ".join(f"{k} {v}" for k, v in (self.example or {}).items())
         return f'{self.check.model}: "{self.check.title}" does not hold for {rows}, such as {printable(example)}.'
+
+
+def _spot_check(
+    settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
+) -> Iterator[str]:
+    """A sentence if some creators, drawn by the snapshot's id, are counted otherwise again from raw."""
+    cube = {day: stored.path for day, stored in built.creator_reach.items()}
+    found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
+    if found:
+        first = found[0]
+        yield (
+            f"{first.table}: {printable(first.key)} has {first.column} {first.published} in {first.days}, but "
+            f"{first.counted_again} when counted again from raw ({counted(len(found), 'such value')}). The derived "
+            f"files are wrong: move every folder but raw out of {settings.home_url or settings.home}/lake and run "
+            "again, which builds them again. If it comes back, report it."
+        )
 
 
 _CORRECT = "Land newer versions of the records behind it, with values that can be; nothing publishes it as it is."

@@ -24,7 +24,6 @@ from pipelines.settings import Policy, Settings
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-_OTHERS = ("creators", "live_streams", "pledges", "erasures")
 _SESSIONS = "viewing_sessions"
 _LOWEST = -(2**63)
 
@@ -39,11 +38,20 @@ class Scope:
 
 def scope(first: date, end: date, policy: Policy) -> Scope:
     """What the policy days [first, end) rest on."""
-    longest = -(-policy.max_session_hours // 24)
-    # No zone is more than a day from UTC; a session that starts on a UTC day can last that long.
-    counted = (_moved(first, -longest - 1), _moved(end, 1))
-    reach = policy.revision_days
+    parts = intervals(first, end, policy.day_timezone)
+    if not parts:  # a day that the zone left out
+        return around((first, first), policy.revision_days)
+    longest = policy.max_session_hours * 3_600_000
+    return around((_utc_day(parts[0][0] - longest), _utc_day(parts[-1][1] - 1)), policy.revision_days)
+
+
+def around(counted: tuple[date, date], reach: int) -> Scope:
+    """Some days, and so many before and after them."""
     return Scope(counted, (_moved(counted[0], -reach), _moved(counted[1], reach)))
+
+
+def _utc_day(instant: int) -> date:
+    return _moved(_EPOCH.date(), instant // 86_400_000)
 
 
 def _moved(day: date, days: int) -> date:
@@ -102,7 +110,7 @@ def _milliseconds(at: datetime) -> int:
 
 
 class Recount:
-    """Raw, asked the plain way: what is counted becomes tables of `connection`. Open one with `opened`."""
+    """Raw, asked the plain way: what is counted becomes tables of `connection`."""
 
     def __init__(self, connection: engine.Connection, raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
         self.connection = connection
@@ -112,26 +120,31 @@ class Recount:
         for each in raw:
             for name in each.files if each.entity == _SESSIONS else ():
                 self._days.setdefault(date.fromisoformat(name), []).append(each.path(name))
-        for entity in _OTHERS:
-            self._register(entity, [each.path(name) for each in raw if each.entity == entity for name in each.files])
+        self._others: dict[str, list[Path]] = {
+            entity: [each.path(name) for each in raw if each.entity == entity for name in each.files]
+            for entity in ("creators", "live_streams", "pledges", "erasures")
+        }
+        self._register("erasures", self._others["erasures"])
+        self._register("creators", self._others["creators"])
         now = intervals(as_of - _DAY, as_of, policy.day_timezone) or intervals(as_of - 2 * _DAY, as_of, "UTC")
         self._now = max(ends for _, ends in now)
         self._create("unlisted", _UNLISTED, {"now": self._now})
 
     def resolve(self, within: Scope) -> None:
         """Find the records that do not count because a newer version is near enough; those of erased users go first."""
-        self._register(_SESSIONS, self._files(*within.compared))
+        self._register(_SESSIONS, self._files(within.compared))
         self._create("outdated", _OUTDATED, {"revision_days": self._policy.revision_days})
 
-    def resolve_only(self, creators: Sequence[str], within: Scope) -> None:
+    def resolve_only(self, creators: Sequence[str], within: Sequence[Scope]) -> None:
         """The same for the sessions of a few creators: other sessions are looked at no closer than is needed for that.
 
         What is counted afterwards is of these creators alone.
         """
         self._chosen = creators
-        self._register(_SESSIONS, self._files(*within.counted))
+        self.connection.execute(f"drop table if exists landed_{_SESSIONS}")
+        self._register(_SESSIONS, self._files(*(each.counted for each in within)))
         self._create("wanted", _WANTED, {"creators": list(creators)})
-        self._register(_SESSIONS, self._files(*within.compared))
+        self._register(_SESSIONS, self._files(*(each.compared for each in within)))
         self._create("found", _FOUND)
         self.connection.execute(f"drop view landed_{_SESSIONS}")
         self.connection.execute(f"alter table found rename to landed_{_SESSIONS}")
@@ -148,7 +161,7 @@ class Recount:
         kinds = pa.schema([(name, pa.int64()) for name in ("starts_at", "ends_at", "after")])
         engine.register(self.connection, "intervals", pa.Table.from_pylist(rows, schema=kinds))
         if self._chosen is None:
-            self._register(_SESSIONS, self._files(*scope(first, end, self._policy).counted))
+            self._register(_SESSIONS, self._files(scope(first, end, self._policy).counted))
         params = {
             "creators": self._chosen and list(self._chosen),
             "leave_out_own_views": self._policy.leave_out_own_views,
@@ -163,13 +176,16 @@ class Recount:
 
     def funding(self, table: str) -> None:
         """Make a table of the rows of live_stream_funding."""
+        for entity in ("live_streams", "pledges"):
+            self._register(entity, self._others[entity])
         self._create(table, _FUNDING, {"now": self._now})
 
     def _create(self, table: str, rows: str, params: Mapping[str, object] | None = None) -> None:
         self.connection.execute(f"create or replace temp table {table} as {rows}", params or {})
 
-    def _files(self, first: date, last: date) -> list[Path]:
-        return [path for day, paths in self._days.items() if first <= day <= last for path in paths]
+    def _files(self, *ranges: tuple[date, date]) -> list[Path]:
+        days = [day for day in self._days if any(first <= day <= last for first, last in ranges)]
+        return [path for day in days for path in self._days[day]]
 
     def _register(self, entity: str, paths: Sequence[Path]) -> None:
         name = f"landed_{entity}"
@@ -196,7 +212,7 @@ _WANTED = """
     select distinct session_id from landed_viewing_sessions where creator_id in (select unnest($creators))
 """
 _FOUND = """
-    select * from landed_viewing_sessions where session_id in (select session_id from wanted)
+    select * exclude (line) from landed_viewing_sessions where session_id in (select session_id from wanted)
 """
 
 # Versions by age, 1 the newest: the revision, then the content in contract order, nulls lowest. A record counts unless

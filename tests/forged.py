@@ -1,14 +1,16 @@
-"""Puts another table into a published snapshot and signs for it: only who counts again finds out."""
+"""Puts another table into a published snapshot, or into the lake, and signs for it: only who counts again finds out."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import store
+from pipelines.row_digest import row_digest
 from pipelines.snapshots import MANIFEST, Snapshot
 
 
@@ -28,5 +30,20 @@ def changed(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
     """The same table with another value in one place."""
     values = table[column].to_pylist()
     values[row] = value
+    return with_values(table, column, values)
+
+
+def with_values(table: pa.Table, column: str, values: list[Any]) -> pa.Table:
+    """The same table with other values in a column."""
     field = table.schema.field(column)
     return table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type))
+
+
+def replace_in_lake(path: Path, table: pa.Table) -> None:
+    """Put a table in place of a derived file of the lake: its sidecar says of it what it says of every other."""
+    path.unlink()
+    pq.write_table(table, path)
+    sidecar = path.with_suffix(".json")
+    facts = store.unsealed(sidecar.read_bytes())
+    facts |= {"rows": table.num_rows, "sha256": store.sha256_of(path), "digest": row_digest(table)}
+    sidecar.write_bytes(store.json_bytes(store.sealed(facts)))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import forged
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from world import AS_OF, World
 
 from pipelines import audit, recount, redaction, snapshots
 from pipelines.cli import cli
-from pipelines.errors import Damaged
+from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.forget import forget
 from pipelines.raw import raw_files
 from pipelines.settings import Policy
@@ -167,7 +169,7 @@ def test_raw_that_is_damaged_is_not_counted(world, night):
     path = next((world.settings.lake / "raw" / "viewing_sessions").glob("*/2026-01-1*.parquet"))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-9] + b"x" + path.read_bytes()[-8:])
-    with pytest.raises(Damaged, match=r"it was written with .* Then audit again") as error:
+    with pytest.raises(Damaged, match=r"it was written with .* again from what landed") as error:
         audited(world, night)
     # What it says helps.
     path.parent.rename(world.settings.home / "elsewhere")
@@ -239,3 +241,81 @@ def test_every_instant_belongs_to_the_day_that_its_wall_shows():
                 at = start + timedelta(minutes=minute)
                 inside = any(begins <= at.timestamp() * 1000 < ends for begins, ends in parts)
                 assert inside == (at.astimezone(ZoneInfo(zone)).date() == first), (zone, first, at)
+
+
+# --- what every publish counts again ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(world):
+    """Two creators who were watched by the same people on each of the days before; the night was published."""
+    for creator in ("ada", "bob"):
+        world.busy_days("2026-01-01", 30, creator=creator)
+    world.run()
+    return world
+
+
+def replace_a_cube_file(world: World) -> None:
+    """Every row of the last day has a minute more. The file's sidecar, its seal and digest match."""
+    (path,) = world.settings.lake.glob("creator_reach/day=2026-01-30/*.parquet")
+    whole = pq.read_table(path)
+    more = [count + 60_000 for count in whole["watched_milliseconds"].to_pylist()]
+    forged.replace_in_lake(path, forged.with_values(whole, "watched_milliseconds", more))
+
+
+def test_a_replaced_file_of_the_lake_is_not_published(two):
+    """A right-looking one: the last snapshot stays, and what the refusal says to do helps."""
+    last = two.current()
+    replace_a_cube_file(two)
+    with pytest.raises(RefusedToPublish, match=r"has watched_seconds \d+ in .*, but \d+ when counted again") as refusal:
+        two.run()
+    assert two.current() == last
+    assert snapshots.names(two.settings.snapshots) == [last]
+    assert f"move every folder but raw out of {two.settings.home}/lake and run again" in str(refusal.value)
+    facts = json.loads((two.settings.reports / f"{AS_OF}.json").read_bytes())
+    assert "counted again from raw" in facts["grounds"][0]
+    for folder in two.settings.lake.iterdir():
+        if folder.name != "raw" and folder.is_dir():
+            folder.rename(two.settings.home / f"moved-{folder.name}")
+    assert two.run().snapshot_id == last
+
+
+def test_a_version_that_was_moved_far_away_refuses_nothing(two):
+    """What differs at first sight is looked at with all versions within reach."""
+    for creator in ("ada", "bob"):
+        moved = f"m-{creator} | {creator} | v | 2025-12-28 10:00 | 1"
+        here = f"m-{creator} | {creator} | v | 2026-01-30 10:00\nn-{creator} | {creator} | w | 2026-01-30 10:00"
+        two.sessions(f"session_id | creator | viewer | started_at\n{here}")
+        two.sessions(f"session_id | creator | viewer | started_at | revision\n{moved}")
+    assert two.run().viewers(1) == [("ada", 5), ("bob", 5)]
+
+
+def test_few_records_are_read_where_a_day_holds_many(two, monkeypatch):
+    """One range of one day."""
+    asked = []
+    count = recount.Recount.count
+    monkeypatch.setattr(recount.Recount, "count", lambda *args: (asked.append(args[2:]), count(*args)))
+    two.run("2026-01-30")
+    assert len(asked) == 2
+    asked.clear()
+    monkeypatch.setattr(audit, "ROWS", 3)
+    two.run("2026-01-29")
+    ((first, end),) = asked
+    assert end == first + timedelta(days=1)
+
+
+def test_one_creator_is_drawn_from_raw(two, monkeypatch):
+    """Who may be missing in the ranking."""
+    monkeypatch.setattr(audit, "CREATORS", 0)
+    replace_a_cube_file(two)
+    with pytest.raises(RefusedToPublish, match="counted again from raw"):
+        two.run()
+
+
+def test_damaged_raw_is_parsed_again_and_blames_nobody(two):
+    """A night that needs none of its sessions finds it where it counts them again."""
+    for path in two.settings.lake.glob("raw/viewing_sessions/*/*.parquet"):
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:100])
+    two.land("creators", "creator | status | updated_at\nbob | banned | 2026-01-02 10:00")
+    assert two.run().viewers() == [("ada", 4)]
