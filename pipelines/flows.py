@@ -52,11 +52,13 @@ from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
-from pipelines import logs, nightly, pruning  # noqa: E402
+from pipelines import audit_run, bucket, logs, nightly, pruning  # noqa: E402
+from pipelines.audit import RANGES, Audit  # noqa: E402
 from pipelines.bucket import Landing  # noqa: E402
-from pipelines.errors import RefusedToPublish  # noqa: E402
+from pipelines.errors import MostwatchedError, RefusedToPublish  # noqa: E402
 from pipelines.ingest import Progress, no_progress  # noqa: E402
 from pipelines.nightly import NightReport  # noqa: E402
+from pipelines.printing import counted  # noqa: E402
 from pipelines.pruning import PruneReport  # noqa: E402
 from pipelines.report import markdown  # noqa: E402
 from pipelines.report.document import document  # noqa: E402
@@ -237,6 +239,22 @@ def prune(home: str | None = None) -> PruneReport:
         report.lake_bytes,
     )
     return report
+
+
+@flow(name="audit", flow_run_name=lambda: f"audit {_today(_settings(None))}")
+def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
+    """Count the current snapshot again, from raw. Raises MostwatchedError when anything differs."""
+    settings = _settings(home)
+    progress = _progress()
+    with bucket.mounted(settings):
+        done: Audit = as_task("audit", lambda: audit_run.audit_current(settings, ranges, progress=progress))
+    if done.differing:
+        raise MostwatchedError(
+            f"{done.snapshot_id} is not what landed. {audit_run.first_of(done.differences)} "
+            f"({counted(done.differing, 'value')} in all; `mostwatched audit` lists them.) Move every folder but raw "
+            "out of the lake and run again."
+        )
+    return done.as_json()
 
 
 def as_task(name: str, function: Callable[[], Result]) -> Result:

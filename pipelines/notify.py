@@ -28,6 +28,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from pipelines import __version__, logs
+from pipelines.last_audit import PASSED, LastAudit
 from pipelines.last_run import LastRun
 from pipelines.printing import printable
 from pipelines.settings import Settings
@@ -86,6 +87,22 @@ def events(facts: Mapping[str, Any], before: LastRun | None, report: str | None)
     elif was_missing and not facts["missing_days"]:
         found.append(event(RECOVERED, "The viewing sessions that were late have landed."))
     return found
+
+
+def audit_events(record: LastAudit, before: LastAudit | None) -> list[Event]:
+    """What there is to tell after an audit, given the record of the one before it."""
+    as_of = (record.snapshot_id or "")[:10]
+
+    def event(kind: str, text: str) -> Event:
+        why = record.why and logs.without_secrets(printable(record.why))[:WHY_CHARS]
+        return Event(kind, text, as_of, record.outcome, record.snapshot_id, why)
+
+    if record.outcome == PASSED:
+        was_bad = before is not None and before.outcome != PASSED
+        return [event(RECOVERED, f"The audit of {record.snapshot_id} passed: all is well again.")] if was_bad else []
+    values = "1 value that differs" if record.differing == 1 else f"{record.differing:,} values that differ"
+    said = f"found {values}" if record.differing else "could not count it again"
+    return [event(FAILED, f"The audit of the current snapshot, {record.snapshot_id}, {said}.")]
 
 
 def late(answer: Mapping[str, Any], days_awaited: int) -> list[Event]:

@@ -113,6 +113,7 @@ def print_status(answer: dict[str, Any]) -> None:
         ("Late", _late_lines(answer["late"])),
         ("Landing", _landing_lines(answer["landing"])),
         ("Last run", _last_run_lines(answer["last_run"])),
+        ("Audit", _audit_lines(answer["last_audit"])),
         ("Next run", _next_run_lines(answer)),
         ("Problems", answer["problems"]),
     ):
@@ -214,6 +215,16 @@ def _last_run_lines(run: dict[str, Any] | None) -> Iterator[str]:
     if run["report"]:
         yield f"  {excerpt(run['report'], 1000)}"
     yield from _some([f"  postponed   {excerpt(f['name'])}: {excerpt(f['reason'])}" for f in run["postponed"]])
+
+
+def _audit_lines(audit: dict[str, Any] | None) -> Iterator[str]:
+    if audit is None:
+        return
+    yield f"{audit['outcome']}: {audit['snapshot_id']}, {audit['ended_at']}"
+    if audit["why"]:
+        yield f"  {excerpt(audit['why'], 1000)}"
+    if audit["outcome"] != "passed":
+        yield f"  last passed {audit['passed_at']}" if audit["passed_at"] else "  none has passed yet"
 
 
 def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipelines import store
+from pipelines import last_audit, store
+from pipelines.last_audit import LastAudit
 from pipelines.snapshots import Pointer
 
 OUTCOMES = ("published", "unchanged", "refused", "failed")
@@ -93,6 +94,38 @@ class RunMetrics(Collector):
         yield _gauge(
             "mostwatched_late_days", "Published days that came out otherwise in the last run.", len(facts["late"])
         )
+
+
+class AuditMetrics(Collector):
+    """What the last audit came to, as metrics."""
+
+    def __init__(self, record: LastAudit) -> None:
+        self._record = record
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks a collector for."""
+        record = self._record
+        ended = _seconds(record.ended_at)
+        yield _gauge("mostwatched_audit_end_timestamp_seconds", "When the last audit ended.", ended)
+        outcome = GaugeMetricFamily("mostwatched_audit_outcome", "1 for how the last audit ended.", labels=["outcome"])
+        for name in last_audit.OUTCOMES:
+            outcome.add_metric([name], float(name == record.outcome))
+        yield outcome
+        if record.passed_at:
+            passed = _seconds(record.passed_at)
+            yield _gauge("mostwatched_audit_passed_timestamp_seconds", "When an audit last passed.", passed)
+
+
+def of_audits(path: Path) -> Path:
+    """The file beside that of the runs: each is rewritten whole by whom it tells of."""
+    return path.with_name(f"{path.stem}-audit.prom")
+
+
+def audit_text(record: LastAudit) -> bytes:
+    """In Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(AuditMetrics(record))
+    return generate_latest(registry)
 
 
 def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:

@@ -21,7 +21,19 @@ from zoneinfo import ZoneInfo
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import bucket, build, deliveries, forgotten, last_run, late, publish, refusals, snapshots, window
+from pipelines import (
+    bucket,
+    build,
+    deliveries,
+    forgotten,
+    last_audit,
+    last_run,
+    late,
+    publish,
+    refusals,
+    snapshots,
+    window,
+)
 from pipelines.bucket import Landing
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
@@ -61,6 +73,8 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     _look_at_snapshots(settings, seen)
     with _noted(seen):
         seen.last_run = last_run.read(settings.lake)
+    with _noted(seen):
+        seen.last_audit = last_audit.read(settings.lake)
     seen.at_work = _at_work(settings, seen.last_run)
     landed = _landed_sessions(settings, seen)
     with _noted(seen), lake.finding_only():
@@ -78,6 +92,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         "late": changed,
         "landing": _landing(roots, seen, now),
         "last_run": _last_run(seen),
+        "last_audit": seen.last_audit and asdict(seen.last_audit),
         "next_run": _next_run(settings, as_of, landing, seen),
         "problems": seen.problems,
     }
@@ -95,6 +110,7 @@ class _Seen:
     snapshot: Snapshot | None = None  # the current one
     before: Snapshot | None = None  # the one that was published before it
     last_run: last_run.LastRun | None = None
+    last_audit: last_audit.LastAudit | None = None
     at_work: int | None = None  # the process that holds the lock
     built: Built | None = None  # what a run over these raw files would publish, as far as it is there
     sessions: dict[date, int | None] = field(default_factory=dict)  # that count, by the day on which they start

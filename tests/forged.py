@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import store
+from pipelines import snapshots, store
 from pipelines.row_digest import row_digest
 from pipelines.snapshots import MANIFEST, Snapshot
 
@@ -47,3 +47,10 @@ def replace_in_lake(path: Path, table: pa.Table) -> None:
     facts = store.unsealed(sidecar.read_bytes())
     facts |= {"rows": table.num_rows, "sha256": store.sha256_of(path), "digest": row_digest(table)}
     sidecar.write_bytes(store.json_bytes(store.sealed(facts)))
+
+
+def point_to(snapshot: Snapshot) -> None:
+    """Let readers take the manifest, as it is now, for the one that was published."""
+    now = snapshots.open_snapshot(snapshot.path.parent, snapshot.id)
+    landed = tuple(file["key"] for file in now.manifest["landed"])
+    snapshots.point_to(snapshot.path.parent, now, landed=landed, pinned=False)

@@ -22,13 +22,17 @@ def audit(settings: Settings, snapshot_id: str | None, ranges: int, seed: str | 
     """Count a snapshot again the plain way, from raw.
 
     Every creator in every published window, each day of the cube, N random ranges of days, and funding. Without an ID
-    the current snapshot. Exit code 1 when anything differs, or cannot be counted.
+    the current snapshot: `status`, reports and metrics then say how that went, and hooks are called if it did not pass.
+    Exit code 1 when anything differs, or cannot be counted.
     """
     from pipelines import audit as auditing
-    from pipelines import progress
+    from pipelines import audit_run, progress
 
     with progress.shown() as shown:
-        done = auditing.audit(settings, asked_snapshot(settings, snapshot_id), ranges, seed, progress=shown)
+        if snapshot_id is None:
+            done = audit_run.audit_current(settings, ranges, seed, progress=shown)
+        else:
+            done = auditing.audit(settings, asked_snapshot(settings, snapshot_id), ranges, seed, progress=shown)
     if as_json:
         print_json(done.as_json())
     else:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from pipelines import __version__, deliveries, late, snapshots, store, window
+from pipelines import __version__, deliveries, last_audit, late, snapshots, store, window
 from pipelines.build import Built
 from pipelines.deliveries import LandedSessions
 from pipelines.durations import Durations
@@ -197,6 +198,7 @@ class Account:
             "change": None,
             "anomalies": [],
             "warnings": [],
+            "last_audit": self._last_audit(),
             "problems": [],
             "code_version": __version__,
             "policy": self.settings.policy.as_json(),
@@ -208,6 +210,13 @@ class Account:
             "seconds": round(self.durations.seconds(), 3),
         }
         return {name: found[name] for name in facts}
+
+    def _last_audit(self) -> dict[str, Any] | None:
+        def read() -> dict[str, Any] | None:
+            record = last_audit.read(self.settings.lake)
+            return asdict(record) if record else None
+
+        return self._tried("the last audit", read, None)
 
     def _landed(self) -> dict[str, Any] | None:
         found = self.ingested

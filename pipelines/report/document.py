@@ -85,7 +85,7 @@ def document(facts: dict[str, Any]) -> Document:
         Section("Rejected lines", list(_rejected(facts))),
         Section("Late and missing days", list(_late(facts))),
         Section("Since the snapshot before", list(_change(facts))),
-        Section("Checks", list(_checks(facts))),
+        Section("Checks", [*_checks(facts), *_last_audit(facts)]),
         Section("Where the time went", list(_durations(facts))),
         Section("Landed files", list(_landed(facts))),
         Section("Made with", list(_made_with(facts))),
@@ -258,6 +258,16 @@ def _checks(facts: dict[str, Any]) -> Iterator[Block]:
         for check in sorted(checks, key=lambda check: -check["offenders"])
     ]
     yield Table(("table", "check", "if not", "offenders"), shown)
+
+
+def _last_audit(facts: dict[str, Any]) -> Iterator[Block]:
+    audit = facts.get("last_audit")
+    if audit is None:
+        return
+    passed = f"An audit last passed at {audit['passed_at']}, of {audit['passed_snapshot_id']}."
+    yield Text(passed if audit["passed_at"] else "No audit has passed yet.")
+    if audit["outcome"] != "passed":
+        yield Text(f"The last one, at {audit['ended_at']}, did not pass: {audit['why']}")
 
 
 def _durations(facts: dict[str, Any]) -> Iterator[Block]:

@@ -415,6 +415,7 @@ def test_status_says_it_in_json(mostwatched, home, ids):
         "late",
         "landing",
         "last_run",
+        "last_audit",
         "next_run",
         "problems",
     ]
@@ -685,6 +686,7 @@ def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
         "change",
         "anomalies",
         "warnings",
+        "last_audit",
         "problems",
         "code_version",
         "policy",

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from world import World, days
 
 from pipelines import snapshots
+from pipelines.audit_run import audit_current
 from pipelines.cli import cli
 from pipelines.landing import Postponed, Source
 
@@ -85,6 +86,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(tmp_path_factory.mktemp("told"))
     world.busy_days("2026-01-16", 14, sessions=40)
     world.run("2026-01-30", compare=False)
+    audit_current(world.settings, 1)
     leap = "\n".join(f"busy | n{number} | 2026-01-30 12:00 | 10" for number in range(200))
     world.sessions(f"creator | viewer | started_at | minutes\n{leap}\nada | v1 | 2026-01-20 12:00 | 5")
     world.land_text("follows", "{}\n")

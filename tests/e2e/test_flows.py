@@ -10,11 +10,12 @@ from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import forged
 import pytest
 from prefect_harness import PrefectServer
 
 from pipelines import nightly, snapshots, store
-from pipelines.errors import Busy, Damaged, RefusedToPublish, UsageError
+from pipelines.errors import Busy, Damaged, MostwatchedError, RefusedToPublish, UsageError
 from pipelines.generate import generate
 from pipelines.settings import Settings
 
@@ -202,6 +203,22 @@ def test_a_backfill_fails_at_the_end_if_a_day_was_refused(flows: ModuleType, tmp
     with pytest.raises(RefusedToPublish, match=r"^1 published, 1 refused"):
         flows.backfill(date(2026, 3, 1), AS_OF, landing=[str(tmp_path / "landing")], home=str(tmp_path / "home"))
     assert len(snapshots.listed(tmp_path / "home" / "snapshots")) == 1
+
+
+def test_an_audit_is_a_flow(
+    flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path
+) -> None:
+    """It fails, as a run of the flow, when anything differs."""
+    nightly.run(settings, AS_OF, [landing])
+    assert flows.audit(home=str(settings.home), ranges=1)["agrees"]
+    assert newest_run(prefect_server)["name"].startswith("audit ")
+    now = snapshots.open_current(settings.snapshots)
+    rankings = now.table("creator_rankings.parquet")
+    forged.replace(now, "creator_rankings.parquet", forged.changed(rankings, "sessions", 0, 0))
+    forged.point_to(now)
+    with pytest.raises(MostwatchedError, match=r"creator_rankings: .* has sessions 0 in .*1 value in all"):
+        flows.audit(home=str(settings.home), ranges=1)
+    assert newest_run(prefect_server)["state"]["type"] == "FAILED"
 
 
 def test_prune_is_a_flow(flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path) -> None:

@@ -44,7 +44,7 @@ def worked(deployed: PrefectServer, tmp_path_factory: pytest.TempPathFactory) ->
 def test_all_deployments_are_there(deployed: PrefectServer) -> None:
     """Nightly at 03:15 in Istanbul, and one run at a time of each."""
     found = {each["name"]: each for each in deployed.ask("POST", "/deployments/filter", {})}
-    assert set(found) == {"nightly", "backfill", "prune"}
+    assert set(found) == {"nightly", "backfill", "prune", "audit"}
     (schedule,) = found["nightly"]["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"], schedule["active"]) == (
         "15 3 * * *",
@@ -52,6 +52,8 @@ def test_all_deployments_are_there(deployed: PrefectServer) -> None:
         True,
     )
     assert found["backfill"]["schedules"] == []
+    (weekly,) = found["audit"]["schedules"]
+    assert (weekly["schedule"]["cron"], weekly["active"]) == ("30 6 * * 0", True)
     for deployment in found.values():
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"

@@ -11,13 +11,16 @@ import forged
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 from world import AS_OF, World
 
-from pipelines import audit, recount, redaction, snapshots
+from pipelines import audit, audit_run, last_audit, notify, prose, recount, redaction, report, snapshots, status
 from pipelines.cli import cli
 from pipelines.errors import Damaged, RefusedToPublish
 from pipelines.forget import forget
 from pipelines.raw import raw_files
+from pipelines.report import markdown
+from pipelines.report.document import document
 from pipelines.settings import Policy
 from pipelines.snapshots import Snapshot
 
@@ -241,6 +244,80 @@ def test_every_instant_belongs_to_the_day_that_its_wall_shows():
                 at = start + timedelta(minutes=minute)
                 inside = any(begins <= at.timestamp() * 1000 < ends for begins, ends in parts)
                 assert inside == (at.astimezone(ZoneInfo(zone)).date() == first), (zone, first, at)
+
+
+# --- how it went, for whoever is on duty ------------------------------------------------------------------------------
+
+
+def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
+    """To status, to metrics and to the hooks; what passed last stays known while none passes."""
+    told = []
+    monkeypatch.setattr(notify, "is_wanted", lambda _: True)
+    monkeypatch.setattr(notify, "tell", lambda _, events: told.extend((one.event, one.text, one.why) for one in events))
+
+    def status_says():
+        answer = status.status(world.settings, AS_OF, None, datetime.now(UTC))
+        return answer["last_audit"]
+
+    def status_prints():
+        answer = status.status(world.settings, AS_OF, None, datetime.now(UTC))
+        with pytest.MonkeyPatch.context() as patch:
+            lines: list[str] = []
+            patch.setattr("click.echo", lines.append)
+            prose.print_status(answer)
+        return lines
+
+    def metrics():
+        families = text_string_to_metric_families((world.settings.home / "metrics/mostwatched-audit.prom").read_text())
+        return {(sample.name, *sample.labels.values()): sample.value for one in families for sample in one.samples}
+
+    assert status_says() is None
+    assert not audit_run.audit_current(world.settings, 1).differing
+    passed = status_says()
+    assert (passed["outcome"], passed["snapshot_id"], passed["passed_at"]) == ("passed", night.id, passed["ended_at"])
+    assert told == []
+    assert f"Audit     passed: {night.id}, {passed['ended_at']}" in status_prints()
+    assert metrics()["mostwatched_audit_outcome", "passed"] == 1
+    at = datetime.fromisoformat(passed["passed_at"]).timestamp()
+    assert metrics()["mostwatched_audit_passed_timestamp_seconds",] == at
+
+    whole = night.table("live_stream_funding.parquet")
+    forged.replace(night, "live_stream_funding.parquet", forged.changed(whole, "backers", 0, 7))
+    forged.point_to(night)
+    assert audit_run.audit_current(world.settings, 1).differing == 1
+    found = status_says()
+    assert (found["outcome"], found["differing"], found["passed_at"]) == ("differs", 1, passed["passed_at"])
+    assert f"            last passed {passed['passed_at']}" in status_prints()
+    assert found["why"] == "live_stream_funding: x has backers 7, but 2 when counted again from raw."
+    assert metrics()["mostwatched_audit_outcome", "differs"] == 1
+    assert metrics()["mostwatched_audit_passed_timestamp_seconds",] == at
+    said = f"The audit of the current snapshot, {night.id}, found 1 values that differ."
+    assert told == [("failed", said.replace("1 values that differ", "1 value that differs"), found["why"])]
+
+    (night.path / "creators.parquet").unlink()
+    with pytest.raises(Damaged):
+        audit_run.audit_current(world.settings, 1)
+    assert (status_says()["outcome"], status_says()["passed_snapshot_id"]) == ("failed", night.id)
+    assert metrics()["mostwatched_audit_outcome", "failed"] == 1
+    assert [event for event, *_ in told] == ["failed", "failed"]
+
+    assert world.run(compare=False, night=NIGHT).snapshot_id == night.id  # which mends it
+    facts = report.read(world.settings, AS_OF)
+    assert facts["last_audit"]["passed_at"] == passed["passed_at"]
+    page = markdown.written(document(facts))
+    assert f"An audit last passed at {passed['passed_at']}, of {night.id}." in page
+    assert "did not pass" in page
+    assert not audit_run.audit_current(world.settings, 1).differing
+    assert told[-1][:2] == ("recovered", f"The audit of {night.id} passed: all is well again.")
+
+
+def test_an_audit_of_an_older_snapshot_tells_nobody(world, night):
+    """It may well differ: somebody was forgotten since."""
+    done = CliRunner(env={"MOSTWATCHED_THREADS": "1"}).invoke(
+        cli, ["--home", str(world.settings.home), "audit", night.id, "--ranges", "1"]
+    )
+    assert done.exit_code == 0
+    assert last_audit.read(world.settings.lake) is None
 
 
 # --- what every publish counts again ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from world import AS_OF, World
 from pipelines import report, run_metrics
 from pipelines.api.telemetry import Metrics
 from pipelines.errors import RefusedToPublish
+from pipelines.last_audit import OUTCOMES, LastAudit
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 
@@ -127,7 +128,8 @@ def known(night: World) -> dict[str, set[str]]:
     api.limited_alone()
     api.snapshot(None)
     found: dict[str, set[str]] = {}
-    for text in (night.settings.metrics.read_text(), api.text().decode()):
+    audited = run_metrics.audit_text(LastAudit(None, "2026-01-31T10:00:00Z", "passed", 0, None, "2026-01-31T10:00:00Z"))
+    for text in (night.settings.metrics.read_text(), audited.decode(), api.text().decode()):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
@@ -176,6 +178,24 @@ def test_every_metric_is_on_the_dashboard(known):
     assert {name for name in hidden if not name.endswith(("_count", "_sum", "_created"))} == {
         "mostwatched_run_as_of_timestamp_seconds"
     }
+
+
+def test_an_audit_that_did_not_pass_or_is_overdue_raises_an_alert():
+    """Whichever way it did not pass; an overdue one after more than a week, and one that was never made as well."""
+    groups = yaml.safe_load((DASHBOARDS / "alerts.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    pattern = r'(\w+)\{outcome!="(\w+)"\} == 1'
+    metric, well = re.fullmatch(pattern, rules["MostwatchedAuditNotPassed"]["expr"]).groups()
+    for outcome in OUTCOMES:
+        text = run_metrics.audit_text(LastAudit("x", "2026-01-31T10:00:00Z", outcome, 0, None)).decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        fires = [one for one in samples if one.name == metric and one.labels["outcome"] != well and one.value == 1]
+        assert len(fires) == (outcome != "passed")
+    metric, days = re.fullmatch(r"time\(\) - (\w+) > (\d+) \* 86400", rules["MostwatchedNoAudit"]["expr"]).groups()
+    assert metric in text
+    assert 7 < int(days) < 14
+    assert rules["MostwatchedNeverAudited"]["expr"].endswith(f" unless on (instance) {metric}")
+    assert rules["MostwatchedNeverAudited"]["for"] == f"{days}d"
 
 
 def test_panels_have_places_of_their_own():
