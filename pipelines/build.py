@@ -15,17 +15,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines import models, window
-from pipelines.build_sessions import (
-    Days,
-    Parts,
-    by_day,
-    days_relation,
-    erased_viewers,
-    judged_sessions,
-    parts_of,
-    repeated_sessions,
-    rows_of,
-)
+from pipelines.build_sessions import Days, Landed, Parts, Span, by_day, days_relation, rows_of, sessions
 from pipelines.lake import RELATIONS, Lake, Step, Stored
 from pipelines.raw import RawFile
 from pipelines.settings import Policy
@@ -41,7 +31,7 @@ class Built:
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
     offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
-    session_outcomes: Sequence[Stored]  # of every day that landed
+    outcomes: Mapping[str, Sequence[Stored]]  # of every record that landed, by the models that the funnel reads
     funnel: Stored
     day_totals: Stored
     version_conflicts: Stored
@@ -52,12 +42,8 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     landed = _raw_by_entity(raw)
     zone = ZoneInfo(policy.day_timezone)
 
-    parts = {day: parts_of(files) for day, files in landed["viewing_sessions"].items()}
-    erased = erased_viewers(lake, landed)
-    repeated = repeated_sessions(lake, parts, erased, policy.revision_days)
-    counted = frozenset(_days_counted(as_of, policy))
-    outcomes, viewer_days = judged_sessions(lake, landed, parts, erased, repeated, policy, counted)
-    cube = _creator_reach(lake, viewer_days, policy, as_of)
+    made = sessions(lake, landed, policy, _days_counted(as_of, policy))
+    cube = _creator_reach(lake, made.viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
         return [file for files in landed[entity].values() for file in files]
@@ -88,7 +74,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     longest = window.rolling(as_of, max(policy.windows))
     funnel = table(
         "funnel",
-        {"session_outcomes": _flat(outcomes), "creators": [creators]},
+        {**made.outcomes, "creators": [creators]},
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
@@ -120,7 +106,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
         for check in models.checks("creator_reach")
     }
-    return Built(as_of, policy, tables, cube, offenders, _flat(outcomes), funnel, day_totals, version_conflicts)
+    return Built(as_of, policy, tables, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
 
 
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
@@ -165,6 +151,12 @@ def cube_days(as_of: date, policy: Policy) -> Window:
 def first_day_rested_on(as_of: date, policy: Policy) -> date:
     """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
     return _days_counted(as_of, policy)[0]
+
+
+def days_rested_on(as_of: date, policy: Policy) -> Span:
+    """The UTC days of sessions that a snapshot as of `as_of` rests on, and those within reach of their versions."""
+    counted = _days_counted(as_of, policy)
+    return Span(counted[0], counted[-1]).wider_by(policy.revision_days)
 
 
 def _days_counted(as_of: date, policy: Policy) -> list[date]:
@@ -230,7 +222,7 @@ def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def _raw_by_entity(raw: Sequence[RawFile]) -> Mapping[str, Mapping[date, Sequence[Stored]]]:
+def _raw_by_entity(raw: Sequence[RawFile]) -> Landed:
     """The raw files of every entity by day, oldest first; of entities that have no day, all under one date."""
     found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
     for folder in raw:
@@ -250,7 +242,3 @@ def _raw_by_entity(raw: Sequence[RawFile]) -> Mapping[str, Mapping[date, Sequenc
 
 
 _NO_DAY = date.min
-
-
-def _flat(parts: Parts) -> list[Stored]:
-    return [file for files in parts.values() for file in files]

@@ -6,10 +6,13 @@ file as it is. As in build.py, nothing here computes a number.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from calendar import monthrange
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, partial
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -20,6 +23,7 @@ from pipelines.settings import Policy
 
 Days = Mapping[date, Stored]
 Parts = Mapping[date, Sequence[Stored]]  # of each day one file or several, whose rows add up
+Landed = Mapping[str, Parts]  # raw files by entity and day, oldest first
 
 # A landed file with at least so many sessions of a day is a part of that day by itself; smaller ones share a part.
 PART_ROWS = 100_000
@@ -39,6 +43,116 @@ def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
 
 
 @dataclass(frozen=True)
+class Sessions:
+    """All that is made of sessions: by day near what is published, and in sums for all other months."""
+
+    viewer_days: Parts  # of the days that the cube rests on
+    session_outcomes: Parts  # of those days, and of all others of their months
+    monthly_outcomes: Sequence[Stored]  # of all other months, but those of
+    yearly_outcomes: Sequence[Stored]  # whole years
+
+    @property
+    def outcomes(self) -> dict[str, list[Stored]]:
+        """What became of every record that ever landed, by model."""
+        return {
+            "session_outcomes": [file for files in self.session_outcomes.values() for file in files],
+            "monthly_outcomes": list(self.monthly_outcomes),
+            "yearly_outcomes": list(self.yearly_outcomes),
+        }
+
+
+def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]) -> Sessions:
+    """Derive all of it, where the cube rests on the UTC days `counted`, oldest first.
+
+    Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
+    landed, but for a file a month that must be found.
+    """
+    days = sorted(landed["viewing_sessions"])
+    near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
+    outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
+    months = {day.replace(day=1): None for day in days if day not in near}
+    erased_in = cache(partial(_erased_in, lake, landed))
+    by_month = {month: _monthly_outcomes(lake, landed, policy, month, erased_in) for month in months}
+    by_year: dict[int, list[date]] = defaultdict(list)
+    for month in months:
+        by_year[month.year].append(month)
+    whole = [year for year in by_year if not near.first_day.year <= year <= near.last_day.year]
+    yearly = [
+        lake.derive_one("yearly_outcomes", {"monthly_outcomes": [by_month[month] for month in by_year[year]]})
+        for year in whole
+    ]
+    monthly = [stored for month, stored in by_month.items() if month.year not in whole]
+    return Sessions(viewer_days, outcomes, monthly, yearly)
+
+
+def _erased_in(lake: Lake, landed: Landed, month: date) -> Stored:
+    """Who is to be erased of a month that starts on `month`."""
+    days = landed["viewing_sessions"]
+    raw = [file for day in Span(month, _last_of_month(month)).of(days) for file in days[day]]
+    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": _flat(landed["erasures"])})
+
+
+def _monthly_outcomes(
+    lake: Lake, landed: Landed, policy: Policy, month: date, erased_in: Callable[[date], Stored]
+) -> Stored:
+    """The sums of a month that starts on `month`, found by what landed within reach of it."""
+    span = Span(month, _last_of_month(month))
+    reach = span.wider_by(policy.revision_days)
+    days = landed["viewing_sessions"]
+    months = {day.replace(day=1): None for day in reach.of(days)}
+    erased = [erased_in(each) for each in months] if landed["erasures"] else []
+    return lake.derive_one(
+        "monthly_outcomes",
+        {"raw_viewing_sessions": [file for day in reach.of(days) for file in days[day]], "erased_viewers": erased},
+        relations={"days": days_relation([month])},
+        params=_params(policy) | {"revision_days": policy.revision_days},
+        sources=lambda: {"session_outcomes": _flat(_judged_sessions(lake, landed, policy, span, frozenset())[0])},
+    )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Days from the first to the last, both included: it may reach to the end of the calendar."""
+
+    first_day: date
+    last_day: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.first_day <= day <= self.last_day
+
+    def wider_by(self, days: int) -> Span:
+        """With as many days more on both sides, as far as the calendar has them."""
+        first = max(self.first_day.toordinal() - days, date.min.toordinal())
+        last = min(self.last_day.toordinal() + days, date.max.toordinal())
+        return Span(date.fromordinal(first), date.fromordinal(last))
+
+    def of(self, days: Mapping[date, object]) -> list[date]:
+        """Those days of an ordered mapping that lie in it, in its order."""
+        ordered = list(days)
+        return ordered[bisect_left(ordered, self.first_day) : bisect_right(ordered, self.last_day)]
+
+
+def _last_of_month(day: date) -> date:
+    return day.replace(day=monthrange(day.year, day.month)[1])
+
+
+def _judged_sessions(
+    lake: Lake, landed: Landed, policy: Policy, span: Span, counted: Collection[date]
+) -> tuple[Parts, Parts]:
+    """(session_outcomes of the days of a span, viewer_days of those that are `counted`).
+
+    Versions of their sessions lie within reach of them, and decide only with all that lies within reach of those: so
+    that a file of a day is the same one, whichever span asks for it.
+    """
+    days = landed["viewing_sessions"]
+    reach = policy.revision_days
+    parts = {day: parts_of(days[day]) for day in span.wider_by(2 * reach).of(days)}
+    erased = _erased_viewers(lake, landed, span.wider_by(reach))
+    repeated = _repeated_sessions(lake, parts, erased, span, reach)
+    return _outcomes_and_viewer_days(lake, parts, erased, repeated, policy, span, counted)
+
+
+@dataclass(frozen=True)
 class Repeated:
     """The sessions of which there is more than one record, wherever they are."""
 
@@ -46,26 +160,27 @@ class Repeated:
     judged: Days  # of those days: which of their versions are the newest
 
 
-def erased_viewers(lake: Lake, landed: Mapping[str, Mapping[date, Sequence[Stored]]]) -> Days:
-    """Who of a day is to be erased, for every day of sessions; nothing where no erasure has landed."""
-    erasures = [file for files in landed["erasures"].values() for file in files]
+def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
+    """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
+    erasures = _flat(landed["erasures"])
     if not erasures:
         return {}
+    days = landed["viewing_sessions"]
     steps = [
-        Step(day, {"raw_viewing_sessions": files, "raw_erasures": erasures}, weight=rows_of(files))
-        for day, files in landed["viewing_sessions"].items()
+        Step(day, {"raw_viewing_sessions": days[day], "raw_erasures": erasures}, weight=rows_of(days[day]))
+        for day in span.of(days)
     ]
     return by_day(lake.derive("erased_viewers", steps))
 
 
-def repeated_sessions(
-    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, revision_days: int
+def _repeated_sessions(
+    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: Span, revision_days: int
 ) -> Repeated:
     """Find them and decide between their records: what one day holds of another is read only where it says so.
 
     A day rests on the `revision_days` before and after it, and on no others.
     """
-    days = sorted(parts)
+    days, within_reach = list(parts), span.wider_by(revision_days)
     keys = _in_rounds(
         lake,
         {
@@ -76,6 +191,8 @@ def repeated_sessions(
     )["session_keys"]
     steps = []
     for day in days:
+        if day < within_reach.first_day:
+            continue
         earlier = [file for other in _days_before(day, revision_days) for file in keys.get(other, ())]
         inputs = {"session_keys": keys[day], "earlier_session_keys": earlier}
         steps.append(Step(day, inputs, weight=rows_of(keys[day])))
@@ -87,13 +204,14 @@ def repeated_sessions(
         if stored.rows:
             earlier_days = lake.table(stored)["earlier_day"].unique().to_pylist()
             for other in {day, *earlier_days}:
-                mentioning[other].append(stored)
+                mentioning[other].append(stored)  # of days beyond reach not by all that do: they are not looked at
                 linked[other].add(day)
             linked[day].update(earlier_days)
 
+    mentioned = [day for day in sorted(mentioning) if day in within_reach]
     steps = [
         Step(day, {"session_keys": [part], "session_repeats": mentioning[day]}, weight=part.rows)
-        for day in sorted(mentioning)
+        for day in mentioned
         for part in keys[day]
     ]
     repeated = _in_rounds(lake, {"repeated_session_keys": steps})["repeated_session_keys"]
@@ -107,7 +225,7 @@ def repeated_sessions(
             },
             weight=rows_of(part),
         )
-        for day in sorted(mentioning)
+        for day in mentioned
         for part, its_keys in zip(parts[day], repeated[day], strict=True)
     ]
     versions = _in_rounds(lake, {"repeated_session_versions": steps})["repeated_session_versions"]
@@ -123,29 +241,25 @@ def repeated_sessions(
             {"days": days_relation([day])},
             weight=rows_of(versions[day]),
         )
-        for day in sorted(mentioning)
+        for day in mentioned
+        if day in span
     ]
     return Repeated(versions, by_day(lake.derive("session_versions", steps)))
 
 
-def judged_sessions(
+def _outcomes_and_viewer_days(
     lake: Lake,
-    landed: Mapping[str, Mapping[date, Sequence[Stored]]],
     parts: Mapping[date, Sequence[Sequence[Stored]]],
     erased: Days,
     repeated: Repeated,
     policy: Policy,
+    span: Span,
     counted: Collection[date],
 ) -> tuple[Parts, Parts]:
-    """(session_outcomes of every day, viewer_days of those that the cube rests on): all that is made of sessions."""
     zone = ZoneInfo(policy.day_timezone)
-    params = {
-        "min_watched_milliseconds": policy.min_watched_seconds * 1000,
-        "max_session_milliseconds": policy.max_session_hours * 3_600_000,
-        "leave_out_own_views": policy.leave_out_own_views,
-    }
+    params = _params(policy)
     steps = []
-    for day in landed["viewing_sessions"]:
+    for day in span.of(parts):
         relations = {"calendar": _calendar_relation(day, policy, zone)}
         its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
         for part, versions in zip(parts[day], its_versions, strict=True):
@@ -160,6 +274,14 @@ def judged_sessions(
             steps.append(Step(day, {"session_versions": [judged]}, relations, params, weight=judged.rows))
     made = _in_rounds(lake, {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]})
     return made["session_outcomes"], made["viewer_days"]
+
+
+def _params(policy: Policy) -> dict[str, object]:
+    return {
+        "min_watched_milliseconds": policy.min_watched_seconds * 1000,
+        "max_session_milliseconds": policy.max_session_hours * 3_600_000,
+        "leave_out_own_views": policy.leave_out_own_views,
+    }
 
 
 def days_relation(days: Sequence[date]) -> pa.Table:
@@ -189,6 +311,10 @@ def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, di
             for day, stored in by_day(files).items():
                 found[model][day].append(stored)
     return found
+
+
+def _flat(parts: Parts) -> list[Stored]:
+    return [file for files in parts.values() for file in files]
 
 
 def by_day(files: Mapping[date | None, Stored]) -> Days:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import build, forgotten, models, ranking, store, window
+from pipelines.build_sessions import Span
 from pipelines.contracts import RAW_SCHEMAS
 from pipelines.engines import duckdb as engine
 from pipelines.errors import Damaged, UsageError
@@ -65,7 +66,7 @@ class Explanation:
     creator_id: str
     days: Window
     landed_files: int  # that hold records which name the creator
-    records: int  # accepted records that name the creator = sum of `left_out` + sessions
+    records: int  # accepted records that name the creator, of the days rested on = sum of `left_out` + sessions
     left_out: dict[str, int]  # by reason, in the order of LEFT_OUT
     moved_away: int  # sessions that an older version gave to this creator, and the newest to another
     mentioned_in_rejects: int  # rejected session records whose text holds the id
@@ -114,16 +115,20 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
     require_days(raw, policy, snapshot.as_of)
     profile = _profile(snapshot, creator_id)
     with tempfile.TemporaryDirectory(prefix="mostwatched-explain-") as folder:
-        records, landed = _records_of(settings, raw, creator_id, Path(folder))
+        records, landed = _records_of(
+            settings, raw, build.days_rested_on(snapshot.as_of, policy), creator_id, Path(folder)
+        )
         if not landed.records and profile is None:
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
         with _lake(settings, Path(folder)) as lake, closing(_connect(settings)) as connection:
             built = build.build(lake, alone, policy, snapshot.as_of)
-            outcomes = {}
-            if built.session_outcomes:  # none when no session has ever landed
-                outcomes = _outcomes(connection, _rows_of(lake, built.session_outcomes, creator_id), days)
-            cube = _rows_of(lake, [built.creator_reach[day] for day in days], creator_id)
+            outcomes = _outcomes(
+                connection,
+                {model: _rows_of(lake, model, files, creator_id) for model, files in built.outcomes.items()},
+                days,
+            )
+            cube = _rows_of(lake, "creator_reach", [built.creator_reach[day] for day in days], creator_id)
             reached = _reached(connection, cube, days, ZoneInfo(policy.day_timezone))
     newest = sum(count for outcome, count in outcomes.items() if outcome not in _NOT_OF_SESSIONS)
     rows = ranking.ranking(settings, snapshot, days)
@@ -166,10 +171,19 @@ def _rested_on(settings: Settings, snapshot: Snapshot) -> list[RawFile]:
 
 
 def _records_of(
-    settings: Settings, raw: Sequence[RawFile], creator_id: str, folder: Path
+    settings: Settings, raw: Sequence[RawFile], rested_on: Span, creator_id: str, folder: Path
 ) -> tuple[list[RawFile], _Landed]:
-    """Every version of every session that any version gives to the creator, as a raw folder of its own if any."""
-    files = [(file, name) for file in raw if file.entity == SESSIONS for name in file.files]
+    """Every version of every session that any version gives to the creator, as a raw folder of its own if any.
+
+    Of the days that the snapshot rests on: what lies before and after them says nothing of what is published.
+    """
+    files = [
+        (file, name)
+        for file in raw
+        if file.entity == SESSIONS
+        for name in file.files
+        if date.fromisoformat(name) in rested_on
+    ]
     for file, name in files:
         store.verify(file.path(name), file.files[name].sha256)
     if not files:
@@ -255,10 +269,9 @@ _NOBODY = pa.schema([("creator_id", pa.string()), ("status", pa.string())]).empt
 _NOT_OF_SESSIONS = {"duplicate", "superseded", "conflict", "erased"}
 
 
-def _outcomes(connection: engine.Connection, outcomes: pa.Table, days: Window) -> dict[str, int]:
+def _outcomes(connection: engine.Connection, outcomes: Mapping[str, pa.Table], days: Window) -> dict[str, int]:
     """The records that name the creator, by what the funnel says of them for these days."""
-    sources = {"session_outcomes": outcomes, "creators": _NOBODY}
-    with engine.registered(connection, sources):
+    with engine.registered(connection, {**outcomes, "creators": _NOBODY}):
         params = {"first_day": days.first_day, "end_day": days.end_day}
         rows = engine.query(connection, models.model("funnel").statement, params).to_pylist()
     return {row["outcome"]: row["records"] for row in rows}
@@ -293,6 +306,6 @@ def _reached(connection: engine.Connection, cube: pa.Table, days: Window, zone: 
     }
 
 
-def _rows_of(lake: Lake, files: Iterable[Stored], creator_id: str) -> pa.Table:
-    tables = [lake.table(stored) for stored in files]
+def _rows_of(lake: Lake, model: str, files: Sequence[Stored], creator_id: str) -> pa.Table:
+    tables = [lake.table(stored) for stored in files or [lake.empty(model)]]
     return pa.concat_tables(table.filter(pc.equal(table["creator_id"], creator_id)) for table in tables)

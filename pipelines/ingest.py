@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pipelines import forgotten
 from pipelines.errors import Damaged
 from pipelines.ingest_file import ingest_file
-from pipelines.landed_cache import LandedCache
+from pipelines.landed_cache import LandedCache, absolute
 from pipelines.landing import (
     Ignored,
     LandedFile,
@@ -27,6 +27,7 @@ from pipelines.landing import (
     open_landed,
 )
 from pipelines.raw import (
+    PARSER_VERSION,
     RawFile,
     complain,
     from_index,
@@ -34,6 +35,7 @@ from pipelines.raw import (
     raw_folders,
     raw_key,
     raw_root,
+    save_indexes,
     set_aside,
     settle,
     stands,
@@ -122,7 +124,9 @@ def ingest(
     files, ignored = find_landed([*landing, *forgotten.landing(settings)])
     register = forgotten.read(settings)
     seen = LandedCache(settings.lake / "landed.json")
-    known = {raw.identity: raw for raw in indexes(settings, on_damage=set_aside)}
+    there = list(indexes(settings, on_damage=set_aside))
+    known = {raw.identity: raw for raw in there}
+    parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     again: list[str] = []
@@ -130,14 +134,19 @@ def ingest(
     read_apart = _read_apart(settings, files, seen, aliases, spread) if spread is not None else {}
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = {file: _bytes_to_read(file, seen) for file in files}
-    read, total = 0, sum(to_read.values())
+    read, total = 0, sum(size for size, _ in to_read.values())
     for file in files:
+        size, sha256 = to_read[file]
+        if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
+            if is_another_empty_one(known[identity], file):
+                again.append(file.name)
+            continue
 
-        def tell(position: int, file: LandedFile = file, before: int = read) -> None:
-            progress(f"read {file.name}", before + min(position, to_read[file]), total, BYTES)
+        def tell(position: int, file: LandedFile = file, before: int = read, size: int = size) -> None:
+            progress(f"read {file.name}", before + min(position, size), total, BYTES)
 
         tell(0)
-        read += to_read[file]
+        read += size
         try:
             raw = ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
         except Postponed as error:
@@ -152,7 +161,10 @@ def ingest(
         elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
-        seen.save({str(file.path.absolute()) for file in files})
+        seen.save({absolute(file.path) for file in files})
+        save_indexes(
+            settings, [*there, *(from_index(raw.folder, (raw.folder / "index.json").read_bytes()) for raw in new)]
+        )
     progress("read landed files", total, total, BYTES)
     lost = settle(settings)
     if lost:
@@ -185,13 +197,17 @@ def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str, str], str]:
     }
 
 
-def _bytes_to_read(file: LandedFile, seen: LandedCache) -> int:
-    """How much of a landed file there is to read, for those who wait: nothing if it has been read, or has just gone."""
+def _bytes_to_read(file: LandedFile, seen: LandedCache) -> tuple[int, str | None]:
+    """(how much of a landed file there is to read, the sha256 of its bytes if it is as it was when it was read).
+
+    There is nothing to read of one that has been read, or that has just gone.
+    """
     try:
         stamp = Stamp.of(os.lstat(file.path))
     except OSError:
-        return 0
-    return 0 if seen.get(file.path, stamp) else stamp.size
+        return 0, None
+    sha256 = seen.get(file.path, stamp)
+    return (0 if sha256 else stamp.size), sha256
 
 
 def _read_apart(

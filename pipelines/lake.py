@@ -7,7 +7,8 @@ data, corrections, backfills and a changed query are all the same thing: a key c
 depends on its rows, is built again and nothing else. There is no other state to repair.
 
 An input counts by the digest of its rows, not by how they came about: a rebuilt file with the same rows stops the
-rebuild there.
+rebuild there. What is keyed by raw (the sums of old months) names raw itself and the SQL of every model on the way, so
+that the models on the way need not be looked for.
 
 The rows of a file depend on its own step and on nothing else: not on what else was missing, nor on the engine. Days
 share a statement only where a model says that it may, since its rows meet those of their own day alone, and where each
@@ -38,7 +39,6 @@ from pipelines.row_digest import row_digest
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
 BATCH_ROWS = 4_000_000
-EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
 _SPREAD_BYTES = 256 << 20  # what is less to read is read here sooner than it is given away
 _VERIFIERS = 2  # sha256 runs outside the interpreter lock: one thread a core of a small machine
 
@@ -71,6 +71,8 @@ class Step:
     relations: Mapping[str, pa.Table] = field(default_factory=dict)  # small tables made by us: days, windows
     params: Mapping[str, object] = field(default_factory=dict)
     weight: int = 0  # rows of the day itself, to size batches by
+    # What the statement reads, where the model is keyed by raw: worked out of `inputs`, once it must be built.
+    sources: Callable[[], Mapping[str, Sequence[Stored]]] | None = None
 
     @property
     def reads_its_own_day(self) -> bool:
@@ -126,7 +128,7 @@ class Lake:
             for step in steps:
                 inputs = [stored for files in step.inputs.values() for stored in files]
                 if step.inputs and not any(stored.rows or not stored.is_there for stored in inputs):
-                    found[model][step.day] = self._empty(model)
+                    found[model][step.day] = self.empty(model)
                     continue
                 key = key_of(models.model(model), step)
                 stored = self._find(model, step, key)
@@ -165,9 +167,10 @@ class Lake:
         *,
         relations: Mapping[str, pa.Table] | None = None,
         params: Mapping[str, object] | None = None,
+        sources: Callable[[], Mapping[str, Sequence[Stored]]] | None = None,
     ) -> Stored:
         """The one file of a model that is not kept by day."""
-        return self.derive(model, [Step(None, inputs, relations or {}, params or {})])[None]
+        return self.derive(model, [Step(None, inputs, relations or {}, params or {}, sources=sources)])[None]
 
     @contextmanager
     def finding_only(self) -> Iterator[set[Path]]:
@@ -186,9 +189,9 @@ class Lake:
 
     def remove_empty_folders(self) -> None:
         """Tidy up after files were removed."""
-        for path in sorted(self.folder.glob("*/day=*"), reverse=True):
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+        for folder in [*self.folder.glob("*/day=*"), *self.folder.glob("[!.]*")]:
+            if folder.is_dir() and folder.name != "raw" and not any(folder.iterdir()):
+                folder.rmdir()
 
     def table(self, stored: Stored) -> pa.Table:
         """The rows of a small file: of the very bytes that were checked."""
@@ -236,7 +239,7 @@ class Lake:
             raise Damaged(f"{problem} Built again it has other rows. Run again, and report this if it comes back.")
         return rebuilt
 
-    def _empty(self, model: str) -> Stored:
+    def empty(self, model: str) -> Stored:
         """The rows of a model over nothing: none. One file serves every day on which nothing landed."""
         step = Step(None, {})
         key = key_of(models.model(model), step)
@@ -313,6 +316,7 @@ class Lake:
 
     def _sources(self, model: models.Model, steps: Sequence[Step]) -> dict[str, Relation]:
         """What each source of a model is for a batch of steps: all files and rows that any of them reads."""
+        read = [step.inputs if step.sources is None else step.sources() for step in steps]
         sources: dict[str, Relation] = {}
         for source in model.sources:
             if source not in model.rests_on:  # it is made for the model, of other sources
@@ -321,13 +325,13 @@ class Lake:
             if tables or source in RELATIONS:
                 sources[source] = _distinct(tables, RELATIONS[source])
                 continue
-            files = {stored.path: stored for step in steps for stored in step.inputs.get(source, ()) if stored.rows}
+            files = {stored.path: stored for inputs in read for stored in inputs.get(source, ()) if stored.rows}
             if files:
                 sources[source] = [stored.path for stored in self.checked(files.values())]
             elif source.startswith("raw_"):
                 sources[source] = RAW_SCHEMAS[source.removeprefix("raw_")].empty_table()
             else:
-                sources[source] = [self.checked([self._empty(source.removeprefix(EARLIER))])[0].path]
+                sources[source] = [self.checked([self.empty(source.removeprefix(models.EARLIER))])[0].path]
         return sources
 
     def _path(self, model: str, day: date | None, key: str) -> Path:
@@ -354,11 +358,11 @@ RELATIONS = {
 def key_of(model: models.Model, step: Step) -> str:
     """The name of the file that `step` derives: 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for made in (model, *model.unstored):
+    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.unstored)):
         digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
-        for param in made.params:
+        for param in step.params if made.is_keyed_by_raw else made.params:
             digest.update(f"\n{param}={step.params.get(param)!r}".encode())
-    for source in model.rests_on:
+    for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.rests_on:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
             digest.update(row_digest(step.relations[source]).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,17 @@ class LandedCache:
 
     def get(self, path: Path, stamp: Stamp) -> str | None:
         """The sha256 of a file that is still the one that was read."""
-        known, sha256 = self._known.get(str(path.absolute()), (None, None))
+        known, sha256 = self._known.get(absolute(path), (None, None))
         return sha256 if known == _as_tuple(stamp) else None
 
     def knows(self, path: Path) -> bool:
         """Whether some content of this path was read."""
-        return str(path.absolute()) in self._known
+        return absolute(path) in self._known
 
     def put(self, path: Path, stamp: Stamp, sha256: str) -> None:
         """Remember what was read, unless a change so soon after the last one might leave the same stamp."""
         if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:
-            self._known[str(path.absolute())] = (_as_tuple(stamp), sha256)
+            self._known[absolute(path)] = (_as_tuple(stamp), sha256)
 
     def save(self, still_there: set[str]) -> None:
         """Write the cache, without the files that are gone."""
@@ -52,6 +53,11 @@ class LandedCache:
         if self._known != self._saved:
             text = _compact(dict(sorted(self._known.items())))
             write_bytes(self._path, f'{{"files":{text},"seal":"{_seal(text)}"}}\n'.encode())
+
+
+def absolute(path: Path) -> str:
+    """The name by which a file is known, from whichever folder the command was started."""
+    return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 (as Path.absolute, in a tenth of the time)
 
 
 def _compact(content: Any) -> str:

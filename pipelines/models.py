@@ -11,6 +11,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
+EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
+
 # The models in the order of the line: each reads only raw, relations made by build.py, and models before it.
 LINE = (
     "erased_viewers",
@@ -21,6 +23,8 @@ LINE = (
     "session_versions",
     "sessions",
     "session_outcomes",
+    "monthly_outcomes",
+    "yearly_outcomes",
     "viewer_days",
     "creator_reach",
     "creator_windows",
@@ -53,6 +57,7 @@ class Model:
     columns: dict[str, str]  # what each column of the result means, in the order of the final select
     is_stored: bool = True  # or made again for the models that read it
     is_batched: bool = False  # whether several days may share a statement: each row meets rows of its own day alone
+    is_keyed_by_raw: bool = False  # or by its sources, which must then be found before it is
 
     @cached_property
     def canonical(self) -> str:
@@ -67,6 +72,13 @@ class Model:
     def unstored(self) -> tuple[Model, ...]:
         """The models that must be made for this one, since nobody keeps them."""
         return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
+
+    @cached_property
+    def lineage(self) -> tuple[Model, ...]:
+        """The models between raw and this one, in the order of the line."""
+        names = {source.removeprefix(EARLIER) for source in self.sources} & set(LINE)
+        below = {each.name for name in names for each in model(name).lineage}
+        return tuple(model(name) for name in LINE if name in names | below)
 
     @cached_property
     def rests_on(self) -> tuple[str, ...]:
@@ -144,6 +156,7 @@ def parse(name: str, statement: str) -> Model:
         params=_names(fields["params"]),
         is_stored=not fields.get("stored", "yes").startswith("no"),
         is_batched=fields.get("batched", "no").startswith("yes"),
+        is_keyed_by_raw=fields.get("keyed", "").startswith("by raw"),
         columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
     )
 
@@ -169,7 +182,7 @@ def _final_select(statement: str) -> str:
 
 
 _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
-_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|sources|params):(?P<value>.*)$", re.MULTILINE)
+_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|keyed|sources|params):(?P<value>.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
 _CHECK = re.compile(

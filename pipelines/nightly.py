@@ -266,12 +266,14 @@ def _ingest(
 def held(settings: Settings) -> Iterator[None]:
     """Hold the home: lock it and tidy up what dead runs left. In a bucket it then is what it is here."""
     store.make_folder(settings.home)
-    with store.lock(settings.home / ".lock"), bucket.mounted(settings):
+    with store.lock(settings.home / ".lock") as lock, bucket.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
             store.make_folder(folder)
-        for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
-            store.sweep(folder)
-        store.sweep(forgotten.folder(settings))
+        if not lock.is_tidy or settings.engine == "spark":  # an executor may be lost while the run goes on
+            for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
+                store.sweep(folder)
+            store.sweep(forgotten.folder(settings))
+            lock.is_tidy = True
         settle(settings)
         _make_durable(settings)
         if forgotten.read(settings).has_pseudonyms:

@@ -11,11 +11,13 @@ ingest.py makes them; what `forget` and retention take out of a folder later, re
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from pipelines.forgotten import Register
 from pipelines.landing import read_as
 from pipelines.raw_writer import WrittenFile
 from pipelines.settings import Settings
-from pipelines.store import sealed, unsealed, verify
+from pipelines.store import sealed, unsealed, verify, write_bytes
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
@@ -62,7 +64,7 @@ class RawFile:
     removed: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
     expired: dict[str, int] = field(default_factory=dict)  # the same by earlier versions: see retention.require_days
 
-    @property
+    @cached_property
     def identity(self) -> tuple[str, str, str]:
         """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
         return self.entity, self.landed_sha256, read_as(self.landed_name)
@@ -182,6 +184,7 @@ SET_ASIDE_PREFIX = ".damaged-"
 def set_aside(folder: Path) -> Path:
     """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
     it again from what landed. Returns where it is now."""
+    (folder.parents[2] / INDEXES).unlink(missing_ok=True)  # what is remembered of it goes too
     return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
 
 
@@ -218,13 +221,21 @@ def complain(folder: Path) -> None:
 
 
 def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator[RawFile]:
+    """Every raw folder whose index can be read, by (entity, key). An index is parsed when it was written, not again."""
+    known = _parsed_before(settings)
     for entity in ENTITIES:
         root = raw_root(settings) / entity
         if not root.is_dir():
             continue
-        for folder in sorted(root.iterdir()):
-            if folder.name.startswith("."):
+        for name in sorted(os.listdir(root)):  # noqa: PTH208 (names are enough, of thousands)
+            if name.startswith("."):
                 continue
+            stamp = _stamp_of(f"{root}/{name}/index.json")
+            stamp_then, raw = known.get(f"{entity}/{name}", (None, None))
+            if raw is not None and stamp_then == stamp:
+                yield raw
+                continue
+            folder = root / name
             try:
                 raw = from_index(folder, (folder / "index.json").read_bytes())
                 if folder_of(settings, raw) != folder:
@@ -235,6 +246,57 @@ def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator
                 on_damage(folder)  # it got its name whole: an index that is not there was lost
             else:
                 yield raw
+
+
+# --- indexes that were parsed before: only a saving of time ---------------------------------------------------------
+
+INDEXES = "indexes.cache"  # in the lake, of this machine alone
+_StampAndIndex = tuple[tuple[int, ...], RawFile]
+
+
+def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
+    """Remember what indexes say, so that the next command need not open each.
+
+    An index is replaced and never changed: whatever damages one leaves it another change time.
+    """
+    known = _parsed_before(settings)
+    named = {f"{each.entity}/{each.key}": each for each in raw}
+    if len(named) == len(known) and all(name in known and known[name][1] is each for name, each in named.items()):
+        return
+    stamps = {name: _stamp_of(f"{each.folder}/index.json") for name, each in named.items()}
+    saved = {name: (stamp, named[name]) for name, stamp in stamps.items() if stamp is not None}
+    content = msgspec.json.encode((str(raw_root(settings)), saved), enc_hook=str)
+    write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
+    """By "entity/key": the stamp of an index and what it said. Nothing, where that is missing, damaged or elsewhere."""
+    path = settings.lake / INDEXES
+    stamp = _stamp_of(str(path))
+    return {} if stamp is None else _read_indexes(path, stamp, str(raw_root(settings)))
+
+
+@lru_cache(maxsize=1)
+def _read_indexes(path: Path, stamp: tuple[int, ...], expected_root: str) -> dict[str, _StampAndIndex]:
+    try:
+        seal, _, content = path.read_bytes().partition(b"\n")
+        if seal != hashlib.sha256(content).hexdigest().encode():
+            return {}
+        root, found = msgspec.json.decode(content, type=_Saved, dec_hook=lambda _, text: Path(text))
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return {}
+    return found if root == expected_root else {}
+
+
+_Saved = tuple[str, dict[str, _StampAndIndex]]
+
+
+def _stamp_of(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (of a name: a path would first have to be made)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def as_index(raw: RawFile) -> dict[str, Any]:

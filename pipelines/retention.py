@@ -40,19 +40,15 @@ def first_day_kept(settings: Settings, without: Collection[str] = ()) -> date | 
     newest = max([*published, current], key=snapshots.age)
     said = newest.manifest["freshness"]["newest_session_at"]
     first_without = date.fromisoformat(said[:10]) + timedelta(days=1) if said else newest.as_of
-    first = min(newest.as_of, first_without) - timedelta(days=settings.keep_days) - reach(settings.policy)
+    kept = timedelta(days=settings.keep_days + settings.policy.revision_days)
+    first = min(newest.as_of, first_without) - kept
     policies = ((each.as_of, Policy.from_json(each.manifest["policy"])) for each in (*published, current))
     return min([first, *(first_day_needed(as_of, policy) for as_of, policy in policies)])
 
 
 def first_day_needed(as_of: date, policy: Policy) -> date:
     """The first UTC day of sessions that a snapshot needs: what it rests on, and newer versions of that."""
-    return build.first_day_rested_on(as_of, policy) - reach(policy)
-
-
-def reach(policy: Policy) -> timedelta:
-    """How far apart two versions of a session can start."""
-    return timedelta(days=getattr(policy, "revision_days", 35))
+    return build.days_rested_on(as_of, policy).first_day
 
 
 def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
@@ -75,7 +71,8 @@ def require_days(raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
     if not removed | expired:
         return
     first = first_day_needed(as_of, policy)
-    ranges = [(first, max(removed, default="0001-01-01")), (first + reach(policy), max(expired, default="0001-01-01"))]
+    first_counted = build.first_day_rested_on(as_of, policy)
+    ranges = [(first, max(removed, default="0001-01-01")), (first_counted, max(expired, default="0001-01-01"))]
     last, first = max(((date.fromisoformat(last), first) for first, last in ranges), key=lambda days: days[0] - days[1])
     if first <= last:
         possible = as_of + (last - first) + timedelta(days=1)

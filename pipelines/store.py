@@ -19,6 +19,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -216,13 +217,20 @@ _MOMENT_SECONDS = 0.2  # that a holder with a name is given: whoever only looks,
 _held: set[Path] = set()  # by this process
 
 
+@dataclass
+class Held:
+    """A lock that is held."""
+
+    is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
+
+
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[Held]:
     """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
 
     Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
     holder; the file, because network file systems show other machines the locks of files alone. What stands in the
-    file says who holds it, for people: nothing rests on that.
+    file says who holds it, for people, or that whoever held it last came to an end and left nothing half-written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as (file, folder):
@@ -234,14 +242,23 @@ def lock(path: Path) -> Iterator[None]:
                 name = f" (process {holder})" if holder.isdecimal() else ""
                 raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
             time.sleep(0.01)
-        with suppress(OSError):  # it is for people: also on a full disk `prune` must be able to hold the lock
+        held = Held(is_tidy=os.pread(file, 20, 0) == _TIDY)
+        with suppress(OSError):  # also on a full disk `prune` must be able to hold the lock
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            os.fsync(file)  # or the last holder's word could outlive what this one leaves
         _held.add(path)
         try:
-            yield
+            yield held
         finally:
             _held.discard(path)
+            if held.is_tidy:
+                with suppress(OSError):
+                    os.ftruncate(file, 0)
+                    os.pwrite(file, _TIDY, 0)
+
+
+_TIDY = b"ended\n"
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from typing import Any
 from pipelines import snapshots, store
 from pipelines.bucket.objects import Found, Objects, each
 from pipelines.errors import Overtaken
+from pipelines.raw import INDEXES
 
 FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
 POINTER = f"snapshots/{snapshots.POINTER}"
@@ -302,7 +303,7 @@ class Mirror:
 def _is_shared(name: str) -> bool:
     """Not what is half-written, set aside, or of this machine alone."""
     parts = name.split("/")
-    if any(part.startswith(".") for part in parts) or name == "lake/landed.json":
+    if any(part.startswith(".") for part in parts) or name in ("lake/landed.json", f"lake/{INDEXES}"):
         return False
     return parts[0] in FOLDERS and len(parts) > 1 and name != POINTER
 

@@ -42,7 +42,7 @@ class LandedFile:
     @property
     def read_as(self) -> str:
         """How its bytes are read: see `read_as`."""
-        return read_as(self.name)
+        return f"{self.format}.{self.compression}" if self.compression else self.format
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
                 ignored.append(Ignored(Path(entry.path), "not a folder"))
             else:
                 _walk(root, entry.name, Path(entry.path), files, ignored)
-    return sorted(files), sorted(ignored, key=lambda each: str(each.path))
+    files.sort(key=lambda each: (each.entity, each.name, each.path))
+    return files, sorted(ignored, key=lambda each: str(each.path))
 
 
 def find_unfinished(roots: Sequence[Path]) -> list[Path]:
@@ -152,15 +153,17 @@ def landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
 
 def read_as(name: str) -> str:
     """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
-    path = Path(name)
-    compression = _COMPRESSIONS.get(path.suffix)
-    file_format = _FORMATS.get(path.with_suffix("").suffix if compression else path.suffix, "nothing")
+    bare, suffix = os.path.splitext(name)  # noqa: PTH122 (as Path's suffix, in a tenth of the time: of every file)
+    compression = _COMPRESSIONS.get(suffix)
+    file_format = _FORMATS.get(os.path.splitext(bare)[1] if compression else suffix, "nothing")  # noqa: PTH122
     return f"{file_format}.{compression}" if compression else file_format
 
 
 def printable_name(path: Path) -> str:
     """A path as one line of text that can be written anywhere, also on a terminal, whatever its name is made of."""
     text = os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 

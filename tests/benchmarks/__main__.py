@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks import (
+    age,
     api,
     growth,
     history,
@@ -42,6 +43,7 @@ _SECTIONS: dict[str, Callable[[Options, Workload], Section]] = {
     "ingest": ingestion.measure,
     "late": late.measure,
     "growth": growth.measure,
+    "age": age.measure,
     "spark": spark.measure,
     "sizing": sizing.measure,
     "api": api.measure,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECTIONS = ("night", "window", "history", "ingest", "late", "growth", "spark", "api")
+SECTIONS = ("night", "window", "history", "ingest", "late", "growth", "age", "spark", "api")
 BY_NAME = ("sizing",)  # measured where it is asked for alone
 PEERS = ("duckdb", "duckdb-distinct", "clickhouse", "polars", "datafusion")
 
@@ -31,6 +31,7 @@ class Options:
     keep: bool
     drop_landing: bool
     growth: tuple[int, ...]  # sessions a night
+    ages: tuple[int, ...]  # days of history
     spark_sizes: tuple[int, ...]  # sessions a night; none: those of the night and a tenth of them
     spark_memory: str  # MOSTWATCHED_MEMORY_LIMIT with Spark: that of its Java
     growth_peers: tuple[str, ...]
@@ -61,6 +62,12 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=_sizes,
         default=(20_000, 50_000, 100_000),
         help="nights to compare, in sessions (20000,50000,100000)",
+    )
+    size.add_argument(
+        "--ages",
+        type=lambda text: tuple(sorted(_whole(8)(part) for part in text.split(","))),
+        default=(40, 200, 1000, 3000),
+        help="of homes to compare, in days (40,200,1000,3000)",
     )
     size.add_argument(
         "--spark-sizes", type=_sizes, default=(), help="nights on Spark beside DuckDB (the night's, and a tenth of it)"

@@ -281,7 +281,7 @@ SAFEGUARDS = (
     Safeguard(
         "days that may hold newer versions of what a snapshot rests on are kept",
         "pipelines/retention.py",
-        "    return build.first_day_rested_on(as_of, policy) - reach(policy)\n",
+        "    return build.days_rested_on(as_of, policy).first_day\n",
         "    return build.first_day_rested_on(as_of, policy)\n",
         RETENTION,
     ),
@@ -309,8 +309,8 @@ SAFEGUARDS = (
     Safeguard(
         "a file is not judged by a part of it: an escape, or an id, may lie across two pieces",
         "pipelines/traces.py",
-        "                seen, decided = seen[-kept:], 1  # the first byte is there to be looked back at\n",
-        '                seen, decided = b"", 0\n',
+        "seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at\n",
+        'seen, waiting, size, decided = b"", [], 0, 0\n',
         TRACES,
     ),
     Safeguard(

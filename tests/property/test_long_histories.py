@@ -44,7 +44,7 @@ from pipelines.forget import forget
 
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 HISTORIES = int(os.environ.get("HISTORIES", "1000" if FULL else "10"))
-SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))  # printed with what fails
 DAY = timedelta(days=1)
 EVERYTHING_ALLOWED = {"accept_rejects": True, "allow_incomplete": True}
 NOW = datetime(2026, 6, 1, tzinfo=UTC)  # when somebody is forgotten

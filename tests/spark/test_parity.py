@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from parity import EVERYTHING_ALLOWED, both, derived, same
 from property.test_three_ways import ZONES, History, histories_in
 from world import World
 
-from pipelines import generate, models, nightly
+from pipelines import generate, lake, models, nightly
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
@@ -47,7 +48,13 @@ def test_a_night_in_which_everything_happens(tmp_path, monkeypatch):
     monkeypatch.setattr(
         spark.SparkEngine, "_session", lambda engine: sessions.append(session_of(engine)) or sessions[-1]
     )
-    on_duckdb, on_spark = both(tmp_path, lambda world: land_noise(world, seed=1, days=12))
+
+    def land(world: World) -> None:
+        land_noise(world, seed=1, days=12)
+        old = {"sessionId": "old", "creatorId": "ada", "viewerId": "gone", "endedAt": None}
+        world.land("viewing_sessions", [old | {"startedAt": f"{year}-03-01T00:00:00Z"} for year in (2022, 2025)])
+
+    on_duckdb, on_spark = both(tmp_path, land)
     same(on_duckdb, on_spark)
     built = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if rows}
     assert {name for name in models.LINE if models.model(name).is_stored} - built == set()
@@ -67,6 +74,26 @@ def test_a_lake_goes_on_with_the_other_engine(tmp_path):
     assert on_spark.report.built
     nothing_to_do = world.run(compare=False, night=EVERYTHING_ALLOWED)
     assert (nothing_to_do.snapshot_id, nothing_to_do.report.built) == (on_spark.snapshot_id, {})
+
+
+@pytest.mark.parametrize("rows", [1, 10**9])
+def test_lost_files_come_back_in_any_grouping(tmp_path, monkeypatch, rows):
+    """Whatever was lost of a lake, and however many days share a statement: the files that DuckDB built one by one."""
+    world = World(tmp_path)
+    world.settings = dataclasses.replace(world.settings, max_window_days=8, windows=(1, 8), revision_days=9)
+    land_noise(world, seed=3, sessions=60, days=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "BATCH_ROWS", 1)
+        world.run(compare=False, night=EVERYTHING_ALLOWED)
+    alone, draw = derived(world), random.Random(rows)
+    for name in sorted(name for name in alone if draw.random() < 0.4):
+        for path in ((world.settings.lake / name), (world.settings.lake / name).with_suffix(".parquet")):
+            path.unlink()
+    monkeypatch.setattr(lake, "BATCH_ROWS", rows)
+    built = world.run(compare=False, night=EVERYTHING_ALLOWED, engine="spark").report.built
+    assert sum(built.values()) > 20
+    found = derived(world)
+    assert found == {name: alone[name] for name in found}
 
 
 def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):

@@ -632,4 +632,6 @@ def test_progress_is_reported_for_what_is_built(ten_days):
 
 def test_a_step_is_what_decides_rows():
     """A step carries a day, inputs, relations and parameters, and nothing that changes from run to run."""
-    assert [field.name for field in dataclasses.fields(Step)] == ["day", "inputs", "relations", "params", "weight"]
+    decides = ["day", "inputs", "relations", "params"]
+    follows_from_it = ["weight", "sources"]
+    assert [field.name for field in dataclasses.fields(Step)] == decides + follows_from_it
