@@ -50,7 +50,7 @@ def test_a_night_in_which_everything_happens(tmp_path, monkeypatch):
     )
 
     def land(world: World) -> None:
-        land_noise(world, seed=1, days=12)
+        land_noise(world, seed=1, days=6)
         old = {"sessionId": "old", "creatorId": "ada", "viewerId": "gone", "endedAt": None}
         world.land("viewing_sessions", [old | {"startedAt": f"{year}-03-01T00:00:00Z"} for year in (2022, 2025)])
 
