@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -23,29 +24,39 @@ THREADS = 8
 SHARED = tuple(f"/landing/{name}.py" for name in ("columns", "compact", "fast", "matching", "templates"))
 
 
-@pytest.fixture(autouse=True)
-def switching() -> Iterator[None]:
-    """Another thread may go on before every instruction of the modules that threads share.
+_installing = threading.Lock()
+
+
+def _at_each_step(*_: object) -> Any:
+    time.sleep(0)
+    return _at_each_step
+
+
+def _tracing(frame: FrameType, *_: object) -> Any:
+    if not frame.f_code.co_filename.endswith(SHARED):
+        return None
+    frame.f_trace_opcodes = True
+    return _at_each_step
+
+
+def _traced() -> None:
+    with _installing:  # two threads cannot install theirs at once
+        sys.settrace(_tracing)
+
+
+@contextmanager
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads of which another may go on before every instruction of the modules that they share.
 
     Where else they do is up to the interpreter: 3.11 switches at calls and loops alone, others anywhere.
     """
-
-    def at_each_step(*_: object) -> Any:
-        time.sleep(0)
-        return at_each_step
-
-    def tracing(frame: FrameType, *_: object) -> Any:
-        if not frame.f_code.co_filename.endswith(SHARED):
-            return None
-        frame.f_trace_opcodes = True
-        return at_each_step
-
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    threading.settrace(tracing)
-    yield
-    threading.settrace(None)  # type: ignore[arg-type]
-    sys.setswitchinterval(before)
+    try:
+        with ThreadPoolExecutor(THREADS, initializer=_traced) as pool:
+            yield pool
+    finally:
+        sys.setswitchinterval(before)
 
 
 def session(number: int, shape: int) -> bytes:
@@ -87,7 +98,7 @@ def test_blocks_of_one_file(seed: int) -> None:
     """Read by many threads at once, each gives the records that it gives line by line."""
     made = blocks(seed)
     reader = FastReader("viewing_sessions", min_lines=8)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with threads() as pool:
         read = list(pool.map(reader.read, made))
     for batch, expected in zip(read, map(one_by_one, made), strict=True):
         assert batch.accepted.to_pylist() == expected.accepted.to_pylist()
@@ -111,7 +122,7 @@ def test_a_fixed_piece() -> None:
         asked = [drawn.randrange(1, 100 * (turn + 1)) for turn in range(50)]
         return [rows for rows in asked if offsets_of(fixed._repeated(rows)) < rows + 1]
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with threads() as pool:
         assert list(pool.map(short, range(THREADS))) == [[]] * THREADS
 
 
@@ -125,5 +136,5 @@ def test_cached_values(monkeypatch: pytest.MonkeyPatch) -> None:
         asked = [[str(drawn.randrange(30)) for _ in range(10)] for _ in range(20)]
         return [texts for texts in asked if known.values(texts, int) != list(map(int, texts))]
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with threads() as pool:
         assert list(pool.map(wrong, range(THREADS))) == [[]] * THREADS
