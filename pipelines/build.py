@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines import models, window
-from pipelines.build_sessions import Days, Landed, Parts, Span, by_day, days_relation, rows_of, sessions
+from pipelines.build_sessions import Days, Landed, Parts, Span, by_day, days_relation, flat, rows_of, sessions
 from pipelines.lake import RELATIONS, Lake, Step, Stored
 from pipelines.raw import RawFile
 from pipelines.settings import Policy
@@ -46,7 +46,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     cube = _creator_reach(lake, made.viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
-        return [file for files in landed[entity].values() for file in files]
+        return flat(landed[entity])
 
     def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
         return lake.derive_one(model, inputs, params=params)
@@ -117,7 +117,7 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
         for folder in raw
         if folder.rejects
     ]
-    return rejects + [file for days in judging.values() for files in days.values() for file in files]
+    return rejects + [file for days in judging.values() for file in flat(days)]
 
 
 _JUDGING = ("live_streams", "pledges")
@@ -127,8 +127,7 @@ def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: dat
     """live_streams, as they were known at as_of."""
     landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
     until = _known_until(raw, "live_streams", window.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
-    files = [file for files in landed.values() for file in files]
-    return lake.derive_one("live_streams", {"raw_live_streams": files}, params={"as_of_instant": until})
+    return lake.derive_one("live_streams", {"raw_live_streams": flat(landed)}, params={"as_of_instant": until})
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:

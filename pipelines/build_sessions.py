@@ -55,7 +55,7 @@ class Sessions:
     def outcomes(self) -> dict[str, list[Stored]]:
         """What became of every record that ever landed, by model."""
         return {
-            "session_outcomes": [file for files in self.session_outcomes.values() for file in files],
+            "session_outcomes": flat(self.session_outcomes),
             "monthly_outcomes": list(self.monthly_outcomes),
             "yearly_outcomes": list(self.yearly_outcomes),
         }
@@ -67,46 +67,39 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
     landed, but for a file a month that must be found.
     """
-    days = sorted(landed["viewing_sessions"])
     near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
-    months = {day.replace(day=1): None for day in days if day not in near}
     erased_in = cache(partial(_erased_in, lake, landed))
-    by_month = {month: _monthly_outcomes(lake, landed, policy, month, erased_in) for month in months}
-    by_year: dict[int, list[date]] = defaultdict(list)
-    for month in months:
-        by_year[month.year].append(month)
-    whole = [year for year in by_year if not near.first_day.year <= year <= near.last_day.year]
-    yearly = [
-        lake.derive_one("yearly_outcomes", {"monthly_outcomes": [by_month[month] for month in by_year[year]]})
-        for year in whole
-    ]
-    monthly = [stored for month, stored in by_month.items() if month.year not in whole]
+    by_year: dict[int, list[Stored]] = defaultdict(list)
+    for month in _months(day for day in landed["viewing_sessions"] if day not in near):
+        by_year[month.first_day.year].append(_monthly_outcomes(lake, landed, policy, month, erased_in))
+    monthly, yearly = [], []
+    for year, months in by_year.items():
+        if near.first_day.year <= year <= near.last_day.year:
+            monthly += months
+        else:
+            yearly.append(lake.derive_one("yearly_outcomes", {"monthly_outcomes": months}))
     return Sessions(viewer_days, outcomes, monthly, yearly)
 
 
-def _erased_in(lake: Lake, landed: Landed, month: date) -> Stored:
-    """Who is to be erased of a month that starts on `month`."""
-    days = landed["viewing_sessions"]
-    raw = [file for day in Span(month, _last_of_month(month)).of(days) for file in days[day]]
-    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": _flat(landed["erasures"])})
+def _erased_in(lake: Lake, landed: Landed, month: Span) -> Stored:
+    """Who is to be erased of a month."""
+    raw = _files_of(landed["viewing_sessions"], month)
+    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])})
 
 
 def _monthly_outcomes(
-    lake: Lake, landed: Landed, policy: Policy, month: date, erased_in: Callable[[date], Stored]
+    lake: Lake, landed: Landed, policy: Policy, month: Span, erased_in: Callable[[Span], Stored]
 ) -> Stored:
-    """The sums of a month that starts on `month`, found by what landed within reach of it."""
-    span = Span(month, _last_of_month(month))
-    reach = span.wider_by(policy.revision_days)
-    days = landed["viewing_sessions"]
-    months = {day.replace(day=1): None for day in reach.of(days)}
-    erased = [erased_in(each) for each in months] if landed["erasures"] else []
+    """The sums of a month, found by what landed within reach of it."""
+    days, reach = landed["viewing_sessions"], month.wider_by(policy.revision_days)
+    erased = [erased_in(each) for each in _months(reach.of(days))] if landed["erasures"] else []
     return lake.derive_one(
         "monthly_outcomes",
-        {"raw_viewing_sessions": [file for day in reach.of(days) for file in days[day]], "erased_viewers": erased},
-        relations={"days": days_relation([month])},
+        {"raw_viewing_sessions": _files_of(days, reach), "erased_viewers": erased},
+        relations={"days": days_relation([month.first_day])},
         params=_params(policy) | {"revision_days": policy.revision_days},
-        sources=lambda: {"session_outcomes": _flat(_judged_sessions(lake, landed, policy, span, frozenset())[0])},
+        sources=lambda: {"session_outcomes": flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])},
     )
 
 
@@ -130,6 +123,15 @@ class Span:
         """Those days of an ordered mapping that lie in it, in its order."""
         ordered = list(days)
         return ordered[bisect_left(ordered, self.first_day) : bisect_right(ordered, self.last_day)]
+
+
+def _files_of(days: Parts, span: Span) -> list[Stored]:
+    return [file for day in span.of(days) for file in days[day]]
+
+
+def _months(days: Iterable[date]) -> list[Span]:
+    """The months in which the days lie, in their order."""
+    return [Span(first, _last_of_month(first)) for first in dict.fromkeys(day.replace(day=1) for day in days)]
 
 
 def _last_of_month(day: date) -> date:
@@ -162,7 +164,7 @@ class Repeated:
 
 def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
     """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
-    erasures = _flat(landed["erasures"])
+    erasures = flat(landed["erasures"])
     if not erasures:
         return {}
     days = landed["viewing_sessions"]
@@ -313,7 +315,7 @@ def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, di
     return found
 
 
-def _flat(parts: Parts) -> list[Stored]:
+def flat(parts: Parts) -> list[Stored]:
     return [file for files in parts.values() for file in files]
 
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from pipelines.contracts import ENTITIES
 from pipelines.errors import Damaged
 from pipelines.forgotten import Register
-from pipelines.landing import read_as
+from pipelines.landing import Stamp, read_as
 from pipelines.raw_writer import WrittenFile
 from pipelines.settings import Settings
 from pipelines.store import sealed, unsealed, verify, write_bytes
@@ -251,7 +251,7 @@ def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator
 # --- indexes that were parsed before: only a saving of time ---------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_StampAndIndex = tuple[tuple[int, ...], RawFile]
+_StampAndIndex = tuple[Stamp, RawFile]
 
 
 def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
@@ -277,7 +277,7 @@ def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
 
 
 @lru_cache(maxsize=1)
-def _read_indexes(path: Path, stamp: tuple[int, ...], expected_root: str) -> dict[str, _StampAndIndex]:
+def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _StampAndIndex]:
     try:
         seal, _, content = path.read_bytes().partition(b"\n")
         if seal != hashlib.sha256(content).hexdigest().encode():
@@ -291,12 +291,11 @@ def _read_indexes(path: Path, stamp: tuple[int, ...], expected_root: str) -> dic
 _Saved = tuple[str, dict[str, _StampAndIndex]]
 
 
-def _stamp_of(path: str) -> tuple[int, ...] | None:
+def _stamp_of(path: str) -> Stamp | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 (of a name: a path would first have to be made)
+        return Stamp.of(os.stat(path))  # noqa: PTH116 (of a name: a path would first have to be made)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def as_index(raw: RawFile) -> dict[str, Any]:
