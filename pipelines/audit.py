@@ -241,7 +241,8 @@ def _require_whole(raw: Sequence[RawFile], scopes: Sequence[recount.Scope]) -> N
             facts = each.files[name]
             path = each.path(name)
             raise RawDamaged(
-                Stored(f"raw_{each.entity}", None, each.key, path, facts.rows, facts.sha256, facts.digest), str(error)
+                Stored(f"raw_{each.entity}", None, each.key, str(path), facts.rows, facts.sha256, facts.digest),
+                str(error),
             )
 
 

@@ -113,7 +113,7 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
     """The raw files that `mostwatched rejects` is answered from: rejected records, and what judges pledges."""
     judging = _raw_by_entity([folder for folder in raw if folder.entity in _JUDGING])
     rejects = [
-        Stored("rejects", None, folder.key, folder.rejects_path, folder.rejects.rows, folder.rejects.sha256, "")
+        Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
         for folder in raw
         if folder.rejects
     ]
@@ -231,7 +231,7 @@ def _raw_by_entity(raw: Sequence[RawFile]) -> Landed:
                 model=f"raw_{folder.entity}",
                 day=None if day == _NO_DAY else day,
                 key=folder.key,
-                path=folder.folder / f"{name}.parquet",
+                location=f"{folder.location}/{name}.parquet",
                 rows=facts.rows,
                 sha256=facts.sha256,
                 digest=facts.digest,

@@ -131,7 +131,8 @@ def _files_of(days: Parts, span: Span) -> list[Stored]:
 
 def _months(days: Iterable[date]) -> list[Span]:
     """The months in which the days lie, in their order."""
-    return [Span(first, _last_of_month(first)) for first in dict.fromkeys(day.replace(day=1) for day in days)]
+    named = dict.fromkeys((day.year, day.month) for day in days)
+    return [Span(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
 
 
 def _last_of_month(day: date) -> date:

@@ -207,7 +207,7 @@ def _records_of(
             rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
             writer.append(Batch(rows, [], 0, Counter()))
         written, _ = writer.finish()
-    return [replace(files[0][0], folder=target, key="explained", files=written, rejects=None)], landed
+    return [replace(files[0][0], location=str(target), key="explained", files=written, rejects=None)], landed
 
 
 _LANDED = """

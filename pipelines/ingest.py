@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pipelines import forgotten
 from pipelines.errors import Damaged
 from pipelines.ingest_file import ingest_file
-from pipelines.landed_cache import LandedCache, absolute
+from pipelines.landed_cache import LandedCache
 from pipelines.landing import (
     Ignored,
     LandedFile,
@@ -133,10 +133,9 @@ def ingest(
     postponed: list[PostponedFile] = []
     read_apart = _read_apart(settings, files, seen, aliases, spread) if spread is not None else {}
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
-    to_read = {file: _bytes_to_read(file, seen) for file in files}
-    read, total = 0, sum(size for size, _ in to_read.values())
-    for file in files:
-        size, sha256 = to_read[file]
+    to_read = [_bytes_to_read(file, seen) for file in files]
+    read, total = 0, sum(size for size, _ in to_read)
+    for file, (size, sha256) in zip(files, to_read, strict=True):
         if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
             if is_another_empty_one(known[identity], file):
                 again.append(file.name)
@@ -161,7 +160,7 @@ def ingest(
         elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
-        seen.save({absolute(file.path) for file in files})
+        seen.save([file.location for file in files])
         save_indexes(
             settings, [*there, *(from_index(raw.folder, (raw.folder / "index.json").read_bytes()) for raw in new)]
         )
@@ -203,10 +202,10 @@ def _bytes_to_read(file: LandedFile, seen: LandedCache) -> tuple[int, str | None
     There is nothing to read of one that has been read, or that has just gone.
     """
     try:
-        stamp = Stamp.of(os.lstat(file.path))
+        stamp = Stamp.of(os.lstat(file.location))
     except OSError:
         return 0, None
-    sha256 = seen.get(file.path, stamp)
+    sha256 = seen.get(file.location, stamp)
     return (0 if sha256 else stamp.size), sha256
 
 

@@ -99,7 +99,7 @@ def _write_raw(
         source.check_unchanged()
         key = raw_key(file.entity, landed_sha256, file.read_as)
         raw = RawFile(
-            folder=root / key,
+            location=str(root / key),
             key=key,
             entity=file.entity,
             landed_name=file.name,

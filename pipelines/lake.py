@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,11 +51,16 @@ class Stored:
     model: str
     day: date | None
     key: str
-    path: Path
+    location: str  # of the file
     rows: int
     sha256: str  # of the file
     digest: str  # of the rows
     step: Step | None = field(default=None, compare=False, repr=False)  # how to make it again; None: raw
+
+    @cached_property
+    def path(self) -> Path:
+        """The file. A Path is made when one is asked for: most of a long history is known and never opened."""
+        return Path(self.location)
 
     @property
     def is_there(self) -> bool:
@@ -256,7 +262,9 @@ class Lake:
             return self._known[path]
         try:
             facts = store.unsealed(_sidecar(path).read_bytes())
-            stored = Stored(model, step.day, facts["key"], path, facts["rows"], facts["sha256"], facts["digest"], step)
+            stored = Stored(
+                model, step.day, facts["key"], str(path), facts["rows"], facts["sha256"], facts["digest"], step
+            )
         except (OSError, ValueError, KeyError) as error:
             if isinstance(error, OSError) and not tells_of_damage(error):
                 raise  # it may exist: `prune` would remove it
@@ -290,7 +298,7 @@ class Lake:
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
                 facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
                 store.write_json(_sidecar(final), store.sealed(facts))
-                self._known[final] = Stored(name, step.day, key, final, rows, sha256, digest, step)
+                self._known[final] = Stored(name, step.day, key, str(final), rows, sha256, digest, step)
                 self._checked.add(final)
         finally:
             for path in temporary.values():
@@ -422,7 +430,7 @@ def _distinct(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
 
 def _missing(model: str, step: Step, key: str, path: Path) -> Stored:
-    return Stored(model, step.day, key, path, 0, "", "", step)
+    return Stored(model, step.day, key, str(path), 0, "", "", step)
 
 
 def _problem(file: tuple[Path, str]) -> str | None:

@@ -44,7 +44,7 @@ RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do ab
 class RawFile:
     """One complete raw folder: its index."""
 
-    folder: Path
+    location: str  # of the folder
     key: str
     entity: str
     landed_name: str  # under the landing root
@@ -65,6 +65,11 @@ class RawFile:
     expired: dict[str, int] = field(default_factory=dict)  # the same by earlier versions: see retention.require_days
 
     @cached_property
+    def folder(self) -> Path:
+        """The folder. A Path is made when one is asked for: most of a long history is known and never opened."""
+        return Path(self.location)
+
+    @cached_property
     def identity(self) -> tuple[str, str, str]:
         """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
         return self.entity, self.landed_sha256, read_as(self.landed_name)
@@ -72,7 +77,7 @@ class RawFile:
     @property
     def removed_days(self) -> dict[str, int]:
         """UTC day -> accepted records that retention has removed, whenever it did."""
-        return dict(Counter(self.removed) + Counter(self.expired))
+        return dict(Counter(self.removed) + Counter(self.expired)) if self.removed or self.expired else {}
 
     def path(self, name: str) -> Path:
         """Where the file of a day, or `all`, stands."""
@@ -191,7 +196,7 @@ def set_aside(folder: Path) -> Path:
 def settle(settings: Settings) -> list[Path]:
     """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
     lost = []
-    for aside in sorted(raw_root(settings).glob(f"*/{SET_ASIDE_PREFIX}*")):
+    for aside in _all_set_aside(settings):
         named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
         with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
             folder = folder_of(settings, from_index(aside, (aside / "index.json").read_bytes()))
@@ -202,6 +207,15 @@ def settle(settings: Settings) -> list[Path]:
             if folder == named:
                 lost.append(folder)  # or nothing but its name was wrong
     return lost
+
+
+def _all_set_aside(settings: Settings) -> list[Path]:
+    return [
+        folder / name
+        for folder in raw_folders(settings)
+        for name in sorted(os.listdir(folder))  # noqa: PTH208 (names are enough, of thousands)
+        if name.startswith(SET_ASIDE_PREFIX)
+    ]
 
 
 def raw_root(settings: Settings) -> Path:
@@ -263,9 +277,9 @@ def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
     named = {f"{each.entity}/{each.key}": each for each in raw}
     if len(named) == len(known) and all(name in known and known[name][1] is each for name, each in named.items()):
         return
-    stamps = {name: _stamp_of(f"{each.folder}/index.json") for name, each in named.items()}
+    stamps = {name: _stamp_of(f"{each.location}/index.json") for name, each in named.items()}
     saved = {name: (stamp, named[name]) for name, stamp in stamps.items() if stamp is not None}
-    content = msgspec.json.encode((str(raw_root(settings)), saved), enc_hook=str)
+    content = msgspec.json.encode((str(raw_root(settings)), saved))
     write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -282,7 +296,7 @@ def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _St
         seal, _, content = path.read_bytes().partition(b"\n")
         if seal != hashlib.sha256(content).hexdigest().encode():
             return {}
-        root, found = msgspec.json.decode(content, type=_Saved, dec_hook=lambda _, text: Path(text))
+        root, found = msgspec.json.decode(content, type=_Saved)
     except (OSError, ValueError, msgspec.MsgspecError):
         return {}
     return found if root == expected_root else {}
@@ -301,7 +315,7 @@ def _stamp_of(path: str) -> Stamp | None:
 def as_index(raw: RawFile) -> dict[str, Any]:
     """What index.json says of a raw folder."""
     index: dict[str, Any] = {
-        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("folder", "key")
+        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("location", "key")
     }
     for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
         if not index[name]:
@@ -317,7 +331,7 @@ def from_index(folder: Path, content: bytes) -> RawFile:
     index = unsealed(content)
     if index.get("rejects"):
         index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
-    return msgspec.convert({**index, "folder": folder, "key": folder.name}, RawFile, dec_hook=lambda _, path: path)
+    return msgspec.convert({**index, "location": str(folder), "key": folder.name}, RawFile)
 
 
 def folder_of(settings: Settings, raw: RawFile) -> Path:

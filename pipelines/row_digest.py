@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -61,11 +62,16 @@ def combined_digest(parts: Iterable[str]) -> str:
 
 def _kind(field: pa.Field) -> str:
     """What the values of a column are, however wide or encoded: the part of its type that the digest sees."""
-    kind: pa.DataType = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    for name, is_kind in _KINDS.items():
-        if is_kind(kind):
-            return name
-    raise TypeError(f"column {field.name} has type {field.type}, which has no exact canonical form")
+    kind = _kind_of_type(field.type)
+    if kind is None:
+        raise TypeError(f"column {field.name} has type {field.type}, which has no exact canonical form")
+    return kind
+
+
+@cache  # a night digests many small tables of the same few types
+def _kind_of_type(given: pa.DataType) -> str | None:
+    values = given.value_type if pa.types.is_dictionary(given) else given
+    return next((name for name, is_kind in _KINDS.items() if is_kind(values)), None)
 
 
 _KINDS = {
@@ -104,7 +110,7 @@ def _canonical_buffers(array: pa.Array, kind: str) -> tuple[Any, Any, Any]:
         array = array.view(pa.int32()).cast(pa.int64())
     elif pa.types.is_uint64(array.type):
         array = array.view(pa.int64())
-    else:
+    elif not pa.types.is_int64(array.type):
         array = array.cast(pa.int64())
     if array.null_count:
         array = array.fill_null(0)

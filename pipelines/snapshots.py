@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
     if manifest_sha256 is not None and found != manifest_sha256:
         raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
     try:
-        manifest = store.unsealed(content)
+        manifest = _unsealed_once(content)
         version, stated = manifest["schema_version"], manifest["snapshot_id"]
         if version > SCHEMA_VERSION:
             raise UsageError(
@@ -184,6 +185,10 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
     if not stated == derived == snapshot_id:
         raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}. {_remedy(as_of)}")
     return Snapshot(path, manifest, found)
+
+
+# One run opens the same manifests several times, and each names all that ever landed.
+_unsealed_once = lru_cache(maxsize=2)(store.unsealed)
 
 
 def open_current(snapshots: Path) -> Snapshot:

@@ -353,7 +353,7 @@ def unsealed(content: bytes) -> dict[str, Any]:
 
     Raises ValueError unless these are byte for byte what was written: also for another spelling of the same values.
     """
-    end = _SEALED_END.search(content)
+    end = _SEALED_END.search(content, max(0, len(content) - _SEAL_BYTES))
     if end is None:
         raise ValueError("it has no seal")
     # What was sealed is the text before the seal, closed again: nothing need be written out anew to compare with it.
@@ -367,6 +367,7 @@ def unsealed(content: bytes) -> dict[str, Any]:
 
 
 _SEALED_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
+_SEAL_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
 
 
 def sha256_of(path: Path) -> str:

@@ -10,7 +10,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
@@ -26,6 +28,7 @@ _UNFINISHED_PREFIXES = (".", "_")
 _UNFINISHED_SUFFIXES = (".part", ".tmp")
 _FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".json": "json", ".parquet": "parquet"}
 _COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+_NO_FORMAT = "nothing"
 
 
 @dataclass(frozen=True, order=True)
@@ -34,10 +37,15 @@ class LandedFile:
 
     entity: str
     name: str
-    path: Path
+    location: str  # of the file
     format: str  # ndjson, csv, json or parquet
     compression: str | None  # gz or zst
     root: Path  # the landing root that it was found under
+
+    @cached_property
+    def path(self) -> Path:
+        """The file. A Path is made when one is asked for: most that ever landed is known and not opened again."""
+        return Path(self.location)
 
     @property
     def read_as(self) -> str:
@@ -93,8 +101,8 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
             elif not entry.is_dir(follow_symlinks=False):
                 ignored.append(Ignored(Path(entry.path), "not a folder"))
             else:
-                _walk(root, entry.name, Path(entry.path), files, ignored)
-    files.sort(key=lambda each: (each.entity, each.name, each.path))
+                _walk(root, entry.name, files, ignored)
+    files.sort(key=lambda each: (each.entity, each.name, each.location))
     return files, sorted(ignored, key=lambda each: str(each.path))
 
 
@@ -115,21 +123,23 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
 
 
-def _walk(root: Path, entity: str, folder: Path, files: list[LandedFile], ignored: list[Ignored]) -> None:
-    folders = [folder]
+def _walk(root: Path, entity: str, files: list[LandedFile], ignored: list[Ignored]) -> None:
+    base = str(root / entity)[: -len(entity)]
+    folders = [entity]
     while folders:
-        for entry in _entries(folders.pop()):
-            path = Path(entry.path)
+        folder = folders.pop()
+        for entry in _entries(base + folder):
+            name = f"{folder}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
+                folders.append(name)
             elif not entry.is_file(follow_symlinks=False):
-                ignored.append(Ignored(path, "not a regular file"))
+                ignored.append(Ignored(Path(base + name), "not a regular file"))
             else:
-                found = landed_file(root, entity, path)
+                found = landed_file(root, entity, name, base + name)
                 (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     """What is in a folder, by name; nothing if it has just gone. Raises OSError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
@@ -139,29 +149,31 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return [entry for entry in found if not is_unfinished(entry.name)]
 
 
-def landed_file(root: Path, entity: str, path: Path) -> LandedFile | Ignored:
-    compression = _COMPRESSIONS.get(path.suffix)
-    file_format = _FORMATS.get(path.with_suffix("").suffix if compression else path.suffix)
-    if file_format is None or (file_format == "parquet" and compression):
-        return Ignored(path, "unknown extension: .ndjson, .jsonl, .csv (each also .gz, .zst) and .parquet are read")
+def landed_file(root: Path, entity: str, name: str, location: str) -> LandedFile | Ignored:
+    """What is to be read of a file, by its name under the landing root alone; `location` is where it is."""
+    file_format, _, compression = read_as(name).partition(".")
+    if file_format == _NO_FORMAT or (file_format == "parquet" and compression):
+        return Ignored(
+            Path(location), "unknown extension: .ndjson, .jsonl, .csv (each also .gz, .zst) and .parquet are read"
+        )
     if file_format == "csv" and entity not in FLAT_ENTITIES:
-        return Ignored(path, f"{entity} have nested fields, which CSV cannot hold")
+        return Ignored(Path(location), f"{entity} have nested fields, which CSV cannot hold")
     if file_format == "json" and entity != "lls_streams":
-        return Ignored(path, "only a List Streams response may land as .json: use .ndjson")
-    return LandedFile(entity, printable_name(path.relative_to(root)), path, file_format, compression, root)
+        return Ignored(Path(location), "only a List Streams response may land as .json: use .ndjson")
+    return LandedFile(entity, printable_name(name), location, file_format, compression or None, root)
 
 
 def read_as(name: str) -> str:
     """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
     bare, suffix = os.path.splitext(name)  # noqa: PTH122 (as Path's suffix, in a tenth of the time: of every file)
     compression = _COMPRESSIONS.get(suffix)
-    file_format = _FORMATS.get(os.path.splitext(bare)[1] if compression else suffix, "nothing")  # noqa: PTH122
+    file_format = _FORMATS.get(os.path.splitext(bare)[1] if compression else suffix, _NO_FORMAT)  # noqa: PTH122
     return f"{file_format}.{compression}" if compression else file_format
 
 
-def printable_name(path: Path) -> str:
+def printable_name(path: Path | str) -> str:
     """A path as one line of text that can be written anywhere, also on a terminal, whatever its name is made of."""
-    text = os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
@@ -170,8 +182,7 @@ def printable_name(path: Path) -> str:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What tells that a file is still the same file.
 
     The modification time can be set, and often is when files are copied, and the inode of a removed file is given to

@@ -15,7 +15,7 @@ def named(root: Path, name: str) -> LandedFile | Ignored:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
     if not inner:
         return Ignored(root / entity, "not a folder")
-    return landed_file(root, entity, root / name)
+    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name))
 
 
 def unfinished_part(name: str) -> str | None:

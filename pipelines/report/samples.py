@@ -71,9 +71,10 @@ def _chosen(raw: Sequence[RawFile], new: Collection[str]) -> list[RawFile]:
     """Few files that together show every reason, those of this run before others."""
     chosen: dict[str, RawFile] = {}
     shown: Counter[tuple[str, str]] = Counter()
-    for file in sorted(raw, key=lambda file: (file.key not in new, file.entity, file.landed_name, file.key)):
+    with_rejects = [file for file in raw if file.rejects]
+    for file in sorted(with_rejects, key=lambda file: (file.key not in new, file.entity, file.landed_name, file.key)):
         reasons = {(file.entity, reason): count for reason, count in file.rejected_by_reason.items()}
-        if file.rejects and len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):
+        if len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):
             chosen[file.key] = file
             shown.update(reasons)
     return list(chosen.values())

@@ -160,6 +160,6 @@ def test_the_records_of_a_day_that_came_back_are_counted_on_it(tmp_path):
     pq.write_table(pa.table({"started_at": pa.array(starts, pa.timestamp("ms", "UTC"))}), path)
     written = WrittenFile(len(starts), path.stat().st_size, sha256_of(path), "")
     files = {"2010-11-07": written}
-    raw = RawFile(tmp_path, "", "viewing_sessions", "all.ndjson", "", 0, 1, 6, 6, 0, 0, {}, {}, files, None)
+    raw = RawFile(str(tmp_path), "", "viewing_sessions", "all.ndjson", "", 0, 1, 6, 6, 0, 0, {}, {}, files, None)
     file = LandedSessions("all.ndjson", raw, ZoneInfo("America/St_Johns"))
     assert {day: file.count(day) for day in file.may_hold()} == {date(2010, 11, 6): 3, date(2010, 11, 7): 3}

@@ -69,7 +69,7 @@ class Follows:
         path = self.folder / f"raw-{number}.parquet"
         pq.write_table(table, path)
         digest = row_digest(table, leave_out=("line",))
-        return Stored("raw_follows", None, str(number), path, len(rows), store.sha256_of(path), digest)
+        return Stored("raw_follows", None, str(number), str(path), len(rows), store.sha256_of(path), digest)
 
     def derive(self, lake: Lake, *raw: Stored, params: dict[str, Any] = AS_OF_INSTANT) -> Stored:
         return lake.derive_one("follows", {"raw_follows": raw, "raw_erasures": []}, params=params)

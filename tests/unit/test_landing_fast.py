@@ -177,7 +177,9 @@ def test_a_file_larger_than_its_blocks(tmp_path: Path) -> None:
     for name, content in {"x.ndjson": lines, "x.ndjson.gz": gzip.compress(lines, 1)}.items():
         path = tmp_path / name
         path.write_bytes(content)
-        file = LandedFile("viewing_sessions", name, path, "ndjson", "gz" if name.endswith("gz") else None, path.parent)
+        file = LandedFile(
+            "viewing_sessions", name, str(path), "ndjson", "gz" if name.endswith("gz") else None, path.parent
+        )
         with open_landed(path) as source:
             batches = list(read_landed(file, source))
         assert len(batches) > 1

@@ -86,7 +86,7 @@ def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, pa
     assert content[MIB - past : MIB - past + 2] == b"\\u"
     path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
     path.write_bytes(gzip.compress(content) if packed else content)
-    file = LandedFile("viewing_sessions", path.name, path, "ndjson", "gz" if packed else None, tmp_path)
+    file = LandedFile("viewing_sessions", path.name, str(path), "ndjson", "gz" if packed else None, tmp_path)
     assert may_hold(file, Sought(USER))
 
 
