@@ -2,15 +2,15 @@
 
 One straight line, and the module that draws each arrow of it:
 
-    landing/      files the platform drops             landing/, contracts.py
-      -> raw      typed Parquet, rejected records      ingest.py, raw.py
-      -> lake     sessions, viewer_days, the cube      build.py, models.py and the SQL in sql/
-      -> snapshot verified, immutable tables           publish.py
-      -> readers  the read API, the command line       snapshots.py, api/, cli.py
+    landing/      files the platform drops             landing/, landing/schema.py
+      -> raw      typed Parquet, rejected records      raw/ingest.py, raw/index.py
+      -> lake     sessions, viewer_days, the cube      lake/plan.py, lake/models.py and the SQL in sql/
+      -> snapshot verified, immutable tables           snapshots/publish.py
+      -> readers  the read API, the command line       snapshots/manifest.py, api/, cli/__init__.py
 
-nightly.py walks the line once; flows.py does the same under Prefect. store.py is how any file gets to disk,
-row_digest.py what its rows are called.
-telling.py is what a run leaves behind and whom it tells: report/, run_metrics.py, notify.py, logs.py.
+jobs/nightly.py walks the line once; jobs/prefect_flows.py does the same under Prefect. core/durable_files.py is how any file gets to disk,
+core/row_digest.py what its rows are called.
+jobs/run_lifecycle.py is what a run leaves behind and whom it tells: report/, jobs/metrics.py, jobs/notify.py, core/logs.py.
 """
 
 from importlib.metadata import PackageNotFoundError, version

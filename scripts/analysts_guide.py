@@ -16,7 +16,9 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines import nightly, settings, snapshots
+from pipelines.core import settings
+from pipelines.jobs import nightly
+from pipelines.snapshots import manifest
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "analysts.md"
@@ -44,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mostwatched-guide-") as folder:
         home = settings.load(Path(folder) / "home", environ={})
         nightly.run(home, AS_OF, [ROOT / "data" / "sample"])
-        found = answers(snapshots.open_current(home.snapshots).path / "warehouse.duckdb")
+        found = answers(manifest.open_current(home.snapshots).path / "warehouse.duckdb")
     GUIDE.write_text(guide(GUIDE.read_text(encoding="utf-8"), found), encoding="utf-8")
     PICTURE.write_text(picture(found), encoding="utf-8")
 

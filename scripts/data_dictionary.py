@@ -14,10 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import build, models, publish, warehouse
-from pipelines.engines.duckdb import DuckDBEngine
-from pipelines.lake import Lake
-from pipelines.settings import Policy
+from pipelines.core.settings import Policy
+from pipelines.lake import models, plan
+from pipelines.lake.derive import Lake
+from pipelines.lake.engines.duckdb import DuckDBEngine
+from pipelines.snapshots import publish, warehouse
 
 README = models.sql_folder() / "README.md"
 MACROS = models.sql_folder() / "warehouse" / "macros.sql"
@@ -83,7 +84,7 @@ def published_types() -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="mostwatched-types-") as folder:
         lake = Lake(Path(folder), lambda: DuckDBEngine("500MB", 1, Path(folder) / "spill"))
         try:
-            built = build.build(lake, [], Policy(), date(2026, 1, 31))
+            built = plan.build(lake, [], Policy(), date(2026, 1, 31))
             files = {name: built.tables[name] for name in (*publish.PUBLIC_TABLES, *publish.PRIVATE_TABLES)}
             files["creator_reach"] = next(iter(built.creator_reach.values()))
             return {

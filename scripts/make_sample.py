@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/make_sample.py ../shared/data/flights/landing
 
-The sessions and the airports are copied as they are. All else is made by pipelines/generate/records.py with
+The sessions and the airports are copied as they are. All else is made by pipelines/landing/synthetic/records.py with
 airports as creators and aircraft as users, all of it before 2013-07-01, and is the same on every machine.
 """
 
@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
-from pipelines.generate import records
+from pipelines.landing.synthetic import records
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
 SESSIONS = ("viewing_sessions/2013-05.ndjson.gz", "viewing_sessions/2013-06.ndjson.gz")

@@ -17,7 +17,7 @@ from tokens import NOW
 
 from pipelines.api.app import create_app, server_config
 from pipelines.api.envelope import Clock
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 
 class StoppedClock:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import snapshots, store
-from pipelines.row_digest import row_digest
-from pipelines.snapshots import MANIFEST, Snapshot
+from pipelines.core import durable_files
+from pipelines.core.row_digest import row_digest
+from pipelines.snapshots import manifest
+from pipelines.snapshots.manifest import MANIFEST, Snapshot
 
 
 def replace(snapshot: Snapshot, name: str, table: pa.Table) -> None:
@@ -21,9 +22,9 @@ def replace(snapshot: Snapshot, name: str, table: pa.Table) -> None:
     pq.write_table(table, path)
     manifest = json.loads((snapshot.path / MANIFEST).read_bytes())
     del manifest["seal"]
-    facts = {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": store.sha256_of(path)}
+    facts = {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": durable_files.sha256_of(path)}
     manifest["files"][name] |= facts
-    (snapshot.path / MANIFEST).write_bytes(store.json_bytes(store.sealed(manifest)))
+    (snapshot.path / MANIFEST).write_bytes(durable_files.json_bytes(durable_files.sealed(manifest)))
 
 
 def changed(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
@@ -44,13 +45,13 @@ def replace_in_lake(path: Path, table: pa.Table) -> None:
     path.unlink()
     pq.write_table(table, path)
     sidecar = path.with_suffix(".json")
-    facts = store.unsealed(sidecar.read_bytes())
-    facts |= {"rows": table.num_rows, "sha256": store.sha256_of(path), "digest": row_digest(table)}
-    sidecar.write_bytes(store.json_bytes(store.sealed(facts)))
+    facts = durable_files.unsealed(sidecar.read_bytes())
+    facts |= {"rows": table.num_rows, "sha256": durable_files.sha256_of(path), "digest": row_digest(table)}
+    sidecar.write_bytes(durable_files.json_bytes(durable_files.sealed(facts)))
 
 
 def point_to(snapshot: Snapshot) -> None:
     """Let readers take the manifest, as it is now, for the one that was published."""
-    now = snapshots.open_snapshot(snapshot.path.parent, snapshot.id)
+    now = manifest.open_snapshot(snapshot.path.parent, snapshot.id)
     landed = tuple(file["key"] for file in now.manifest["landed"])
-    snapshots.point_to(snapshot.path.parent, now, landed=landed, pinned=False)
+    manifest.point_to(snapshot.path.parent, now, landed=landed, pinned=False)

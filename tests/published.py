@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import snapshots, store
-from pipelines.row_digest import row_digest
-from pipelines.settings import Policy
+from pipelines.core import durable_files
+from pipelines.core.row_digest import row_digest
+from pipelines.core.settings import Policy
+from pipelines.snapshots import manifest as snapshots
 
 Row = Mapping[str, Any]
 
@@ -183,7 +184,7 @@ def publish(
         "landed": [],
         "freshness": {"newest_session_at": newest_session_at},
     }
-    content = store.json_bytes(store.sealed(manifest))
+    content = durable_files.json_bytes(durable_files.sealed(manifest))
     (building / "manifest.json").write_bytes(content)
     if (folder / snapshot_id).exists():
         for path in sorted(building.rglob("*"), reverse=True):
@@ -207,7 +208,7 @@ def point(home: Path, snapshot_id: str, published_at: datetime) -> None:
         "pinned": False,
         "landed": [],
     }
-    (folder / ".tmp-current").write_bytes(store.json_bytes(store.sealed(pointer)))
+    (folder / ".tmp-current").write_bytes(durable_files.json_bytes(durable_files.sealed(pointer)))
     (folder / ".tmp-current").replace(folder / "current.json")
 
 

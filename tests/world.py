@@ -28,8 +28,10 @@ import oracle
 import stand_ins
 from oracle import CONTRACT, Funding, Ranked, Record
 
-from pipelines import nightly, ranking, snapshots
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.jobs import nightly
+from pipelines.snapshots import manifest as snapshots
+from pipelines.snapshots import ranking
 
 AS_OF = date(2026, 1, 31)  # the 30 days before it are January's first thirty
 

@@ -22,10 +22,8 @@ from starlette.websockets import WebSocketClose
 from uvicorn.supervisors import Multiprocess
 
 from pipelines.api import contract, limits
-from pipelines.api.auth import Authenticator, Expected
 from pipelines.api.clients import Network, client_of, networks
 from pipelines.api.creators import CreatorOverTime, Curious, RankingOfRange
-from pipelines.api.desk import Desk
 from pipelines.api.endpoints import (
     Document,
     Endpoint,
@@ -37,18 +35,20 @@ from pipelines.api.endpoints import (
     Readiness,
 )
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.explaining import Explainer
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemory, Limiter
+from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.operators import WhyThisNumber
 from pipelines.api.pages import page_routes
+from pipelines.api.query_service import Desk
 from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
+from pipelines.api.tokens import Authenticator, Expected
 from pipelines.api.watching import Serving, Watcher
 from pipelines.api.wire import BoundedHttp
-from pipelines.errors import MostwatchedError, UsageError
-from pipelines.logs import log_as
-from pipelines.settings import Settings
+from pipelines.core.errors import MostwatchedError, UsageError
+from pipelines.core.logs import log_as
+from pipelines.core.settings import Settings
 
 METHODS = ("GET", "HEAD")
 RATE_LIMITED_PREFIX = "/lls/"  # the limits are those of the List Streams document, and of nothing else

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.types import Scope
 
-from pipelines.api.exchange import values_of
-from pipelines.errors import UsageError
+from pipelines.api.messages import values_of
+from pipelines.core.errors import UsageError
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address

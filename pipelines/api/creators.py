@@ -9,14 +9,14 @@ from datetime import datetime
 import msgspec
 from starlette.types import Scope
 
-from pipelines.api import asking, envelope, exchange
+from pipelines.api import envelope, messages, query_params
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
-from pipelines.api.desk import Desk, NotReady, Ready, T
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
-from pipelines.api.exchange import JSON, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
+from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
+from pipelines.api.query_service import Desk, NotReady, Ready, T
 from pipelines.api.responses import digest_of, json_value
-from pipelines.spreadsheet import csv_lines
+from pipelines.core.csv_escape import csv_lines
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100
@@ -53,10 +53,10 @@ class Asked(Endpoint):
         try:
             question = self.question(scope["query_string"])
             tag, media_type, data, headers = await self.curious.ask(question, now_ms)
-        except asking.NotUnderstood as problem:
+        except query_params.NotUnderstood as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
-        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), tag):
+        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), tag):
             return Reply(304, headers, b"")
         body = envelope.success(data, now_ms) if media_type is JSON else data
         return Reply(200, [media_type, content_length(len(body)), *headers], body)
@@ -74,8 +74,8 @@ class RankingOfRange(Asked):
 
     def question(self, sent: bytes) -> Callable[[Ready], Answer]:
         """A part of the ranking of a range."""
-        asked = asking.query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
-        of = asking.asked_range(asked)
+        asked = query_params.query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
+        of = query_params.asked_range(asked)
         limit = asked.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         offset = asked.whole("offset", 0, 0, 10**8)
         looked_for = asked.text("q")
@@ -107,8 +107,8 @@ class CreatorOverTime(Asked):
 
     def question(self, sent: bytes) -> Callable[[Ready], Answer]:
         """One creator over time."""
-        asked = asking.query(sent, *_RANGE, "creatorId", "format")
-        of = asking.asked_range(asked)
+        asked = query_params.query(sent, *_RANGE, "creatorId", "format")
+        of = query_params.asked_range(asked)
         creator_id = asked_creator(asked)
         form = asked.one_of("format", "json", "csv")
 
@@ -124,11 +124,11 @@ class CreatorOverTime(Asked):
         return answer
 
 
-def asked_creator(asked: asking.Query) -> str:
+def asked_creator(asked: query_params.Query) -> str:
     """The parameter `creatorId`. Raises NotUnderstood."""
     creator_id = asked.text("creatorId")
     if not creator_id:
-        raise asking.NotUnderstood("creatorId must be given")
+        raise query_params.NotUnderstood("creatorId must be given")
     return creator_id
 
 

@@ -2,7 +2,7 @@
 
 The rows of a day are kept in order of their gap, the longest first. A viewer counts in a range on the first day inside
 it, where the gap reaches back past the range's start: those rows are the first so many of every day, and a range is a
-few slices that are added up. The definition is sql/creator_windows.sql; tests compare the two.
+few slices that are added up. The definition is sql/cube/creator_windows.sql; tests compare the two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.snapshots import Snapshot
+from pipelines.snapshots.manifest import Snapshot
 
 Ints = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]

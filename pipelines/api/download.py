@@ -20,7 +20,7 @@ from typing import Any
 def download(url: str, *, max_bytes: int, seconds: float) -> bytes:
     """The body behind an http(s) URL. Raises OSError or ValueError."""
     with _Deadline(seconds) as deadline:
-        # no ProxyHandler: its addresses would come from the environment, which settings.py alone reads
+        # no ProxyHandler: its addresses would come from the environment, which core/settings.py alone reads
         opener = urllib.request.build_opener(
             _SameScheme, urllib.request.ProxyHandler({}), _Http(deadline), _Https(deadline)
         )

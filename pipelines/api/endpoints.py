@@ -11,12 +11,12 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
-from pipelines.api import envelope, exchange
-from pipelines.api.auth import Authenticator, InvalidToken, NotBearer
+from pipelines.api import envelope, messages
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
+from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.telemetry import Metrics
+from pipelines.api.tokens import Authenticator, InvalidToken, NotBearer
 from pipelines.api.watching import Serving, Watcher
 
 API_VERSION = "v1"  # part of every ETag: to be raised when the same snapshot is written differently
@@ -153,7 +153,7 @@ class MostWatchedCreators(Endpoint):
             return _ranking_for(user_id, serving, head, limit, if_none_match, now_ms)
         self.api.metrics.auth("anonymous")
         page = self._page(serving, limit)
-        if if_none_match and exchange.matches_etag(if_none_match, page.etag):
+        if if_none_match and messages.matches_etag(if_none_match, page.etag):
             return _not_modified([(b"etag", page.etag), *_ranking_headers(serving, PUBLIC)])
         return page.reply(now_ms)
 
@@ -173,7 +173,7 @@ def _limit(query: bytes, now_ms: int) -> int:
     if not query:
         return DEFAULT_LIMIT
     try:
-        values = exchange.query_values(query, b"limit")
+        values = messages.query_values(query, b"limit")
     except ValueError:
         values = [""]
     if not values:
@@ -200,7 +200,7 @@ def _ranking_for(
 ) -> Reply:
     followed = serving.ranking.followed(user_id, limit)
     etag = _etag(serving, f"most-watched.{limit}.{digest_of(followed)}")
-    if exchange.matches_etag(if_none_match, etag):
+    if messages.matches_etag(if_none_match, etag):
         return _not_modified([(b"etag", etag), *_ranking_headers(serving, PRIVATE)])
     body = envelope.success(serving.ranking.data_for(followed, limit), now_ms)
     return head.reply(body, (b"etag", etag))
@@ -228,7 +228,7 @@ class FundedStreams(Endpoint):
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The caller's funded, scheduled streams; nobody else's, and never stored."""
-        user_id = await self.api.subject(exchange.values_of(scope["headers"], b"authorization"), now_ms)
+        user_id = await self.api.subject(messages.values_of(scope["headers"], b"authorization"), now_ms)
         serving = await self.api.serving(now_ms)
         body = envelope.success(serving.funded.data_for(user_id, now_ms), now_ms)
         return self._head.of(serving).reply(body)
@@ -247,7 +247,7 @@ class ListStreams(Endpoint):
         serving = await self.api.serving(now_ms)
         etag = _etag(serving, f"streams.{digest_of(sorted(filters.items()))}")
         headers = [(b"etag", etag), PRIVATE, _snapshot_header(serving), *SAFE_DATA]
-        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), etag):
+        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), etag):
             return _not_modified(headers)
         body = serving.streams.data(filters)
         return Reply(200, [JSON, content_length(len(body)), *headers], body)
@@ -258,7 +258,7 @@ def _filters(query: bytes, now_ms: int) -> Mapping[str, str]:
     filters = {}
     for name in FILTERS if query else ():
         try:
-            values = exchange.query_values(query, name.encode())
+            values = messages.query_values(query, name.encode())
         except ValueError:
             raise Refused(error(400, now_ms)) from None
         if len(values) > 1:
@@ -335,6 +335,6 @@ class Document(Endpoint):
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The page, or 304."""
-        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), self._etag):
+        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
             return _not_modified(self._headers)
         return Reply(200, self._of_body + self._headers, self._body)

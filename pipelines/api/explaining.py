@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipelines.api.insight import Range
-from pipelines.settings import Settings, variable
+from pipelines.core.settings import Settings, variable
 
 SECONDS = 120  # for one answer; longer ones are for the command line
 UNKNOWN = 2  # the command's exit code for what it was asked

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pipelines.api import cube as cubes
 from pipelines.api.cube import Cube, DayOfCreator, Ints
 from pipelines.api.responses import ids
-from pipelines.snapshots import Snapshot
+from pipelines.snapshots.manifest import Snapshot
 
 UNLISTED = ("banned", "deleted")  # creators who are left out before ranking, and are shown nowhere
 SCHEDULED = "scheduled"

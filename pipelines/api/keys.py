@@ -25,7 +25,7 @@ from joserfc.jws import JWSRegistry
 
 from pipelines.api.download import download
 from pipelines.api.limits import SECOND
-from pipelines.errors import UsageError
+from pipelines.core.errors import UsageError
 
 MAX_JWKS_BYTES = 256 * 1024
 FETCH_TIMEOUT_SECONDS = 5.0  # all in all, however slowly it comes

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from pipelines.api import asking, envelope, exchange
+from pipelines.api import envelope, messages, query_params
 from pipelines.api.creators import Curious, asked_creator, range_as_json
-from pipelines.api.desk import Ready
 from pipelines.api.endpoints import VARY_ON_TOKEN, Endpoint, Refused
-from pipelines.api.exchange import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
 from pipelines.api.explaining import RETRY_AFTER_SECONDS, Explainer, NotAsked, NotExplained, NothingKnown, TooMany
 from pipelines.api.insight import Range
+from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
+from pipelines.api.query_service import Ready
 
 
 class WhyThisNumber(Endpoint):
@@ -30,7 +30,7 @@ class WhyThisNumber(Endpoint):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, unless its client leaves first: then the work ends, which others may be waiting for."""
         working = asyncio.create_task(self._reply(scope))
-        leaving = asyncio.create_task(exchange.client_left(receive))
+        leaving = asyncio.create_task(messages.client_left(receive))
         try:
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -51,12 +51,12 @@ class WhyThisNumber(Endpoint):
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """Step by step, for an operator: 401 without a valid token, 403 for anybody else's."""
-        subject = await self.api.subject(exchange.values_of(scope["headers"], b"authorization"), now_ms)
+        subject = await self.api.subject(messages.values_of(scope["headers"], b"authorization"), now_ms)
         if subject not in self._operators:
             raise Refused(error(403, now_ms, VARY_ON_TOKEN))
         try:
-            asked = asking.query(scope["query_string"], "days", "from", "to", "creatorId")
-            of = asking.asked_range(asked)
+            asked = query_params.query(scope["query_string"], "days", "from", "to", "creatorId")
+            of = query_params.asked_range(asked)
             creator_id = asked_creator(asked)
 
             def question(ready: Ready) -> tuple[str, Range]:
@@ -64,7 +64,7 @@ class WhyThisNumber(Endpoint):
 
             snapshot_id, days = await self._curious.ask(question, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
-        except (asking.NotUnderstood, NotAsked) as problem:
+        except (query_params.NotUnderstood, NotAsked) as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         except NothingKnown as problem:
             raise Refused(error(404, now_ms, message=str(problem))) from None

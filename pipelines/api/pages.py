@@ -10,16 +10,16 @@ from pathlib import PurePosixPath
 
 from starlette.types import Scope
 
-from pipelines.api import asking, exchange
-from pipelines.api.asking import NotUnderstood, Query
+from pipelines.api import messages, query_params
 from pipelines.api.creators import Curious
-from pipelines.api.desk import NotReady, Ready
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
-from pipelines.api.exchange import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.insight import NotHeld, Range, UnknownCreator
+from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, explanation, layout, problem, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
-from pipelines.api.page.words import LANGUAGES, preferred
+from pipelines.api.page.translations import LANGUAGES, preferred
+from pipelines.api.query_params import NotUnderstood, Query
+from pipelines.api.query_service import NotReady, Ready
 from pipelines.api.responses import digest_of
 from pipelines.api.watching import Serving, milliseconds
 
@@ -81,7 +81,7 @@ class PageForPeople(Endpoint):
         if sheet.status != 200:
             return Reply(sheet.status, [HTML, content_length(len(sheet.body)), NO_STORE, *headers], sheet.body)
         headers = [(b"etag", sheet.tag.encode()), ASK_EVERY_TIME, *headers]
-        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), sheet.tag.encode()):
+        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), sheet.tag.encode()):
             return Reply(304, headers, b"")
         return Reply(200, [HTML, content_length(len(sheet.body)), *headers], sheet.body)
 
@@ -91,8 +91,8 @@ class PageForPeople(Endpoint):
             asked_frame = frame
             try:
                 for name, known in _CHOICES.items():
-                    asking.query(sent, name).one_of(name, *known)
-                asked = asking.query(sent, *self.parameters)
+                    query_params.query(sent, name).one_of(name, *known)
+                asked = query_params.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
                 shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
@@ -177,14 +177,14 @@ class Asset(Endpoint):
         """The file, to be kept for good under its version's address; or 304."""
         kept = FOR_GOOD if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
         headers = [(b"etag", self._etag), kept, *PAGE_HEADERS]
-        if exchange.matches_etag(exchange.values_of(scope["headers"], b"if-none-match"), self._etag):
+        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
             return Reply(304, headers, b"")
         return Reply(200, [self._type, content_length(len(self._body)), *headers], self._body)
 
 
 def preferences(sent: bytes, headers: list[Header]) -> Preferences:
     """What a request wants: what it chooses now, what it chose before (a cookie), what its browser prefers."""
-    accepted = b",".join(exchange.values_of(headers, b"accept-language")).decode("latin-1")
+    accepted = b",".join(messages.values_of(headers, b"accept-language")).decode("latin-1")
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
     cookies: list[Header] = []
@@ -192,7 +192,7 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
         if remembered.get(name) in known:
             found[name] = remembered[name]
         try:
-            chosen = exchange.query_values(sent, name.encode()) if sent else []
+            chosen = messages.query_values(sent, name.encode()) if sent else []
         except ValueError:
             continue
         if len(chosen) == 1 and chosen[0] in known:
@@ -204,7 +204,7 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
 
 def _cookies(headers: list[Header]) -> Mapping[str, str]:
     jar: SimpleCookie = SimpleCookie()
-    for value in exchange.values_of(headers, b"cookie"):
+    for value in messages.values_of(headers, b"cookie"):
         try:
             jar.load(value.decode("latin-1"))
         except CookieError:
@@ -234,7 +234,7 @@ def _range(ready: Ready, asked: Query) -> tuple[Range, int | None]:
     """The range from `first` to `last`, both included, or the window of `days`. Raises NotUnderstood, NotHeld."""
     first, last = asked.day("first"), asked.day("last")
     if first is None and last is None:
-        days = asked.whole("days", asking.DEFAULT_DAYS, 1, 1000)
+        days = asked.whole("days", query_params.DEFAULT_DAYS, 1, 1000)
         return ready.insight.window(days), days
     if first is None or last is None:
         raise NotUnderstood("first and last go together")

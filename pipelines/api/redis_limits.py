@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipelines.api.limits import LIMITS, SECOND, Decision, InMemory, Limit
-from pipelines.errors import UsageError
+from pipelines.core.errors import UsageError
 
 TIMEOUT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 2

@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.errors import Damaged
+from pipelines.core.errors import Damaged
 
 WINDOW_DAYS = 30  # what the document of most-watched-creators promises
 MAX_LIMIT = 1000

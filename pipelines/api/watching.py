@@ -16,17 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipelines import snapshots
 from pipelines.api.funded import Funded, prepare_funded
-from pipelines.api.responses import (
-    WINDOW_DAYS,
-    Ranking,
-    Streams,
-    prepare_ranking,
-    prepare_streams,
-    require_window,
-)
-from pipelines.errors import MostwatchedError
+from pipelines.api.responses import WINDOW_DAYS, Ranking, Streams, prepare_ranking, prepare_streams, require_window
+from pipelines.core.errors import MostwatchedError
+from pipelines.snapshots import manifest
 
 LOOK_EVERY_SECONDS = 0.5
 LOOK_ON_SECONDS = 5.0  # while the pointer moves on faster than what it points at can be loaded
@@ -39,7 +32,7 @@ log = logging.getLogger("mostwatched.api")
 class Serving:
     """One snapshot, ready to be served."""
 
-    snapshot: snapshots.Snapshot
+    snapshot: manifest.Snapshot
     snapshot_id: str
     published_ms: int  # milliseconds since 1970, UTC
     window: str  # 2026-10-22/2026-11-21
@@ -49,9 +42,9 @@ class Serving:
     streams: Streams
 
 
-def load(snapshots_dir: Path, pointer: snapshots.Pointer) -> Serving:
+def load(snapshots_dir: Path, pointer: manifest.Pointer) -> Serving:
     """Read and prepare everything that the API serves of one snapshot. Raises Damaged."""
-    snapshot = snapshots.open_snapshot(snapshots_dir, pointer.snapshot_id, pointer.manifest_sha256)
+    snapshot = manifest.open_snapshot(snapshots_dir, pointer.snapshot_id, pointer.manifest_sha256)
     require_window(snapshot.manifest["windows"], snapshot.id)
     creators = snapshot.table("creators.parquet")
     first_day = snapshot.as_of - timedelta(days=WINDOW_DAYS)
@@ -140,7 +133,7 @@ class Watcher:
         None when there is none yet, or the directory is away: what is being served stays.
         """
         try:
-            return (self._directory / snapshots.POINTER).read_bytes()
+            return (self._directory / manifest.POINTER).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -150,7 +143,7 @@ class Watcher:
         """Serve what the pointer says. False when it cannot be, and the pointer has moved on in the meantime."""
         started = time.monotonic()
         try:
-            pointer = snapshots.pointer_of(self._directory / snapshots.POINTER, content)
+            pointer = manifest.pointer_of(self._directory / manifest.POINTER, content)
             now_serving = self.serving
             if now_serving is not None and now_serving.snapshot.manifest_sha256 == pointer.manifest_sha256:
                 # the same snapshot published again (or pinned): only its age has changed

@@ -18,7 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pipelines.api.envelope import Clock
-from pipelines.api.exchange import PREPARED, Prepared, error
+from pipelines.api.messages import PREPARED, Prepared, error
 
 if TYPE_CHECKING:
     import asyncio

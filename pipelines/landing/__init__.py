@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.contracts import FLAT_ENTITIES
 from pipelines.landing.batches import Batch, RejectedLine
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import read_fast
@@ -27,15 +26,17 @@ from pipelines.landing.files import (
     decompressed,
     find_landed,
     find_unfinished,
+    named,
     open_landed,
     printable_name,
     read_as,
+    unfinished_part,
 )
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, with_unsound
-from pipelines.landing.named import named, unfinished_part
 from pipelines.landing.ndjson import read_ndjson, read_response
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
+from pipelines.landing.schema import FLAT_ENTITIES
 
 __all__ = [
     "Batch",

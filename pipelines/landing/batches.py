@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from pipelines.contracts import RAW_SCHEMAS, Landed
 from pipelines.landing.lines import MAX_LINE_BYTES
 from pipelines.landing.records import Acceptor
+from pipelines.landing.schema import RAW_SCHEMAS, Landed
 
 NOT_UTF8 = "not valid UTF-8"
 LINE_TOO_LONG = "the line is longer than 1 MiB"

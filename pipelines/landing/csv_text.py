@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.contracts import RAW_SCHEMAS, Instant, LandedField, Money, landed_fields
 from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import Mask
@@ -33,6 +32,7 @@ from pipelines.landing.lines import (
 from pipelines.landing.matching import constant, split
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor, spellings
+from pipelines.landing.schema import RAW_SCHEMAS, Instant, LandedField, Money, landed_fields
 from pipelines.landing.values import Rejected, parse_money_text
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.

@@ -2,7 +2,7 @@
 
 The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is split at
 its quotation marks by Arrow's CSV reader and compared with templates learned from accepted lines (templates.py); where
-lines leave out what is null, it is first read by the form that they have in common (compact.py). Every line that
+lines leave out what is null, it is first read by the form that they have in common (common_form.py). Every line that
 neither matches to the letter, or whose values are not plainly good, goes through the slow path.
 """
 
@@ -20,9 +20,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.landing import compact
+from pipelines.landing import common_form
 from pipelines.landing.batches import Batch, Rows
-from pipelines.landing.compact import CompactForm
+from pipelines.landing.common_form import CompactForm
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,
@@ -120,7 +120,7 @@ class FastReader:
         with self._learning:
             if self._form is None and self._has_form:
                 acceptor = Acceptor(self._entity)
-                self._form = compact.learn(
+                self._form = common_form.learn(
                     self._entity, [line for line in reading.sample() if _accepts(acceptor, line)]
                 )
                 self._has_form = self._form is not None

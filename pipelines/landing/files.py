@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import zstandard
 
-from pipelines.contracts import ENTITIES, FLAT_ENTITIES
-from pipelines.errors import UsageError
+from pipelines.core.errors import UsageError
+from pipelines.landing.schema import ENTITIES, FLAT_ENTITIES
 
 CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
 
@@ -373,3 +373,22 @@ class _SoundLines:
 
     def part_was_sound(self) -> None:
         self.sound = self._so_far
+
+
+def named(root: Path, name: str) -> LandedFile | Ignored:
+    """The landed file that an object comes to when it is brought to `root`, or why it is not read."""
+    entity, *inner = PurePosixPath(name).parts
+    if entity not in ENTITIES:
+        return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
+    if not inner:
+        return Ignored(root / entity, "not a folder")
+    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name))
+
+
+def unfinished_part(name: str) -> str | None:
+    """The beginning of a name that says that what has it is not complete yet."""
+    parts = PurePosixPath(name).parts
+    for number, part in enumerate(parts, 1):
+        if is_unfinished(part):
+            return PurePosixPath(*parts[:number]).as_posix()
+    return None

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from pipelines.contracts import RAW_SCHEMAS, landed_fields
 from pipelines.landing import columns
 from pipelines.landing.columns import Mask
 from pipelines.landing.records import Acceptor
+from pipelines.landing.schema import RAW_SCHEMAS, landed_fields
 from pipelines.landing.templates import QUOTE, Slot, Template
 from pipelines.landing.values import Rejected, parse_json
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.contracts import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
 from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import INSTANT_TYPE, Mask
@@ -25,15 +24,8 @@ from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.matching import constant
 from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
-from pipelines.landing.values import (
-    FIRST_INSTANT,
-    LAST_INSTANT,
-    LOCAL_TIME,
-    Foreign,
-    Number,
-    Rejected,
-    shown_json,
-)
+from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
+from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 16 << 20  # of the texts in it, once each row has its own: a dictionary can hold one for all of them

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.contracts import (
+from pipelines.landing.schema import (
     OTHER_SPELLINGS,
     RECORDS,
     Instant,

@@ -12,9 +12,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from pipelines.contracts import Instant, LandedField, landed_fields
 from pipelines.landing.columns import ValueCache
 from pipelines.landing.records import spellings
+from pipelines.landing.schema import Instant, LandedField, landed_fields
 
 QUOTE = '"'
 _TOKEN = re.compile(r'"|[{}\[\],:]|[^\s{}\[\],:"]+')

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Context, Decimal
 from typing import Any, NoReturn
 
-from pipelines.contracts import Instant, Money
+from pipelines.landing.schema import Instant, Money
 
 MAX_NUMBER_CHARS = 1000  # bounds the time one number can take; a double written out in full is shorter
 MAX_DEPTH = 100  # levels of nesting; keeps acceptance independent of how deep our own call stack is

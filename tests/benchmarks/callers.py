@@ -16,7 +16,7 @@ from pathlib import Path
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from pipelines.generate import platform_of, sessions
+from pipelines.landing.synthetic import platform_of, sessions
 
 _PLEDGES_A_USER = 10
 _FOLLOWS_A_CALLER = 20

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.ingest import ingest
-from pipelines.settings import load
+from pipelines.core.settings import load
+from pipelines.raw.ingest import ingest
 
 
 def main(home: Path, landing: Path) -> None:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
 
-from pipelines.generate import LandingWriter, cast_of, line_of, platform_of, records, sessions
+from pipelines.landing.synthetic import LandingWriter, cast_of, line_of, platform_of, records, sessions
 
 SESSION_PREFIX = b'"sessionId":"5e551045'  # how every session id begins
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from pipelines import settings
+from pipelines.core import settings
 from tests.benchmarks.contenders import Contender, Runs, side_by_side
 from tests.benchmarks.options import Options
 from tests.benchmarks.process import Failed

@@ -14,7 +14,7 @@ from published import publish
 from visiting import Visit
 from visitors import PLATFORM
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 

@@ -15,7 +15,7 @@ from published import publish
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from visiting import Visit
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 

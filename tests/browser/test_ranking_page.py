@@ -15,7 +15,7 @@ from published import publish
 from visiting import Visit
 from visitors import PLATFORM
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 API = "/api/v1/creators/ranking"

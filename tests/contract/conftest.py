@@ -14,8 +14,8 @@ from published import EXAMPLE, publish
 from tokens import jwks
 
 from pipelines.api.app import create_app
-from pipelines.api.desk import Desk
-from pipelines.settings import Settings
+from pipelines.api.query_service import Desk
+from pipelines.core.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from faults.hostile import GOOD, NO_BEARER, hostile_tokens
 from published import EXAMPLE, publish
 from tokens import NOW, bearer, claims, sign
 
-from pipelines.api.auth import InvalidToken, parse
+from pipelines.api.tokens import InvalidToken, parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated", "ignore:Key size should be")
 

@@ -27,9 +27,9 @@ from pipelines.api import contract
 from pipelines.api.app import create_app
 from pipelines.api.explaining import Explainer, NotExplained
 from pipelines.api.insight import Range
-from pipelines.explain import explain
-from pipelines.settings import Settings
-from pipelines.window import Window
+from pipelines.core.calendar_days import Window
+from pipelines.core.settings import Settings
+from pipelines.jobs.explain import explain
 
 PATH = "/api/v1/creators/explanation"
 OPERATOR = bearer(sign(claims("operator")))

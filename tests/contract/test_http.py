@@ -19,7 +19,7 @@ from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, publish
 from tokens import bearer, claims, jwks, sign
 
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 ROUTES = [
     "/api/v1/live-stream/most-watched-creators",
@@ -263,7 +263,7 @@ def test_what_is_not_http_is_400_in_the_envelope(http: httpx.Client, sent: bytes
 
 
 def test_log_lines_are_json_and_hold_no_token(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    from pipelines.logs import JsonLines
+    from pipelines.core.logs import JsonLines
 
     caplog.set_level(logging.DEBUG, "mostwatched.api")
     client.get(f"{ROUTES[0]}?secret=s3cret", headers=TOKEN)
@@ -284,7 +284,7 @@ def test_whatever_a_process_says_is_one_line_of_json(tmp_path: Path) -> None:
     """Also Python's own warnings, and what ends a thread."""
     script = """
 import threading, warnings
-from pipelines.logs import log_as
+from pipelines.core.logs import log_as
 log_as(None, "INFO")
 warnings.warn("one\\ntwo")
 def fail():

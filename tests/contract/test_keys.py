@@ -20,8 +20,8 @@ from tokens import NOW, bearer, claims, jwks, sign
 
 from pipelines.api.app import create_app
 from pipelines.api.keys import KeyUrl, parse_jwks
-from pipelines.errors import UsageError
-from pipelines.settings import Settings
+from pipelines.core.errors import UsageError
+from pipelines.core.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated", "ignore:Key size should be")
 

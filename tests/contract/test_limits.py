@@ -23,8 +23,8 @@ from redis.asyncio import Redis
 from pipelines.api.app import create_app
 from pipelines.api.envelope import Clock
 from pipelines.api.limits import SECOND, InMemory, Limit
-from pipelines.errors import UsageError
-from pipelines.settings import Settings
+from pipelines.core.errors import UsageError
+from pipelines.core.settings import Settings
 
 PATH = "/lls/v1.0/stream"
 

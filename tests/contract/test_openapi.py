@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tokens import bearer, claims, sign
 
 from pipelines.api import contract
-from pipelines.api.exchange import SAFE_DATA
+from pipelines.api.messages import SAFE_DATA
 
 EXAMPLES = Path(__file__).parent / "examples"
 DOCUMENT = json.loads(contract.as_json(contract.load()))

@@ -15,7 +15,7 @@ from calling import Client, StoppedClock
 from published import CREATOR_ID, EXAMPLE, publish, reached
 
 from pipelines.api.page import assets
-from pipelines.api.page.words import LANGUAGES, preferred
+from pipelines.api.page.translations import LANGUAGES, preferred
 
 PAGES = ["/", f"/creator?id={CREATOR_ID}"]
 

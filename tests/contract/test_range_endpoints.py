@@ -16,10 +16,10 @@ import pytest
 from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, point, publish, reached
 
-from pipelines import store
-from pipelines.api import desk
+from pipelines.api import query_service
 from pipelines.api.insight import folded
-from pipelines.settings import Settings
+from pipelines.core import durable_files
+from pipelines.core.settings import Settings
 
 RANKING = "/api/v1/creators/ranking"
 REACH = "/api/v1/creators/reach"
@@ -212,7 +212,7 @@ def test_a_damaged_cube_is_never_asked(home: Path, client_for: Callable[..., Cli
     assert client.get("/api/v1/live-stream/most-watched-creators").status_code == 200
     day.write_bytes(whole)
     assert client.get(RANKING).status_code == 503  # not tried again at once
-    monkeypatch.setattr(desk, "RETRY_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(query_service, "RETRY_AFTER_SECONDS", 0.0)
     assert client.get(RANKING).status_code == 200
     assert client.get("/").status_code == 200
 
@@ -248,20 +248,20 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
     client = client_for()
     assert client.get(RANKING).status_code == 503
     pq.write_table(rows, folder / name, compression="none")
-    manifest = store.unsealed((folder / "manifest.json").read_bytes())
-    manifest["files"][name]["sha256"] = store.sha256_of(folder / name)
-    store.write_json(folder / "manifest.json", store.sealed(manifest))
+    manifest = durable_files.unsealed((folder / "manifest.json").read_bytes())
+    manifest["files"][name]["sha256"] = durable_files.sha256_of(folder / name)
+    durable_files.write_json(folder / "manifest.json", durable_files.sealed(manifest))
     point(home, snapshot_id, datetime.now(UTC))
-    monkeypatch.setattr(desk, "RETRY_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(query_service, "RETRY_AFTER_SECONDS", 0.0)
     assert client.get(RANKING).status_code == 200
 
 
 def test_questions_do_not_queue_for_ever(people: Client, monkeypatch: Any) -> None:
     """Once many wait, the next one is told so; what is prepared is served all the same."""
-    monkeypatch.setattr(desk, "MOST_WAITING", 1)
+    monkeypatch.setattr(query_service, "MOST_WAITING", 1)
     for _ in range(3):
         assert people.get(RANKING).status_code == 200, "one after the other, none waits"
-    monkeypatch.setattr(desk, "MOST_WAITING", 0)
+    monkeypatch.setattr(query_service, "MOST_WAITING", 0)
     answer = people.get(RANKING)
     assert (answer.status_code, answer.json()["errors"]) == (503, ["Too many questions are being asked"])
     assert answer.headers["Retry-After"] == "5"

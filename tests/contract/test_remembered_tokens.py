@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from tokens import NOW, claims, jwks, sign
 
-from pipelines.api import auth
-from pipelines.api.auth import Authenticator, Expected, InvalidToken
+from pipelines.api import tokens
 from pipelines.api.keys import VerificationKey, parse_jwks
+from pipelines.api.tokens import Authenticator, Expected, InvalidToken
 
 NOBODY_IN_PARTICULAR = Expected(issuer=None, audience=None, subject_claim="sub")
 TOKEN = sign(claims(nbf=NOW - 10))
@@ -37,13 +37,13 @@ def subject(authenticator: Authenticator, token: str = TOKEN, now: int = NOW) ->
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tokens whose signature was really verified, one after the other."""
     done: list[str] = []
-    verify = auth.verify_signature
+    verify = tokens.verify_signature
 
-    def noted(token: auth.Token, key: VerificationKey) -> None:
+    def noted(token: tokens.Token, key: VerificationKey) -> None:
         verify(token, key)
         done.append(token.compact)
 
-    monkeypatch.setattr(auth, "verify_signature", noted)
+    monkeypatch.setattr(tokens, "verify_signature", noted)
     return done
 
 
@@ -89,7 +89,7 @@ def test_a_token_is_remembered_to_the_letter(verified: list[str]) -> None:
 
 def test_the_least_recently_used_token_is_forgotten(monkeypatch: pytest.MonkeyPatch, verified: list[str]) -> None:
     """Memory does not grow with the number of callers."""
-    monkeypatch.setattr(auth, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(tokens, "MAX_REMEMBERED", 2)
     authenticator = Authenticator(Keys("rsa-1"), NOBODY_IN_PARTICULAR)
     one, two, three = (sign(claims(sub=name)) for name in ("one", "two", "three"))
     for token in (one, two, one, three, one, two):

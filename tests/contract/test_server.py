@@ -21,7 +21,7 @@ SERVE = """
 import sys
 from pathlib import Path
 from pipelines.api.app import serve
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
 
 if __name__ == "__main__":
     serve(Settings(home=Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]), int(sys.argv[3]))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.api import envelope
-from pipelines.api.exchange import matches_etag, query_values
+from pipelines.api.messages import matches_etag, query_values
 from pipelines.api.responses import json_value, with_instants_as_text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,9 +18,9 @@ from calling import Client, StoppedClock, running
 from published import EXAMPLE, many, point, publish
 from tokens import bearer, claims, jwks, sign
 
-from pipelines import snapshots
 from pipelines.api import watching
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.snapshots import manifest
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
 
@@ -148,7 +148,7 @@ def test_a_snapshot_pruned_while_it_is_loaded_is_no_fault(
     old, new = publish(home, many(2)), publish(home, many(3), as_of="2026-11-22", move_pointer=False)
     load = watching.load
 
-    def load_too_late(folder: Path, pointer: snapshots.Pointer) -> watching.Serving:
+    def load_too_late(folder: Path, pointer: manifest.Pointer) -> watching.Serving:
         if pointer.snapshot_id == old:
             point(home, new, datetime.now(UTC))
             shutil.rmtree(folder / old)
@@ -166,7 +166,7 @@ def test_a_snapshot_that_is_no_longer_served_is_freed(
     loaded: list[weakref.ref[watching.Serving]] = []
     load = watching.load
 
-    def load_and_watch(folder: Path, pointer: snapshots.Pointer) -> watching.Serving:
+    def load_and_watch(folder: Path, pointer: manifest.Pointer) -> watching.Serving:
         serving = load(folder, pointer)
         loaded.append(weakref.ref(serving))
         return serving

@@ -18,8 +18,8 @@ from tokens import bearer, claims, jwks, sign
 
 from pipelines.api import wire
 from pipelines.api.app import create_app
-from pipelines.api.exchange import Prepared
-from pipelines.settings import Settings
+from pipelines.api.messages import Prepared
+from pipelines.core.settings import Settings
 
 NEXT = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 PATIENCE = 1  # seconds

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from prefect_harness import SERVER_STARTS_WITHIN, PrefectServer, is_healthy, running
 
-from pipelines import nightly, settings, snapshots
+from pipelines.core import settings
+from pipelines.jobs import nightly
+from pipelines.snapshots import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +25,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The snapshot of the sample, as `make run` publishes it; tests that use it are one group, on one worker."""
     home = settings.load(tmp_path_factory.mktemp("sample") / "home", environ={})
     nightly.run(home, date(2013, 7, 1), [ROOT / "data" / "sample"])
-    return snapshots.open_current(home.snapshots).path
+    return manifest.open_current(home.snapshots).path
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,11 @@ import pytest
 from refusing import no_space
 from world import World
 
-from pipelines import __version__, logs, nightly, snapshots, store
+from pipelines import __version__
 from pipelines import cli as command_line
+from pipelines.core import durable_files, logs
+from pipelines.jobs import nightly
+from pipelines.snapshots import manifest
 
 pytestmark = pytest.mark.xdist_group("cli")  # `three_nights` is made once, whichever worker has it
 
@@ -89,7 +92,7 @@ def home(tmp_path: Path, three_nights: World) -> Path:
 
 @pytest.fixture
 def ids(three_nights: World) -> list[str]:
-    return snapshots.names(three_nights.settings.snapshots)
+    return manifest.names(three_nights.settings.snapshots)
 
 
 SESSION = '{"sessionId":"s%d","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
@@ -125,7 +128,7 @@ def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
     folders = [landed(tmp_path / name, SESSION % number) for number, name in enumerate(("a", "b"))]
     done = mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31", *(f"--landing={path}" for path in folders))
     assert len(done.out.splitlines()) == 1
-    pointer = snapshots.current(tmp_path / "home" / "snapshots")
+    pointer = manifest.current(tmp_path / "home" / "snapshots")
     assert pointer
     assert (
         done.json.items()
@@ -182,7 +185,7 @@ def test_a_run_with_an_incomplete_day_is_exit_code_3(mostwatched, tmp_path):
 
 def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
     """Whoever comes second is told to wait; reading goes on."""
-    with store.lock(home / ".lock"):
+    with durable_files.lock(home / ".lock"):
         for arguments in (("run", "--direct"), ("snapshots", "prune"), ("snapshots", "rollback"), ("forget", "v1")):
             done = mostwatched(*arguments)
             assert (done.code, done.out) == (4, "")
@@ -212,7 +215,7 @@ def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch)
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     said = mostwatched("snapshots", "prune", "--dry-run", "--json").json
     assert (said["snapshots"], said["is_dry_run"]) == (ids[:2], True)
-    assert snapshots.names(home / "snapshots") == ids
+    assert manifest.names(home / "snapshots") == ids
     done = mostwatched("snapshots", "prune", "--json").json
     assert done == said | {"is_dry_run": False}
 
@@ -248,11 +251,11 @@ def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch)
 )
 def test_wrong_usage_is_exit_code_2(mostwatched, home, arguments, reason):
     """The message says what is wrong; nothing is printed on stdout, and nothing moves."""
-    before = snapshots.current(home / "snapshots")
+    before = manifest.current(home / "snapshots")
     done = mostwatched(*arguments)
     assert (done.code, done.out) == (2, "")
     assert reason in done.err
-    assert snapshots.current(home / "snapshots") == before
+    assert manifest.current(home / "snapshots") == before
 
 
 def test_a_setting_that_cannot_be_is_exit_code_2(mostwatched, monkeypatch):
@@ -291,7 +294,7 @@ def test_backfill_publishes_every_day(mostwatched, home, ids):
     done = mostwatched("backfill", "--from", "2026-01-28", "--to", "2026-01-30")
     assert [line.split("  ")[0] for line in done.out.splitlines()] == ["2026-01-28", "2026-01-29", "2026-01-30"]
     assert done.out.splitlines()[1].endswith(ids[0])
-    pointer = snapshots.current(home / "snapshots")
+    pointer = manifest.current(home / "snapshots")
     assert pointer
     assert (done.code, pointer.snapshot_id) == (0, ids[-1])
     as_json = mostwatched("backfill", "--json", "--from", "2026-01-29", "--to", "2026-01-30")
@@ -530,7 +533,7 @@ def test_a_snapshot_of_a_mistaken_day_is_taken_back(mostwatched, home, ids):
     assert mostwatched("snapshots", "rollback").code == 0
     assert mostwatched("snapshots", "remove", mistake).out == f"Removed snapshot {mistake}.\n"
     assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
-    assert snapshots.names(home / "snapshots") == ids
+    assert manifest.names(home / "snapshots") == ids
     assert mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31").json["is_current"]
 
 
@@ -539,7 +542,7 @@ def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     done = mostwatched("snapshots", "prune")
     assert done.out.startswith("Removed 2 snapshots and ")
-    assert snapshots.names(home / "snapshots") == ids[2:]
+    assert manifest.names(home / "snapshots") == ids[2:]
     nothing = {"snapshots": [], "lake_files": 0, "lake_bytes": 0, "days": [], "records": 0, "is_dry_run": False}
     assert mostwatched("snapshots", "prune", "--json").json == nothing
 
@@ -576,7 +579,7 @@ def test_explain_ends_in_the_published_figure(mostwatched, home):
 
 def test_diff_says_who_moved_and_why(mostwatched, home):
     """From one snapshot to another, or to the current one; as a table for people, whole as JSON."""
-    first, second, third = snapshots.names(home / "snapshots")
+    first, second, third = manifest.names(home / "snapshots")
     done = mostwatched("snapshots", "diff", first, second)
     assert done.code == 0
     assert "new days +1" in done.out
@@ -629,7 +632,7 @@ def test_help_and_version_need_no_home():
 
 def test_what_the_system_refuses_is_one_sentence(home, mostwatched):
     """What, where and what to do, with no traceback; the last snapshot stays, and the next run does it."""
-    before = snapshots.current(home / "snapshots")
+    before = manifest.current(home / "snapshots")
     with no_space():
         refused = mostwatched("run", "--direct", "--as-of", "2026-02-01", "--allow-incomplete")
     (sentence,) = refused.err.splitlines()
@@ -637,7 +640,7 @@ def test_what_the_system_refuses_is_one_sentence(home, mostwatched):
     assert str(home) in sentence
     assert "File too large" in sentence
     assert sentence.endswith("then give the command again; what was published stays as it is.")
-    assert snapshots.current(home / "snapshots") == before
+    assert manifest.current(home / "snapshots") == before
     assert mostwatched("run", "--direct", "--as-of", "2026-02-01", "--allow-incomplete").code == 0
 
 
@@ -646,7 +649,7 @@ def test_prune_needs_no_space(home, mostwatched, monkeypatch):
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     with no_space():
         assert mostwatched("snapshots", "prune", "--json").code == 0
-    assert len(snapshots.names(home / "snapshots")) == 1
+    assert len(manifest.names(home / "snapshots")) == 1
 
 
 # --- what a run tells ----------------------------------------------------------------------------------------------
@@ -761,7 +764,7 @@ def test_where_logs_are_json_an_interrupt_is_said_so(in_json, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(snapshots, "open_current", interrupted)
+    monkeypatch.setattr(manifest, "open_current", interrupted)
     done = in_json("top")
     assert (done.code, [json.loads(line)["event"] for line in done.err.splitlines()]) == (1, ["interrupted"])
 
@@ -794,7 +797,7 @@ def test_what_cannot_be_is_wrong_usage(mostwatched, three_nights, tmp_path, monk
     """However far it is from what can be: a sentence and 2, never a traceback."""
     (tmp_path / "home").symlink_to(three_nights.settings.home)
     monkeypatch.chdir(tmp_path)
-    before = snapshots.names(three_nights.settings.snapshots)[0]
+    before = manifest.names(three_nights.settings.snapshots)[0]
     done = mostwatched(*(before if each == "BEFORE" else each for each in arguments))
     assert (done.code, said in done.err, done.out) == (2, True, "")
     assert not (tmp_path / "g").exists()

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 from world import World, days
 
-from pipelines import snapshots
-from pipelines.audit_run import audit_current
 from pipelines.cli import cli
+from pipelines.jobs.audit_run import audit_current
 from pipelines.landing import Postponed, Source
+from pipelines.snapshots import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def test_snapshots(world):
 def test_an_audit(world):
     """A snapshot that says what landed, and one that does not."""
     right = asked(world, "audit")
-    snapshot = snapshots.open_current(world.settings.snapshots)
+    snapshot = manifest.open_current(world.settings.snapshots)
     whole = snapshot.table("creator_rankings.parquet")
     forged.replace(snapshot, "creator_rankings.parquet", forged.changed(whole, "viewers", 0, 7).slice(0, 3))
     wrong = asked(world, "audit", snapshot.id)

@@ -14,10 +14,12 @@ import forged
 import pytest
 from prefect_harness import PrefectServer
 
-from pipelines import nightly, snapshots, store
-from pipelines.errors import Busy, Damaged, MostwatchedError, RefusedToPublish, UsageError
-from pipelines.generate import generate
-from pipelines.settings import Settings
+from pipelines.core import durable_files
+from pipelines.core.errors import Busy, Damaged, MostwatchedError, RefusedToPublish, UsageError
+from pipelines.core.settings import Settings
+from pipelines.jobs import nightly
+from pipelines.landing.synthetic import generate
+from pipelines.snapshots import manifest
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(240)]
 
@@ -28,15 +30,15 @@ BROKEN = '{"sessionId": "no creator"}\n'
 @pytest.fixture(scope="module")
 def flows(prefect_server: PrefectServer) -> Iterator[ModuleType]:
     """The module of the flows, talking to the test's server."""
-    from pipelines import flows
+    from pipelines.jobs import prefect_flows
 
-    with flows.temporary_settings(
+    with prefect_flows.temporary_settings(
         {
             _setting("PREFECT_API_URL"): prefect_server.url,
             _setting("PREFECT_HOME"): prefect_server.environ["PREFECT_HOME"],
         }
     ):
-        yield flows
+        yield prefect_flows
 
 
 def _setting(name: str) -> Any:
@@ -117,7 +119,7 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
 
 def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:
     settings.home.mkdir()
-    with store.lock(settings.home / ".lock"), pytest.raises(Busy):
+    with durable_files.lock(settings.home / ".lock"), pytest.raises(Busy):
         flows.run_flow(settings, AS_OF, [landing])
 
 
@@ -190,7 +192,7 @@ def test_a_backfill_publishes_every_day(
     ids = flows.backfill(date(2026, 3, 1), AS_OF, landing=[str(landing)], home=str(home))
     assert [snapshot_id[:10] for snapshot_id in ids] == ["2026-03-01", "2026-03-02"]
     assert newest_run(prefect_server)["name"] == "backfill 2026-03-01 to 2026-03-02"
-    pointer = snapshots.current(home / "snapshots")
+    pointer = manifest.current(home / "snapshots")
     assert pointer is not None
     assert pointer.snapshot_id == ids[-1]
 
@@ -202,7 +204,7 @@ def test_a_backfill_fails_at_the_end_if_a_day_was_refused(flows: ModuleType, tmp
     last_day.write_text("".join(last_day.read_text().splitlines(keepends=True)[:10]))
     with pytest.raises(RefusedToPublish, match=r"^1 published, 1 refused"):
         flows.backfill(date(2026, 3, 1), AS_OF, landing=[str(tmp_path / "landing")], home=str(tmp_path / "home"))
-    assert len(snapshots.listed(tmp_path / "home" / "snapshots")) == 1
+    assert len(manifest.listed(tmp_path / "home" / "snapshots")) == 1
 
 
 def test_an_audit_is_a_flow(
@@ -212,7 +214,7 @@ def test_an_audit_is_a_flow(
     nightly.run(settings, AS_OF, [landing])
     assert flows.audit(home=str(settings.home), ranges=1)["agrees"]
     assert newest_run(prefect_server)["name"].startswith("audit ")
-    now = snapshots.open_current(settings.snapshots)
+    now = manifest.open_current(settings.snapshots)
     rankings = now.table("creator_rankings.parquet")
     forged.replace(now, "creator_rankings.parquet", forged.changed(rankings, "sessions", 0, 0))
     forged.point_to(now)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from prefect_harness import PrefectServer, running
 
-from pipelines import snapshots
-from pipelines.generate import generate
+from pipelines.landing.synthetic import generate
+from pipelines.snapshots import manifest
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(240)]
 
@@ -67,7 +67,7 @@ def test_a_worker_publishes_a_snapshot(worked: PrefectServer, tmp_path: Path) ->
     run = _trigger(worked, "nightly", {"as_of": str(AS_OF), "landing": [str(tmp_path / "landing")], "home": str(home)})
     assert run["state"]["type"] == "COMPLETED", json.dumps(run["state"])
     assert run["name"] == "nightly 2026-03-02"
-    pointer = snapshots.current(home / "snapshots")
+    pointer = manifest.current(home / "snapshots")
     assert pointer is not None
     assert pointer.snapshot_id.startswith("2026-03-02-")
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faults.campaign import Effort, Figure
-from pipelines.ingest import ingest
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.raw.ingest import ingest
 
 MB = 1 << 20
 # What a file may take over an ordinary one: some blocks of 16 MiB (pipelines/landing/lines.py, BLOCK_BYTES), as many as
 # are read at a time (fast.py, PARSERS), each with what became of its 131,072 lines (BLOCK_LINES), and 64 MiB of rows
-# that wait to be written (raw_writer.py, MAX_BUFFERED_BYTES). Not a share of the file.
+# that wait to be written (raw/writer.py, MAX_BUFFERED_BYTES). Not a share of the file.
 MOST_MB = 400
 SESSION = b'{"sessionId":"s%d","creatorId":"c","startedAt":"%sT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u%07d","creatorId":"c"}\n'

@@ -18,8 +18,9 @@ from noise import land_noise, land_sessions
 from world import World
 
 import pipelines
-from pipelines import snapshots, store
-from pipelines.errors import MostwatchedError
+from pipelines.core import durable_files
+from pipelines.core.errors import MostwatchedError
+from pipelines.snapshots import manifest
 
 AS_OF = {"old": "2026-01-30", "new": "2026-01-31"}
 LONG_AGO = 1_700_000_000  # seconds since 1970
@@ -93,10 +94,10 @@ class Children:
 
 def seen(home: Path) -> str | None:
     """The id of the snapshot that readers see, having read every file of it; None before the first."""
-    if not (home / "snapshots" / snapshots.POINTER).exists():
+    if not (home / "snapshots" / manifest.POINTER).exists():
         return None
     try:
-        snapshot = snapshots.open_current(home / "snapshots")
+        snapshot = manifest.open_current(home / "snapshots")
     except MostwatchedError as error:
         return f"{DAMAGED}: {error}"
     damage = snapshot.damage()
@@ -107,9 +108,9 @@ def torn(home: Path) -> list[str]:
     """The ids that are there as snapshots and are not whole."""
     folder = home / "snapshots"
     found = []
-    for name in snapshots.names(folder):
+    for name in manifest.names(folder):
         try:
-            if snapshots.open_snapshot(folder, name).damage():
+            if manifest.open_snapshot(folder, name).damage():
                 found.append(name)
         except MostwatchedError:
             found.append(name)
@@ -168,7 +169,7 @@ class Case:
             return f"{bad[0]} is there and is not whole"
         found = files_of(home)
         if not self.sweeps:
-            found = {name for name in found if store.TEMPORARY_PREFIX not in name}
+            found = {name for name in found if durable_files.TEMPORARY_PREFIX not in name}
         differ = found ^ self.files if names_too else found - self.files
         if differ:
             return f"it leaves other files than undisturbed: {sorted(differ)[:4]}"

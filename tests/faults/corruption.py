@@ -28,10 +28,10 @@ from faults import corruption_bare, corruption_cost
 from faults.campaign import Effort, Figure, not_tried
 from faults.corruption_readers import API, LISTS, RANKINGS, Outcome, Readers, without_times
 from faults.corruption_ways import Damage, Damager, kinds
-from pipelines import nightly
 from pipelines.api.watching import Watcher
-from pipelines.errors import Damaged
-from pipelines.settings import Settings
+from pipelines.core.errors import Damaged
+from pipelines.core.settings import Settings
+from pipelines.jobs import nightly
 
 DAYS = 6  # with sessions, the last of them before both as_ofs
 FIRST, LAST, NEXT = date(2026, 1, 30), date(2026, 1, 31), date(2026, 2, 1)

@@ -17,9 +17,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines import lake, nightly, store
-from pipelines.settings import Settings
-from pipelines.snapshots import Snapshot
+from pipelines.core import durable_files
+from pipelines.core.settings import Settings
+from pipelines.jobs import nightly
+from pipelines.lake import derive
+from pipelines.snapshots.manifest import Snapshot
 
 AS_OF = date(2026, 1, 31)
 TIMES = 3
@@ -27,7 +29,7 @@ TIMES = 3
 
 def measured(folder: Path, sessions: int) -> dict[str, float]:
     """Median seconds of the tenth night: wall and CPU, checked and unchecked."""
-    from pipelines.generate import generate
+    from pipelines.landing.synthetic import generate
 
     landing, home = folder / "landing", folder / "home"
     generate(landing, days=10, sessions_per_day=sessions, seed=1, as_of=AS_OF)
@@ -59,9 +61,9 @@ def _without_checks() -> list[float]:
         del self
         return []
 
-    store.verify = lambda path, sha256: None  # type: ignore[assignment]
-    store.checked_bytes = lambda path, sha256: path.read_bytes()  # type: ignore[assignment]
-    lake._problem = lambda stored: None
+    durable_files.verify = lambda path, sha256: None  # type: ignore[assignment]
+    durable_files.checked_bytes = lambda path, sha256: path.read_bytes()  # type: ignore[assignment]
+    derive._problem = lambda stored: None
     Snapshot.damage = unchecked  # type: ignore[method-assign]
     return []
 
@@ -80,9 +82,9 @@ def _with_timed_checks() -> list[float]:
 
         return timing
 
-    store.verify = timed(store.verify)
-    store.checked_bytes = timed(store.checked_bytes)
-    store.unsealed = timed(store.unsealed)
+    durable_files.verify = timed(durable_files.verify)
+    durable_files.checked_bytes = timed(durable_files.checked_bytes)
+    durable_files.unsealed = timed(durable_files.unsealed)
     return spent
 
 

@@ -14,7 +14,7 @@ from noise import USERS
 
 from pipelines.api.watching import Serving, Watcher
 from pipelines.cli import cli
-from pipelines.errors import Damaged, MostwatchedError, NoSnapshot
+from pipelines.core.errors import Damaged, MostwatchedError, NoSnapshot
 
 NOW_MS = 1_767_000_000_000  # the instant at which the API is asked; any one will do
 ENVIRONMENT = {"MOSTWATCHED_THREADS": "1", "MOSTWATCHED_MEMORY_LIMIT": "500MB", "MOSTWATCHED_MAX_WINDOW_DAYS": "30"}

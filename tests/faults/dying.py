@@ -33,9 +33,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import pipelines.engines.duckdb
-import pipelines.nightly
-import pipelines.progress  # noqa: F401  imported here once, and not in every child
+import pipelines.core.progress  # noqa: F401  imported here once, and not in every child
 from faults.recording import Recorder
 from pipelines import cli
 

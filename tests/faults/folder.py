@@ -17,9 +17,9 @@ from world import World
 from faults.campaign import Effort, Figure, not_tried
 from faults.hostile_files import good_line
 from faults.landing import Ground
-from pipelines.ingest import IngestReport, ingest
-from pipelines.raw import RawFile, raw_files, rejected_records
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.raw.index import RawFile, raw_files, rejected_records
+from pipelines.raw.ingest import IngestReport, ingest
 
 SECRET = b'{"userId":"secret","creatorId":"secret"}\n'
 READ = (

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pipelines.engines.duckdb  # noqa: F401  imported here once, and not in every child
+import pipelines.lake.engines.duckdb  # noqa: F401  imported here once, and not in every child
 
 IN_MEMORY = Path("/dev/shm")
 

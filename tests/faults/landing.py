@@ -16,9 +16,9 @@ import zstandard
 from faults.campaign import Figure
 from faults.line_judge import Accepted, Refused, Verdict, judge_line
 from faults.values import snake
-from pipelines.ingest import IngestReport, ingest
-from pipelines.raw import RawFile, raw_files, rejected_records
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.raw.index import RawFile, raw_files, rejected_records
+from pipelines.raw.ingest import IngestReport, ingest
 
 BOM = b"\xef\xbb\xbf"
 Pack = Callable[[bytes], bytes]

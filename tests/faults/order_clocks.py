@@ -21,7 +21,9 @@ from world import AS_OF, World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines import landed_cache, last_run, pruning, publish, snapshots, status
+from pipelines.jobs import last_run, prune, status
+from pipelines.raw import seen_cache
+from pipelines.snapshots import manifest, publish
 
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
 JUMPS = [timedelta(days=-3650), timedelta(days=-1), timedelta(hours=-1), timedelta(seconds=-3), timedelta(0),
@@ -40,9 +42,9 @@ class Clock:
             def now(cls, tz: tzinfo | None = None) -> datetime:
                 return datetime.now(tz) + clock.ahead
 
-        for module in (publish, snapshots, last_run):
+        for module in (publish, manifest, last_run):
             module.datetime = Jumping
-        landed_cache.time = SimpleNamespace(
+        seen_cache.time = SimpleNamespace(
             time_ns=lambda: time.time_ns() + clock.ahead // timedelta(microseconds=1) * 1000
         )
 
@@ -92,20 +94,20 @@ def _nights(draw: Random, folder: Path) -> tuple[int, list[str]]:
             made[world].append(world.run(as_of, night=ACCEPT).snapshot_id)
         check(made[calm] == made[hectic], f"night {number}: {made[hectic]} instead of {made[calm]}")
         check(calm.current() == hectic.current(), f"night {number}: {hectic.current()} is current")
-    order = {world: [one.id for one in snapshots.listed(world.settings.snapshots)] for world in made}
+    order = {world: [one.id for one in manifest.listed(world.settings.snapshots)] for world in made}
     check(order[calm] == order[hectic], f"listed as {order[hectic]}, made as {order[calm]}")
     check(not list(hectic.settings.home.rglob(".tmp-*")), "something half-written was not swept")
     now = datetime.now(UTC)
     said = status.status(hectic.settings, AS_OF, None, now)
     check(said["problems"] == [] and said["next_run"]["outcome"] != "reads", f"status: {said}")
-    back = {world: snapshots.roll_back(world.settings.snapshots, None).id for world in made if len(order[world]) > 1}
+    back = {world: manifest.roll_back(world.settings.snapshots, None).id for world in made if len(order[world]) > 1}
     check(len(set(back.values())) <= 1, f"rolled back to {back.get(hectic)} instead of {back.get(calm)}")
-    newest = {world: snapshots.release(world.settings.snapshots).id for world in made}
+    newest = {world: manifest.release(world.settings.snapshots).id for world in made}
     check(newest[calm] == newest[hectic], f"released to {newest[hectic]} instead of {newest[calm]}")
     kept = {}
     for world in made:
-        pruning.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
-        kept[world] = snapshots.names(world.settings.snapshots)
+        prune.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
+        kept[world] = manifest.names(world.settings.snapshots)
     check(kept[calm] == kept[hectic], f"pruned to {kept[hectic]} instead of {kept[calm]}")
     return 2 * len(nights) + 6, wrong
 

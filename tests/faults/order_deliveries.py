@@ -24,12 +24,13 @@ from world import AS_OF, World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines import build, publish
-from pipelines.engines.duckdb import DuckDBEngine
-from pipelines.errors import MostwatchedError
-from pipelines.ingest import ingest
-from pipelines.lake import Lake
-from pipelines.raw import raw_files
+from pipelines.core.errors import MostwatchedError
+from pipelines.lake import plan
+from pipelines.lake.derive import Lake
+from pipelines.lake.engines.duckdb import DuckDBEngine
+from pipelines.raw.index import raw_files
+from pipelines.raw.ingest import ingest
+from pipelines.snapshots import publish
 
 DELIVERIES = 20  # of one history; the first of them a whole run, over one night or several
 ACCEPT = {"accept_rejects": True, "allow_incomplete": True}
@@ -94,7 +95,7 @@ def _in_one(world: World, records: dict[str, list[Any]], draw: Random, right: st
     ingest(world.settings)
     raw = raw_files(world.settings)
     lake = Lake(world.settings.lake, lambda: engine)
-    built = build.build(lake, raw, world.settings.policy, AS_OF)
+    built = plan.build(lake, raw, world.settings.policy, AS_OF)
     found = publish.id_of(built)
     assert found == right, f"ended in {found} instead of {right}"
     _same_funnel(world, publish.read_funnel(lake, built, raw)[0])

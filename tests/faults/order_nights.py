@@ -22,8 +22,8 @@ from world import World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines import nightly, status
-from pipelines.errors import RefusedToPublish
+from pipelines.core.errors import RefusedToPublish
+from pipelines.jobs import nightly, status
 
 FIRST = date(2025, 10, 15)  # zones with DST change their clocks soon after
 HELD = 31  # days that a snapshot of these homes holds

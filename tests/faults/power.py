@@ -18,7 +18,7 @@ from pathlib import Path
 from faults.campaign import Effort, Figure
 from faults.children import Case, Scene, files_of, scene, seen, torn
 from faults.lost import NEVER_LINKED, Disk, read
-from pipelines import store
+from pipelines.core import durable_files
 
 READERS_LOOK_AT = "snapshots/"
 
@@ -119,7 +119,7 @@ def records_are_whole(told: list[History]) -> Figure:
 
 def _is_left_over(name: str) -> bool:
     """Whether it is what a dead command left half-written: of no account, and the next run's to sweep away."""
-    return any(part.startswith(store.TEMPORARY_PREFIX) for part in name.split("/"))
+    return any(part.startswith(durable_files.TEMPORARY_PREFIX) for part in name.split("/"))
 
 
 def opened(effort: Effort, told: list[History]) -> Figure:

@@ -20,16 +20,16 @@ class Safeguard:
     noticed_by: tuple[str, ...]
 
 
-STORE = "pipelines/store.py"
-SNAPSHOTS = "pipelines/snapshots.py"
-PUBLISH = "pipelines/publish.py"
-LAKE = "pipelines/lake.py"
-INGEST = "pipelines/ingest_file.py"
-LANDED_CACHE = "pipelines/landed_cache.py"
+STORE = "pipelines/core/durable_files.py"
+SNAPSHOTS = "pipelines/snapshots/manifest.py"
+PUBLISH = "pipelines/snapshots/publish.py"
+LAKE = "pipelines/lake/derive.py"
+INGEST = "pipelines/raw/ingest.py"
+LANDED_CACHE = "pipelines/raw/seen_cache.py"
 FILES = "pipelines/landing/files.py"
 RECORDS = "pipelines/landing/records.py"
 VALUES = "pipelines/landing/values.py"
-AUTH = "pipelines/api/auth.py"
+AUTH = "pipelines/api/tokens.py"
 KEYS = "pipelines/api/keys.py"
 LIMITS = "pipelines/api/limits.py"
 CLIENTS = "pipelines/api/clients.py"
@@ -37,29 +37,29 @@ ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
 OPERATORS = "pipelines/api/operators.py"
 EXPLAINING = "pipelines/api/explaining.py"
-ANALYSIS = "pipelines/analysis.py"
-NOTIFY = "pipelines/notify.py"
-TELLING = "pipelines/telling.py"
-SAMPLES = "pipelines/report/samples.py"
+ANALYSIS = "pipelines/snapshots/range_query.py"
+NOTIFY = "pipelines/jobs/notify.py"
+TELLING = "pipelines/jobs/run_lifecycle.py"
+SAMPLES = "pipelines/jobs/report/samples.py"
 
-WRITING = ("tests/unit/test_durability.py",)
-LOCKING = ("tests/unit/test_store.py",)
+WRITING = ("tests/unit/core/test_durability.py",)
+LOCKING = ("tests/unit/core/test_durable_files.py",)
 KILLED = ("tests/faults/test_killed.py",)
-STORED = ("tests/unit/test_lake.py",)
-PUBLISHED = ("tests/unit/test_publish.py",)
-SNAPSHOT_FILES = ("tests/unit/test_snapshot_files.py",)
+STORED = ("tests/unit/lake/test_derive.py",)
+PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
+SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 RETENTION = ("tests/spec/test_retention.py",)
-TRACES = ("tests/unit/test_traces.py",)
-BUCKET = ("tests/bucket/test_home.py",)
-FOLLOWING = ("tests/bucket/test_following.py",)
-LANDED_FILES = ("tests/unit/test_landing_files.py", "tests/unit/test_ingest.py")
-LANDED_VALUES = ("tests/unit/test_landing_values.py", "tests/unit/test_landing_records.py")
+TRACES = ("tests/unit/jobs/test_id_search.py",)
+BUCKET = ("tests/remote/test_home.py",)
+FOLLOWING = ("tests/remote/test_replica.py",)
+LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
+LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
 KEY_SETS = ("tests/contract/test_keys.py",)
 LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
-NOTIFIED = ("tests/unit/test_notify.py",)
+NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
 ASKED = ("tests/spec/test_any_question.py",)
 
@@ -96,7 +96,7 @@ SAFEGUARDS = (
     Safeguard(
         "a derived file is fsynced before its sidecar says that it exists",
         LAKE,
-        "                store.fsync(temporary[step.day])\n",
+        "                durable_files.fsync(temporary[step.day])\n",
         "",
         WRITING,
     ),
@@ -116,8 +116,8 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "what dead runs left half-written is swept",
-        "pipelines/nightly.py",
-        "            store.sweep(folder)\n",
+        "pipelines/jobs/nightly.py",
+        "            durable_files.sweep(folder)\n",
         "            pass\n",
         KILLED,
     ),
@@ -148,7 +148,7 @@ SAFEGUARDS = (
         LANDED_CACHE,
         'if content["seal"] != _seal(_compact(known)):',
         "if False:",
-        ("tests/unit/test_ingest.py",),
+        ("tests/unit/raw/test_ingest.py",),
     ),
     Safeguard(
         "a derived file is checked before its first use in a run",
@@ -202,7 +202,7 @@ SAFEGUARDS = (
     # --- publishing
     Safeguard(
         "too many rejected records refuse a publish",
-        "pipelines/refusals.py",
+        "pipelines/snapshots/gates.py",
         "        if count > settings.max_rejected_share * records[entity]:",
         "        if False:",
         ("tests/spec/test_refusals.py",),
@@ -210,7 +210,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "        refusals += vanished(rests_on, raw, forgotten.read(settings))\n",
+        "        refusals += vanished(rests_on, raw, erasure_register.read(settings))\n",
         "        pass\n",
         (*PUBLISHED, *STORED),
     ),
@@ -280,56 +280,56 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "days that may hold newer versions of what a snapshot rests on are kept",
-        "pipelines/retention.py",
-        "    return build.days_rested_on(as_of, policy).first_day\n",
-        "    return build.first_day_rested_on(as_of, policy)\n",
+        "pipelines/jobs/retention.py",
+        "    return plan.days_rested_on(as_of, policy).first_day\n",
+        "    return plan.first_day_rested_on(as_of, policy)\n",
         RETENTION,
     ),
     Safeguard(
         "derived files that were made of an id are removed",
-        "pipelines/forget.py",
-        "        done.lake_files, _ = pruning.prune_derived(settings, lake, raw)\n",
+        "pipelines/jobs/erase_user.py",
+        "        done.lake_files, _ = prune.prune_derived(settings, lake, raw)\n",
         "",
         FORGETTING,
     ),
     Safeguard(
         "nobody is said to be forgotten while a file holds the id",
-        "pipelines/forget.py",
+        "pipelines/jobs/erase_user.py",
         "    done.is_forgotten = not done.remaining\n",
         "    done.is_forgotten = True\n",
         FORGETTING,
     ),
     Safeguard(
         "a home that has forgotten somebody is not run without its register",
-        "pipelines/forgotten.py",
+        "pipelines/raw/erasure_register.py",
         "        if not landing(settings):\n",
         "        if True:\n",
         FORGETTING,
     ),
     Safeguard(
         "a file is not judged by a part of it: an escape, or an id, may lie across two pieces",
-        "pipelines/traces.py",
+        "pipelines/jobs/id_search.py",
         "seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at\n",
         'seen, waiting, size, decided = b"", [], 0, 0\n',
         TRACES,
     ),
     Safeguard(
         "the API's copy of a bucket lets go of nothing that a run at work has just published",
-        "pipelines/bucket/following.py",
-        '        with store.lock(self._home / ".lock"):\n            yield\n',
+        "pipelines/remote/replica.py",
+        '        with durable_files.lock(self._home / ".lock"):\n            yield\n',
         "        yield\n",
         FOLLOWING,
     ),
     Safeguard(
         "who reads in the copy of a bucket's home leaves the pointer of a run at work in it",
-        "pipelines/bucket/mirror.py",
+        "pipelines/remote/mirror.py",
         "            if is_ours:\n                self._take_over_the_pointer()\n",
         "            self._take_over_the_pointer()\n",
         BUCKET,
     ),
     Safeguard(
         "an as_of that rests on removed days is refused",
-        "pipelines/retention.py",
+        "pipelines/jobs/retention.py",
         "    if first <= last:",
         "    if False:",
         RETENTION,
@@ -375,7 +375,7 @@ SAFEGUARDS = (
         LANDED_CACHE,
         "        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:",
         "        if True:",
-        ("tests/unit/test_ingest.py",),
+        ("tests/unit/raw/test_ingest.py",),
     ),
     Safeguard(
         "a key given twice rejects a record",
@@ -435,43 +435,43 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "columns are accepted only if they are what was written",
-        "pipelines/landing/compact.py",
+        "pipelines/landing/common_form.py",
         "    return pc.fill_null(pc.equal(array, lines), False)",
         "    return pc.fill_null(pc.equal(array, array), False)",
-        ("tests/unit/test_landing_compact.py",),
+        ("tests/unit/landing/test_common_form.py",),
     ),
     # --- what counts
     Safeguard(
         "a session counts once, however often it landed",
-        "sql/sessions.sql",
+        "sql/sessions/sessions.sql",
         "    anti join repeated\n",
         "    left join repeated\n",
         ("tests/spec/test_arrival.py", "tests/spec/test_revisions.py"),
     ),
     Safeguard(
         "sessions of one id from two sources are two",
-        "sql/session_versions.sql",
+        "sql/sessions/session_versions.sql",
         "            partition by source, session_id\n            order by",
         "            partition by session_id\n            order by",
         ("tests/spec/test_revisions.py", "tests/property/test_three_ways.py"),
     ),
     Safeguard(
         "a session that a correction moved leaves its old day",
-        "sql/sessions.sql",
+        "sql/sessions/sessions.sql",
         "    where is_newest",
         "    where true",
         ("tests/spec/test_revisions.py",),
     ),
     Safeguard(
         "a deleted session is retracted",
-        "sql/sessions.sql",
+        "sql/sessions/sessions.sql",
         "        when deleted then 'deleted'\n",
         "",
         ("tests/spec/test_revisions.py",),
     ),
     Safeguard(
         "an erased user is not counted",
-        "sql/sessions.sql",
+        "sql/sessions/sessions.sql",
         "    anti join erased_viewers"
         " on landed.day = erased_viewers.day and landed.viewer_id = erased_viewers.viewer_id\n",
         "",
@@ -479,14 +479,14 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "banned and deleted creators are left out",
-        "sql/creator_rankings.sql",
+        "sql/tables/creator_rankings.sql",
         "    anti join unlisted on creator_windows.creator_id = unlisted.creator_id",
         "    left join unlisted on creator_windows.creator_id = unlisted.creator_id",
         ("tests/spec/test_creators.py",),
     ),
     Safeguard(
         "a viewer counts once in a window",
-        "sql/creator_windows.sql",
+        "sql/cube/creator_windows.sql",
         "        sum(case when r.gap_days is null or r.gap_days > date_diff('day', w.first_day, r.day) then r.viewers"
         " else 0 end)\n            filter (where r.is_signed_in) as viewers,",
         "        sum(r.viewers) filter (where r.is_signed_in) as viewers,",
@@ -660,10 +660,10 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "a home that DuckDB takes for a pattern is refused",
-        "pipelines/settings.py",
+        "pipelines/core/settings.py",
         "    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]\n",
         "    found: list[str] = []\n",
-        ("tests/unit/test_settings.py",),
+        ("tests/unit/core/test_settings.py",),
     ),
     Safeguard(
         "an id that a caller sends is never an option of a command",
@@ -778,21 +778,21 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "text of any origin is escaped in a report",
-        "pipelines/report/html.py",
+        "pipelines/jobs/report/html.py",
         "    return html.escape(printable(text))\n",
         "    return text\n",
         REPORTED,
     ),
     Safeguard(
         "a report that was changed is not shown",
-        "pipelines/report/__init__.py",
-        "            facts = store.unsealed(content)\n",
+        "pipelines/jobs/report/__init__.py",
+        "            facts = durable_files.unsealed(content)\n",
         '            facts.pop("seal", None)\n',
         REPORTED,
     ),
     Safeguard(
         "a report that cannot be worked out stops no run",
-        "pipelines/report/__init__.py",
+        "pipelines/jobs/report/__init__.py",
         "        except Exception as error:\n            said = ",
         "        except ZeroDivisionError as error:\n            said = ",
         REPORTED,
@@ -820,35 +820,35 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "passwords are left out of log lines",
-        "pipelines/logs.py",
+        "pipelines/core/logs.py",
         "    return _SECRETS.sub(_hidden, text)\n",
         "    return text\n",
-        ("tests/unit/test_logs.py",),
+        ("tests/unit/core/test_logs.py",),
     ),
     Safeguard(
         "a setting that is a secret is not shown when it is wrong",
-        "pipelines/settings.py",
+        "pipelines/core/settings.py",
         'shown = "not usable" if setting in _SECRET else repr(text)',
         "shown = repr(text)",
-        ("tests/unit/test_settings.py",),
+        ("tests/unit/core/test_settings.py",),
     ),
     Safeguard(
         "an executor with another program does nothing",
-        "pipelines/engines/spark_tasks.py",
+        "pipelines/lake/engines/spark_tasks.py",
         "        if different:\n",
         "        if False:\n",
-        ("tests/unit/test_spark_tasks.py",),
+        ("tests/unit/lake/test_spark_tasks.py",),
     ),
     Safeguard(
         "a damaged warehouse is not asked",
         ANALYSIS,
-        '            store.verify(path, snapshot.files[WAREHOUSE]["sha256"])\n',
+        '            durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])\n',
         "",
         ASKED,
     ),
     Safeguard(
         "a question cannot change what was published",
-        "pipelines/engines/duckdb.py",
+        "pipelines/lake/engines/duckdb.py",
         "as {name} (read_only)",
         "as {name}",
         ASKED,

@@ -117,8 +117,8 @@ def main() -> None:
 
     from pipelines.api.app import create_app, server_config
     from pipelines.api.envelope import Clock
-    from pipelines.logs import log_as
-    from pipelines.settings import Settings
+    from pipelines.core.logs import log_as
+    from pipelines.core.settings import Settings
 
     asked = json.loads(sys.argv[1])
     shared = SharedClock(Path(asked["clock"]))

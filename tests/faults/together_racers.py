@@ -24,10 +24,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pipelines.engines.duckdb  # imported here once, and not in every child
-import pipelines.nightly
-import pipelines.progress
-import pipelines.snapshots  # noqa: F401
+import pipelines.core.progress
+import pipelines.jobs.nightly
+import pipelines.lake.engines.duckdb  # imported here once, and not in every child
+import pipelines.snapshots.manifest  # noqa: F401
 from pipelines import cli
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}

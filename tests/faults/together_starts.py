@@ -10,9 +10,10 @@ from random import Random
 from threading import Event, Thread
 
 from faults.campaign import Figure
-from pipelines import snapshots, store
 from pipelines.api.watching import Watcher
-from pipelines.errors import MostwatchedError
+from pipelines.core import durable_files
+from pipelines.core.errors import MostwatchedError
+from pipelines.snapshots import manifest
 
 
 def starts(archive: Path, folder: Path, times: int, draw: Random) -> Figure:
@@ -38,7 +39,7 @@ def starts(archive: Path, folder: Path, times: int, draw: Random) -> Figure:
             figure.check(watcher.serving is not None, "a server started without a snapshot")
             problem = ""
             try:
-                snapshots.open_current(folder)
+                manifest.open_current(folder)
             except MostwatchedError as error:
                 problem = f"opening the current snapshot: {error}"
             figure.check(not problem, problem)
@@ -51,11 +52,11 @@ def starts(archive: Path, folder: Path, times: int, draw: Random) -> Figure:
 
 def _publish_alone(archive: Path, folder: Path, snapshot_id: str) -> None:
     """Publish one and remove the one before, in the same steps as a run and a prune with nothing kept."""
-    before = snapshots.current(folder)
+    before = manifest.current(folder)
     shutil.copytree(archive / snapshot_id, folder / f".tmp-{snapshot_id}", copy_function=os.link)
     (folder / f".tmp-{snapshot_id}").rename(folder / snapshot_id)
-    snapshots.point_to(folder, snapshots.open_snapshot(folder, snapshot_id), landed=(), pinned=False)
+    manifest.point_to(folder, manifest.open_snapshot(folder, snapshot_id), landed=(), pinned=False)
     if before is not None:
-        doomed = store.temporary_beside(folder / before.snapshot_id)
+        doomed = durable_files.temporary_beside(folder / before.snapshot_id)
         (folder / before.snapshot_id).rename(doomed)
         shutil.rmtree(doomed)

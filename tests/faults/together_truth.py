@@ -14,9 +14,9 @@ import duckdb
 from faults.together_analyst import digest_of, of_parquet
 from faults.together_platform import CALLERS
 from faults.together_reader import FUNDED, RANKING, Request
-from pipelines import snapshots
 from pipelines.api.app import create_app
-from pipelines.settings import Settings
+from pipelines.core.settings import Settings
+from pipelines.snapshots import manifest
 
 TIMESTAMP_BYTES = len('2026-05-22T16:11:27.028Z"}')
 OF_THE_ANSWER = ("content-length", "content-type", "etag", "cache-control", "vary", "x-snapshot-id", "x-window")
@@ -60,8 +60,8 @@ class Truth:
             home = self.archive.parent / "quiet" / snapshot_id
             (home / "snapshots").mkdir(parents=True)
             shutil.copytree(self.archive / snapshot_id, home / "snapshots" / snapshot_id, copy_function=os.link)
-            snapshot = snapshots.open_snapshot(home / "snapshots", snapshot_id)
-            snapshots.point_to(home / "snapshots", snapshot, landed=(), pinned=False)
+            snapshot = manifest.open_snapshot(home / "snapshots", snapshot_id)
+            manifest.point_to(home / "snapshots", snapshot, landed=(), pinned=False)
             self.apps[snapshot_id] = create_app(Settings(home=home, jwks=str(self.jwks)))
         return self.apps[snapshot_id]
 

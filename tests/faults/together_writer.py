@@ -13,8 +13,11 @@ from random import Random
 from world import World
 
 from faults.together_platform import as_of, land_night
-from pipelines import nightly, pruning, snapshots, store
-from pipelines.errors import UsageError
+from pipelines.core import durable_files
+from pipelines.core.errors import UsageError
+from pipelines.jobs import nightly
+from pipelines.jobs import prune as pruning
+from pipelines.snapshots import manifest
 
 STORM_SECONDS = 1.5
 
@@ -109,22 +112,22 @@ class Writer:
     def flips(self) -> None:
         """Many rollbacks, faster than anybody looks."""
         for _ in range(10):
-            self.roll_back_to(self.draw.choice(snapshots.names(self.folder)))
+            self.roll_back_to(self.draw.choice(manifest.names(self.folder)))
             time.sleep(self.draw.choice([0, 0, 0.05, 0.4]))
         self.release()
 
     def roll_back_to(self, snapshot_id: str | None) -> bool:
         try:
-            with self.moving(), store.lock(self.world.settings.home / ".lock"):
-                snapshots.roll_back(self.folder, snapshot_id)
+            with self.moving(), durable_files.lock(self.world.settings.home / ".lock"):
+                manifest.roll_back(self.folder, snapshot_id)
         except UsageError:
             return False  # there is none before
         self.done["rollbacks"] += 1
         return True
 
     def release(self) -> None:
-        with self.moving(), store.lock(self.world.settings.home / ".lock"):
-            snapshots.release(self.folder)
+        with self.moving(), durable_files.lock(self.world.settings.home / ".lock"):
+            manifest.release(self.folder)
         self.done["releases"] += 1
         if self.moves[-1].snapshot_id != self.newest:
             self.problems.append(f"released to {self.moves[-1].snapshot_id}, the newest is {self.newest}")
@@ -150,20 +153,20 @@ class Writer:
     def storm(self) -> None:
         """The pointer is replaced as fast as it can be, now and then by what is none, and then comes to rest."""
         folder, pointers = self.folder, {}
-        for snapshot_id in self.draw.sample(snapshots.names(folder), k=2):
+        for snapshot_id in self.draw.sample(manifest.names(folder), k=2):
             self.roll_back_to(snapshot_id)
-            pointers[snapshot_id] = (folder / snapshots.POINTER).read_bytes()
+            pointers[snapshot_id] = (folder / manifest.POINTER).read_bytes()
         good = next(iter(pointers.values()))
         bad = [b"", good[:-20], b"\xff" * len(good), b"[]", good.replace(b'_sha256": "', b'_sha256": "0'), b"{" * 99999]
         started = time.monotonic()
         while time.monotonic() < started + STORM_SECONDS:
             snapshot_id, content = self.draw.choice(list(pointers.items()))
             if self.draw.random() < 0.1:
-                (folder / snapshots.POINTER).write_bytes(self.draw.choice(bad))
+                (folder / manifest.POINTER).write_bytes(self.draw.choice(bad))
                 self.done["bad pointers"] += 1
             began = time.monotonic()
             (folder / ".tmp-storm").write_bytes(content)
-            (folder / ".tmp-storm").rename(folder / snapshots.POINTER)
+            (folder / ".tmp-storm").rename(folder / manifest.POINTER)
             ended = time.monotonic()
             self.done["pointers replaced at full speed"] += 1
             if self.moves[-1].snapshot_id != snapshot_id:
@@ -195,10 +198,10 @@ class Moving:
 
     def __exit__(self, *_: object) -> None:
         writer, ended = self.writer, time.monotonic()
-        for snapshot_id in snapshots.names(writer.folder):
+        for snapshot_id in manifest.names(writer.folder):
             if not (writer.archive / snapshot_id).exists():
                 shutil.copytree(writer.folder / snapshot_id, writer.archive / snapshot_id, copy_function=os.link)
-        pointer = snapshots.current(writer.folder)
+        pointer = manifest.current(writer.folder)
         if pointer is not None and (not writer.moves or writer.moves[-1].snapshot_id != pointer.snapshot_id):
-            written = (writer.folder / snapshots.POINTER).stat().st_mtime - (time.time() - time.monotonic())
+            written = (writer.folder / manifest.POINTER).stat().st_mtime - (time.time() - time.monotonic())
             writer.moves.append(Move(pointer.snapshot_id, self.began, min(max(written, self.began), ended), ended))

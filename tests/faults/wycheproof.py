@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.api.auth import InvalidToken, NotBearer, bearer, parse, verify_signature
 from pipelines.api.keys import ALGORITHMS, fitting, parse_jwks
+from pipelines.api.tokens import InvalidToken, NotBearer, bearer, parse, verify_signature
 
 SIGNATURES = "json_web_signature_test"
 KEYS = "json_web_key_test"

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.contracts import FLAT_ENTITIES, Instant, LandedField, Money, landed_fields
-from pipelines.ingest import ingest
+from pipelines.core.settings import Settings
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import FastReader
@@ -25,9 +24,10 @@ from pipelines.landing.lines import Block, blocks_of_lines
 from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.parquet import read_parquet
+from pipelines.landing.schema import FLAT_ENTITIES, Instant, LandedField, Money, landed_fields
 from pipelines.landing.templates import learn
-from pipelines.raw import raw_files, rejected_records
-from pipelines.settings import Settings
+from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.ingest import ingest
 
 # --- lines that are nearly all alike, as a platform writes them, and a few that are not --------------------------
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pytest
 from unit.test_window import ODD_DATES, changes, is_odd
 
-from pipelines import models, window
-from pipelines.contracts import RAW_SCHEMAS
-from pipelines.lake import RELATIONS
+from pipelines.core import calendar_days
+from pipelines.lake import models
+from pipelines.lake.derive import RELATIONS
+from pipelines.landing.schema import RAW_SCHEMAS
 
 HALF_MINUTE = timedelta(seconds=30)
 LONGEST = timedelta(days=1)
@@ -72,7 +73,7 @@ def test_sessions_over_a_date_that_comes_back_or_never_comes(name):
     odd = [change for change in changes(zone) if is_odd(change, zone)]
     sessions = [row for number, change in enumerate(odd) for row in sessions_over(change, number)]
     days = {row["day"] for row in sessions}
-    calendar = [vars(reached) for day in days for reached in window.days_reached(day, LONGEST, zone)]
+    calendar = [vars(reached) for day in days for reached in calendar_days.days_reached(day, LONGEST, zone)]
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("sessions", pa.Table.from_pylist(sessions))

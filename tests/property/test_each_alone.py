@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import World
 
-from pipelines import build, nightly, snapshots
-from pipelines import lake as lake_module
-from pipelines.raw import raw_files
-from pipelines.settings import Policy, Settings
+from pipelines.core.settings import Policy, Settings
+from pipelines.jobs import nightly
+from pipelines.lake import derive as lake_module
+from pipelines.lake import plan
+from pipelines.raw.index import raw_files
+from pipelines.snapshots import manifest
 
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 
@@ -65,10 +67,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str,
 
 def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     """Build what is missing. Returns every file that the snapshot rests on, by its path: the digest of its rows."""
-    (snapshot,) = snapshots.listed(settings.snapshots)
+    (snapshot,) = manifest.listed(settings.snapshots)
     with pytest.MonkeyPatch.context() as patch, nightly.open_lake(settings) as lake:
         patch.setattr(lake_module, "BATCH_ROWS", batch_rows)
-        build.build(lake, raw_files(settings), Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of)
+        plan.build(lake, raw_files(settings), Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of)
         files = sorted(lake.touched)
     names = [str(path.relative_to(settings.lake)) for path in files]
     sidecars = [json.loads(path.with_suffix(".json").read_bytes()) for path in files]

@@ -20,7 +20,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from world import Night, World
 
-from pipelines.forget import forget
+from pipelines.jobs.erase_user import forget
 
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)

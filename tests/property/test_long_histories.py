@@ -37,10 +37,11 @@ from hypothesis import assume, given, note, seed, settings
 from hypothesis import strategies as st
 from world import Night, World
 
-from pipelines import pruning, snapshots
-from pipelines.audit import audit
-from pipelines.errors import UsageError
-from pipelines.forget import forget
+from pipelines.core.errors import UsageError
+from pipelines.jobs import prune
+from pipelines.jobs.erase_user import forget
+from pipelines.snapshots import manifest
+from pipelines.snapshots.audit import audit
 
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 HISTORIES = int(os.environ.get("HISTORIES", "1000" if FULL else "10"))
@@ -342,7 +343,7 @@ class Home:
                 case RollBack():
                     self._roll_back()
                 case Release():
-                    snapshots.release(self.world.settings.snapshots)
+                    manifest.release(self.world.settings.snapshots)
                     self.is_pinned = False
 
     def _land(self, entity: str, records: list[dict[str, Any]]) -> None:
@@ -426,13 +427,13 @@ class Home:
     def _prune(self, step: Prune) -> None:
         keep_days = self.world.settings.policy.days_rested_on
         pruned = dataclasses.replace(self.world.settings, keep_days=keep_days, keep_snapshots=step.keep_snapshots)
-        self.is_pruned = bool(pruning.prune(pruned).days) or self.is_pruned
+        self.is_pruned = bool(prune.prune(pruned).days) or self.is_pruned
 
     def _roll_back(self) -> None:
         folder = self.world.settings.snapshots
-        current = snapshots.open_current(folder)
-        if any(snapshots.age(one) < snapshots.age(current) for one in snapshots.listed(folder)):
-            snapshots.roll_back(folder, None)
+        current = manifest.open_current(folder)
+        if any(manifest.age(one) < manifest.age(current) for one in manifest.listed(folder)):
+            manifest.roll_back(folder, None)
             self.is_pinned = True
 
 

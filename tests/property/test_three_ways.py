@@ -29,8 +29,8 @@ from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from world import World
 
-from pipelines import build_sessions
-from pipelines.audit import audit
+from pipelines.lake import plan_sessions
+from pipelines.snapshots.audit import audit
 
 DAY = timedelta(days=1)
 # A zone, and the as_of that puts its change of the clocks inside the window.
@@ -222,7 +222,7 @@ def test_any_way_of_arriving_ends_in_the_same_snapshot(history, dice: random.Ran
     deliveries = deal(history.records(), dice, len(nights) + 1)
     note(json.dumps(deliveries))
     # What lands for a day in several files is worked out in several parts, some of them by themselves.
-    with platform(history) as world, mock.patch.object(build_sessions, "PART_ROWS", dice.choice([1, 2, 3, 100_000])):
+    with platform(history) as world, mock.patch.object(plan_sessions, "PART_ROWS", dice.choice([1, 2, 3, 100_000])):
         for night, delivery in zip([*nights, 0], deliveries, strict=True):
             for entity, records in delivery:
                 world.land(entity, records)

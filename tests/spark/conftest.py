@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import settings
+from pipelines.core import settings
 
 HERE = Path(__file__).parent
 # Started for a minute, Java had better compile fast than well.
@@ -39,7 +39,7 @@ def java() -> Path:
 @pytest.fixture(scope="module")
 def local(java, tmp_path_factory) -> Iterator[None]:
     """Spark inside of one process, for the tests of a module: each of their runs uses this one."""
-    from pipelines.engines.spark_context import connect
+    from pipelines.lake.engines.spark_context import connect
 
     folder = tmp_path_factory.mktemp("spark-local")
     spark = connect("local[2]", QUICK, "1GB", folder / "spark")
@@ -52,7 +52,7 @@ def cluster(java, tmp_path_factory) -> Iterator[Any]:
     """A cluster of two executors in processes of their own, with a gigabyte each."""
     import pyspark
 
-    from pipelines.engines.spark_context import connect
+    from pipelines.lake.engines.spark_context import connect
 
     folder = tmp_path_factory.mktemp("spark-cluster")
     # Its workers write into the folder of Spark itself: give them one beside it, with the same programs.

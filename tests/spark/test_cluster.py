@@ -13,11 +13,11 @@ import pytest
 from parity import both, same
 from world import World
 
-from pipelines import generate
+from pipelines.landing import synthetic
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
-from pipelines.engines import spark  # noqa: E402
+from pipelines.lake.engines import spark  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
 PLATFORM: dict[str, Any] = {"days": 2, "sessions_per_day": 2000, "seed": 11, "as_of": date(2026, 1, 31)}
@@ -70,7 +70,7 @@ def test_a_killed_executor_changes_nothing(cluster, tmp_path, monkeypatch):
     assert len(before) == 2
 
     def land(world: World) -> None:
-        generate.generate(world.settings.landing, **PLATFORM)
+        synthetic.generate(world.settings.landing, **PLATFORM)
         if world.settings.engine == "spark":
             killer.start()
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from world import World
 
-from pipelines.errors import MostwatchedError
+from pipelines.core.errors import MostwatchedError
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
-from pipelines.engines import spark, spark_context  # noqa: E402
+from pipelines.lake.engines import spark, spark_context  # noqa: E402
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("java")]
 SESSIONS = "creator | viewer | started_at | minutes\nada | grace | 2026-01-05 10:00 | 5"

@@ -19,11 +19,13 @@ from parity import EVERYTHING_ALLOWED, both, derived, same
 from property.test_three_ways import ZONES, History, histories_in
 from world import World
 
-from pipelines import generate, lake, models, nightly
+from pipelines.jobs import nightly
+from pipelines.lake import derive, models
+from pipelines.landing import synthetic
 
 for package in ("pyspark", "sqlglot"):
     pytest.importorskip(package, reason=f"no {package}: pip install -e '.[spark]'")
-from pipelines.engines import spark, spark_context  # noqa: E402
+from pipelines.lake.engines import spark, spark_context  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("local")
 ROWS = 200_000
@@ -83,13 +85,13 @@ def test_lost_files_come_back_in_any_grouping(tmp_path, monkeypatch, rows):
     world.settings = dataclasses.replace(world.settings, max_window_days=8, windows=(1, 8), revision_days=9)
     land_noise(world, seed=3, sessions=60, days=20)
     with monkeypatch.context() as patch:
-        patch.setattr(lake, "BATCH_ROWS", 1)
+        patch.setattr(derive, "BATCH_ROWS", 1)
         world.run(compare=False, night=EVERYTHING_ALLOWED)
     alone, draw = derived(world), random.Random(rows)
     for name in sorted(name for name in alone if draw.random() < 0.4):
         for path in ((world.settings.lake / name), (world.settings.lake / name).with_suffix(".parquet")):
             path.unlink()
-    monkeypatch.setattr(lake, "BATCH_ROWS", rows)
+    monkeypatch.setattr(derive, "BATCH_ROWS", rows)
     built = world.run(compare=False, night=EVERYTHING_ALLOWED, engine="spark").report.built
     assert sum(built.values()) > 20
     found = derived(world)
@@ -103,7 +105,7 @@ def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):
     original = spark.SparkEngine._spread
     monkeypatch.setattr(spark.SparkEngine, "_spread", lambda *given: spread.append(len(given[2])) or original(*given))
     platform: dict[str, Any] = {"days": 2, "sessions_per_day": 2500, "seed": 7, "as_of": date(2026, 1, 31)}
-    on_duckdb, on_spark = both(tmp_path, lambda world: generate.generate(world.settings.landing, **platform))
+    on_duckdb, on_spark = both(tmp_path, lambda world: synthetic.generate(world.settings.landing, **platform))
     same(on_duckdb, on_spark)
     assert len(spread) >= 3
     assert max(spread) >= 2  # files of one statement

@@ -21,7 +21,8 @@ import pytest
 from parity import EVERYTHING_ALLOWED, derived
 from world import World
 
-from pipelines import cli, generate
+from pipelines import cli
+from pipelines.landing import synthetic
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("java")]
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
@@ -95,7 +96,7 @@ def evening(tmp_path_factory) -> World:
     """A platform whose lake DuckDB has built, and a last file of sessions that has not landed yet."""
     world = World(tmp_path_factory.mktemp("evening"))
     size = {"days": 3, "sessions_per_day": 1500} if FULL else {"days": 2, "sessions_per_day": 150}
-    generate.generate(world.settings.landing, **size, seed=5, as_of=AS_OF)
+    synthetic.generate(world.settings.landing, **size, seed=5, as_of=AS_OF)
     last = max((world.settings.landing / "viewing_sessions").iterdir())
     last.rename(world.settings.home / last.name)
     world.run(AS_OF, compare=False, night=EVERYTHING_ALLOWED)
@@ -114,7 +115,13 @@ def copied(evening: World, folder: Path) -> World:
 def submitted(master: str) -> Sequence[str]:
     """The beginning of a command line of spark-submit's: the product comes after it."""
     options = [part for name, value in OPTIONS.items() for part in ("--conf", f"{name}={value}")]
-    return (str(programs() / "spark-submit"), "--master", master, *options, str(PACKAGE / "pipelines" / "cli.py"))
+    return (
+        str(programs() / "spark-submit"),
+        "--master",
+        master,
+        *options,
+        str(PACKAGE / "pipelines" / "cli/__init__.py"),
+    )
 
 
 def compare(evening: World, folder: Path, *command: str, **settings: str) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from world import AS_OF, World
 
-from pipelines import explain, pruning, status, window
-from pipelines.engines.duckdb import DuckDBEngine
+from pipelines.core import calendar_days
+from pipelines.jobs import explain, prune, status
+from pipelines.lake.engines.duckdb import DuckDBEngine
 
 SETTINGS = {"max_window_days": 8, "windows": (1, 8), "revision_days": 2}
 AGES = (100, 460)
@@ -110,14 +111,14 @@ def test_a_night_costs_the_same(homes: list[World]):
         step("a new day", lambda world=world: night(world))
         step("nothing new", lambda world=world: night(world))
         step("a late session on the oldest day", late)
-        step("status", lambda world=world: status.status(world.settings, AS_OF, None, window.EPOCH))
-        pruning.prune(world.settings)  # removes what was worked out of old days on the way to the sums of their months
-        step("prune", lambda world=world: pruning.prune(world.settings))
+        step("status", lambda world=world: status.status(world.settings, AS_OF, None, calendar_days.EPOCH))
+        prune.prune(world.settings)  # removes what was worked out of old days on the way to the sums of their months
+        step("prune", lambda world=world: prune.prune(world.settings))
         snapshot = world.run(AS_OF, compare=False).snapshot
         step(
             "explain",
             lambda world=world, snapshot=snapshot: explain.explain(
-                world.settings, snapshot, "c", window.rolling(AS_OF, 8)
+                world.settings, snapshot, "c", calendar_days.rolling(AS_OF, 8)
             ),
         )
         assert before != world.current()
@@ -147,6 +148,8 @@ def test_an_index_that_changed_is_read_again(homes: list[World]):
     path = min(Path(world.settings.lake).glob("raw/*/*/index.json"))
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"accepted": 1', b'"accepted": 2'))
-    assert any("damaged" in problem for problem in status.status(world.settings, AS_OF, None, window.EPOCH)["problems"])
+    assert any(
+        "damaged" in problem for problem in status.status(world.settings, AS_OF, None, calendar_days.EPOCH)["problems"]
+    )
     path.write_bytes(content)
-    assert not status.status(world.settings, AS_OF, None, window.EPOCH)["problems"]
+    assert not status.status(world.settings, AS_OF, None, calendar_days.EPOCH)["problems"]

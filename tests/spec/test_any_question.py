@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from everything import EVERYTHING
 from world import Night, World
 
-from pipelines import analysis, snapshots
 from pipelines.cli import cli
-from pipelines.errors import Damaged, NoSnapshot, UsageError
+from pipelines.core.errors import Damaged, NoSnapshot, UsageError
+from pipelines.snapshots import manifest, range_query
 
 LAST_WEEK = "from ranking('2026-01-31', 7)"
 
@@ -118,7 +118,7 @@ def test_a_question_changes_nothing(night):
     for statement in ("drop table creators", "create table warehouse.main.mine as select 1", "delete from creators"):
         with pytest.raises(UsageError, match="read-only"):
             raise sql(night.world, statement).exception
-    assert snapshots.open_current(night.world.settings.snapshots).damage() == []
+    assert manifest.open_current(night.world.settings.snapshots).damage() == []
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_damaged_warehouse_is_not_asked(tmp_path):
     world = World(tmp_path)
     world.land("viewing_sessions", "creator | viewer | started_at | minutes\nada | v1 | 2026-01-05 10:00 | 5")
     night = world.run()
-    path = night.snapshot.path / analysis.WAREHOUSE
+    path = night.snapshot.path / range_query.WAREHOUSE
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

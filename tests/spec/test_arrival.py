@@ -11,7 +11,7 @@ import pytest
 from everything import EVERYTHING
 from world import AS_OF, World
 
-from pipelines import nightly
+from pipelines.jobs import nightly
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,16 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from world import AS_OF, World
 
-from pipelines import audit, audit_run, last_audit, notify, prose, recount, redaction, report, snapshots, status
-from pipelines.cli import cli
-from pipelines.errors import Damaged, RefusedToPublish
-from pipelines.forget import forget
-from pipelines.raw import raw_files
-from pipelines.report import markdown
-from pipelines.report.document import document
-from pipelines.settings import Policy
-from pipelines.snapshots import Snapshot
+from pipelines.cli import cli, render
+from pipelines.core.errors import Damaged, RefusedToPublish
+from pipelines.core.settings import Policy
+from pipelines.jobs import audit_run, last_audit, notify, redaction, report, status
+from pipelines.jobs.erase_user import forget
+from pipelines.jobs.report import markdown
+from pipelines.jobs.report.document import document
+from pipelines.raw.index import raw_files
+from pipelines.snapshots import audit, manifest, recount
+from pipelines.snapshots.manifest import Snapshot
 
 
 def platform(world: World, seed: int = 1) -> None:
@@ -90,13 +91,13 @@ def night(world, published):
     """A night of a world with the same records, which a test may spoil."""
     first, snapshot_id = published
     world.begin_as(first)
-    return snapshots.open_snapshot(world.settings.snapshots, snapshot_id)
+    return manifest.open_snapshot(world.settings.snapshots, snapshot_id)
 
 
 def audited(world: World, night: Snapshot, **more):
     """What an audit finds; its ranges are few, since it counts every day by itself anyway."""
     asked = {"ranges": 1} | more
-    return audit.audit(world.settings, snapshots.open_snapshot(world.settings.snapshots, night.id), **asked)
+    return audit.audit(world.settings, manifest.open_snapshot(world.settings.snapshots, night.id), **asked)
 
 
 def test_a_replaced_file_of_the_cube_is_found(world, night):
@@ -106,7 +107,7 @@ def test_a_replaced_file_of_the_cube_is_found(world, night):
         whole = night.table(name)
         (row, *_) = [at for at, count in enumerate(whole["viewers"].to_pylist()) if count]
         forged.replace(night, name, forged.changed(whole, "creator_id", row, "e"))
-        assert not snapshots.open_snapshot(world.settings.snapshots, night.id).damage()
+        assert not manifest.open_snapshot(world.settings.snapshots, night.id).damage()
         found = audited(world, night).differences
         assert f"{day}/{date.fromisoformat(day) + timedelta(days=1)}" in {one.days for one in found}
         assert {one.table for one in found} == {"creator_reach"}
@@ -201,9 +202,9 @@ def test_the_command_fails_where_something_differs(world, night):
 def test_who_was_forgotten_since_is_counted(world, night):
     """Raw holds fewer records than landed: an older snapshot may differ for that."""
     assert audited(world, night).erased_records == 0
-    (kept,) = [row.id for row in snapshots.listed(world.settings.snapshots)]
+    (kept,) = [row.id for row in manifest.listed(world.settings.snapshots)]
     forget(world.settings, "v", datetime(2026, 2, 1, tzinfo=UTC))
-    now = snapshots.open_current(world.settings.snapshots)
+    now = manifest.open_current(world.settings.snapshots)
     assert now.id != kept
     done = audited(world, now)
     assert done.differing == 0
@@ -264,7 +265,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
         with pytest.MonkeyPatch.context() as patch:
             lines: list[str] = []
             patch.setattr("click.echo", lines.append)
-            prose.print_status(answer)
+            render.print_status(answer)
         return lines
 
     def metrics():
@@ -347,7 +348,7 @@ def test_a_replaced_file_of_the_lake_is_not_published(two):
     with pytest.raises(RefusedToPublish, match=r"has watched_seconds \d+ in .*, but \d+ when counted again") as refusal:
         two.run()
     assert two.current() == last
-    assert snapshots.names(two.settings.snapshots) == [last]
+    assert manifest.names(two.settings.snapshots) == [last]
     assert f"move every folder but raw out of {two.settings.home}/lake and run again" in str(refusal.value)
     facts = json.loads((two.settings.reports / f"{AS_OF}.json").read_bytes())
     assert "counted again from raw" in facts["grounds"][0]

@@ -8,7 +8,7 @@ from random import Random
 from noise import land_noise, land_sessions
 from world import World
 
-from pipelines.comparison import (
+from pipelines.snapshots.diff import (
     CORRECTED,
     LATE,
     LEFT_DAYS,

@@ -8,9 +8,9 @@ from datetime import date
 import pytest
 from world import AS_OF
 
-from pipelines import nightly
-from pipelines.errors import UsageError
-from pipelines.settings import load
+from pipelines.core.errors import UsageError
+from pipelines.core.settings import load
+from pipelines.jobs import nightly
 
 
 def test_the_window_is_half_open(world):

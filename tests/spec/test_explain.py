@@ -11,9 +11,9 @@ from everything import EVERYTHING
 from noise import CREATORS, land_noise
 from world import World
 
-from pipelines import ranking
-from pipelines.errors import Damaged, UsageError
-from pipelines.explain import Explanation, explain
+from pipelines.core.errors import Damaged, UsageError
+from pipelines.jobs.explain import Explanation, explain
+from pipelines.snapshots import ranking
 
 
 def explained(night, creator, window=30, days=(None, None)) -> Explanation:

@@ -16,12 +16,14 @@ import pytest
 from person import DEVICE, USER, holding, one_byte, other_formats, platform, sessions
 from world import AS_OF, World
 
-from pipelines import forgotten, snapshots, status
-from pipelines.errors import Damaged, UsageError
-from pipelines.forget import Forgetting, forget
-from pipelines.ingest import ingest, look
-from pipelines.raw import raw_files
-from pipelines.rejects import all_rejected
+from pipelines.core.errors import Damaged, UsageError
+from pipelines.jobs import status
+from pipelines.jobs.erase_user import Forgetting, forget
+from pipelines.jobs.rejects import all_rejected
+from pipelines.raw import erasure_register
+from pipelines.raw.index import raw_files
+from pipelines.raw.ingest import ingest, look
+from pipelines.snapshots import manifest
 
 pytestmark = pytest.mark.xdist_group("forgetting")  # what is to be forgotten is made once, whichever worker has it
 
@@ -99,7 +101,7 @@ def test_what_is_published_is_what_a_landed_erasure_gives(full, tmp_path):
     again = full.run(compare=False)
     assert again.snapshot_id == erased.snapshot_id
     assert again.funnel() == erased.funnel(), "the books are what they were"
-    assert snapshots.damage(full.settings.snapshots) == {erased.snapshot_id: []}
+    assert manifest.damage(full.settings.snapshots) == {erased.snapshot_id: []}
 
 
 def test_the_oracle_agrees(world):
@@ -118,7 +120,7 @@ def test_it_says_which_published_counts_changed_by_how_much(world):
     platform(world)
     before = world.run()
     done = forgotten_in(world)
-    after = snapshots.open_snapshot(world.settings.snapshots, done.snapshot_after)
+    after = manifest.open_snapshot(world.settings.snapshots, done.snapshot_after)
     assert done.snapshot_before == before.snapshot_id
     said = {
         (each["table"], *each["key"].values(), each["column"]): (each["before"], each["after"]) for each in done.changes
@@ -148,7 +150,7 @@ def test_what_lands_later_does_not_bring_the_id_back(after, made, done):
     held = holding(after.settings.home, USER, DEVICE)
     assert held, "the platform's files hold it"
     assert [path for path in held if not path.startswith("landing/")] == []
-    assert any(record.text == forgotten.FORGOTTEN_TEXT for record in all_rejected(after.settings))
+    assert any(record.text == erasure_register.FORGOTTEN_TEXT for record in all_rejected(after.settings))
 
 
 def test_the_lake_can_be_made_again(full):
@@ -227,7 +229,7 @@ def test_other_snapshots_that_hold_the_id_are_removed(world):
     third = world.run(night={"allow_incomplete": True}).snapshot_id
     done = forgotten_in(world)
     assert sorted(done.snapshots) == sorted([second, third])
-    assert snapshots.names(world.settings.snapshots) == [first, done.snapshot_after]
+    assert manifest.names(world.settings.snapshots) == [first, done.snapshot_after]
 
 
 def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
@@ -235,9 +237,9 @@ def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
     platform(world)
     pinned = world.run("2026-01-30")
     world.run()
-    snapshots.roll_back(world.settings.snapshots, pinned.snapshot_id)
+    manifest.roll_back(world.settings.snapshots, pinned.snapshot_id)
     done = forgotten_in(world)
-    pointer = snapshots.current(world.settings.snapshots)
+    pointer = manifest.current(world.settings.snapshots)
     assert pointer is not None
     assert (pointer.snapshot_id, pointer.pinned, str(pointer.as_of)) == (done.snapshot_after, True, "2026-01-30")
     assert holding(world.settings.home, USER) == []
@@ -256,7 +258,7 @@ def test_the_command_can_be_given_again(after, done):
 
 def test_the_record_does_not_hold_the_id(after):
     """What is kept says that and when, in numbers; only who has its key can ask it about an id they know."""
-    register = forgotten.read(after.settings)
+    register = erasure_register.read(after.settings)
     (entry,) = register.entries.values()
     assert entry["done_at"] == "2026-02-01T04:00:00.000Z"
     assert entry["records"] > 10

@@ -9,7 +9,7 @@ import pytest
 from oracle import Funding
 from world import World
 
-from pipelines.rejects import all_rejected
+from pipelines.jobs.rejects import all_rejected
 
 # what a pledge says beside its user, stream and amount -> what of its 100 is collected as of 2026-01-31
 RULES = {

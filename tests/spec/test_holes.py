@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from world import World
 
-from pipelines.forget import forget
+from pipelines.jobs.erase_user import forget
 
 CASE = Path(__file__).parent.parent / "cases" / "batch_with_a_hole"
 BEFORE, AS_OF = date(2026, 5, 31), date(2026, 6, 1)

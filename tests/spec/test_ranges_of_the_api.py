@@ -12,10 +12,10 @@ from calling import Client
 from noise import CREATORS, session
 from world import Night, World
 
-from pipelines import ranking
 from pipelines.api import insight
 from pipelines.api.app import create_app
-from pipelines.window import Window
+from pipelines.core.calendar_days import Window
+from pipelines.snapshots import ranking
 
 AS_OF = date(2026, 1, 31)
 WATCHED = [*CREATORS, *(f"c{number}" for number in range(12))]

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from world import AS_OF
 
-from pipelines import nightly
-from pipelines.errors import RefusedToPublish
+from pipelines.core.errors import RefusedToPublish
+from pipelines.jobs import nightly
 
 GOOD = '{{"sessionId":"g{n}","creatorId":"ada","viewerId":"v{n}","startedAt":"2026-01-05T10:00:00Z"}}\n'
 BAD = '{"sessionId":"b","creatorId":"ada","startedAt":"yesterday"}\n'

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from world import AS_OF, World
 
-from pipelines import nightly, pruning, report, snapshots, store
-from pipelines.errors import Damaged, RefusedToPublish, UsageError
-from pipelines.report import html, markdown
-from pipelines.report.document import document
+from pipelines.core import durable_files
+from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.jobs import nightly, prune, report
+from pipelines.jobs.report import html, markdown
+from pipelines.jobs.report.document import document
+from pipelines.snapshots import manifest
 
 GOOD = '{"sessionId":"%s","creatorId":"ada","viewerId":"%s","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 SECRET = "user-4711"
@@ -284,9 +286,9 @@ def test_half_a_report_that_the_power_left_is_removed(world, half):
     settings = dataclasses.replace(world.settings, keep_snapshots=1)
     left = settings.reports / f"2026-01-30.{half}"
     content = left.read_bytes()
-    pruning.prune(settings)
+    prune.prune(settings)
     left.write_bytes(content)
-    pruning.prune(settings)
+    prune.prune(settings)
     assert sorted(path.name for path in settings.reports.iterdir()) == ["2026-01-31.html", "2026-01-31.json"]
 
 
@@ -306,8 +308,8 @@ def test_a_prune_that_was_killed_leaves_no_half_of_a_report(world, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", dies_between)
         with pytest.raises(KeyboardInterrupt):
-            pruning.prune(settings)
-    pruning.prune(settings)
+            prune.prune(settings)
+    prune.prune(settings)
     assert sorted(path.name for path in settings.reports.iterdir()) == ["2026-01-31.html", "2026-01-31.json"]
 
 
@@ -316,12 +318,12 @@ def test_reports_go_with_the_snapshots_they_are_about(world):
     land_days(world, 29, 30)
     for day in (AS_OF - timedelta(days=1), AS_OF):
         world.run(day, compare=False, night=OVERRIDE)
-    pruning.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
+    prune.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
     assert sorted(path.name for path in world.settings.reports.iterdir()) == [
         "2026-01-31.html",
         "2026-01-31.json",
     ]
-    assert snapshots.open_current(world.settings.snapshots).as_of == AS_OF
+    assert manifest.open_current(world.settings.snapshots).as_of == AS_OF
 
 
 def test_asking_for_a_report_that_is_not_there_names_those_that_are(world):
@@ -374,10 +376,10 @@ def test_a_report_without_a_seal_is_shown(world):
     world.run(compare=False)
     path = world.settings.reports / f"{AS_OF}.json"
     facts = left(world)
-    store.write_json(path, facts)
+    durable_files.write_json(path, facts)
     assert left(world) == facts
     for name in ("as_of", "outcome", "ended_at", "landed", "funnel", "policy"):
-        store.write_json(path, {each: facts[each] for each in facts if each != name})
+        durable_files.write_json(path, {each: facts[each] for each in facts if each != name})
         with pytest.raises(Damaged):
             report.read(world.settings, None)
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from world import AS_OF, Night, World
 
-from pipelines import nightly, pruning, snapshots, status
-from pipelines.errors import UsageError
-from pipelines.settings import load
+from pipelines.core.errors import UsageError
+from pipelines.core.settings import load
+from pipelines.jobs import nightly, status
+from pipelines.jobs import prune as pruning
+from pipelines.snapshots import manifest
 
 KEEP = 64  # the least, with windows of 30 days; with the 35 before them the first day kept is 24 October
 
@@ -64,7 +66,7 @@ def test_days_that_are_too_old_go_and_no_figure_changes(old_days):
     assert (after.snapshot_id, after.report.ingested.new_files) == (before.snapshot_id, 0)
     funnel = before.funnel()
     assert after.funnel() == funnel | {"expired": 4, "outside_window": funnel["outside_window"] - 4}
-    assert snapshots.damage(old_days.settings.snapshots) == {before.snapshot_id: []}
+    assert manifest.damage(old_days.settings.snapshots) == {before.snapshot_id: []}
     assert (prune(old_days).days, prune(old_days).records) == ([], 0)
 
 
@@ -157,7 +159,7 @@ def test_rejected_texts_go_with_the_last_day_of_their_file(world):
 
 
 def nightly_rejects(world: World) -> list[Any]:
-    from pipelines.rejects import all_rejected
+    from pipelines.jobs.rejects import all_rejected
 
     return list(all_rejected(world.settings))
 

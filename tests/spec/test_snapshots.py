@@ -9,8 +9,9 @@ from datetime import date
 import pytest
 from world import Night, World, days
 
-from pipelines import nightly, snapshots
-from pipelines.errors import UsageError
+from pipelines.core.errors import UsageError
+from pipelines.jobs import nightly
+from pipelines.snapshots import manifest
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def three_nights(world, made):
 def test_a_run_moves_the_pointer_to_what_it_published(world, three_nights):
     """Readers see the newest night; the nights before are still there."""
     assert world.current() == three_nights[2].snapshot_id
-    assert snapshots.names(world.settings.snapshots) == [night.snapshot_id for night in three_nights]
+    assert manifest.names(world.settings.snapshots) == [night.snapshot_id for night in three_nights]
 
 
 def test_a_run_never_moves_the_pointer_to_an_earlier_as_of(world, three_nights):
@@ -69,7 +70,7 @@ def test_a_backfill_publishes_every_day_as_a_run_would(world, three_nights):
 
 def test_a_rolled_back_pointer_is_pinned(world, three_nights):
     """After a rollback runs publish, and readers stay on the chosen snapshot until it is released."""
-    snapshots.roll_back(world.settings.snapshots, three_nights[0].snapshot_id)
+    manifest.roll_back(world.settings.snapshots, three_nights[0].snapshot_id)
     assert world.current() == three_nights[0].snapshot_id
     world.sessions("""
         creator | viewer | started_at       | minutes
@@ -77,7 +78,7 @@ def test_a_rolled_back_pointer_is_pinned(world, three_nights):
     """)
     fourth = world.run("2026-01-05")
     assert world.current() == three_nights[0].snapshot_id
-    snapshots.release(world.settings.snapshots)
+    manifest.release(world.settings.snapshots)
     assert world.current() == fourth.snapshot_id
     fifth = world.run("2026-01-06")
     assert world.current() == fifth.snapshot_id
@@ -85,14 +86,14 @@ def test_a_rolled_back_pointer_is_pinned(world, three_nights):
 
 def test_a_rollback_without_an_id_goes_one_back(world, three_nights):
     """Without an id the snapshot before the current one is chosen."""
-    snapshots.roll_back(world.settings.snapshots, None)
+    manifest.roll_back(world.settings.snapshots, None)
     assert world.current() == three_nights[1].snapshot_id
 
 
 def test_a_rollback_to_nowhere_is_an_error(world, three_nights):
     """An unknown snapshot cannot be chosen, and nothing moves."""
     with pytest.raises(UsageError):
-        snapshots.roll_back(world.settings.snapshots, "2026-01-02-000000000000")
+        manifest.roll_back(world.settings.snapshots, "2026-01-02-000000000000")
     assert world.current() == three_nights[2].snapshot_id
 
 

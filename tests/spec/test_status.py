@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from world import AS_OF, World
 
-from pipelines import last_run, nightly, snapshots, status, store
-from pipelines.errors import RefusedToPublish, UsageError
+from pipelines.core import durable_files
+from pipelines.core.errors import RefusedToPublish, UsageError
+from pipelines.jobs import last_run, nightly, status
+from pipelines.snapshots import manifest
 
 GOOD = '{"sessionId":"%s","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 
@@ -219,7 +221,7 @@ def test_it_only_reads(world):
     world.run(compare=False)
     before = {path: path.stat() for path in world.settings.home.rglob("*")}
     assert ask(world)["next_run"]["at_work"] is None
-    with store.lock(world.settings.home / ".lock"):
+    with durable_files.lock(world.settings.home / ".lock"):
         locked = ask(world)
     after = {path: path.stat() for path in world.settings.home.rglob("*")}
     assert [
@@ -250,7 +252,7 @@ def test_damage_is_an_answer(world, what):
     night = world.run(compare=False)
     damaged = {
         "last_run": [world.settings.lake / last_run.NAME],
-        "pointer": [world.settings.snapshots / snapshots.POINTER],
+        "pointer": [world.settings.snapshots / manifest.POINTER],
         "index": [next(world.settings.lake.glob("raw/*/*/index.json"))],
         "cube": list(world.settings.lake.glob("creator_reach/day=*/*.parquet")),
         "manifest": [night.snapshot.path / "manifest.json"],

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from pipelines import models
-from pipelines.contracts import ENTITIES
-from pipelines.lake import RELATIONS
+from pipelines.lake import models
+from pipelines.lake.derive import RELATIONS
+from pipelines.landing.schema import ENTITIES
 
 README = models.sql_folder() / "README.md"
 
@@ -46,7 +46,7 @@ def test_every_column_of_every_model_is_in_it():
 
 
 def test_the_readme_names_everything_that_a_model_can_read(script):
-    """Raw tables and the relations that build.py makes are explained by hand: none is forgotten."""
+    """Raw tables and the relations that lake/plan.py makes are explained by hand: none is forgotten."""
     words = set(re.findall(r"`(\w+)`", README.read_text(encoding="utf-8").split(script.BEGIN)[0]))
     assert {f"raw_{entity}" for entity in ENTITIES} | set(RELATIONS) <= words
 

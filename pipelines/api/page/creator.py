@@ -9,7 +9,7 @@ from pipelines.api.insight import Creator, Stream
 from pipelines.api.page import charts
 from pipelines.api.page.layout import RANKING, Frame, hidden, name, text
 from pipelines.api.page.ranking import Choice, controls, downloads, initials, movements, tiles
-from pipelines.api.page.words import Words
+from pipelines.api.page.translations import Words
 
 
 def main(frame: Frame, choice: Choice, creator: Creator, trend_from: int, longest: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.api.insight import Creator
 from pipelines.api.page.layout import text
-from pipelines.api.page.words import Words
+from pipelines.api.page.translations import Words
 
 # Where a step's figure stands in the answer, its sign, and what it is called in texts.py.
 _STEPS = (

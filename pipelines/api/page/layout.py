@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from pipelines.api.page import assets
-from pipelines.api.page.words import LANGUAGES, Words
+from pipelines.api.page.translations import LANGUAGES, Words
 
 THEMES = ("auto", "light", "dark")
 RANKING = "./"  # addresses are relative, so that the pages work behind a prefix as well

@@ -1,4 +1,4 @@
-"""Every text of the pages, in English and in Turkish, by its key; words.py puts the values in."""
+"""Every text of the pages, in English and in Turkish, by its key; translations.py puts the values in."""
 
 from __future__ import annotations
 

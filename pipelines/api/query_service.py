@@ -1,0 +1,150 @@
+"""Who answers questions about the snapshot: loads what they need beside what is served, thinks on a thread of its own.
+
+The prepared endpoints never wait for any of this. The cube of a large platform takes seconds to load, so it is loaded
+behind the snapshot, in the background; until then questions are answered from the snapshot before, and if there is none
+they wait. Everything in an answer is of one snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pipelines.api import insight as insights
+from pipelines.api.insight import Insight
+from pipelines.api.watching import Serving
+from pipelines.core.errors import MostwatchedError
+from pipelines.snapshots.manifest import Snapshot
+
+RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
+MOST_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
+KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
+
+T = TypeVar("T")
+
+log = logging.getLogger("mostwatched.api")
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A snapshot that can be asked, and what was answered already."""
+
+    insight: Insight
+    snapshot_id: str
+    published_ms: int
+    data_until: str | None
+    zone: str  # in which its days begin and end
+    bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
+
+    def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
+        """The bytes that `write` gives, kept under `key`, which must say everything that they depend on."""
+        found = self.bodies.get(key)
+        if found is None:
+            found = write()
+            if len(found) > KEPT_BYTES:
+                return found
+            self.bodies[key] = found
+            while sum(map(len, self.bodies.values())) > KEPT_BYTES:
+                self.bodies.popitem(last=False)
+        self.bodies.move_to_end(key)
+        return found
+
+
+class NotReady(Exception):
+    """No answer can be given now; in some seconds perhaps."""
+
+
+class Desk:
+    """Keeps `Ready` for the snapshot that is served, and asks it one question at a time."""
+
+    def __init__(self) -> None:
+        self._ready: Ready | None = None
+        self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
+        self._pending: Future[None] | None = None
+        self._wanted: Serving | None = None
+        self._lock = threading.Lock()
+        self._waiting = 0
+        # Questions and loading each on a thread of their own: neither can take more than a core, nor hold up the other.
+        self._thinking = ThreadPoolExecutor(1, "questions")
+        self._loading = ThreadPoolExecutor(1, "cube")
+
+    def prepare(self, serving: Serving | None) -> Future[None] | None:
+        """See to it that questions about `serving` can be answered; what there is to wait for, or None."""
+        if serving is None:
+            return None
+        with self._lock:
+            ready = self._ready
+            if ready is not None and ready.snapshot_id == serving.snapshot_id:
+                if ready.published_ms != serving.published_ms:  # published again: only its age has changed
+                    self._ready = replace(ready, published_ms=serving.published_ms, bodies=OrderedDict())
+                return None
+            if self._failed is not None and self._failed[0] == serving.snapshot_id:
+                if time.monotonic() < self._failed[1] + RETRY_AFTER_SECONDS:
+                    return None
+                self._failed = None
+            if self._pending is None or self._wanted is None or self._wanted.snapshot_id != serving.snapshot_id:
+                self._wanted = serving
+                self._pending = self._loading.submit(
+                    self._load, serving.snapshot, serving.published_ms, serving.data_until
+                )
+            return self._pending
+
+    async def ask(self, serving: Serving, question: Callable[[Ready], T], *, wait: bool) -> T:
+        """What `question` says of the snapshot being served, or of the one before while this one is being loaded.
+
+        With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise NotReady("Too many questions are being asked")
+        self._waiting += 1
+        try:
+            return await self._answer(serving, question, wait)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, serving: Serving, question: Callable[[Ready], T], wait: bool) -> T:
+        pending = self.prepare(serving)
+        if pending is not None and (wait or self._ready is None):
+            await asyncio.wrap_future(pending)
+        ready = self._ready
+        if ready is None:
+            raise NotReady("The snapshot's cube cannot be read")
+        return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._thinking.shutdown(wait=False, cancel_futures=True)
+        self._loading.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, snapshot: Snapshot, published_ms: int, data_until: str | None) -> None:
+        started = time.monotonic()
+        before = self._ready
+        try:
+            insight = insights.load(snapshot, before.insight if before is not None else None)
+            insight.prepare()
+        except Exception as error:  # whatever is wrong with it, the one before is still right
+            with self._lock:
+                self._failed = (snapshot.id, time.monotonic())
+            log.error(
+                "the cube cannot be loaded",
+                extra={"reason": str(error), "snapshot_id": snapshot.id},
+                exc_info=None if isinstance(error, MostwatchedError) else error,
+            )
+        else:
+            with self._lock:
+                zone = str(snapshot.manifest["policy"]["day_timezone"])
+                self._ready = Ready(insight, snapshot.id, published_ms, data_until, zone)
+            took_ms = round((time.monotonic() - started) * 1000)
+            about = {"snapshot_id": snapshot.id, "loaded_in_ms": took_ms, "bytes": insight.cube.nbytes}
+            log.info("answering questions", extra=about)
+        finally:
+            with self._lock:
+                if self._wanted is not None and self._wanted.snapshot_id == snapshot.id:
+                    self._pending = self._wanted = None

@@ -1,0 +1,417 @@
+"""Immutable files: how anything gets to disk, and how it is known to be what was written.
+
+Whatever readers may find under its final name is whole: a file or folder is built under a temporary name,
+fsynced, renamed, and the folder that holds it fsynced. After a crash there are only whole files and leftovers
+with temporary names, which `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.core.errors import Busy, Damaged, MostwatchedError, tells_of_damage
+
+TEMPORARY_PREFIX = ".tmp-"
+_CHUNK_BYTES = 1 << 20
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def temporary_beside(final: Path) -> Path:
+    """A fresh name in the folder of `final` that `sweep` would remove; nothing is created but the folder."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    return final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}-{final.name}"
+
+
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; when the block ends well it is what stands at `final`, durably."""
+    temporary = temporary_beside(final)
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.rename(final)
+        fsync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder to fill; when the block ends well it stands at `final`, whole and durable.
+
+    Folders are named by their content, so one that already stands at `final` is kept and the new one dropped. To
+    `replace` one that is damaged, it stays until the new one is whole.
+    """
+    temporary, replaced = temporary_beside(final), temporary_beside(final)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.rglob("*"), reverse=True):
+            fsync(path)
+        fsync(temporary)
+        if replace and final.exists():
+            final.rename(replaced)
+        if not final.exists():
+            temporary.rename(final)
+        fsync(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_bytes(final: Path, content: bytes) -> None:
+    """Replace `final` by `content`, atomically and durably."""
+    with new_file(final) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(final: Path, content: Any) -> None:
+    """Replace `final` by `content` as JSON with a newline at its end, atomically and durably."""
+    write_bytes(final, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """The one way we write JSON files: indented, UTF-8, keys in the given order.
+
+    A byte of a path that is no UTF-8 stays what it is when it is read again: it is written as JSON escapes it, \\udcff.
+    """
+    return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress
+
+# Hashes: compressing them takes time, at every reading too, and saves nothing.
+_LIKE_NOISE = frozenset({"session_key", "pair_key"})
+# Ids and the like are all different, or nearly so: a dictionary of them costs time and is given up in the end.
+_NOT_WORTH_A_DICTIONARY = _LIKE_NOISE | {
+    "session_id",
+    "viewer_id",
+    "device_id",
+    "user_id",
+    "pledge_id",
+    "line",
+    "text",
+    "started_at",
+    "ended_at",
+    "watched_milliseconds",
+}
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of the one kind of Parquet file that raw and the lake consist of."""
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression={name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names},
+        compression_level={name: 1 for name in schema.names if name not in _LIKE_NOISE},
+        use_dictionary=[name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY],
+    )
+
+
+def fsync(path: Path) -> None:
+    """Make a file's content, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, each durable in the one that holds it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        fsync(folder.parent)
+
+
+def link_or_copy(existing: Path, new: Path) -> None:
+    """Give an immutable file a second name; a copy where the file system cannot."""
+    try:
+        os.link(existing, new)
+    except OSError:
+        shutil.copyfile(existing, new)
+
+
+def sweep(root: Path) -> int:
+    """Remove what dead writers left half-written under `root`. Only the holder of the lock may call this.
+
+    Returns how many leftovers there were.
+    """
+    leftovers = [path for path in root.rglob(f"{TEMPORARY_PREFIX}*") if path.exists()]
+    for path in leftovers:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+# --- a home whose truth lies elsewhere -------------------------------------------------------------------------------
+
+
+class Origin(Protocol):
+    """Where files come from that a home should hold and does not: it is a copy of one on object storage."""
+
+    def has(self, path: Path) -> bool:
+        """Whether the file is there."""
+        ...
+
+    def fetch(self, path: Path) -> None:
+        """Write the file where it should be, whole, if it is there."""
+        ...
+
+
+_origin: Origin | None = None
+
+
+@contextmanager
+def originating(origin: Origin) -> Iterator[None]:
+    """Inside, `exists` counts the files of an origin as there, and whatever is checked or read is fetched first."""
+    global _origin  # noqa: PLW0603  a process works in one home
+    before, _origin = _origin, origin
+    try:
+        yield
+    finally:
+        _origin = before
+
+
+def exists(path: Path) -> bool:
+    """Whether a file is here, or can be fetched."""
+    return path.exists() or (_origin is not None and _origin.has(path))
+
+
+def present(path: Path) -> Path:
+    """The same path, fetched if it is not here and can be. Every reader of large files comes by here."""
+    if _origin is not None and not path.exists():
+        _origin.fetch(path)
+    return path
+
+
+# --- one at a time ---------------------------------------------------------------------------------------------------
+
+
+_NAME_SECONDS = 1.0  # that a new holder is given to write its name, before we say Busy without one
+_MOMENT_SECONDS = 0.2  # that a holder with a name is given: whoever only looks, or moves a file, has ended by then
+
+_held: set[Path] = set()  # by this process
+
+
+@dataclass
+class Held:
+    """A lock that is held."""
+
+    is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[Held]:
+    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
+
+    Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
+    holder; the file, because network file systems show other machines the locks of files alone. What stands in the
+    file says who holds it, for people, or that whoever held it last came to an end and left nothing half-written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(path) as (file, folder):
+        since = time.monotonic()
+        while not _locked(file, folder, fcntl.LOCK_EX):
+            holder = os.pread(file, 20, 0).decode(errors="replace").strip()
+            is_known = holder.isdecimal() and _is_alive(int(holder))
+            if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
+                name = f" (process {holder})" if holder.isdecimal() else ""
+                raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
+            time.sleep(0.01)
+        held = Held(is_tidy=os.pread(file, 20, 0) == _TIDY)
+        with suppress(OSError):  # also on a full disk `prune` must be able to hold the lock
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            os.fsync(file)  # or the last holder's word could outlive what this one leaves
+        _held.add(path)
+        try:
+            yield held
+        finally:
+            _held.discard(path)
+            if held.is_tidy:
+                with suppress(OSError):
+                    os.ftruncate(file, 0)
+                    os.pwrite(file, _TIDY, 0)
+
+
+_TIDY = b"ended\n"
+
+
+@contextmanager
+def unless_locked(path: Path) -> Iterator[bool]:
+    """Yield whether no other process holds the lock. If so none takes it inside: be quick, it would wait a moment."""
+    if path in _held:
+        yield True
+        return
+    with _opened(path) as (file, folder):
+        yield _locked(file, folder, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """The descriptors of a lock's file and of the folder it is in: with them goes what was locked through them."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file = _open_lock(path)
+        try:
+            yield file, folder
+        finally:
+            os.close(file)
+    finally:
+        os.close(folder)
+
+
+def _open_lock(path: Path) -> int:
+    """The file to be locked, created if missing. Raises MostwatchedError when something else has its name."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
+        problem = error.strerror
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        problem = "not a regular file"
+    raise MostwatchedError(
+        f"{path} cannot be locked ({problem}): it should be a file that this user can write. "
+        "Move what is there out of the way and try again."
+    )
+
+
+def _locked(file: int, folder: int, how: int) -> bool:
+    """Lock both, alone or with others as `how` says, or neither."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    try:
+        fcntl.flock(folder, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return False
+    except OSError as error:  # a file system that locks no folders: the file has to do
+        if error.errno not in _FOLDERS_NOT_LOCKED:
+            raise
+    return True
+
+
+_NOT_A_FILE = {errno.EISDIR, errno.ELOOP, errno.ENXIO}  # a folder, a symbolic link, a socket
+_FOLDERS_NOT_LOCKED = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True  # somebody else's
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+# --- knowing what was written ------------------------------------------------------------------------------------
+
+
+def seal_of(facts: Mapping[str, Any]) -> str:
+    """The sha256 of a JSON object without its `seal`: by that last entry it can tell that it was damaged itself."""
+    return hashlib.sha256(json_bytes({name: facts[name] for name in facts if name != "seal"})).hexdigest()
+
+
+def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same object with its `seal` as the last entry."""
+    return {**facts, "seal": seal_of(facts)}
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The object that a sealed JSON file holds, without its seal.
+
+    Raises ValueError unless these are byte for byte what was written: also for another spelling of the same values.
+    """
+    end = _SEALED_END.search(content, max(0, len(content) - _SEAL_BYTES))
+    if end is None:
+        raise ValueError("it has no seal")
+    # What was sealed is the text before the seal, closed again: nothing need be written out anew to compare with it.
+    before = content[: end.start()]
+    whole = before + b"\n}\n" if before != b"{" else b"{}\n"
+    if hashlib.sha256(whole).hexdigest() != end["seal"].decode():
+        raise ValueError("it is not what was written")
+    facts: dict[str, Any] = json.loads(content)
+    del facts["seal"]
+    return facts
+
+
+_SEALED_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
+_SEAL_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raise Damaged unless the file is there and its bytes are those that `sha256` was taken of.
+
+    Raises OSError when that cannot be told: the file may be whole.
+    """
+    try:
+        found = sha256_of(present(path))
+    except OSError as error:
+        if not tells_of_damage(error):
+            raise
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
+    if found != sha256:
+        raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
+
+
+def checked_bytes(path: Path, sha256: str) -> bytes:
+    """The bytes of a file, the very ones that were checked against `sha256`. Raises Damaged when they are others."""
+    try:
+        content = present(path).read_bytes()
+    except OSError as error:
+        if not tells_of_damage(error):
+            raise
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
+    return content
+
+
+def checked_table(path: Path, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a Parquet file that fits into memory, read from the bytes that were checked. Raises Damaged.
+
+    With `columns` only those.
+    """
+    with pq.ParquetFile(pa.BufferReader(checked_bytes(path, sha256))) as file:
+        return file.read(columns)

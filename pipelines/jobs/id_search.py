@@ -1,0 +1,339 @@
+"""Where an id stands: in every file under a folder, whatever it is packed in, and in which records of landed files.
+
+Files are read as what they are: the values of Parquet and DuckDB files, the strings in JSON, the text in archives, the
+bytes of all others. Only looks; what is done about it, erase_user.py says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.lake.engines import duckdb as engine
+from pipelines.landing import DamagedArchive, LandedFile, decompressed
+from pipelines.landing.csv_text import Header, csv_records
+from pipelines.landing.lines import (
+    MAX_LINE_BYTES,
+    Block,
+    Damage,
+    LongLine,
+    Piece,
+    blocks_of_lines,
+    has_long_line,
+    lines_of,
+)
+from pipelines.raw.erasure_register import strings_in
+from pipelines.raw.index import rejects_in
+
+_CHUNK_BYTES = 1 << 20
+_COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+_ESCAPE = b"\\u"  # in JSON: any letter of an id may be written as one
+
+# Columns of raw and the lake that say whose record it is. Ids in others, of creators and guests, are public.
+PERSONAL = ("viewer_id", "user_id")
+# Fields of a landed record in which the same text is not the person: what they watched is the creator's, and a device
+# that is named like somebody is a device.
+_OF_OTHERS = {"creatorid", "deviceid", "sessionid", "streamid", "pledgeid", "source"}
+
+
+@dataclass(frozen=True)
+class Sought:
+    """An id that is looked for."""
+
+    user: str
+
+    @cached_property
+    def _spellings(self) -> list[bytes]:
+        plain = (self.user, json.dumps(self.user)[1:-1], json.dumps(self.user, ensure_ascii=False)[1:-1])
+        spellings = {*plain, *(each.replace("/", "\\/") for each in plain), self.user.replace('"', '""')}
+        return sorted(_encoded(each) for each in spellings)
+
+    @cached_property
+    def _words(self) -> re.Pattern[bytes]:
+        return _as_word(b"|".join(re.escape(each) for each in self._spellings))
+
+    @cached_property
+    def _escaped_words(self) -> re.Pattern[bytes]:
+        spellings = map(re.escape, self._spellings)
+        return _as_word(b"|".join([*spellings, b"".join(map(_escaped, self.user))]))
+
+    def is_in_bytes(self, content: bytes) -> bool:
+        """Whether it is a word of its own in some bytes: u1 is not in u12."""
+        return self._is_in(content, 0, is_end=True)
+
+    def is_in_chunks(self, chunks: Iterable[bytes], *, or_escaped: bool = False) -> bool:
+        """The same of bytes that come in pieces, wherever they are cut and however long the id is.
+
+        `or_escaped`: also if any letter in them is written as a JSON escape, so that the id may be.
+        """
+        kept = max(map(len, self._spellings)) + 2  # of what was seen: a spelling, and the byte on either side of it
+        return any(
+            (or_escaped and _ESCAPE in seen) or self._is_in(seen, decided, is_end=is_end)
+            for seen, decided, is_end in _overlapping(chunks, kept)
+        )
+
+    def is_in_text(self, chunks: Iterable[bytes]) -> bool:
+        """The same of a text that may be JSON: also with letters of the id as JSON escapes."""
+        kept = _MAX_ESCAPED_BYTES * len(self.user) + 2
+        return any(
+            self._is_in(seen, decided, is_end=is_end, is_escaped=_ESCAPE in seen)
+            for seen, decided, is_end in _overlapping(chunks, kept)
+        )
+
+    def _is_in(self, seen: bytes, start: int, *, is_end: bool, is_escaped: bool = False) -> bool:
+        if not is_escaped and not any(spelling in seen for spelling in self._spellings):
+            return False  # as it mostly is: sooner than by a pattern
+        words = self._escaped_words if is_escaped else self._words
+        # At the very end of what was seen, the next byte decides whether it is a word of its own.
+        return any(is_end or match.end() < len(seen) for match in words.finditer(seen, start))
+
+    def is_in(self, text: str) -> bool:
+        """The same of text."""
+        return self.is_in_bytes(_encoded(text))
+
+    def is_theirs(self, record: bytes | str) -> bool:
+        """Whether a landed record is theirs, or names them anywhere but as a creator.
+
+        What cannot be read as JSON, or is too long to be read, is theirs if the id is a word of it.
+        """
+        content = _encoded(record) if isinstance(record, str) else record
+        if not self.is_in_bytes(content) and _ESCAPE not in content:
+            return False
+        if len(content) <= MAX_LINE_BYTES:
+            with suppress(ValueError, RecursionError):
+                if isinstance(landed := json.loads(content), dict):
+                    return self.user in strings_in([v for name, v in landed.items() if _plain(name) not in _OF_OTHERS])
+        return self.is_in_text([content])
+
+    def is_in_cells(self, header: Sequence[str], cells: Sequence[str]) -> bool:
+        """Whether a record of CSV is theirs, or names them anywhere but as a creator."""
+        return any(
+            cell == self.user and _plain(name) not in _OF_OTHERS for name, cell in zip(header, cells, strict=True)
+        )
+
+
+_MAX_ESCAPED_BYTES = 12  # of a letter as two JSON escapes
+
+
+def _as_word(spelt: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![A-Za-z0-9_-])(?:" + spelt + rb")(?![A-Za-z0-9_-])")
+
+
+def _escaped(letter: str) -> bytes:
+    """A pattern for a letter in each way that JSON may write it."""
+    units = letter.encode("utf-16-be", "surrogatepass")
+    escape = b"".join(rb"\\u(?i:%04x)" % int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    short = [json.dumps(letter, ensure_ascii=False)[1:-1], *([r"\/"] if letter == "/" else [])]
+    return b"(?:" + b"|".join([*(re.escape(_encoded(each)) for each in short), escape]) + b")"
+
+
+def _overlapping(chunks: Iterable[bytes], kept: int) -> Iterator[tuple[bytes, int, bool]]:
+    """(bytes, where what is new in them begins, whether they are the last): each with the end of those before.
+
+    No byte is looked at more than twice, however small the chunks are.
+    """
+    seen, waiting, size, decided = b"", [], 0, 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size <= kept:
+            continue
+        seen = b"".join([seen, *waiting])
+        yield seen, decided, False
+        seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at
+    yield b"".join([seen, *waiting]), decided, True
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").strip().lower()
+
+
+# --- files of any kind -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A file that holds the id."""
+
+    path: Path
+    is_public: bool  # it stands nowhere but in what is public: a creator's id, a stream's guests
+    problem: str | None = None  # what is more than that, such as why it is not known whether the id is in it
+
+
+def traces(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
+    """Those of some files that hold the id."""
+    tables: list[Path] = []
+    for path in sorted(paths):
+        if path.suffix == ".parquet":
+            tables.append(path)
+            continue
+        try:
+            if path.suffix == ".duckdb":  # of public tables
+                if _in_database(path, sought):
+                    yield Trace(path, is_public=True)
+            elif _in_json(path, sought) if path.suffix == ".json" else _in_file(path, sought):
+                yield Trace(path, is_public=False)
+        except (OSError, DamagedArchive, engine.Error) as error:
+            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
+    yield from _in_tables(connection, tables, sought)
+
+
+def _in_json(path: Path, sought: Sought) -> bool:
+    """In a string, not in a number: a snapshot may hold as many bytes as somebody's id says."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return _in_file(path, sought)
+    return any(sought.is_in(text) for text in strings_in(content, and_numbers=False))
+
+
+def _in_file(path: Path, sought: Sought) -> bool:
+    with path.open("rb") as file:
+        return sought.is_in_chunks(decompressed(_chunks(file), _COMPRESSIONS.get(path.suffix)))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK_BYTES), b"")
+
+
+def _in_database(path: Path, sought: Sought) -> bool:
+    with engine.opened(path) as database:
+        query = "select table_name, column_name from duckdb_columns() where data_type = 'VARCHAR' and not internal"
+        for row in engine.query(database, query).to_pylist():
+            table, column = (name.replace('"', '""') for name in row.values())
+            asked = f'select count(*) as hits from "{table}" where contains("{column}", $user)'
+            if engine.query(database, asked, {"user": sought.user})["hits"][0].as_py():
+                return True
+    return False
+
+
+def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
+    """Of Parquet files. Those of one kind, with the same columns, are asked together."""
+    kinds: dict[str, tuple[pa.Schema, list[Path]]] = {}
+    for path in paths:
+        try:
+            schema = pq.read_schema(path)
+            if path.name == "rejects.parquet":
+                if any(sought.is_theirs(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
+                    yield Trace(path, is_public=False)
+                continue
+        except (OSError, pa.ArrowException) as error:
+            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
+        else:
+            kinds.setdefault(str(schema.remove_metadata()), (schema, []))[1].append(path)
+    for schema, files in kinds.values():
+        named = {str(path): path for path in files}
+        found: dict[Path, bool] = {}
+        engine.register(connection, "looked_at", files, with_filename=True)
+        for field in schema:
+            condition = _condition(field)
+            if condition is None:
+                continue
+            query = f"select filename, count(*) as hits from looked_at where {condition} group by filename"
+            for row in engine.query(connection, query, {"user": sought.user}).to_pylist():
+                path = named[row["filename"]]
+                found[path] = found.get(path, True) and field.name not in PERSONAL
+        yield from (Trace(path, is_public) for path, is_public in sorted(found.items()))
+
+
+def _condition(field: pa.Field) -> str | None:
+    column = '"' + field.name.replace('"', '""') + '"'
+    if field.name.endswith("_id"):
+        return f"{column} = $user" if _is_text(field.type) else None
+    return f"contains({column}, $user)" if _is_text(field.type) else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+# --- landed files ----------------------------------------------------------------------------------------------------
+
+
+def may_hold(file: LandedFile, sought: Sought) -> bool:
+    """Whether it is worth looking at the records of a landed file: quick, and wrong only in saying yes.
+
+    Raises OSError, and DamagedArchive for one that is not what its checksum says.
+    """
+    if file.format == "parquet":
+        return True
+    with file.path.open("rb") as opened:
+        return sought.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
+
+
+def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:
+    """Of each row of a landed Parquet file whether it is the person's."""
+    found = pa.array([False] * rows.num_rows)
+    for field, column in zip(rows.schema, rows.columns, strict=True):
+        if _plain(field.name) in _OF_OTHERS:
+            continue
+        if _is_text(field.type):
+            hit = pc.fill_null(pc.equal(column.cast(pa.string()), sought.user), False)
+        elif pa.types.is_nested(field.type):
+            hit = pa.array([sought.user in strings_in(value) for value in column.to_pylist()], pa.bool_())
+        else:
+            continue
+        found = pc.or_(found, hit)
+    return found
+
+
+def owned_lines(chunks: Iterable[bytes], sought: Sought, *, csv_entity: str | None) -> Iterator[range]:
+    """The numbers of the lines, from 1, of each record of a landed text that is the person's.
+
+    Records are those that a run reads of NDJSON, or of an entity's CSV, where a header is none. Raises DamagedArchive.
+    """
+    long: set[int] = set()
+    pieces = _pieces(chunks, sought, long)
+    if csv_entity is not None:
+        yield from _owned_in_csv(pieces, sought, csv_entity, long)
+        return
+    for piece in pieces:
+        if isinstance(piece, LongLine) and piece.line in long:
+            yield range(piece.line, piece.line + 1)
+        if isinstance(piece, Block) and (sought.is_in_bytes(piece.data) or _ESCAPE in piece.data):
+            for number, text in enumerate(lines_of(piece.data), piece.first_line):
+                if sought.is_theirs(text):
+                    yield range(number, number + 1)
+
+
+def _pieces(chunks: Iterable[bytes], sought: Sought, long: set[int]) -> Iterator[Piece]:
+    """The pieces of a landed text; which lines that are too long are the person's is noted in `long`."""
+    for piece in blocks_of_lines(chunks, MAX_LINE_BYTES):
+        if isinstance(piece, Damage):
+            raise DamagedArchive(piece.reason, piece.unsound)
+        if isinstance(piece, LongLine) and sought.is_in_text(piece.parts):
+            long.add(piece.line)
+        if isinstance(piece, Block) and has_long_line(piece.data):
+            lines = enumerate(lines_of(piece.data), piece.first_line)
+            long.update(line for line, text in lines if len(text) > MAX_LINE_BYTES and sought.is_in_text([text]))
+        yield piece
+
+
+def _owned_in_csv(pieces: Iterable[Piece], sought: Sought, entity: str, long: set[int]) -> Iterator[range]:
+    names: list[str] | None = None  # of the columns; empty where no record of the file can be accepted
+    for record in csv_records(pieces):
+        if names is None and (record.problem or record.text.strip()):
+            is_header = record.problem is None and Header(entity, record.cells).problem is None
+            names = record.cells if is_header else []
+            is_owned = not is_header and sought.is_theirs(record.text)
+        elif record.problem is None and names and len(record.cells) == len(names):
+            is_owned = sought.is_in_bytes(record.text) and sought.is_in_cells(names, record.cells)
+        else:
+            is_owned = sought.is_theirs(record.text)
+        if is_owned or record.line in long:
+            yield range(record.line, record.line + record.lines)

@@ -1,0 +1,159 @@
+"""What the last run came to, for Prometheus: a file that the node_exporter's textfile collector reads.
+
+Instants are seconds since 1970, so that an age is `time() - …` whenever it is asked for. Rewritten whole by every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipelines.core import durable_files
+from pipelines.jobs import last_audit
+from pipelines.jobs.last_audit import LastAudit
+from pipelines.snapshots.manifest import Pointer
+
+OUTCOMES = ("published", "unchanged", "refused", "failed")
+
+
+class RunMetrics(Collector):
+    """The facts of a report, and what readers see, as metrics."""
+
+    def __init__(self, facts: Mapping[str, Any], pointer: Pointer | None) -> None:
+        self._facts = facts
+        self._pointer = pointer
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks a collector for."""
+        yield from self._run()
+        yield from self._records()
+        yield from self._snapshot()
+        yield from self._days()
+
+    def _run(self) -> Iterator[Metric]:
+        facts = self._facts
+        yield _gauge("mostwatched_run_end_timestamp_seconds", "When the last run ended.", _seconds(facts["ended_at"]))
+        yield _gauge("mostwatched_run_as_of_timestamp_seconds", "The as_of of the last run.", _seconds(facts["as_of"]))
+        outcome = GaugeMetricFamily("mostwatched_run_outcome", "1 for how the last run ended.", labels=["outcome"])
+        for name in OUTCOMES:
+            outcome.add_metric([name], float(name == facts["outcome"]))
+        yield outcome
+        yield _gauge("mostwatched_run_duration_seconds", "How long the last run took.", facts["seconds"])
+        steps = GaugeMetricFamily(
+            "mostwatched_run_step_duration_seconds", "How long each of its steps took.", labels=["stage", "step"]
+        )
+        for row in facts["durations"]:
+            steps.add_metric([row["stage"], row["step"]], row["seconds"])
+        yield steps
+        yield _gauge("mostwatched_run_anomalies", "Figures worth a look that it found.", len(facts["anomalies"]))
+
+    def _records(self) -> Iterator[Metric]:
+        landed, lake, funnel = self._facts["landed"], self._facts["records"], self._facts["funnel"]
+        if landed:
+            new = GaugeMetricFamily("mostwatched_run_records", "New records of the last run.", labels=["outcome"])
+            for name in ("accepted", "rejected"):
+                new.add_metric([name], landed[f"new_{name}"])
+            yield new
+            yield _gauge("mostwatched_run_files", "New landed files of the last run.", landed["new_files"])
+        if lake:
+            held = GaugeMetricFamily("mostwatched_lake_records", "Records of the whole lake.", labels=["outcome"])
+            for name in ("accepted", "rejected"):
+                held.add_metric([name], lake[name])
+            yield held
+        if funnel:
+            sessions = GaugeMetricFamily(
+                "mostwatched_sessions", "Accepted sessions of the lake, by what became of them.", labels=["outcome"]
+            )
+            for name, count in funnel.items():
+                if name not in ("accepted", "conflicts"):
+                    sessions.add_metric([name], count)
+            yield sessions
+
+    def _snapshot(self) -> Iterator[Metric]:
+        if self._pointer is None:
+            return
+        published = _seconds(self._pointer.published_at)
+        as_of = _seconds(self._pointer.as_of.isoformat())
+        yield _gauge("mostwatched_current_published_timestamp_seconds", "When readers got what they see.", published)
+        yield _gauge("mostwatched_current_as_of_timestamp_seconds", "The as_of of what readers see.", as_of)
+        pinned = float(self._pointer.pinned)
+        yield _gauge("mostwatched_current_is_pinned", "1 while readers are kept on an earlier snapshot.", pinned)
+
+    def _days(self) -> Iterator[Metric]:
+        facts = self._facts
+        if facts["newest_session_at"]:
+            newest = _seconds(facts["newest_session_at"])
+            yield _gauge("mostwatched_newest_session_timestamp_seconds", "The newest session that counts.", newest)
+        missing = len(facts["missing_days"])
+        yield _gauge("mostwatched_missing_days", "Days of the last 14 for which nothing has landed.", missing)
+        yield _gauge(
+            "mostwatched_late_days", "Published days that came out otherwise in the last run.", len(facts["late"])
+        )
+
+
+class AuditMetrics(Collector):
+    """What the last audit came to, as metrics."""
+
+    def __init__(self, record: LastAudit) -> None:
+        self._record = record
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks a collector for."""
+        record = self._record
+        ended = _seconds(record.ended_at)
+        yield _gauge("mostwatched_audit_end_timestamp_seconds", "When the last audit ended.", ended)
+        outcome = GaugeMetricFamily("mostwatched_audit_outcome", "1 for how the last audit ended.", labels=["outcome"])
+        for name in last_audit.OUTCOMES:
+            outcome.add_metric([name], float(name == record.outcome))
+        yield outcome
+        if record.passed_at:
+            passed = _seconds(record.passed_at)
+            yield _gauge("mostwatched_audit_passed_timestamp_seconds", "When an audit last passed.", passed)
+
+
+def of_audits(path: Path) -> Path:
+    """The file beside that of the runs: each is rewritten whole by whom it tells of."""
+    return path.with_name(f"{path.stem}-audit.prom")
+
+
+def audit_text(record: LastAudit) -> bytes:
+    """In Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(AuditMetrics(record))
+    return generate_latest(registry)
+
+
+def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
+    """In Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(RunMetrics(facts, pointer))
+    return generate_latest(registry)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the file, at once. Its temporary name does not end in .prom, which the collector would read as well."""
+    durable_files.make_folder(path.parent)
+    temporary = durable_files.temporary_beside(path.with_suffix(".part"))
+    try:
+        temporary.write_bytes(content)
+        durable_files.fsync(temporary)
+        temporary.rename(path)
+        durable_files.fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value=value)
+
+
+def _seconds(instant: str) -> float:
+    """Of an instant in UTC; of a date, that of its midnight in UTC."""
+    text = instant if "T" in instant else f"{instant}T00:00:00Z"
+    return datetime.fromisoformat(text).timestamp()

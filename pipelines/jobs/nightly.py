@@ -1,0 +1,331 @@
+"""The nightly job, whole: ingest what landed, build what changed, publish one snapshot.
+
+No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by handing in `step`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines import remote
+from pipelines.core import durable_files
+from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.core.progress import Progress, no_progress
+from pipelines.core.settings import Settings
+from pipelines.jobs import last_run, redaction
+from pipelines.jobs.report import Account
+from pipelines.jobs.retention import require_days
+from pipelines.jobs.run_lifecycle import OnReport, beginning, nobody, of_the_end, of_what_it_leaves
+from pipelines.lake import engines, plan
+from pipelines.lake.derive import Lake, RawDamaged
+from pipelines.lake.engines import Engine
+from pipelines.raw import erasure_register
+from pipelines.raw.index import RawFile, raw_files, raw_folders, set_aside, settle, stands
+from pipelines.raw.ingest import IngestReport, Spread, ingest
+from pipelines.remote import Landing
+from pipelines.snapshots.publish import Published, publish
+
+PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
+
+Result = TypeVar("Result")
+Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
+
+
+NOTHING_LANDED = (
+    "Nothing has landed, so the snapshot is empty: put files into <home>/landing/<entity>/, or name their folder with "
+    "--landing."
+)
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """What one run did, for people and as JSON."""
+
+    as_of: date
+    ingested: IngestReport
+    raw: Sequence[RawFile]
+    published: Published
+    built: dict[str, int]  # files built, by model; empty when nothing had changed
+    facts: dict[str, Any] | None = None  # the report; None if it could not be worked out
+    page: Path | None = None  # where the report stands
+
+    @property
+    def funnel(self) -> dict[str, int]:
+        """What became of every accepted viewing session of the lake."""
+        return self.published.funnel
+
+    @property
+    def snapshot_id(self) -> str:
+        """The id of the snapshot that holds this as_of."""
+        return self.published.snapshot.id
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented object of `mostwatched run --json`: counts of the whole lake, `new_…` of this run."""
+        return {
+            "snapshot_id": self.snapshot_id,
+            "as_of": self.as_of.isoformat(),
+            "is_new": self.published.is_new,
+            "is_current": self.published.is_current,
+            "records": sum(file.records for file in self.raw),
+            "accepted": sum(file.accepted for file in self.raw),
+            "rejected": sum(file.rejected for file in self.raw),
+            "new_files": self.ingested.new_files,
+            "new_records": self.ingested.new_records,
+            "new_accepted": self.ingested.new_accepted,
+            "new_rejected": self.ingested.new_rejected,
+            "postponed": [
+                {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
+            ],
+            "funnel": self.funnel,
+            "built": self.built,
+            "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],
+            "anomalies": [one["sentence"] for one in self.facts["anomalies"]] if self.facts else [],
+            "report": self.page and str(self.page),
+        }
+
+
+def in_process(name: str, function: Callable[[], Result]) -> Result:
+    """The plainest stage: call the function. prefect_flows.py hands in one that makes a Prefect task of it."""
+    del name
+    return function()
+
+
+def run(
+    settings: Settings,
+    as_of: date,
+    landing: Sequence[Landing] | None = None,
+    *,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+    progress: Progress = no_progress,
+    stage: Stage = in_process,
+    on_report: OnReport = nobody,
+) -> NightReport:
+    """Ingest, build and publish the snapshot as of `as_of`; safe to run again at any time.
+
+    `landing` holds the folders to read what landed from, instead of the home's own. Raises Busy when another run is at
+    work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
+    """
+    require_possible(settings, as_of)
+    with of_the_end(settings, as_of, on_report) as told:
+        progress, stage = told.durations.told(progress), told.durations.staged(stage)
+        with (
+            held(settings),
+            _engine(settings) as engine,
+            last_run.recorded(settings, as_of) as record,
+            of_what_it_leaves(settings, told, record) as account,
+        ):
+            account.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
+            record.ingested(ingested)
+            report = _night(
+                settings,
+                engine,
+                account,
+                ingested,
+                landing,
+                accept_rejects=accept_rejects,
+                allow_incomplete=allow_incomplete,
+                progress=progress,
+                stage=stage,
+            )
+            record.note(outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id)
+        return replace(report, facts=told.facts, page=told.page)
+
+
+def backfill(
+    settings: Settings,
+    first: date,
+    last: date,
+    landing: Sequence[Landing] | None = None,
+    *,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+    progress: Progress = no_progress,
+    stage: Stage = in_process,
+    on_report: OnReport = nobody,
+) -> Iterator[NightReport | RefusedToPublish]:
+    """One snapshot for every as_of from `first` to `last`, both included, oldest first.
+
+    A day that is refused does not stop the days after it: the refusal is yielded in its place.
+    """
+    if first > last:
+        raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
+    require_possible(settings, first)
+    require_possible(settings, last)
+    with held(settings), _engine(settings) as engine:
+        ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
+        for days in range((last - first).days + 1):
+            as_of = date.fromordinal(first.toordinal() + days)
+            told = beginning(settings, as_of)
+            try:
+                try:
+                    with of_what_it_leaves(settings, told, None) as account:
+                        account.ingested = ingested
+                        report = _night(
+                            settings,
+                            engine,
+                            account,
+                            ingested,
+                            landing,
+                            accept_rejects=accept_rejects,
+                            allow_incomplete=allow_incomplete,
+                            progress=told.durations.told(progress),
+                            stage=told.durations.staged(stage),
+                        )
+                    remote.push(settings)
+                finally:
+                    if told.facts is not None:
+                        on_report(told.facts)
+                yield replace(report, facts=told.facts, page=told.page)
+            except RefusedToPublish as refusal:
+                yield refusal
+
+
+def require_possible(settings: Settings, as_of: date) -> None:
+    """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
+    days_before = settings.policy.days_rested_on
+    if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
+        raise UsageError(
+            f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
+            "in the calendar, which goes from 0001-01-01 to 9999-12-31."
+        )
+
+
+def _night(
+    settings: Settings,
+    engine: Callable[[], Engine],
+    account: Account,
+    ingested: IngestReport,
+    landing: Sequence[Landing] | None,
+    *,
+    accept_rejects: bool,
+    allow_incomplete: bool,
+    progress: Progress,
+    stage: Stage,
+) -> NightReport:
+    """Build and publish one as_of over what has been ingested."""
+    lake = Lake(settings.lake, engine, progress)
+
+    def build_and_publish() -> NightReport:
+        raw = raw_files(settings)
+        require_days(raw, settings.policy, account.as_of)
+        lake.checked(plan.read_for_rejects(raw))  # which a night without news would not read, nor mend
+        built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, account.as_of))
+        account.raw, account.built = raw, built
+        account.published = published = stage(
+            "publish",
+            lambda: publish(
+                settings,
+                lake,
+                built,
+                raw,
+                witness=account,
+                progress=progress,
+                accept_rejects=accept_rejects,
+                allow_incomplete=allow_incomplete,
+            ),
+        )
+        return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
+
+    return _with_raw_mended(settings, landing, progress, build_and_publish)
+
+
+def _with_raw_mended(
+    settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
+) -> Result:
+    """What the function returns; raw that it finds damaged is parsed again first, one folder at a time.
+
+    Raises Damaged for a folder that is damaged again as often as it is made again.
+    """
+    times: Counter[Path] = Counter()
+    while True:
+        try:
+            return function()
+        except RawDamaged as damage:
+            folder = damage.stored.path.parent
+            times[folder] += 1
+            if times[folder] > PARSED_AGAIN_AT_MOST:
+                raise Damaged(
+                    f"{folder} was made again {PARSED_AGAIN_AT_MOST} times and is damaged each time. Check the disk "
+                    f"that holds it, then run again. ({damage})"
+                ) from damage
+            set_aside(folder)
+            _ingest(settings, landing, progress, None)
+
+
+def _ingest(
+    settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
+) -> IngestReport:
+    folders = remote.landed(settings, landing, functools.partial(stands, settings))
+    return ingest(settings, folders, progress, _spread(settings, engine))
+
+
+@contextmanager
+def held(settings: Settings) -> Iterator[None]:
+    """Hold the home: lock it and tidy up what dead runs left. In a bucket it then is what it is here."""
+    durable_files.make_folder(settings.home)
+    with durable_files.lock(settings.home / ".lock") as lock, remote.mounted(settings):
+        for folder in (settings.lake, settings.snapshots):
+            durable_files.make_folder(folder)
+        if not lock.is_tidy or settings.engine == "spark":  # an executor may be lost while the run goes on
+            for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
+                durable_files.sweep(folder)
+            durable_files.sweep(erasure_register.folder(settings))
+            lock.is_tidy = True
+        settle(settings)
+        _make_durable(settings)
+        if erasure_register.read(settings).has_pseudonyms:
+            remote.complete(settings)
+            redaction.remove_pseudonyms(settings)
+        try:
+            yield
+        except RefusedToPublish:
+            remote.push(settings)  # what was read and worked out, and why nothing was published
+            raise
+        remote.push(settings)
+
+
+def _make_durable(settings: Settings) -> None:
+    """Make the names durable under which dead runs left what is whole: all that follows takes it for granted."""
+    with suppress(PermissionError):  # where we may not look, we have made nothing either
+        durable_files.fsync(settings.home.parent)
+    for folder in (settings.home, settings.snapshots, settings.lake, *raw_folders(settings)):
+        durable_files.fsync(folder)
+
+
+@contextmanager
+def open_lake(settings: Settings, progress: Progress = no_progress) -> Iterator[Lake]:
+    """The lake, with an engine that starts when something must be built."""
+    with _engine(settings) as engine:
+        yield Lake(settings.lake, engine, progress)
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
+    """What gives the engine of a run: started when it is first asked for, and ended with the run."""
+    started: list[Engine] = []
+
+    def start() -> Engine:
+        if not started:
+            started.append(engines.start(settings))
+        return started[0]
+
+    try:
+        yield start
+    finally:
+        for engine in started:
+            engine.close()
+
+
+def _spread(settings: Settings, engine: Callable[[], Engine] | None) -> Spread | None:
+    """Where landed files are read: on the executors of a distributed engine, else one after the other in here."""
+    if engine is None or settings.engine != "spark":
+        return None
+    return lambda function, items: engine().each(function, items)

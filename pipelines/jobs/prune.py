@@ -1,0 +1,107 @@
+"""Remove what is no longer needed: old snapshots, days of sessions that are too old, derived files without a use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import remote
+from pipelines.core import durable_files
+from pipelines.core.progress import Progress, no_progress
+from pipelines.core.settings import Policy, Settings
+from pipelines.jobs import redaction, report, retention
+from pipelines.jobs.nightly import held, open_lake
+from pipelines.lake import plan
+from pipelines.lake.derive import Lake
+from pipelines.raw.index import RawFile, every_raw_file, raw_files
+from pipelines.snapshots import manifest
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What `prune` removed, or would remove."""
+
+    snapshots: list[str]
+    lake_files: int
+    lake_bytes: int
+    days: list[str]  # UTC days of sessions, too old for MOSTWATCHED_KEEP_DAYS
+    records: int  # accepted records of those days
+    is_dry_run: bool = False
+
+
+def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_progress) -> PruneReport:
+    """Remove old snapshots, days of sessions that are too old, and derived files that no kept snapshot, and no rerun
+    of one, needs. All other raw files stay.
+
+    A dry run takes no lock and writes nothing; of derived files it counts those that are not needed as things are.
+    """
+    if dry_run:
+        return _foreseen(settings)
+    with held(settings), open_lake(settings, progress) as lake:
+        removed = manifest.prune(settings.snapshots, settings.keep_snapshots)
+        report.prune(settings)
+        days, records = _expire(settings)
+        if days and (pointer := manifest.current(settings.snapshots)) is not None:
+            # What is left gives other keys: build what the next night would else build, before it is judged.
+            current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
+            plan.build(lake, raw_files(settings), Policy.from_json(current.manifest["policy"]), current.as_of)
+        count, size = prune_derived(settings, lake)
+        remote.tidy(settings)
+        return PruneReport(removed, count, size, days, records)
+
+
+def _foreseen(settings: Settings) -> PruneReport:
+    doomed = manifest.to_prune(settings.snapshots, settings.keep_snapshots)
+    going = _expiring(settings, without=doomed)
+    days = {str(day) for each in going for day in each.records}
+    with open_lake(settings) as lake:
+        files = _not_needed(settings, lake, without=doomed)
+        size = sum(path.stat().st_size for path in files)
+    records = sum(sum(each.records.values()) for each in going)
+    return PruneReport(doomed, len(files), size, sorted(days), records, is_dry_run=True)
+
+
+def _expire(settings: Settings) -> tuple[list[str], int]:
+    """Remove the days of sessions that are too old, durably; returns them, and how many records they held."""
+    going = _expiring(settings)
+    for each in going:
+        redaction.expire(each.raw, each.records)
+    days = {str(day) for each in going for day in each.records}
+    return sorted(days), sum(sum(each.records.values()) for each in going)
+
+
+def _expiring(settings: Settings, without: Sequence[str] = ()) -> list[retention.Expiring]:
+    first_kept = retention.first_day_kept(settings, without)
+    return [] if first_kept is None else retention.expiring(every_raw_file(settings), first_kept)
+
+
+def prune_derived(settings: Settings, lake: Lake, also: Sequence[RawFile] | None = None) -> tuple[int, int]:
+    """Remove derived files that no kept snapshot needs; returns (files, bytes).
+
+    Nor does one over the raw folders in `also`, where those are not all there are.
+    """
+    doomed = _not_needed(settings, lake, also=also)
+    size = sum(path.stat().st_size for path in doomed)
+    for path in doomed:
+        path.unlink()
+    for folder in sorted({path.parent for path in doomed}):
+        durable_files.fsync(folder)
+    lake.remove_empty_folders()
+    return len(doomed), size
+
+
+def _not_needed(
+    settings: Settings, lake: Lake, *, without: Sequence[str] = (), also: Sequence[RawFile] | None = None
+) -> list[Path]:
+    needed: set[Path] = set()
+    raw = raw_files(settings)
+    for snapshot in manifest.listed(settings.snapshots):
+        if snapshot.id in without:
+            continue
+        policy = Policy.from_json(snapshot.manifest["policy"])
+        for rested_on in (raw,) if also is None or len(also) == len(raw) else (raw, also):
+            with lake.finding_only() as touched:
+                plan.build(lake, rested_on, policy, snapshot.as_of)
+            needed |= touched
+    return [path for path in lake.derived_files() if path not in needed and path.with_suffix(".parquet") not in needed]

@@ -1,0 +1,218 @@
+"""Take something out of raw folders: a person (`forget`), or days that are too old (retention).
+
+A raw folder is otherwise what its landed file gave, for good. One that something was taken out of keeps its name and
+its books, so that the file it came from is not read again: accepted = what is there + erased + removed with its day.
+The old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.core import durable_files
+from pipelines.core.errors import Damaged
+from pipelines.core.row_digest import RowDigest
+from pipelines.core.settings import Settings
+from pipelines.lake.engines import duckdb as engine
+from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
+from pipelines.raw import erasure_register
+from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
+from pipelines.raw.index import RawFile, as_index, every_raw_file, rejects_in, set_aside
+from pipelines.raw.writer import WrittenFile
+
+SESSIONS = "viewing_sessions"
+EXPIRED_TEXT = "(the text of this record was removed with the last day of its file)"
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What is to be taken out of one raw folder."""
+
+    raw: RawFile
+    records: Mapping[str, int]  # accepted records by file of the folder
+    rejected: int  # rejected records whose text names the person
+
+
+# --- a person --------------------------------------------------------------------------------------------------------
+
+
+def naming(
+    connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
+) -> Iterator[Redaction]:
+    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
+
+    Raises Damaged for a file that is not what was written: who can tell whom it names?
+    """
+    raw = list(raw)
+    counts = _records_of(connection, raw, user)
+    for each in raw:
+        records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
+        rejected = 0
+        if each.rejects is not None:
+            batches = _whole_rejects(each, each.rejects)
+            rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
+        if records or rejected:
+            yield Redaction(each, records, rejected)
+
+
+def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for entity, column in PERSON.items():
+        if files := [_whole(each, name) for each in raw if each.entity == entity for name in each.files]:
+            engine.register(connection, "landed", files, with_filename=True)
+            query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
+            rows = engine.query(connection, query, {"user": user}).to_pylist()
+            found |= {row["filename"]: row["records"] for row in rows}
+    return found
+
+
+def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
+    """Leave the folder without the person's records, durably. Raises Damaged for one that is not what was written."""
+    raw = redaction.raw
+    with _replaced(raw) as new:
+        files = {}
+        for name, facts in raw.files.items():
+            if name not in redaction.records:
+                durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
+                files[name] = facts
+            elif redaction.records[name] < facts.rows:
+                files[name] = _without(raw, name, new, user)
+        rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
+        erased = raw.erased + sum(redaction.records.values())
+        _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
+
+
+def _without(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
+    schema = RAW_SCHEMAS[raw.entity]
+    facts, target = raw.files[name], new / f"{name}.parquet"
+    digest = RowDigest(schema, leave_out=("line",))
+    with pq.ParquetFile(_whole(raw, name)) as file, durable_files.parquet_writer(target, schema) as writer:
+        for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
+            rows = erasure_register.without(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
+            digest.update(rows)
+            writer.write_table(rows, row_group_size=durable_files.ROW_GROUP_ROWS)
+    return WrittenFile(
+        digest.rows, target.stat().st_size, durable_files.sha256_of(target), digest.hexdigest(), facts.newest
+    )
+
+
+# What earlier versions wrote in place of the id of somebody who was forgotten: in most of their records, and in
+# those that a version of somebody else's had outdated. No id that lands is empty.
+_PSEUDONYMS = ("\U0010fffdforgotten", "")
+
+
+def remove_pseudonyms(settings: Settings) -> None:
+    """Remove the records that earlier versions kept of the forgotten under other names, and say in the register that
+    there are none any more. Cut short, it begins again. Raises Damaged for raw files that are not what was written.
+
+    The erasure of the first of those names, in standing.ndjson, stays: it is nobody's, and snapshots rest on it.
+    """
+    for name in _PSEUDONYMS:
+        raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
+        with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+            found = list(naming(connection, raw, name, lambda _: False))
+        for each in found:
+            redact(each, name, lambda _: False)
+    erasure_register.write(settings, erasure_register.read(settings))
+
+
+# --- days ------------------------------------------------------------------------------------------------------------
+
+
+def expire(raw: RawFile, days: Collection[date]) -> None:
+    """Leave a folder of sessions without some of its days, durably.
+
+    When no day is left, the texts of its rejected records go as well.
+    """
+    with _replaced(raw) as new:
+        files, removed = {}, dict(raw.removed)
+        for name, facts in raw.files.items():
+            if date.fromisoformat(name) in days:
+                removed[name] = removed.get(name, 0) + facts.rows
+            else:
+                durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
+                files[name] = facts
+        rejects = _rejects(raw, new, None if files else lambda _: True, EXPIRED_TEXT)
+        _finish(new, replace(raw, files=files, rejects=rejects, removed=dict(sorted(removed.items()))))
+
+
+# --- a folder in place of another ------------------------------------------------------------------------------------
+
+
+def note_also_landed(raw: RawFile, sha256: str, size: int) -> None:
+    """Note that bytes of that sha256 are what became of the folder's landed file, so that they are not read as new."""
+    noted = replace(raw, also_landed={**raw.also_landed, sha256: size})
+    durable_files.write_json(raw.folder / "index.json", as_index(noted))
+
+
+@contextmanager
+def _replaced(raw: RawFile) -> Iterator[Path]:
+    """Yield a folder to fill; when the block ends well it stands in place of the raw folder, which is gone, durably."""
+    new = durable_files.temporary_beside(raw.folder)
+    new.mkdir()
+    try:
+        yield new
+        for path in new.iterdir():
+            durable_files.fsync(path)
+        durable_files.fsync(new)
+        aside = set_aside(raw.folder)
+        new.rename(raw.folder)
+        durable_files.fsync(raw.folder.parent)
+        shutil.rmtree(aside)
+        durable_files.fsync(raw.folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, instead: str) -> WrittenFile | None:
+    """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
+    if raw.rejects is None:
+        return None
+    target = new / raw.rejects_path.name
+    if is_in is None:
+        durable_files.link_or_copy(raw.rejects_path, target)
+        return raw.rejects
+    with durable_files.parquet_writer(target, REJECTS_SCHEMA) as writer:
+        for rows in _whole_rejects(raw, raw.rejects):
+            texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+            columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
+            writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
+    return replace(raw.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))
+
+
+def _finish(new: Path, raw: RawFile) -> None:
+    (new / "index.json").write_bytes(durable_files.json_bytes(as_index(raw)))
+
+
+def _whole(raw: RawFile, name: str) -> Path:
+    """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
+    path = raw.path(name)
+    try:
+        durable_files.verify(path, raw.files[name].sha256)
+    except Damaged as error:
+        raise _with_remedy(error, raw) from error
+    return path
+
+
+def _whole_rejects(raw: RawFile, facts: WrittenFile) -> Iterator[pa.RecordBatch]:
+    try:
+        durable_files.verify(raw.rejects_path, facts.sha256)
+    except Damaged as error:
+        raise _with_remedy(error, raw) from error
+    return rejects_in(raw.rejects_path)
+
+
+def _with_remedy(error: Damaged, raw: RawFile) -> Damaged:
+    """A run alone may not come across it: it reads no day that is older than what it rests on."""
+    return Damaged(
+        f"{error} Move {raw.folder} out of {raw.folder.parent} and give `mostwatched run`: that parses "
+        f"{raw.landed_name} again from what landed. Then give this command again."
+    )

@@ -1,0 +1,328 @@
+"""What one run did, for whoever owns the night: facts, gathered as the run goes on, and two ways to write them.
+
+    anomalies   figures worth a look          samples    rejected lines by reason
+    change      against the snapshot before   document   the sections of a report
+    markdown, html, picture                   how they are written
+
+The run that publishes a snapshot leaves its report in it (report.html). The last run of every as_of, however it ended,
+leaves one under reports/: the same, whole, with what came after the snapshot was written.
+
+A report never stops a run: what cannot be worked out for it is said in it instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pipelines import __version__
+from pipelines.core import calendar_days, durable_files
+from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.core.settings import Settings
+from pipelines.jobs import last_audit
+from pipelines.jobs.report import anomalies, change, html, samples
+from pipelines.jobs.report.document import document
+from pipelines.jobs.timings import Durations
+from pipelines.lake.plan import Built
+from pipelines.landing import printable_name
+from pipelines.raw import deliveries
+from pipelines.raw.deliveries import LandedSessions
+from pipelines.raw.index import RawFile
+from pipelines.raw.ingest import IngestReport
+from pipelines.snapshots import changed_days, manifest
+from pipelines.snapshots.manifest import Snapshot
+from pipelines.snapshots.publish import CheckResult, Published
+
+SCHEMA_VERSION = 1  # of the JSON
+_LAST = "policy"  # the last entry: after it comes a seal, but in reports that were written before there was one
+DAYS_AWAITED = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
+
+Result = TypeVar("Result")
+
+
+class Account:
+    """Everything that is known of a run so far. `publish` tells it what it finds, and asks it for the page."""
+
+    def __init__(self, settings: Settings, as_of: date, durations: Durations) -> None:
+        self.settings = settings
+        self.as_of = as_of
+        self.durations = durations
+        self.started_at = datetime.now(UTC)
+        self.ingested: IngestReport | None = None
+        self.raw: Sequence[RawFile] = ()
+        self.built: Built | None = None
+        self.published: Published | None = None
+        self.empty_files: Collection[str] = ()  # names of landed files of sessions without a record
+        self._judged: dict[str, Any] = {}
+        self._of_snapshot: dict[str, Any] = {}
+        self._rejected: list[dict[str, Any]] | None = None
+        self._problems: list[str] = []
+
+    def judged(
+        self,
+        funnel: Mapping[str, int],
+        newest_session: datetime | None,
+        results: Sequence[CheckResult],
+        refusals: Sequence[str],
+    ) -> None:
+        """See `publish.Witness`."""
+        self._judged = {
+            "funnel": dict(funnel),
+            "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
+            "checks": [
+                {
+                    "table": result.check.model,
+                    "check": result.check.title,
+                    "severity": "fail" if result.check.fails else "warn",
+                    "offenders": result.offenders,
+                }
+                for result in results
+            ],
+            "grounds": list(refusals),
+        }
+
+    def page(self, snapshot: Snapshot) -> bytes:
+        """See `publish.Witness`: the report as far as the run has come."""
+        self._look_at(snapshot)
+        facts = self._facts("published", snapshot_id=snapshot.id)
+        return html.written(document(facts))
+
+    def facts(self, error: BaseException | None = None) -> dict[str, Any]:
+        """The documented object of `mostwatched report --json`, of a run that has ended; `error` is what ended it."""
+        ended = {"ended_at": calendar_days.rfc3339(datetime.now(UTC))}
+        if error is not None or self.published is None:
+            if self.built is not None:
+                self._look_at_the_cube(self.built)
+            outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
+            return self._facts(outcome, why=str(error) or type(error).__name__, **ended)
+        done = self.published
+        self._look_at(done.snapshot)
+        return self._facts(
+            "published" if done.is_new else "unchanged",
+            snapshot_id=done.snapshot.id,
+            is_current=done.is_current,
+            warnings=list(done.warnings),
+            **ended,
+        )
+
+    def missing_days(self) -> list[date]:
+        """The days before as_of that should have landed and have not."""
+        zone = ZoneInfo(self.settings.day_timezone)
+        awaited = [self.as_of - timedelta(days=back) for back in range(DAYS_AWAITED, 0, -1)]
+        landed = deliveries.landed_sessions(self.raw, self._unread(), self.empty_files, zone)
+        return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
+
+    def _unread(self) -> Iterator[str]:
+        """Names of files of sessions that have landed and could not be read."""
+        for file in self.ingested.postponed if self.ingested else ():
+            if file.entity == "viewing_sessions":
+                yield file.name
+
+    def _look_at(self, snapshot: Snapshot) -> None:
+        """Work out what the snapshot says beside others and beside itself, once."""
+        if self._of_snapshot:
+            return
+        cube = {
+            date.fromisoformat(name.removeprefix(changed_days.CUBE).removesuffix(".parquet")): snapshot.path / name
+            for name in snapshot.files
+            if name.startswith(changed_days.CUBE)
+        }
+        before = self._tried(
+            "the snapshot before", lambda: changed_days.made_before(self.settings.snapshots, snapshot), None
+        )
+        self._of_snapshot = {
+            "anomalies": self._anomalies(cube),
+            "previous_snapshot_id": before and before.id,
+            "change": None,
+            "late": [],
+        }
+        if before is None:
+            return
+        compared = self._tried("the change", lambda: change.compared(self.settings, before, snapshot), None)
+        late_days: list[dict[str, Any]] = self._tried(
+            "late days", lambda: change.late_days(before, snapshot, self._reached(before, snapshot)), []
+        )
+        self._of_snapshot |= {"change": compared, "late": late_days}
+
+    def _look_at_the_cube(self, built: Built) -> None:
+        """Of what was not published."""
+        cube = {day: stored.path for day, stored in built.creator_reach.items() if stored.is_there}
+        self._of_snapshot = {"anomalies": self._anomalies(cube)}
+
+    def _anomalies(self, cube: Mapping[date, Path]) -> list[dict[str, Any]]:
+        found: list[anomalies.Anomaly] = self._tried(
+            "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
+        )
+        return [one.as_json() for one in found]
+
+    def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
+        """The days of which files that landed in between hold sessions."""
+        zone = ZoneInfo(self.settings.day_timezone)
+        arrived = changed_days.landed_in(after) - changed_days.landed_in(before)
+        landed = [
+            LandedSessions(file.landed_name, file, zone)
+            for file in self.raw
+            if file.entity == "viewing_sessions" and file.key in arrived
+        ]
+        return {day for file in landed for day in file.may_hold()}
+
+    def _facts(self, outcome: str, **more: Any) -> dict[str, Any]:
+        new = {file.key for file in self.ingested.new} if self.ingested else set()
+        if self._rejected is None:
+            rejected: list[dict[str, Any]] = self._tried(
+                "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
+            )
+            self._rejected = rejected
+        missing: list[date] = self._tried("missing days", self.missing_days, [])
+        facts: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "outcome": outcome,
+            "as_of": self.as_of.isoformat(),
+            "snapshot_id": None,
+            "is_current": None,
+            "previous_snapshot_id": None,
+            "why": None,
+            "grounds": [],
+            "started_at": calendar_days.rfc3339(self.started_at),
+            "ended_at": None,
+            "seconds": 0.0,
+            "landed": self._landed(),
+            "records": self._records(),
+            "funnel": None,
+            "newest_session_at": None,
+            "rejected": self._rejected,
+            "missing_days": [day.isoformat() for day in missing],
+            "late": [],
+            "checks": [],
+            "durations": [],
+            "change": None,
+            "anomalies": [],
+            "warnings": [],
+            "last_audit": self._last_audit(),
+            "problems": [],
+            "code_version": __version__,
+            "policy": self.settings.policy.as_json(),
+        }
+        found = facts | self._judged | self._of_snapshot | more
+        found |= {
+            "problems": list(dict.fromkeys(self._problems)),
+            "durations": [took.as_json() for took in self.durations.so_far()],
+            "seconds": round(self.durations.seconds(), 3),
+        }
+        return {name: found[name] for name in facts}
+
+    def _last_audit(self) -> dict[str, Any] | None:
+        def read() -> dict[str, Any] | None:
+            record = last_audit.read(self.settings.lake)
+            return asdict(record) if record else None
+
+        return self._tried("the last audit", read, None)
+
+    def _landed(self) -> dict[str, Any] | None:
+        found = self.ingested
+        if found is None:
+            return None
+        return {
+            "files": found.landed_files,
+            "new_files": found.new_files,
+            "new_records": found.new_records,
+            "new_accepted": found.new_accepted,
+            "new_rejected": found.new_rejected,
+            "postponed": [vars(file) | {"file": file.name} for file in found.postponed],
+            "ignored": [{"file": printable_name(each.path), "reason": each.reason} for each in found.ignored],
+        }
+
+    def _records(self) -> dict[str, int] | None:
+        if not self.raw:
+            return None
+        return {name: sum(getattr(file, name) for file in self.raw) for name in ("records", "accepted", "rejected")}
+
+    def _tried(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
+        """What a report says is worth no night: what fails is said in it."""
+        try:
+            return work_out()
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            self._problems.append(f"Of this report {what} could not be worked out: {said}")
+            return otherwise
+
+
+def leave(settings: Settings, facts: Mapping[str, Any]) -> Path:
+    """Write the report of a run that has ended under reports/, for people and as JSON; where the page is.
+
+    The last run of an as_of leaves the report of it. Needs the lock of the home.
+    """
+    durable_files.make_folder(settings.reports)
+    path = settings.reports / f"{facts['as_of']}.html"
+    durable_files.write_json(path.with_suffix(".json"), durable_files.sealed(facts))
+    durable_files.write_bytes(path, html.written(document(dict(facts))))
+    return path
+
+
+def read(settings: Settings, as_of: date | None) -> dict[str, Any]:
+    """The facts of the last run of `as_of`, or of the last of all.
+
+    Raises UsageError where there are none, and Damaged for one that is not what was written; asked for the last of all,
+    also for any other: it may be the last.
+    """
+    kept = _kept(settings)
+    if not kept or (as_of is not None and as_of not in kept):
+        about = "" if as_of is None else f" as of {as_of}"
+        known = ", ".join(map(str, sorted(kept)[-5:]))
+        what = f"The newest are: {known}." if kept else "`mostwatched run` leaves one."
+        raise UsageError(f"No run{about} has left a report in {settings.reports}. {what}")
+    if as_of is not None:
+        return _facts_of(kept[as_of])
+    # Not the file that was changed last: in a copy of a bucket that is the one that was fetched last.
+    newest_first = [kept[day] for day in sorted(kept, reverse=True)]
+    return max(map(_facts_of, newest_first), key=lambda facts: str(facts["ended_at"]))
+
+
+def _facts_of(path: Path) -> dict[str, Any]:
+    """What a report's JSON says. Raises Damaged."""
+    content = path.read_bytes()
+    try:
+        facts: dict[str, Any] = json.loads(content)
+        last = list(facts)[-1]
+        if last != _LAST:  # it has a seal, or had one
+            facts = durable_files.unsealed(content)
+        if facts["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
+        if last == _LAST and facts["ended_at"]:
+            document(facts)  # all that it needs is there
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{error}" if isinstance(error, ValueError) else "it is not a report"
+        raise Damaged(
+            f"{path} cannot be read: {said}. The next run as of {path.stem} writes it again; remove it if there will "
+            "be none. `mostwatched report --as-of DATE` shows others."
+        ) from error
+    return facts
+
+
+def prune(settings: Settings) -> None:
+    """Remove the reports of what is older than the oldest snapshot that is kept."""
+    kept = manifest.names(settings.snapshots)
+    if not kept:
+        return
+    # Each half by its own name: after a kill or a power failure either may be left alone.
+    first_kept = manifest.as_of_of(kept[0])
+    old = [path for half in (".html", ".json") for as_of, path in _kept(settings, half).items() if as_of < first_kept]
+    for path in old:
+        path.unlink()
+    if old:
+        durable_files.fsync(settings.reports)
+
+
+def _kept(settings: Settings, half: str = ".json") -> dict[date, Path]:
+    """The facts of every report by its as_of, or its page (`.html`)."""
+    found = {}
+    for path in settings.reports.glob(f"*{half}"):
+        with suppress(ValueError):
+            found[date.fromisoformat(path.stem)] = path
+    return found

@@ -1,0 +1,95 @@
+"""What differs between the ranking of a snapshot and that of the one before it, in numbers.
+
+`mostwatched snapshots diff` says why, to the viewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+from functools import partial
+from typing import Any
+
+from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
+from pipelines.jobs.report.connection import connected
+from pipelines.lake.engines import duckdb as engine
+from pipelines.snapshots import changed_days
+from pipelines.snapshots.manifest import Snapshot
+
+MOVERS = 10
+
+
+def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
+    """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
+    with connected(settings) as connection:
+        engine.register(connection, "before", before.table("creator_rankings.parquet"))
+        engine.register(connection, "after", after.table("creator_rankings.parquet"))
+        connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})
+        counts = engine.query(connection, _COUNTS).to_pylist()[0]
+        movers = engine.query(connection, _MOVERS, {"movers": MOVERS}).to_pylist()
+    measures = ("creators", "sessions", "watched_seconds")
+    return {
+        "snapshot_id": before.id,
+        "as_of": before.as_of.isoformat(),
+        "window_days": SERVED_WINDOW_DAYS,
+        **{name: counts[name] for name in ("entered", "left", "rose", "fell", "stayed")},
+        "totals": [
+            {"what": name, "before": counts[f"{name}_before"] or 0, "after": counts[f"{name}_after"] or 0}
+            for name in measures
+        ],
+        "movers": movers,
+        "landed_since": len(changed_days.landed_in(after) - changed_days.landed_in(before)),
+        "policy": sorted(
+            name for name, value in after.manifest["policy"].items() if value != before.manifest["policy"].get(name)
+        ),
+        "code_versions": [before.manifest["code_version"], after.manifest["code_version"]],
+    }
+
+
+def late_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
+    """The days that both snapshots hold and of which they say something else; `reached` by what landed in between."""
+    if before.manifest["policy"] != after.manifest["policy"]:
+        return []
+    tables = {name: partial(after.table, name) for name in after.files if name.startswith(changed_days.CUBE)}
+    digests = {name: after.files[name]["rows_sha256"] for name in tables}
+    return list(changed_days.changed_days(before, digests, tables, reached))
+
+
+_MOVED = """
+    select
+        coalesce(was.creator_id, now.creator_id) as creator_id,
+        was.rank as rank_before,
+        now.rank as rank_after,
+        was.viewers as viewers_before,
+        now.viewers as viewers_after,
+        was.sessions as sessions_before,
+        now.sessions as sessions_after,
+        was.watched_seconds as watched_seconds_before,
+        now.watched_seconds as watched_seconds_after
+    from (from before where window_days = $window_days) as was
+    full join (from after where window_days = $window_days) as now using (creator_id)
+"""
+
+_COUNTS = """
+    select
+        count(*) filter (where rank_before is null) as entered,
+        count(*) filter (where rank_after is null) as left,
+        count(*) filter (where rank_after < rank_before) as rose,
+        count(*) filter (where rank_after > rank_before) as fell,
+        count(*) filter (where rank_after = rank_before) as stayed,
+        count(rank_before) as creators_before,
+        count(rank_after) as creators_after,
+        cast(sum(sessions_before) as bigint) as sessions_before,
+        cast(sum(sessions_after) as bigint) as sessions_after,
+        cast(sum(watched_seconds_before) as bigint) as watched_seconds_before,
+        cast(sum(watched_seconds_after) as bigint) as watched_seconds_after
+    from moved
+"""
+
+_MOVERS = """
+    select creator_id, rank_before, rank_after, viewers_before, viewers_after
+    from moved
+    where coalesce(viewers_before, 0) <> coalesce(viewers_after, 0)
+    order by abs(coalesce(viewers_after, 0) - coalesce(viewers_before, 0)) desc, creator_id
+    limit $movers
+"""

@@ -1,0 +1,117 @@
+"""Rejected records by reason, with a few samples that show what a line looks like and not what it says.
+
+Letters become x and digits 9, but for the names of fields: an id, a name or an amount is not in the report, which many
+people read. `mostwatched rejects` shows the lines themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.settings import Settings
+from pipelines.jobs.report.connection import connected
+from pipelines.lake.engines import duckdb as engine
+from pipelines.landing.schema import ENTITIES, landed_fields
+from pipelines.raw.index import RawFile
+
+SAMPLES = 3  # of each reason
+FILES_READ = 40  # for all of them together
+SHOWN_CHARS = 160
+
+
+def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collection[str]) -> list[dict[str, Any]]:
+    """Every (entity, reason) of the lake, those with most records of this run first; its files have the keys `new`."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for file in raw:
+        for reason, count in file.rejected_by_reason.items():
+            counts[file.entity, reason][0] += count
+            counts[file.entity, reason][1] += count if file.key in new else 0
+    samples = _samples(settings, _chosen(raw, new))
+    rows = [
+        {
+            "entity": entity,
+            "reason": reason,
+            "records": records,
+            "new_records": new_records,
+            "samples": samples.get((entity, reason), []),
+        }
+        for (entity, reason), (records, new_records) in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
+
+
+def masked(text: str, fields: Collection[str]) -> str:
+    """The shape of a line: letters as x, digits as 9, the names of `fields` as they are where they are keys."""
+    kept = "".join(map(_mask, text))
+    for found in _KEY.finditer(text):
+        if found[1] in fields:
+            kept = kept[: found.start(1)] + found[1] + kept[found.end(1) :]
+    return kept if len(kept) <= SHOWN_CHARS else kept[:SHOWN_CHARS] + "…"
+
+
+_KEY = re.compile(r'"([A-Za-z_$]+)"\s*:')
+_FIELDS = {
+    entity: frozenset(part for field in landed_fields(entity) for part in field.name.split(".")) for entity in ENTITIES
+}
+
+
+def _mask(char: str) -> str:
+    if char.isdigit() or char.isnumeric():
+        return "9"
+    if char.isascii() and not char.isalnum():
+        return char if char.isprintable() else "\N{MIDDLE DOT}"
+    return "x"
+
+
+def _chosen(raw: Sequence[RawFile], new: Collection[str]) -> list[RawFile]:
+    """Few files that together show every reason, those of this run before others."""
+    chosen: dict[str, RawFile] = {}
+    shown: Counter[tuple[str, str]] = Counter()
+    with_rejects = [file for file in raw if file.rejects]
+    for file in sorted(with_rejects, key=lambda file: (file.key not in new, file.entity, file.landed_name, file.key)):
+        reasons = {(file.entity, reason): count for reason, count in file.rejected_by_reason.items()}
+        if len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):
+            chosen[file.key] = file
+            shown.update(reasons)
+    return list(chosen.values())
+
+
+def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The first of each reason. The files have been checked in this run."""
+    if not files:
+        return {}
+    by_path = {str(file.rejects_path): file for file in files}
+    with connected(settings) as connection:
+        engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
+        rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (by_path[row["filename"]].landed_name, row["line"])):
+        file = by_path[row["filename"]]
+        samples = found[file.entity, row["reason"]]
+        if len(samples) < SAMPLES:
+            samples.append(
+                {
+                    "file": file.landed_name,
+                    "line": row["line"],
+                    "field": row["field"],
+                    "shape": masked(row["text"], _FIELDS[file.entity]),
+                }
+            )
+    return found
+
+
+# The lines of each reason first, and then the text of those few.
+_FIRST = """
+    with first_lines as (
+        select filename, reason, unnest(min(line, $samples)) as line
+        from rejects
+        group by filename, reason
+    )
+    select filename, line, reason, field, substr(text, 1, $chars) as text
+    from rejects
+    semi join first_lines using (filename, reason, line)
+"""

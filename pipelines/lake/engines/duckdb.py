@@ -1,0 +1,181 @@
+"""DuckDB, the embedded engine: in memory, spilling into a folder of the lake, never on the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TypeAlias
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.core.durable_files import ROW_GROUP_ROWS
+from pipelines.core.row_digest import RowDigest
+from pipelines.lake.engines import Item, Relation, Result, Unstored
+from pipelines.lake.engines.writing import write_split
+from pipelines.lake.models import Model
+
+_THREADS = 2
+
+Connection: TypeAlias = duckdb.DuckDBPyConnection
+Error = duckdb.Error
+
+
+def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Connection:
+    """An in-memory database that keeps UTC, stays inside `memory_limit` and fetches nothing."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if threads:
+        settings["threads"] = str(threads)
+    if spill is not None:
+        settings["temp_directory"] = str(spill)
+    connection = duckdb.connect(":memory:", config=settings)
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")  # it would be drawn on stdout, which is ours
+    return connection
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Connection]:
+    """A database file, to be read."""
+    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def attach(connection: Connection, path: Path, name: str) -> None:
+    """Attach a database file, to be read."""
+    connection.execute(f"attach {literal(str(path))} as {name} (read_only)")
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it, for statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class DuckDBEngine:
+    """The default engine."""
+
+    def __init__(self, memory_limit: str, threads: int, spill: Path) -> None:
+        """`memory_limit` as DuckDB writes it (2GB); `threads` 0 for one per core; `spill` is removed on `close`."""
+        self._spill = spill
+        self._connection = connect(memory_limit, threads, spill)
+        self._connection.execute("set arrow_lossless_conversion = true")  # a UUID stays 16 bytes
+        self._held: Unstored | None = None
+
+    def write(
+        self,
+        model: Model,
+        sources: Mapping[str, Relation],
+        params: Mapping[str, object],
+        targets: Mapping[date | None, Path],
+    ) -> dict[date | None, RowDigest]:
+        """See `pipelines.lake.engines.Engine.write`."""
+        connection = self._connection
+        self._hold(next((relation for relation in sources.values() if isinstance(relation, Unstored)), None))
+        files = {name: relation for name, relation in sources.items() if not isinstance(relation, Unstored)}
+        with registered(connection, files):
+            keys, condition = model.keys, ""
+            if len(keys) > 1 and len(targets) == 1 and (day := next(iter(targets))) is not None:
+                # Sorting takes more than twice as long once its keys are longer than 24 bytes, as with a day too many.
+                keys, condition = keys[1:], f"where {keys[0]} = date '{day}'"
+            order = ", ".join(f"{key} nulls first" for key in keys)
+            query = f"select * from ({model.statement}\n) {condition} order by {order}"
+            reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
+            plain = _plain(reader)
+            return write_split(plain, plain.schema, targets)
+
+    def _hold(self, wanted: Unstored | None) -> None:
+        """Hold the rows of the one unstored model that is being read, and of no other."""
+        if self._held is wanted:
+            return
+        if self._held is not None:
+            self._connection.execute(f'drop table "{self._held.model.name}"')
+            self._held = None
+        if wanted is not None:
+            with registered(self._connection, wanted.sources):
+                columns = ", ".join(wanted.columns)
+                self._connection.execute(
+                    f'create temp table "{wanted.model.name}" as select {columns} from ({wanted.model.statement}\n)',
+                    dict(wanted.params),
+                )
+            self._held = wanted
+
+    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """See `pipelines.lake.engines.Engine.each`: in threads of this process, one a core of a small machine."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(function, items))
+
+    def close(self) -> None:
+        """See `pipelines.lake.engines.Engine.close`."""
+        self._connection.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+
+@contextmanager
+def registered(connection: Connection, sources: Mapping[str, Relation]) -> Iterator[None]:
+    """Make sources visible to SQL under their names for a while."""
+    for name, relation in sources.items():
+        register(connection, name, relation)
+    yield
+    # Not after an error: the connection may still be at work on what failed, and would complain of that instead. Views
+    # are made anew, by whoever reads them.
+    for name in sources:
+        connection.execute(f'drop view if exists "{name}"')
+
+
+def register(
+    connection: Connection, name: str, relation: Relation, *, with_filename: bool = False, with_place: bool = False
+) -> None:
+    """Make a source visible to SQL under its name; files also with the column `filename`, where that is asked for, or
+    with their rows' place: `filename` and `file_row_number`.
+    """
+    if isinstance(relation, pa.Table):
+        connection.from_arrow(relation).create_view(name, replace=True)
+    else:
+        # DuckDB takes every file to have as many rows as the first one, and builds its hash tables by that: with a
+        # small file first it would build them on the history instead of on the new day.
+        assert not isinstance(relation, Unstored)
+        paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
+        names = [str(path) for path in paths]
+        rows = connection.from_parquet(
+            names, hive_partitioning=False, filename=with_filename or with_place, file_row_number=with_place
+        )
+        rows.create_view(name, replace=True)
+
+
+def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """The same rows with truth values as Arrow's own: without loss, DuckDB hands out bytes."""
+    as_bytes = {name for name in reader.schema.names if isinstance(reader.schema.field(name).type, pa.Bool8Type)}
+    if not as_bytes:
+        return reader
+    schema = pa.schema([field.with_type(pa.bool_()) if field.name in as_bytes else field for field in reader.schema])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            columns = [
+                column.storage.cast(pa.bool_()) if name in as_bytes else column
+                for name, column in zip(schema.names, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def query(connection: Connection, statement: str, params: Mapping[str, object] | Sequence[object] = ()) -> pa.Table:
+    """The rows of a statement."""
+    return connection.sql(statement, params=params or None).to_arrow_table()
+
+
+def batches(connection: Connection, statement: str, params: Mapping[str, object] | None = None) -> pa.RecordBatchReader:
+    """The rows of a statement, not all at once. Read them to their end before the connection is asked again."""
+    return connection.sql(statement, params=params or None).to_arrow_reader(ROW_GROUP_ROWS)

@@ -1,0 +1,61 @@
+"""How rows become files, whichever engine made them: sorted batches in, a file and a digest per day out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.core.durable_files import ROW_GROUP_ROWS, parquet_writer
+from pipelines.core.row_digest import RowDigest
+
+
+def write_split(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, targets: Mapping[date | None, Path]
+) -> dict[date | None, RowDigest]:
+    """Write rows that are sorted by their first column, `day`, into a file per day; or all into one.
+
+    Hashing runs beside writing: both spend their time outside the interpreter lock.
+    """
+    digests = {day: RowDigest(schema) for day in targets}
+    written: set[date | None] = set()
+    writer: pq.ParquetWriter | None = None
+    writing: date | None = None
+    with ThreadPoolExecutor(1, "digest") as hashing:
+        try:
+            for day, rows in _by_day(batches, single=None in targets):
+                if day not in targets:
+                    continue
+                hashed = hashing.submit(digests[day].update, rows)
+                if writer is None or day != writing:
+                    if writer is not None:
+                        writer.close()
+                    writer = parquet_writer(targets[day], schema)
+                    writing = day
+                    written.add(day)
+                writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
+                hashed.result()
+        finally:
+            if writer is not None:
+                writer.close()
+    for day in set(targets) - written:
+        parquet_writer(targets[day], schema).close()
+    return digests
+
+
+def _by_day(batches: Iterable[pa.RecordBatch], *, single: bool) -> Iterator[tuple[date | None, pa.RecordBatch]]:
+    """Cut batches at the borders of days."""
+    for batch in batches:
+        if single:
+            yield None, batch
+            continue
+        start = 0
+        runs = pc.run_end_encode(batch.column(0))
+        for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            yield day, batch.slice(start, end - start)
+            start = end

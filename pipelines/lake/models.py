@@ -1,0 +1,191 @@
+"""The SQL models: one `select` a file in sql/, each with a header that says what its rows are.
+
+The header is read, not trusted: tests compare it with what the statement really uses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from pathlib import Path
+
+EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
+
+# The models in the order of the line: each reads only raw, relations made by plan.py, and models before it.
+LINE = (
+    "erased_viewers",
+    "session_keys",
+    "session_repeats",
+    "repeated_session_keys",
+    "repeated_session_versions",
+    "session_versions",
+    "sessions",
+    "session_outcomes",
+    "monthly_outcomes",
+    "yearly_outcomes",
+    "viewer_days",
+    "creator_reach",
+    "creator_windows",
+    "creators",
+    "creator_rankings",
+    "live_streams",
+    "pledges",
+    "live_stream_funding",
+    "funded_streams",
+    "follows",
+    "replay_rentals",
+    "lls_streams",
+    "funnel",
+    "day_totals",
+    "version_conflicts",
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One SQL file: its statement and what its header says of it."""
+
+    name: str
+    statement: str  # as written, comments and all
+    purpose: str
+    grain: str
+    keys: tuple[str, ...]  # what tells rows apart; also the order in which they are stored
+    sources: tuple[str, ...]
+    params: tuple[str, ...]
+    columns: dict[str, str]  # what each column of the result means, in the order of the final select
+    is_stored: bool = True  # or made again for the models that read it
+    is_batched: bool = False  # whether several days may share a statement: each row meets rows of its own day alone
+    is_keyed_by_raw: bool = False  # or by its sources, which must then be found before it is
+
+    @cached_property
+    def canonical(self) -> str:
+        """The statement without comments and spacing: what a derived file is named by."""
+        return without_comments(self.statement)
+
+    def mentions(self, column: str) -> bool:
+        """Whether the statement may read a column of that name."""
+        return re.search(rf"\b{re.escape(column)}\b", self.canonical) is not None
+
+    @cached_property
+    def unstored(self) -> tuple[Model, ...]:
+        """The models that must be made for this one, since nobody keeps them."""
+        return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
+
+    @cached_property
+    def lineage(self) -> tuple[Model, ...]:
+        """The models between raw and this one, in the order of the line."""
+        names = {source.removeprefix(EARLIER) for source in self.sources} & set(LINE)
+        below = {each.name for name in names for each in model(name).lineage}
+        return tuple(model(name) for name in LINE if name in names | below)
+
+    @cached_property
+    def rests_on(self) -> tuple[str, ...]:
+        """The sources that are files or relations: its own, and those of what is made for it."""
+        made = {each.name: each.sources for each in self.unstored}
+        names = [name for source in self.sources for name in made.get(source, (source,))]
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A query for offenders beside a model: no rows, no objection."""
+
+    model: str
+    number: int  # of those of its model, from 1
+    title: str
+    fails: bool  # a failing check refuses the publish; the others warn
+    statement: str
+
+    @property
+    def name(self) -> str:
+        """What `model` knows it by, as the model of its offenders."""
+        return f"{self.model}.check-{self.number}"
+
+    def as_model(self) -> Model:
+        """The offenders as rows, in any order that is always the same."""
+        grain, keys = "one row per offender", ("all",)
+        return Model(self.name, self.statement, self.title, grain, keys, (self.model,), (), {}, is_batched=True)
+
+
+def sql_folder() -> Path:
+    """Where the SQL files are: beside the package in a checkout, inside it when installed as a wheel."""
+    beside = Path(__file__).resolve().parent.parent / "sql"
+    return beside if beside.is_dir() else Path(str(files("pipelines") / "sql"))
+
+
+@cache
+def model(name: str) -> Model:
+    """The model of that name, or that of a check's offenders. Raises LookupError, naming the known ones."""
+    guarded, is_check, number = name.partition(".check-")
+    if is_check:
+        return checks(guarded)[int(number) - 1].as_model()
+    if name not in LINE:
+        raise LookupError(f"There is no model {name!r}. Models are: {', '.join(LINE)}.")
+    return parse(name, (sql_folder() / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+@cache
+def checks(name: str) -> tuple[Check, ...]:
+    """The checks that stand beside a model, in `<model>.checks.sql`; none where there is no such file."""
+    path = sql_folder() / f"{name}.checks.sql"
+    if not path.exists():
+        return ()
+    return tuple(
+        Check(name, number, match["title"].strip(), match["severity"] == "fail", match["statement"].strip())
+        for number, match in enumerate(_CHECK.finditer(path.read_text(encoding="utf-8")), 1)
+    )
+
+
+def parse(name: str, statement: str) -> Model:
+    """A model from its file's text. Raises ValueError when a line of the header is missing."""
+    header = statement[: len(statement) - len(_HEADER.sub("", statement, count=1))]
+    fields = {match["field"]: match["value"].strip() for match in _FIELD.finditer(header)}
+    missing = {"grain", "keys", "sources", "params"} - set(fields)
+    if missing:
+        raise ValueError(f"sql/{name}.sql has no line `-- {min(missing)}:` in its header")
+    purpose = " ".join(line.removeprefix("--").strip() for line in _FIELD.split(header, maxsplit=1)[0].splitlines())
+    return Model(
+        name=name,
+        statement=statement,
+        purpose=purpose.strip(),
+        grain=fields["grain"],
+        keys=_names(fields["keys"]),
+        sources=_names(fields["sources"]),
+        params=_names(fields["params"]),
+        is_stored=not fields.get("stored", "yes").startswith("no"),
+        is_batched=fields.get("batched", "no").startswith("yes"),
+        is_keyed_by_raw=fields.get("keyed", "").startswith("by raw"),
+        columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
+    )
+
+
+def without_comments(statement: str) -> str:
+    """A statement with comments dropped and runs of white space folded, strings left alone."""
+    kept = _TOKEN.sub(lambda match: match[0] if match[0].startswith("'") else " ", statement)
+    return kept.strip()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names in `a (remark), b`; none in `none`."""
+    bare = re.sub(r"\([^)]*\)", "", text)
+    found = tuple(part.strip() for part in bare.split(",") if part.strip())
+    return () if found == ("none",) else found
+
+
+def _final_select(statement: str) -> str:
+    """The part from the last `select` that begins a line: the contract of the model (its first part in a union)."""
+    starts = [match.start() for match in re.finditer(r"^select\b", statement, re.MULTILINE)]
+    first = starts[0] if "\nunion all\n" in statement else starts[-1]
+    return statement[first:]
+
+
+_HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
+_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|keyed|sources|params):(?P<value>.*)$", re.MULTILINE)
+_COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
+_TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
+_CHECK = re.compile(
+    r"^-- check: (?P<title>.+?)\s+severity: (?P<severity>fail|warn)\s*\n(?P<statement>.*?)(?=^-- check: |\Z)",
+    re.MULTILINE | re.DOTALL,
+)

@@ -1,0 +1,251 @@
+"""The line from raw to the tables that are published, day by day: which files each model's day rests on.
+
+Nothing here computes a number; that is done by the SQL in sql/. This module only says what each file is derived
+from, in days, so that a changed input reaches what depends on it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from pipelines.core import calendar_days
+from pipelines.core.calendar_days import Span, Window
+from pipelines.core.settings import Policy
+from pipelines.lake import models
+from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
+from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flat, rows_of, sessions
+from pipelines.raw.index import RawFile
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything that one as_of rests on and publishes, as files of the lake."""
+
+    as_of: date
+    policy: Policy
+    tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
+    creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
+    offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
+    outcomes: Mapping[str, Sequence[Stored]]  # of every record that landed, by the models that the funnel reads
+    funnel: Stored
+    day_totals: Stored
+    version_conflicts: Stored
+
+
+def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Built:
+    """Derive all that a snapshot as of `as_of` needs. Files that exist already are not built again."""
+    landed = _raw_by_entity(raw)
+    zone = ZoneInfo(policy.day_timezone)
+
+    made = sessions(lake, landed, policy, _days_counted(as_of, policy))
+    cube = _creator_reach(lake, made.viewer_days, policy, as_of)
+
+    def of(entity: str) -> list[Stored]:
+        return flat(landed[entity])
+
+    def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
+        return lake.derive_one(model, inputs, params=params)
+
+    def known(entity: str) -> datetime:
+        return _known_until(raw, entity, calendar_days.as_of_instant(as_of, zone))
+
+    erasures = of("erasures")
+    creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
+    live_streams = known_streams(lake, raw, policy, as_of)
+    pledges = table(
+        "pledges",
+        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
+        as_of_instant=known("pledges"),
+    )
+    windows = _creator_windows(lake, cube, policy, as_of, zone)
+    rankings = lake.derive_one(
+        "creator_rankings",
+        {
+            "creator_windows": [windows[as_of]],
+            "earlier_creator_windows": [windows[as_of - calendar_days.ONE_DAY]],
+            "creators": [creators],
+        },
+    )
+    longest = calendar_days.rolling(as_of, max(policy.windows))
+    funnel = table(
+        "funnel",
+        {**made.outcomes, "creators": [creators]},
+        first_day=longest.first_day,
+        end_day=longest.end_day,
+    )
+    week_and_a_day = calendar_days.rolling(as_of, 8)
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in week_and_a_day]})
+    timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
+    version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
+    tables = {
+        "creator_rankings": rankings,
+        "creators": creators,
+        "live_streams": live_streams,
+        "live_stream_funding": table("live_stream_funding", {"live_streams": [live_streams], "pledges": [pledges]}),
+        "lls_streams": table("lls_streams", {"raw_lls_streams": of("lls_streams")}, as_of_instant=known("lls_streams")),
+        "pledges": pledges,
+        "funded_streams": table("funded_streams", {"pledges": [pledges]}),
+        "follows": table(
+            "follows",
+            {"raw_follows": of("follows"), "raw_erasures": erasures},
+            as_of_instant=known("follows"),
+        ),
+        "replay_rentals": table(
+            "replay_rentals",
+            {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures},
+            as_of_instant=known("replay_rentals"),
+        ),
+    }
+    # A day is checked when it is new, not every night again.
+    offenders = {
+        check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
+        for check in models.checks("creator_reach")
+    }
+    return Built(as_of, policy, tables, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
+
+
+def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
+    """The raw files that `mostwatched rejects` is answered from: rejected records, and what judges pledges."""
+    judging = _raw_by_entity([folder for folder in raw if folder.entity in _JUDGING])
+    rejects = [
+        Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
+        for folder in raw
+        if folder.rejects
+    ]
+    return rejects + [file for days in judging.values() for file in flat(days)]
+
+
+_JUDGING = ("live_streams", "pledges")
+
+
+def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Stored:
+    """live_streams, as they were known at as_of."""
+    landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
+    until = _known_until(raw, "live_streams", calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
+    return lake.derive_one("live_streams", {"raw_live_streams": flat(landed)}, params={"as_of_instant": until})
+
+
+def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:
+    """The earliest instant by which all is known that is known at as_of: the same rows, night after night.
+
+    With as_of itself every table would be built again every night; so it is only when something newer lands.
+    """
+    ages = [facts.newest for folder in raw if folder.entity == entity for facts in folder.files.values()]
+    newest = max((age for age in ages if age is not None), default=None)
+    if newest is None:
+        return calendar_days.FIRST_INSTANT
+    return (
+        calendar_days.EPOCH + min(newest + 1, calendar_days.milliseconds(as_of_instant)) * calendar_days.ONE_MILLISECOND
+    )
+
+
+def cube_days(as_of: date, policy: Policy) -> Window:
+    """The days of the cube that a snapshot holds: one more than the longest window, for previous_rank."""
+    return calendar_days.rolling(as_of, policy.max_window_days + 1)
+
+
+def first_day_rested_on(as_of: date, policy: Policy) -> date:
+    """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
+    return _days_counted(as_of, policy)[0]
+
+
+def days_rested_on(as_of: date, policy: Policy) -> Span:
+    """The UTC days of sessions that a snapshot as of `as_of` rests on, and those within reach of their versions."""
+    counted = _days_counted(as_of, policy)
+    return Span(counted[0], counted[-1]).wider_by(policy.revision_days)
+
+
+def _days_counted(as_of: date, policy: Policy) -> list[date]:
+    """The UTC days on which sessions start that the cube rests on: its own days, and those that gaps reach back to."""
+    return _days_reaching(
+        calendar_days.rolling(as_of, 2 * policy.max_window_days + 1), policy, ZoneInfo(policy.day_timezone)
+    )
+
+
+def _creator_windows(lake: Lake, cube: Days, policy: Policy, as_of: date, zone: ZoneInfo) -> Days:
+    """What creators reached in the published windows, and in the same windows a day earlier, by their end."""
+    steps = []
+    for end in (as_of - calendar_days.ONE_DAY, as_of):
+        files = [cube[day] for day in calendar_days.rolling(end, max(policy.windows))]
+        lengths = [calendar_days.rolling(end, days) for days in policy.windows]
+        rows = [row for length in lengths for row in window_rows(length, zone)]
+        relation = pa.Table.from_pylist(rows, schema=RELATIONS["windows"])
+        steps.append(Step(end, {"creator_reach": files}, {"windows": relation}, weight=rows_of(files)))
+    return by_day(lake.derive("creator_windows", steps))
+
+
+def window_rows(days: Window, zone: ZoneInfo) -> list[dict[str, object]]:
+    """The rows of one window in the relation `windows`.
+
+    A day that the zone left out holds nothing, so a window that begins with one begins with the day after it: that
+    is the day into which sessions are carried.
+    """
+    first_day = calendar_days.first_with_length(days, zone)
+    return [{"as_of": days.end_day, "window_days": days.days, "first_day": first_day, "day": day} for day in days]
+
+
+# --- viewers, by day of the policy ---------------------------------------------------------------------------------
+
+
+def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, as_of: date) -> Days:
+    """The cube for every day that a snapshot holds."""
+    zone = ZoneInfo(policy.day_timezone)
+    steps = []
+    for day in cube_days(as_of, policy):
+        today = _reaching(viewer_days, Window(day, day + calendar_days.ONE_DAY), policy, zone)
+        before = _reaching(viewer_days, Window(day - timedelta(days=policy.max_window_days), day), policy, zone)
+        steps.append(
+            Step(
+                day,
+                {"viewer_days": today, "earlier_viewer_days": before if rows_of(today) else []},
+                {"days": days_relation([day])},
+                {"max_window_days": policy.max_window_days},
+                weight=rows_of(today),
+            )
+        )
+    return by_day(lake.derive("creator_reach", steps))
+
+
+def _reaching(viewer_days: Parts, days: Window, policy: Policy, zone: ZoneInfo) -> list[Stored]:
+    """The files that can hold rows of some days of the policy."""
+    return [file for day in _days_reaching(days, policy, zone) for file in viewer_days.get(day, ())]
+
+
+def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
+    """The UTC days on which sessions start that can occupy some days of the policy."""
+    starts_at, ends_at = (
+        calendar_days.day_bounds(days.first_day, zone)[0],
+        calendar_days.as_of_instant(days.end_day, zone),
+    )
+    return calendar_days.utc_days(starts_at - timedelta(hours=policy.max_session_hours), ends_at)
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _raw_by_entity(raw: Sequence[RawFile]) -> Landed:
+    """The raw files of every entity by day, oldest first; of entities that have no day, all under one date."""
+    found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    for folder in raw:
+        for name, facts in folder.files.items():
+            day = _NO_DAY if name == "all" else date.fromisoformat(name)
+            stored = Stored(
+                model=f"raw_{folder.entity}",
+                day=None if day == _NO_DAY else day,
+                key=folder.key,
+                location=f"{folder.location}/{name}.parquet",
+                rows=facts.rows,
+                sha256=facts.sha256,
+                digest=facts.digest,
+            )
+            found[folder.entity][day].append(stored)
+    return defaultdict(dict, {entity: dict(sorted(days.items())) for entity, days in found.items()})
+
+
+_NO_DAY = date.min

@@ -1,0 +1,311 @@
+"""What is made of viewing sessions, by the UTC day on which they start: the newest versions, outcomes, viewer_days.
+
+What landed for a day comes in parts, so that a few sessions that land late leave what was worked out of the day's large
+file as it is. As in plan.py, nothing here computes a number.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache, partial
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from pipelines.core import calendar_days
+from pipelines.core.calendar_days import Span
+from pipelines.core.settings import Policy
+from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
+
+Days = Mapping[date, Stored]
+Parts = Mapping[date, Sequence[Stored]]  # of each day one file or several, whose rows add up
+Landed = Mapping[str, Parts]  # raw files by entity and day, oldest first
+
+# A landed file with at least so many sessions of a day is a part of that day by itself; smaller ones share a part.
+PART_ROWS = 100_000
+
+
+def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
+    """The raw files of a day, as the parts that are worked out by themselves.
+
+    Files of the same rows, landed twice, are in one part: what is derived is named by its rows, and two parts of one
+    name would be counted once.
+    """
+    small: list[Stored] = []
+    large: dict[str, list[Stored]] = {}
+    for file in files:
+        (small if file.rows < PART_ROWS else large.setdefault(file.digest, [])).append(file)
+    return [*large.values(), small] if small else list(large.values())
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """All that is made of sessions: by day near what is published, and in sums for all other months."""
+
+    viewer_days: Parts  # of the days that the cube rests on
+    session_outcomes: Parts  # of those days, and of all others of their months
+    monthly_outcomes: Sequence[Stored]  # of all other months, but those of
+    yearly_outcomes: Sequence[Stored]  # whole years
+
+    @property
+    def outcomes(self) -> dict[str, list[Stored]]:
+        """What became of every record that ever landed, by model."""
+        return {
+            "session_outcomes": flat(self.session_outcomes),
+            "monthly_outcomes": list(self.monthly_outcomes),
+            "yearly_outcomes": list(self.yearly_outcomes),
+        }
+
+
+def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]) -> Sessions:
+    """Derive all of it, where the cube rests on the UTC days `counted`, oldest first.
+
+    Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
+    landed, but for a file a month that must be found.
+    """
+    near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
+    outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
+    erased_in = cache(partial(_erased_in, lake, landed))
+    by_year: dict[int, list[Stored]] = defaultdict(list)
+    for month in _months(day for day in landed["viewing_sessions"] if day not in near):
+        by_year[month.first_day.year].append(_monthly_outcomes(lake, landed, policy, month, erased_in))
+    monthly, yearly = [], []
+    for year, months in by_year.items():
+        if near.first_day.year <= year <= near.last_day.year:
+            monthly += months
+        else:
+            yearly.append(lake.derive_one("yearly_outcomes", {"monthly_outcomes": months}))
+    return Sessions(viewer_days, outcomes, monthly, yearly)
+
+
+def _erased_in(lake: Lake, landed: Landed, month: Span) -> Stored:
+    """Who is to be erased of a month."""
+    raw = _files_of(landed["viewing_sessions"], month)
+    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])})
+
+
+def _monthly_outcomes(
+    lake: Lake, landed: Landed, policy: Policy, month: Span, erased_in: Callable[[Span], Stored]
+) -> Stored:
+    """The sums of a month, found by what landed within reach of it."""
+    days, reach = landed["viewing_sessions"], month.wider_by(policy.revision_days)
+    erased = [erased_in(each) for each in _months(reach.of(days))] if landed["erasures"] else []
+    return lake.derive_one(
+        "monthly_outcomes",
+        {"raw_viewing_sessions": _files_of(days, reach), "erased_viewers": erased},
+        relations={"days": days_relation([month.first_day])},
+        params=_params(policy) | {"revision_days": policy.revision_days},
+        sources=lambda: {"session_outcomes": flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])},
+    )
+
+
+def _files_of(days: Parts, span: Span) -> list[Stored]:
+    return [file for day in span.of(days) for file in days[day]]
+
+
+def _months(days: Iterable[date]) -> list[Span]:
+    """The months in which the days lie, in their order."""
+    named = dict.fromkeys((day.year, day.month) for day in days)
+    return [Span(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
+
+
+def _last_of_month(day: date) -> date:
+    return day.replace(day=monthrange(day.year, day.month)[1])
+
+
+def _judged_sessions(
+    lake: Lake, landed: Landed, policy: Policy, span: Span, counted: Collection[date]
+) -> tuple[Parts, Parts]:
+    """(session_outcomes of the days of a span, viewer_days of those that are `counted`).
+
+    Versions of their sessions lie within reach of them, and decide only with all that lies within reach of those: so
+    that a file of a day is the same one, whichever span asks for it.
+    """
+    days = landed["viewing_sessions"]
+    reach = policy.revision_days
+    parts = {day: parts_of(days[day]) for day in span.wider_by(2 * reach).of(days)}
+    erased = _erased_viewers(lake, landed, span.wider_by(reach))
+    repeated = _repeated_sessions(lake, parts, erased, span, reach)
+    return _outcomes_and_viewer_days(lake, parts, erased, repeated, policy, span, counted)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The sessions of which there is more than one record, wherever they are."""
+
+    versions: Parts  # of each part of a day, in the order of the parts; of days that have any
+    judged: Days  # of those days: which of their versions are the newest
+
+
+def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
+    """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
+    erasures = flat(landed["erasures"])
+    if not erasures:
+        return {}
+    days = landed["viewing_sessions"]
+    steps = [
+        Step(day, {"raw_viewing_sessions": days[day], "raw_erasures": erasures}, weight=rows_of(days[day]))
+        for day in span.of(days)
+    ]
+    return by_day(lake.derive("erased_viewers", steps))
+
+
+def _repeated_sessions(
+    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: Span, revision_days: int
+) -> Repeated:
+    """Find them and decide between their records: what one day holds of another is read only where it says so.
+
+    A day rests on the `revision_days` before and after it, and on no others.
+    """
+    days, within_reach = list(parts), span.wider_by(revision_days)
+    keys = _in_rounds(
+        lake,
+        {
+            "session_keys": [
+                Step(day, {"raw_viewing_sessions": part}, weight=rows_of(part)) for day in days for part in parts[day]
+            ]
+        },
+    )["session_keys"]
+    steps = []
+    for day in days:
+        if day < within_reach.first_day:
+            continue
+        earlier = [file for other in _days_before(day, revision_days) for file in keys.get(other, ())]
+        inputs = {"session_keys": keys[day], "earlier_session_keys": earlier}
+        steps.append(Step(day, inputs, weight=rows_of(keys[day])))
+
+    # By day, the files that mention it, and the days that share a session with it.
+    mentioning: dict[date, list[Stored]] = defaultdict(list)
+    linked: dict[date, set[date]] = defaultdict(set)
+    for day, stored in by_day(lake.derive("session_repeats", steps)).items():
+        if stored.rows:
+            earlier_days = lake.table(stored)["earlier_day"].unique().to_pylist()
+            for other in {day, *earlier_days}:
+                mentioning[other].append(stored)  # of days beyond reach not by all that do: they are not looked at
+                linked[other].add(day)
+            linked[day].update(earlier_days)
+
+    mentioned = [day for day in sorted(mentioning) if day in within_reach]
+    steps = [
+        Step(day, {"session_keys": [part], "session_repeats": mentioning[day]}, weight=part.rows)
+        for day in mentioned
+        for part in keys[day]
+    ]
+    repeated = _in_rounds(lake, {"repeated_session_keys": steps})["repeated_session_keys"]
+    steps = [
+        Step(
+            day,
+            {
+                "raw_viewing_sessions": part if its_keys.rows else [],
+                "repeated_session_keys": [its_keys],
+                "erased_viewers": [erased[day]] if day in erased and its_keys.rows else [],
+            },
+            weight=rows_of(part),
+        )
+        for day in mentioned
+        for part, its_keys in zip(parts[day], repeated[day], strict=True)
+    ]
+    versions = _in_rounds(lake, {"repeated_session_versions": steps})["repeated_session_versions"]
+    steps = [
+        Step(
+            day,
+            # Where the day has none, those of other days say nothing of it.
+            {
+                "repeated_session_versions": [each for other in sorted(linked[day] | {day}) for each in versions[other]]
+                if rows_of(versions[day])
+                else []
+            },
+            {"days": days_relation([day])},
+            weight=rows_of(versions[day]),
+        )
+        for day in mentioned
+        if day in span
+    ]
+    return Repeated(versions, by_day(lake.derive("session_versions", steps)))
+
+
+def _outcomes_and_viewer_days(
+    lake: Lake,
+    parts: Mapping[date, Sequence[Sequence[Stored]]],
+    erased: Days,
+    repeated: Repeated,
+    policy: Policy,
+    span: Span,
+    counted: Collection[date],
+) -> tuple[Parts, Parts]:
+    zone = ZoneInfo(policy.day_timezone)
+    params = _params(policy)
+    steps = []
+    for day in span.of(parts):
+        relations = {"calendar": _calendar_relation(day, policy, zone)}
+        its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
+        for part, versions in zip(parts[day], its_versions, strict=True):
+            inputs = {
+                "raw_viewing_sessions": part,
+                "repeated_session_versions": [] if versions is None else [versions],
+                "erased_viewers": [erased[day]] if day in erased else [],
+            }
+            steps.append(Step(day, inputs, relations, params, weight=rows_of(part)))
+        if day in repeated.judged and repeated.judged[day].rows:
+            judged = repeated.judged[day]
+            steps.append(Step(day, {"session_versions": [judged]}, relations, params, weight=judged.rows))
+    made = _in_rounds(lake, {"session_outcomes": steps, "viewer_days": [step for step in steps if step.day in counted]})
+    return made["session_outcomes"], made["viewer_days"]
+
+
+def _params(policy: Policy) -> dict[str, object]:
+    return {
+        "min_watched_milliseconds": policy.min_watched_seconds * 1000,
+        "max_session_milliseconds": policy.max_session_hours * 3_600_000,
+        "leave_out_own_views": policy.leave_out_own_views,
+    }
+
+
+def days_relation(days: Sequence[date]) -> pa.Table:
+    """The relation `days`."""
+    return pa.Table.from_pylist([{"day": day} for day in days], schema=RELATIONS["days"])
+
+
+def _days_before(day: date, count: int) -> list[date]:
+    """The `count` days before a day, oldest first: those that the calendar has."""
+    first = max(day.toordinal() - count, date.min.toordinal())
+    return [date.fromordinal(ordinal) for ordinal in range(first, day.toordinal())]
+
+
+def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date, list[Stored]]]:
+    """The files of several models by day, where a day may have several steps: the lake builds one a day at a time."""
+    rounds: list[dict[str, list[Step]]] = []
+    for model, steps in wanted.items():
+        seen: Counter[date | None] = Counter()
+        for step in steps:
+            while len(rounds) <= seen[step.day]:
+                rounds.append({model: [] for model in wanted})
+            rounds[seen[step.day]][model].append(step)
+            seen[step.day] += 1
+    found: dict[str, dict[date, list[Stored]]] = {model: defaultdict(list) for model in wanted}
+    for each in rounds:
+        for model, files in lake.derive_together(each).items():
+            for day, stored in by_day(files).items():
+                found[model][day].append(stored)
+    return found
+
+
+def flat(parts: Parts) -> list[Stored]:
+    return [file for files in parts.values() for file in files]
+
+
+def by_day(files: Mapping[date | None, Stored]) -> Days:
+    return {day: stored for day, stored in files.items() if day is not None}
+
+
+def rows_of(files: Iterable[Stored]) -> int:
+    return sum(stored.rows for stored in files)
+
+
+def _calendar_relation(utc_day: date, policy: Policy, zone: ZoneInfo) -> pa.Table:
+    reached = calendar_days.days_reached(utc_day, timedelta(hours=policy.max_session_hours), zone)
+    return pa.Table.from_pylist([vars(day) for day in reached], schema=RELATIONS["calendar"])

@@ -1,0 +1,211 @@
+"""Which days of viewing sessions were delivered: present, empty, missing.
+
+The platform lands its sessions every day, so a day of which nothing landed is not an empty one, unless a landed file
+says so: its own. A day's own file is the one that is named for it: its path holds one date, 2026-01-05, 20260105 or
+2026/01/05. Whether such a name means the day itself or, as where files are named when they are exported, the day
+before, is learned from the files that hold sessions.
+
+    present   sessions of the day landed: in its own file, or in one that names no day
+    empty     its own file landed, was read without a rejected record, and holds no session of the day
+    unread    its own file landed and has not been read yet
+    missing   anything else, also when the files of other days held a few late sessions of it
+
+Days before the first one that is present, and a day that the time zone left out, are none of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import pyarrow.compute as pc
+
+from pipelines.core import calendar_days, durable_files
+from pipelines.raw.index import RawFile
+
+PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
+
+
+class Delivery(Protocol):
+    """A landed file of viewing sessions."""
+
+    @property
+    def name(self) -> str:
+        """Its path under the landing folder."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it is known what it holds."""
+
+    @property
+    def rejected(self) -> int:
+        """Its rejected records."""
+
+    def may_hold(self) -> Iterable[date]:
+        """The days of which it may hold sessions: all of which it does, and few others."""
+
+    def count(self, day: date) -> int:
+        """Its accepted records that start on a day."""
+
+
+def judge(days: Sequence[date], deliveries: Sequence[Delivery]) -> dict[date, str]:
+    """The state of each of some consecutive days, from the first that is present on."""
+    own, others = _by_day(deliveries)
+
+    def state(day: date) -> str:
+        return _state(own.get(day, ()), others.get(day, ()), day)
+
+    found = {day: state(day) for day in days}
+    if any(state(day) == PRESENT for day in {*own, *others} if day < days[0]):
+        return found
+    first = next((day for day in days if found[day] == PRESENT), None)
+    return {} if first is None else {day: found[day] for day in days if day >= first}
+
+
+def landed_in_vain(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
+    """The days that are missing though their own file landed and was read: records of it were rejected."""
+    own, _ = _by_day(deliveries)
+    return {day for day, state in states.items() if state == MISSING and own.get(day)}
+
+
+def named_day(name: str) -> date | None:
+    """The one date that a path holds; None if it holds none, or several, which say nothing about one day."""
+    found = set()
+    for year, _, month, day in _DATE.findall(_HIVE.sub("", name)):
+        try:
+            found.add(date(int(year), int(month), int(day)))
+        except ValueError:
+            continue
+    return found.pop() if len(found) == 1 else None
+
+
+_HIVE = re.compile(r"[a-z]+=")  # year=2026/month=01/day=05
+_DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?:\d{6})?(?!\d)")  # also with a time behind it
+
+_FILES_LEARNED_FROM = 15  # the latest; a platform that changes how it names files is understood after some days
+
+
+def usual_shift(deliveries: Iterable[tuple[date, Delivery]]) -> int:
+    """How many days after the one that it holds a file is named, by most of the latest: (named day, file)."""
+    shifts: Counter[int] = Counter()
+    for named, file in sorted(deliveries, key=lambda pair: pair[0], reverse=True):
+        held = {day: count for day in file.may_hold() if (count := file.count(day))}
+        if held:
+            shifts[(named - max(held, key=lambda day: (held[day], day))).days] += 1
+        if shifts.total() == _FILES_LEARNED_FROM:
+            break
+    return max(shifts, key=lambda shift: (shifts[shift], -abs(shift)), default=0)
+
+
+_Files = Mapping[date, Sequence[Delivery]]
+
+
+def _by_day(deliveries: Sequence[Delivery]) -> tuple[_Files, _Files]:
+    """(the own files of each day, the files that name no day and may hold sessions of it)."""
+    dated: list[tuple[date, Delivery]] = []
+    own: dict[date, list[Delivery]] = defaultdict(list)
+    others: dict[date, list[Delivery]] = defaultdict(list)
+    for file in deliveries:
+        named = named_day(file.name)
+        if named is not None:
+            dated.append((named, file))
+            continue
+        for day in file.may_hold():
+            others[day].append(file)
+    shift = usual_shift(dated)
+    for named, file in dated:
+        if date.min.toordinal() <= named.toordinal() - shift <= date.max.toordinal():
+            own[date.fromordinal(named.toordinal() - shift)].append(file)
+    return own, others
+
+
+def _state(own: Sequence[Delivery], others: Sequence[Delivery], day: date) -> str:
+    if any(file.count(day) for file in (*own, *others)):
+        return PRESENT
+    if any(not file.is_read for file in own):
+        return UNREAD
+    return EMPTY if own and not any(file.rejected for file in own) else MISSING
+
+
+# --- from raw -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LandedSessions:
+    """A landed file of viewing sessions, under one of its names; `raw` is None until it has been read."""
+
+    name: str
+    raw: RawFile | None
+    zone: ZoneInfo
+
+    @property
+    def is_read(self) -> bool:
+        """See Delivery."""
+        return self.raw is not None
+
+    @property
+    def rejected(self) -> int:
+        """See Delivery."""
+        return self.raw.rejected if self.raw else 0
+
+    def may_hold(self) -> list[date]:
+        """See Delivery."""
+        return list(self._utc_days)
+
+    def count(self, day: date) -> int:
+        """See Delivery. Raises Damaged where the raw file that tells is not what was written."""
+        return sum(self._count(name).get(day, 0) for name in self._utc_days.get(day, ()))
+
+    @cached_property
+    def _utc_days(self) -> dict[date, list[str]]:
+        """The days of the zone that its UTC days touch, each with those."""
+        touched: dict[date, list[str]] = {}
+        for name in self.raw.files if self.raw else ():
+            for each in calendar_days.days_reached(date.fromisoformat(name), timedelta(0), self.zone):
+                touched.setdefault(each.day, []).append(name)
+        return touched
+
+    @cached_property
+    def _counts(self) -> dict[str, dict[date, int]]:
+        return {}
+
+    def _count(self, name: str) -> dict[date, int]:
+        """The records of a UTC day by the day of the zone on which they start."""
+        assert self.raw is not None
+        if name not in self._counts:
+            reached = calendar_days.days_reached(date.fromisoformat(name), timedelta(0), self.zone)
+            if len(reached) == 1:  # as the index says
+                self._counts[name] = {reached[0].day: self.raw.files[name].rows}
+            else:
+                table = durable_files.checked_table(self.raw.path(name), self.raw.files[name].sha256, ["started_at"])
+                starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
+                self._counts[name] = {
+                    each.day: sum(
+                        pc.sum(pc.and_(pc.greater_equal(starts, start), pc.less(starts, end))).as_py() or 0
+                        for start, end in each.ranges()
+                    )
+                    for each in reached
+                }
+        return self._counts[name]
+
+
+def landed_sessions(
+    raw: Sequence[RawFile], unread: Iterable[str], empty: Iterable[str], zone: ZoneInfo
+) -> list[LandedSessions]:
+    """Every landed file of viewing sessions that is known of, by each name that tells something.
+
+    Those in the lake; the names of those that are not read yet; and the names of `empty` ones, which are all the same
+    bytes, of which the lake keeps one name.
+    """
+    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    files = [LandedSessions(file.landed_name, file, zone) for file in sessions]
+    nothing = next((file for file in sessions if not file.records), None)
+    if nothing:
+        files += [LandedSessions(name, nothing, zone) for name in empty]
+    return files + [LandedSessions(name, None, zone) for name in unread]

@@ -1,0 +1,340 @@
+"""Raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
+
+    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>"
+        2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
+        rejects.parquet          what was not accepted: line, field, reason, text
+        index.json               what is in the folder, and from which landed file; a folder without it does not exist
+
+ingest.py makes them; what `forget` and retention take out of a folder later, jobs/redaction.py says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.core.durable_files import sealed, unsealed, verify, write_bytes
+from pipelines.core.errors import Damaged
+from pipelines.core.settings import Settings
+from pipelines.landing import Stamp, read_as
+from pipelines.landing.schema import ENTITIES
+from pipelines.raw.erasure_register import Register
+from pipelines.raw.writer import WrittenFile
+
+# Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
+# still there is then read again; raw of an earlier version counts only where no later one exists.
+PARSER_VERSION = 2
+
+RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One complete raw folder: its index."""
+
+    location: str  # of the folder
+    key: str
+    entity: str
+    landed_name: str  # under the landing root
+    landed_sha256: str
+    landed_bytes: int
+    parser_version: int
+    records: int  # = accepted + rejected
+    accepted: int
+    rejected: int
+    blank: int  # lines without a record
+    unknown_fields: dict[str, int]
+    rejected_by_reason: dict[str, int]
+    files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
+    rejects: WrittenFile | None  # its digest is ""
+    erased: int = 0  # accepted records that are not there, since whose they were was forgotten
+    also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
+    removed: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
+    expired: dict[str, int] = field(default_factory=dict)  # the same by earlier versions: see retention.require_days
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder. A Path is made when one is asked for: most of a long history is known and never opened."""
+        return Path(self.location)
+
+    @cached_property
+    def identity(self) -> tuple[str, str, str]:
+        """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
+        return self.entity, self.landed_sha256, read_as(self.landed_name)
+
+    @property
+    def removed_days(self) -> dict[str, int]:
+        """UTC day -> accepted records that retention has removed, whenever it did."""
+        return dict(Counter(self.removed) + Counter(self.expired)) if self.removed or self.expired else {}
+
+    def path(self, name: str) -> Path:
+        """Where the file of a day, or `all`, stands."""
+        return self.folder / f"{name}.parquet"
+
+    @property
+    def rejects_path(self) -> Path:
+        """Where the rejected records stand, if there are any."""
+        return self.folder / "rejects.parquet"
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """One rejected record, as `mostwatched rejects` shows it."""
+
+    entity: str
+    file: str  # the landed file's name under the landing root
+    line: int
+    field: str | None
+    reason: str
+    text: str
+
+
+def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int | None = None) -> str:
+    """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them.
+
+    `read_as` is how: a file of NDJSON that landed as .csv was rejected, and is read once it is named .ndjson.
+    """
+    version = PARSER_VERSION if parser_version is None else parser_version
+    return hashlib.sha256(f"{landed_sha256}:{entity}:{read_as}:{version}".encode()).hexdigest()
+
+
+def raw_files(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, by (entity, key): for each landed file's bytes the one of the latest parser.
+
+    Raises Damaged for an index that cannot be read.
+    """
+    latest: dict[tuple[str, str, str], RawFile] = {}
+    for raw in indexes(settings, on_damage=complain):
+        known = latest.get(raw.identity)
+        if known is None or known.parser_version < raw.parser_version:
+            latest[raw.identity] = raw
+    return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
+
+
+def rested_on(
+    raw: Iterable[RawFile], landed: Iterable[Mapping[str, Any]], register: Register
+) -> tuple[list[RawFile], list[str]]:
+    """(the raw folders of the files that a manifest says had `landed`, the names of those of which there is none).
+
+    By the `register` a landed file may have become another, without who was forgotten.
+    """
+    there = {each.identity: each for each in raw}
+    known = {landed_sha256 for _, landed_sha256, _ in there}
+    found: dict[tuple[str, str, str], RawFile] = {}
+    gone = []
+    for file in landed:
+        identity = (file["entity"], register.now(file["sha256"], known), read_as(file["name"]))
+        if identity in there:
+            found[identity] = there[identity]
+        else:
+            gone.append(file["name"])
+    return list(found.values()), gone
+
+
+def every_raw_file(settings: Settings) -> list[RawFile]:
+    """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
+    return list(indexes(settings, on_damage=complain))
+
+
+def raw_folders(settings: Settings) -> list[Path]:
+    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
+    root = raw_root(settings)
+    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
+
+
+def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
+    """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
+    with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
+    for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
+        assert raw.rejects is not None
+        try:
+            verify(raw.rejects_path, raw.rejects.sha256)
+        except Damaged as error:
+            raise Damaged(f"{error} {RUN_AGAIN}") from error
+        for batch in rejects_in(raw.rejects_path):
+            for row in batch.to_pylist():
+                yield RejectedRecord(raw.entity, raw.landed_name, **row)
+
+
+_BATCH_BYTES = 1 << 20  # the text of one record may be as long
+
+
+def rejects_in(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rejected records of a rejects.parquet in order, about a MiB of them at a time however many there are."""
+    with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            rows = max(1, group.num_rows * _BATCH_BYTES // group.total_byte_size)
+            yield from file.iter_batches(rows, [number])
+
+
+# --- damaged folders: never removed before there is another in their place -----------------------------------------
+
+
+SET_ASIDE_PREFIX = ".damaged-"
+
+
+def set_aside(folder: Path) -> Path:
+    """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
+    it again from what landed. Returns where it is now."""
+    (folder.parents[2] / INDEXES).unlink(missing_ok=True)  # what is remembered of it goes too
+    return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
+
+
+def settle(settings: Settings) -> list[Path]:
+    """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
+    lost = []
+    for aside in _all_set_aside(settings):
+        named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+        with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
+            folder = folder_of(settings, from_index(aside, (aside / "index.json").read_bytes()))
+        if folder.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(folder)
+            if folder == named:
+                lost.append(folder)  # or nothing but its name was wrong
+    return lost
+
+
+def _all_set_aside(settings: Settings) -> list[Path]:
+    return [
+        folder / name
+        for folder in raw_folders(settings)
+        for name in sorted(os.listdir(folder))  # noqa: PTH208 (names are enough, of thousands)
+        if name.startswith(SET_ASIDE_PREFIX)
+    ]
+
+
+def raw_root(settings: Settings) -> Path:
+    return settings.lake / "raw"
+
+
+def stands(settings: Settings, entity: str, landed_sha256: str, read_as: str) -> bool:
+    """Whether raw holds what a landed file of these bytes comes to."""
+    return (raw_root(settings) / entity / raw_key(entity, landed_sha256, read_as) / "index.json").is_file()
+
+
+def complain(folder: Path) -> None:
+    raise Damaged(
+        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
+        "landed; if the landed file is no longer there, land it again."
+    )
+
+
+def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator[RawFile]:
+    """Every raw folder whose index can be read, by (entity, key). An index is parsed when it was written, not again."""
+    known = _parsed_before(settings)
+    for entity in ENTITIES:
+        root = raw_root(settings) / entity
+        if not root.is_dir():
+            continue
+        for name in sorted(os.listdir(root)):  # noqa: PTH208 (names are enough, of thousands)
+            if name.startswith("."):
+                continue
+            stamp = _stamp_of(f"{root}/{name}/index.json")
+            stamp_then, raw = known.get(f"{entity}/{name}", (None, None))
+            if raw is not None and stamp_then == stamp:
+                yield raw
+                continue
+            folder = root / name
+            try:
+                raw = from_index(folder, (folder / "index.json").read_bytes())
+                if folder_of(settings, raw) != folder:
+                    raise Damaged(f"{folder} is not named by what is in it.")
+            except NotADirectoryError:
+                continue
+            except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
+                on_damage(folder)  # it got its name whole: an index that is not there was lost
+            else:
+                yield raw
+
+
+# --- indexes that were parsed before: only a saving of time ---------------------------------------------------------
+
+INDEXES = "indexes.cache"  # in the lake, of this machine alone
+_StampAndIndex = tuple[Stamp, RawFile]
+
+
+def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
+    """Remember what indexes say, so that the next command need not open each.
+
+    An index is replaced and never changed: whatever damages one leaves it another change time.
+    """
+    known = _parsed_before(settings)
+    named = {f"{each.entity}/{each.key}": each for each in raw}
+    if len(named) == len(known) and all(name in known and known[name][1] is each for name, each in named.items()):
+        return
+    stamps = {name: _stamp_of(f"{each.location}/index.json") for name, each in named.items()}
+    saved = {name: (stamp, named[name]) for name, stamp in stamps.items() if stamp is not None}
+    content = msgspec.json.encode((str(raw_root(settings)), saved))
+    write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
+    """By "entity/key": the stamp of an index and what it said. Nothing, where that is missing, damaged or elsewhere."""
+    path = settings.lake / INDEXES
+    stamp = _stamp_of(str(path))
+    return {} if stamp is None else _read_indexes(path, stamp, str(raw_root(settings)))
+
+
+@lru_cache(maxsize=1)
+def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _StampAndIndex]:
+    try:
+        seal, _, content = path.read_bytes().partition(b"\n")
+        if seal != hashlib.sha256(content).hexdigest().encode():
+            return {}
+        root, found = msgspec.json.decode(content, type=_Saved)
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return {}
+    return found if root == expected_root else {}
+
+
+_Saved = tuple[str, dict[str, _StampAndIndex]]
+
+
+def _stamp_of(path: str) -> Stamp | None:
+    try:
+        return Stamp.of(os.stat(path))  # noqa: PTH116 (of a name: a path would first have to be made)
+    except OSError:
+        return None
+
+
+def as_index(raw: RawFile) -> dict[str, Any]:
+    """What index.json says of a raw folder."""
+    index: dict[str, Any] = {
+        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("location", "key")
+    }
+    for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
+        if not index[name]:
+            del index[name]
+    index["files"] = {name: vars(file) for name, file in raw.files.items()}
+    index["rejects"] = (
+        {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
+    )
+    return sealed(index)
+
+
+def from_index(folder: Path, content: bytes) -> RawFile:
+    index = unsealed(content)
+    if index.get("rejects"):
+        index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
+    return msgspec.convert({**index, "location": str(folder), "key": folder.name}, RawFile)
+
+
+def folder_of(settings: Settings, raw: RawFile) -> Path:
+    """Where a raw folder belongs, by what its index says."""
+    key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version)
+    return raw_root(settings) / raw.entity / key

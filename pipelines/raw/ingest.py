@@ -1,0 +1,419 @@
+"""Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (index.py).
+
+The same bytes under another name, or landed again tomorrow, change nothing. Records of who was forgotten are left out
+(erasure_register.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.durable_files import make_folder, new_folder, sweep, temporary_beside, write_json
+from pipelines.core.errors import Damaged
+from pipelines.core.progress import BYTES, Progress, no_progress
+from pipelines.core.settings import Settings
+from pipelines.landing import (
+    Ignored,
+    LandedFile,
+    Postponed,
+    Source,
+    Stamp,
+    Unbelievable,
+    Unsoundness,
+    count_unknown,
+    find_landed,
+    open_landed,
+    read_landed,
+)
+from pipelines.raw import erasure_register
+from pipelines.raw.index import (
+    PARSER_VERSION,
+    RawFile,
+    as_index,
+    complain,
+    from_index,
+    indexes,
+    raw_folders,
+    raw_key,
+    raw_root,
+    save_indexes,
+    set_aside,
+    settle,
+    stands,
+)
+from pipelines.raw.seen_cache import LandedCache
+from pipelines.raw.writer import RawWriter, within_days
+
+
+@dataclass(frozen=True)
+class PostponedFile:
+    """A landed file that could not be read now; the next run tries again."""
+
+    entity: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one run of `ingest` did."""
+
+    landed_files: int  # complete files found under the landing roots
+    new: tuple[RawFile, ...]  # those that were read into a new raw folder
+    postponed: tuple[PostponedFile, ...]
+    ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
+    again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
+
+    @property
+    def new_files(self) -> int:
+        """Landed files whose bytes were not in the lake."""
+        return len(self.new)
+
+    @property
+    def new_records(self) -> int:
+        """Records in them, accepted or not."""
+        return sum(raw.records for raw in self.new)
+
+    @property
+    def new_accepted(self) -> int:
+        """Records in them that became rows of raw."""
+        return sum(raw.accepted for raw in self.new)
+
+    @property
+    def new_rejected(self) -> int:
+        """Records in them that were rejected, each kept with its reason."""
+        return sum(raw.rejected for raw in self.new)
+
+
+# --- landed files -> raw ----------------------------------------------------------------------------------------
+
+
+# Called as spread(function, items): what `function` returns for each item, wherever it is run and if need be again.
+Spread = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+
+
+def ingest(
+    settings: Settings,
+    landing: Sequence[Path] | None = None,
+    progress: Progress = no_progress,
+    spread: Spread | None = None,
+) -> IngestReport:
+    """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
+
+    One bad line never stops a file, one bad file never stops the run. With `spread` the files are read by others, who
+    see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
+    exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
+    """
+    if landing is None:
+        make_folder(settings.landing)
+        landing = [settings.landing]
+    files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
+    register = erasure_register.read(settings)
+    seen = LandedCache(settings.lake / "landed.json")
+    there = list(indexes(settings, on_damage=set_aside))
+    known = {raw.identity: raw for raw in there}
+    parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
+    sizes, aliases = _sizes(known.values()), _aliases(known.values())
+    new: list[RawFile] = []
+    again: list[str] = []
+    postponed: list[PostponedFile] = []
+    read_apart = _read_apart(settings, files, seen, aliases, spread) if spread is not None else {}
+    sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
+    to_read = [_bytes_to_read(file, seen) for file in files]
+    read, total = 0, sum(size for size, _ in to_read)
+    for file, (size, sha256) in zip(files, to_read, strict=True):
+        if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
+            if is_another_empty_one(known[identity], file):
+                again.append(file.name)
+            continue
+
+        def tell(position: int, file: LandedFile = file, before: int = read, size: int = size) -> None:
+            progress(f"read {file.name}", before + min(position, size), total, BYTES)
+
+        tell(0)
+        read += size
+        try:
+            raw = ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
+        except Postponed as error:
+            postponed.append(PostponedFile(file.entity, file.name, str(error)))
+            continue
+        if isinstance(raw, str) and (identity := (file.entity, raw, file.read_as)) not in known:
+            raw = read_apart.get(identity, raw)
+        if isinstance(raw, RawFile):
+            new.append(raw)
+            known[raw.identity] = raw
+            sizes.add((raw.entity, raw.landed_bytes))
+        elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
+            again.append(file.name)
+    if landing:  # else nothing was looked for but erasures of our own
+        seen.save([file.location for file in files])
+        save_indexes(
+            settings, [*there, *(from_index(raw.folder, (raw.folder / "index.json").read_bytes()) for raw in new)]
+        )
+    progress("read landed files", total, total, BYTES)
+    lost = settle(settings)
+    if lost:
+        raise Damaged(
+            f"{lost[0]} is damaged, and what it was parsed from is not in the landing folder: land that file again."
+        )
+    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(again))
+
+
+def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
+    """Whether a file of sessions without a record landed under a name that its raw folder does not tell.
+
+    Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
+    """
+    return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
+
+
+def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
+    """(entity, bytes) of every landed file whose bytes are in the lake, also of what became of it since."""
+    return {(each.entity, size) for each in raw for size in (each.landed_bytes, *each.also_landed.values())}
+
+
+def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str, str], str]:
+    """The identity of what became of landed files since they were read -> the sha256 that they were read with."""
+    return {
+        (each.entity, sha256, how): landed
+        for each in raw
+        for (_, landed, how) in [each.identity]
+        for sha256 in each.also_landed
+    }
+
+
+def _bytes_to_read(file: LandedFile, seen: LandedCache) -> tuple[int, str | None]:
+    """(how much of a landed file there is to read, the sha256 of its bytes if it is as it was when it was read).
+
+    There is nothing to read of one that has been read, or that has just gone.
+    """
+    try:
+        stamp = Stamp.of(os.lstat(file.location))
+    except OSError:
+        return 0, None
+    sha256 = seen.get(file.location, stamp)
+    return (0 if sha256 else stamp.size), sha256
+
+
+def _read_apart(
+    settings: Settings,
+    files: Sequence[LandedFile],
+    seen: LandedCache,
+    aliases: Mapping[tuple[str, str, str], str],
+    spread: Spread,
+) -> dict[tuple[str, str, str], RawFile]:
+    """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
+
+    Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
+    the raw folder is the same as without spreading. What could not be read is left to whoever tries it next.
+    """
+    groups: dict[tuple[str, int], list[LandedFile]] = defaultdict(list)
+    for file in files:
+        with suppress(Postponed), open_landed(file.path, file.root) as source:
+            sha256 = seen.get(file.path, source.stamp)
+            known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
+            if known_as is None or not stands(settings, file.entity, known_as, file.read_as):
+                groups[file.entity, source.stamp.size].append(file)
+    known = _sizes(indexes(settings, on_damage=complain))
+    tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
+    found: dict[tuple[str, str, str], RawFile] = {}
+    for read in spread(_read_group, tasks):
+        for path, stamp, raw in read:
+            seen.put(path, stamp, raw.landed_sha256)
+            found.setdefault(raw.identity, raw)
+    for folder in raw_folders(settings):
+        sweep(folder)  # what is left of tasks that were broken off
+    return found
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A task: files of one entity and one size, and whether the lake has bytes of that size."""
+
+    settings: Settings
+    files: tuple[LandedFile, ...]
+    is_known_size: bool
+    aliases: Mapping[tuple[str, str, str], str]
+
+
+def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
+    """The raw folders of the files of a task, made now or by an attempt before; without those that cannot be read."""
+    found = []
+    nothing_seen = LandedCache(Path(os.devnull))
+    register = erasure_register.read(task.settings)
+    for number, file in enumerate(task.files):
+        with suppress(Postponed):
+            with open_landed(file.path, file.root) as source:
+                stamp = source.stamp  # of before it is read: one that changes meanwhile will not be taken for read
+            hash_first = {(file.entity, stamp.size)} if task.is_known_size or number else set()
+            raw = ingest_file(
+                task.settings,
+                file,
+                nothing_seen,
+                register,
+                lambda _: None,
+                hash_first=hash_first,
+                aliases=task.aliases,
+            )
+            if isinstance(raw, str):
+                sha256 = task.aliases.get((file.entity, raw, file.read_as), raw)
+                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256, file.read_as)
+                raw = from_index(folder, (folder / "index.json").read_bytes())
+            found.append((file.path, stamp, raw))
+    return found
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A landed file as it stands, without having been parsed."""
+
+    landed: LandedFile
+    size: int
+    modified: float  # seconds since 1970
+    sha256: str | None  # None: its bytes are not in the lake, so the next run reads it
+    was_read: bool  # another content of this path was
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """As of the raw folder that holds what it comes to, if there is one."""
+        return self.landed.entity, self.sha256 or "", self.landed.read_as
+
+
+def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) -> tuple[list[FoundFile], IngestReport]:
+    """What `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or ignored.
+
+    Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
+    """
+    roots = [root for root in landing if root.is_dir() or root != settings.landing]
+    files, ignored = find_landed([*roots, *erasure_register.landing(settings)])
+    seen = LandedCache(settings.lake / "landed.json")
+    sizes, aliases = _sizes(raw), _aliases(raw)
+    names = {(each.entity, each.landed_name) for each in raw}
+    found: list[FoundFile] = []
+    postponed: list[PostponedFile] = []
+    for file in files:
+        try:
+            with open_landed(file.path, file.root) as source:
+                sha256 = seen.get(file.path, source.stamp)
+                if sha256 is None and (file.entity, source.stamp.size) in sizes:
+                    sha256 = source.sha256()
+                    source.check_unchanged()
+        except Postponed as error:
+            postponed.append(PostponedFile(file.entity, file.name, str(error)))
+            continue
+        sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
+        if sha256 is not None and not stands(settings, file.entity, sha256, file.read_as):
+            sha256 = None
+        was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
+        found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
+    return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
+
+
+def ingest_file(
+    settings: Settings,
+    file: LandedFile,
+    seen: LandedCache,
+    register: erasure_register.Register,
+    tell: Callable[[int], None],
+    hash_first: set[tuple[str, int]],
+    aliases: Mapping[tuple[str, str, str], str],
+) -> RawFile | str:
+    """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
+    how = file.read_as
+    with open_landed(file.path, file.root) as source:
+        sha256 = seen.get(file.path, source.stamp)
+        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+            return sha256
+        # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
+        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
+            sha256 = source.sha256()
+            source.check_unchanged()
+            if stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+                seen.put(file.path, source.stamp, sha256)
+                return sha256
+            source.rewind()
+        try:
+            raw = _write_raw(settings, file, source, register, tell)
+        except Unbelievable as error:
+            source.rewind()
+            raw = _write_raw(settings, file, source, register, tell, error.unsound)
+        seen.put(file.path, source.stamp, raw.landed_sha256)
+        return raw
+
+
+def _write_raw(
+    settings: Settings,
+    file: LandedFile,
+    source: Source,
+    register: erasure_register.Register,
+    tell: Callable[[int], None],
+    unsound: Unsoundness | None = None,
+) -> RawFile:
+    """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
+
+    How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
+
+    Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
+    """
+    unknown: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    days: set[date] = set()
+    accepted = erased = blank = 0
+    root = raw_root(settings) / file.entity
+    make_folder(root)
+    workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
+    workshop.mkdir()
+    writer = RawWriter(file.entity, workshop)
+    try:
+        for read in read_landed(file, source, unsound):
+            batch = within_days(read, days) if file.entity == "viewing_sessions" else read
+            left = register.screened(file.entity, batch)
+            writer.append(left)
+            accepted += batch.accepted.num_rows
+            erased += batch.accepted.num_rows - left.accepted.num_rows
+            blank += batch.blank
+            reasons.update(each.reason for each in batch.rejected)
+            for name, times in batch.unknown_fields.items():
+                count_unknown(unknown, name, times)
+            if file.format != "parquet":
+                tell(source.file.tell())
+        files, rejects = writer.finish()
+        if file.format == "parquet":  # was not read in order
+            source.rewind()
+        landed_sha256 = source.sha256()
+        source.check_unchanged()
+        key = raw_key(file.entity, landed_sha256, file.read_as)
+        raw = RawFile(
+            location=str(root / key),
+            key=key,
+            entity=file.entity,
+            landed_name=file.name,
+            landed_sha256=landed_sha256,
+            landed_bytes=source.stamp.size,
+            parser_version=PARSER_VERSION,
+            records=accepted + reasons.total(),
+            accepted=accepted,
+            rejected=reasons.total(),
+            blank=blank,
+            unknown_fields=dict(sorted(unknown.items())),
+            rejected_by_reason=dict(sorted(reasons.items())),
+            files=files,
+            rejects=rejects,
+            erased=erased,
+        )
+        with new_folder(raw.folder) as folder:
+            for path in workshop.iterdir():
+                path.rename(folder / path.name)
+            write_json(folder / "index.json", as_index(raw))
+        return raw
+    finally:
+        writer.abandon()
+        shutil.rmtree(workshop, ignore_errors=True)

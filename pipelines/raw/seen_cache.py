@@ -1,0 +1,69 @@
+"""Which landed files were read already, so that they are not read again. Only a saving of time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from pipelines.core.durable_files import write_bytes
+from pipelines.landing import Stamp
+
+_CLOCK_TICK_NS = 2_000_000_000  # as coarse as modification times get
+
+
+class LandedCache:
+    """Landed files by path, size, modification time, change time and inode -> the sha256 of their bytes.
+
+    Only a saving of time: a cache that is missing, damaged or out of date costs reading the files again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, tuple[Stamp, str]] = {}
+        with suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
+            files, _, seal = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_SEAL)
+            if seal != _seal(files) + _END:
+                raise ValueError("it is not what was written")
+            self._known = msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
+        self._saved = dict(self._known)
+        self._here = os.getcwd()  # asked once, of thousands of files  # noqa: PTH109
+
+    def get(self, path: Path | str, stamp: Stamp) -> str | None:
+        """The sha256 of a file that is still the one that was read."""
+        known, sha256 = self._known.get(self._absolute(path), (None, None))
+        return sha256 if known == stamp else None
+
+    def knows(self, path: Path) -> bool:
+        """Whether some content of this path was read."""
+        return self._absolute(path) in self._known
+
+    def put(self, path: Path | str, stamp: Stamp, sha256: str) -> None:
+        """Remember what was read, unless a change so soon after the last one might leave the same stamp."""
+        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:
+            self._known[self._absolute(path)] = (stamp, sha256)
+
+    def save(self, still_there: Iterable[Path | str]) -> None:
+        """Write the cache, without the files that are gone."""
+        there = set(map(self._absolute, still_there))
+        self._known = {name: known for name, known in self._known.items() if name in there}
+        if self._known != self._saved:
+            files = json.dumps(self._known, separators=(",", ":"), sort_keys=True).encode()  # ASCII, whatever the names
+            write_bytes(self._path, _BEGIN + files + _BEFORE_SEAL + _seal(files) + _END)
+
+    def _absolute(self, path: Path | str) -> str:
+        """The name by which a file is known, from whichever folder the command was started."""
+        return os.path.join(self._here, path)  # noqa: PTH118 (as Path.absolute, in a tenth of the time)
+
+
+_BEGIN, _BEFORE_SEAL, _END = b'{"files":', b',"seal":"', b'"}\n'
+
+
+def _seal(files: bytes) -> bytes:
+    return hashlib.sha256(files).hexdigest().encode()

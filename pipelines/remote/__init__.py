@@ -1,0 +1,156 @@
+"""A home, or a landing folder, on object storage: `--home s3://BUCKET/PREFIX`.
+
+    objects.py    what one does with a bucket, by obstore
+    mirror.py     the copy of a home that is worked in: pull, fetch, push
+    landing.py    what has landed in a bucket and is not in raw yet
+    replica.py  the current snapshot, for the read API
+    httpfs.py   a database file that DuckDB reads where it lies
+
+All of it does nothing for a home that is a folder, and imports nothing either.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pipelines.core.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.raw.index import RawFile
+    from pipelines.remote.httpfs import Access
+    from pipelines.remote.landing import Standing
+    from pipelines.remote.mirror import Mirror
+    from pipelines.remote.objects import Objects
+
+Landing: TypeAlias = Path | str  # a folder, or the URL of one
+
+_mounted: list[Mirror] = []
+
+
+@contextmanager
+def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | None]:
+    """Inside, the home is the copy of the one in its bucket, just pulled; nothing for a home that is a folder.
+
+    `only` names the one folder of it that is needed, for who only reads.
+    """
+    if settings.home_url is None:
+        yield None
+        return
+    if _mounted:
+        _mounted[-1].pull()
+        yield _mounted[-1]
+        return
+    from pipelines.core import durable_files
+    from pipelines.remote.mirror import FOLDERS, Mirror
+
+    durable_files.make_folder(settings.home)
+    mirror = Mirror(_objects(settings, settings.home_url), settings.home)
+    mirror.pull((only,) if only else FOLDERS)
+    _mounted.append(mirror)
+    try:
+        with durable_files.originating(mirror):
+            yield mirror
+    finally:
+        _mounted.pop()
+
+
+def push(settings: Settings) -> None:
+    """Write what this home has that its bucket has not; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].push()
+
+
+def complete(settings: Settings) -> None:
+    """Bring all of this home here, and remove copies of what landed; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].complete()
+        shutil.rmtree(settings.home / "landed", ignore_errors=True)
+
+
+def tidy(settings: Settings) -> None:
+    """Remove from the bucket what has been removed here since it was pulled; nothing for a home that is a folder."""
+    if settings.home_url is not None:
+        _mounted[-1].push()
+        _mounted[-1].tidy()
+
+
+def access(settings: Settings) -> Access:
+    """What DuckDB needs to read the home in its bucket itself. Raises UsageError where there are no credentials."""
+    from pipelines.remote.objects import access
+
+    assert settings.home_url is not None
+    return access(settings.home_url, settings.s3_endpoint)
+
+
+def _objects(settings: Settings, url: str) -> Objects:
+    from pipelines.remote.objects import Objects
+
+    return Objects(url, settings.s3_endpoint, settings.s3_timeout_seconds)
+
+
+def landed(
+    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
+) -> list[Path] | None:
+    """The landing folders, those in buckets as folders here: see `pipelines.remote.landing.brought`."""
+    if landing is None:
+        return None
+    folders = []
+    for each in landing:
+        if isinstance(each, str):
+            from pipelines.remote.landing import brought
+
+            folders.append(brought(settings, _objects(settings, each), is_in_raw))
+        else:
+            folders.append(each)
+    return folders
+
+
+def standing(
+    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
+) -> list[Standing]:
+    """What stands in those landing folders that are in buckets: see `pipelines.remote.landing.standing`."""
+    urls = [each for each in landing if isinstance(each, str)]
+    if not urls:
+        return []
+    from pipelines.remote.landing import standing
+
+    raw = list(raw)
+    return [standing(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
+
+
+@contextmanager
+def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
+    """Inside, a thread keeps the copy's current snapshot that of the bucket, whole, for the read API to serve.
+
+    While the bucket cannot be reached, the last one is served.
+    """
+    if settings.home_url is None:
+        yield
+        return
+    from pipelines.core import durable_files
+    from pipelines.remote.replica import Follower
+
+    durable_files.make_folder(settings.snapshots)
+    follower = Follower(_objects(settings, settings.home_url), settings.home)
+    over = threading.Event()
+
+    def follow() -> None:
+        while True:
+            try:
+                follower.follow()
+            except Exception as error:  # whatever it is, the last snapshot can be served, and the next look may succeed
+                log(str(error))
+            if over.wait(settings.s3_look_every_seconds):
+                return
+
+    thread = threading.Thread(target=follow, name="follow the bucket", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()

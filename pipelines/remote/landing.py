@@ -1,0 +1,119 @@
+"""Landing folders in buckets: what is not in raw yet is brought here to be read, or only told of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.core import durable_files
+from pipelines.core.settings import Settings
+from pipelines.landing import Ignored, named, printable_name, read_as, unfinished_part
+from pipelines.landing.schema import ENTITIES
+from pipelines.raw.index import RawFile
+from pipelines.raw.ingest import FoundFile
+from pipelines.remote.mirror import read_record
+from pipelines.remote.objects import Found, Objects, each
+
+IsInRaw = Callable[[str, str, str], bool]
+
+
+def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
+    """A folder here that holds what landed in a bucket and is not in raw.
+
+    `is_in_raw(entity, sha256, read_as)` tells whether raw holds what a landed file of these bytes comes to. An object
+    that changes while it is fetched waits for the next run, like any file.
+    """
+    folder, record = _places(settings, objects)
+    known = read_record(record)  # name -> [etag, sha256]
+    found = {name: one for name, one in objects.listed().items() if _may_land(name)}
+    wanted = {name for name, one in found.items() if not _is_known(known.get(name), one, name, is_in_raw)}
+    durable_files.make_folder(folder)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in wanted:
+            path.unlink()
+
+    def bring(name: str) -> None:
+        final = folder / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = durable_files.temporary_beside(final)
+        try:
+            if objects.download(name, temporary, found[name].etag) is None:
+                return
+            known[name] = [found[name].etag, durable_files.sha256_of(temporary)]
+            modified = int(found[name].modified.timestamp() * 1e9)
+            os.utime(temporary, ns=(modified, modified))
+            temporary.rename(final)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    each(bring, sorted(name for name in wanted if not _is_here(folder / name, known.get(name), found[name])))
+    files = {name: known[name] for name in sorted(known) if name in found}
+    durable_files.make_folder(settings.lake)
+    durable_files.write_json(record, durable_files.sealed({"url": objects.url, "files": files}))
+    return folder
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands in a landing folder in a bucket, without a byte of it having been read."""
+
+    found: list[FoundFile]
+    ignored: list[tuple[str, str]]  # (URL, why it is not read)
+    unfinished: list[tuple[str, str]]  # (entity, name) of what is not complete yet, by its name
+
+
+def standing(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iterable[RawFile]) -> Standing:
+    """What a run would find there, by listing it: takes nothing, writes nothing, and leaves a run at work alone.
+
+    A landed file is in raw if a run of this home noted these very bytes of it; each other one the next run fetches.
+    """
+    folder, record = _places(settings, objects)
+    known = read_record(record)
+    names = {(each.entity, each.landed_name) for each in raw}
+    listed = {name: one for name, one in objects.listed().items() if _is_a_path(name)}
+    found: list[FoundFile] = []
+    ignored: dict[str, str] = {}
+    unfinished: dict[str, None] = {}
+    for name, one in sorted(listed.items()):
+        if (part := unfinished_part(name)) is not None:
+            if "/" in part and part.partition("/")[0] in ENTITIES:
+                unfinished[part] = None
+            continue
+        landed = named(folder, name)
+        if isinstance(landed, Ignored):
+            ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
+            continue
+        sha256 = str(known[name][1]) if _is_known(known.get(name), one, name, is_in_raw) else None
+        was_read = sha256 is None and (name in known or (landed.entity, landed.name) in names)
+        found.append(FoundFile(landed, one.size, one.modified.timestamp(), sha256, was_read))
+    named_unfinished = [(name.partition("/")[0], printable_name(Path(name))) for name in unfinished]
+    return Standing(found, sorted(ignored.items()), named_unfinished)
+
+
+def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:
+    """(the folder that objects are brought to, the file that notes which of them are in raw)"""
+    name = hashlib.sha256(objects.url.encode()).hexdigest()[:16]
+    return settings.home / "landed" / name, settings.lake / f"landed-{name}.json"
+
+
+def _is_known(known: list[Any] | None, found: Found, name: str, is_in_raw: IsInRaw) -> bool:
+    return known is not None and known[0] == found.etag and is_in_raw(name.partition("/")[0], known[1], read_as(name))
+
+
+def _is_here(path: Path, known: list[Any] | None, found: Found) -> bool:
+    with suppress(OSError):
+        return known is not None and known[0] == found.etag and path.stat().st_size == found.size
+    return False
+
+
+def _may_land(name: str) -> bool:
+    return _is_a_path(name) and unfinished_part(name) is None
+
+
+def _is_a_path(name: str) -> bool:
+    return not {"", ".", ".."} & set(name.split("/"))

@@ -1,0 +1,323 @@
+"""A home on object storage: a copy of it here to work in, and the bucket, which is the truth.
+
+    pull   list the bucket; bring the small JSON files: sidecars, indexes, manifests, which say what there is
+    fetch  bring a large file when it is checked or read for the first time
+    push   write what is new: data before what says that it exists, each snapshot before its manifest,
+           and `current.json` last, in the place of the very one that was pulled
+
+Everything but a few pointers is immutable and named by what it rests on, so that two machines that work on one home at
+a time write the same things; of two that publish, the bucket lets one move `current.json`. What a push that was cut
+short has left is no more than what a killed run leaves in a folder: the next one goes on from there. The copy may be
+removed at any time, as a whole or in part: what is missing in it is fetched again, and nothing is removed from the
+bucket because it is missing here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.core import durable_files
+from pipelines.core.errors import Overtaken
+from pipelines.raw.index import INDEXES
+from pipelines.remote.objects import Found, Objects, each
+from pipelines.snapshots import manifest as snapshots
+
+FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
+POINTER = f"snapshots/{snapshots.POINTER}"
+RECORD = ".mirror.json"
+LEFT_BEHIND_SECONDS = 60.0  # without a change, and nobody is writing a snapshot in the bucket any more
+
+
+class Mirror:
+    """The copy of one home."""
+
+    def __init__(self, objects: Objects, home: Path) -> None:
+        self._objects = objects
+        self._home = home
+        self._record = read_record(home / RECORD)  # name -> [etag, size, mtime] as it was when both were the same
+        self._remote: dict[str, Found] = {}
+        self._pointer: tuple[bytes, str] | None = None
+        self._writing = threading.Lock()
+
+    # --- store.Origin
+
+    def has(self, path: Path) -> bool:
+        """Whether the bucket holds a file of this home."""
+        return self._name(path) in self._remote
+
+    def fetch(self, path: Path) -> None:
+        """Bring a file that the bucket holds. Raises Unreachable."""
+        name = self._name(path)
+        if name in self._remote:
+            self._bring(name)
+
+    # --- both ways
+
+    def pull(self, folders: Collection[str] = FOLDERS) -> None:
+        """Know what some folders of the bucket hold, and bring what says so.
+
+        While another process works in this copy, what is in it stays as it is: it may be new, and not pushed yet.
+        Raises Unreachable; the copy is then as it was.
+        """
+        self._remote = self._list(folders)
+        self._pointer = self._objects.read(POINTER)
+        with durable_files.unless_locked(self._home / ".lock") as is_ours:
+            if is_ours:
+                self._remove_outdated(folders)
+        small = [name for name in self._remote if _is_small(name)]
+        each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
+        with durable_files.unless_locked(self._home / ".lock") as is_ours:
+            if is_ours:
+                self._take_over_the_pointer()
+        self._save()
+
+    def _remove_outdated(self, folders: Collection[str]) -> None:
+        gone = [name for name in self._record if name not in self._remote and name.split("/")[0] in folders]
+        for name in gone:  # removed by a prune elsewhere
+            (self._home / name).unlink(missing_ok=True)
+            del self._record[name]
+        for name, found in self._remote.items():
+            known = self._record.get(name)
+            if known is not None and known[0] != found.etag:  # written again elsewhere
+                del self._record[name]
+                (self._home / name).unlink(missing_ok=True)
+        self._remove_empty_folders(gone)
+
+    def _take_over_the_pointer(self) -> None:
+        pointer = self._home / POINTER
+        if self._pointer is None:
+            pointer.unlink(missing_ok=True)
+        elif not pointer.exists() or pointer.read_bytes() != self._pointer[0]:
+            durable_files.write_bytes(pointer, self._pointer[0])
+
+    def push(self) -> None:
+        """Write what is new here, and move the pointer last, if it moved here.
+
+        Raises Unreachable, and Overtaken when somebody else has published since `pull`: what readers see is then his.
+        """
+        try:
+            remote = self._list()
+            changed = [name for name in sorted(self._files()) if self._is_changed(name)]
+            # What came to stand there since we pulled was made by somebody else of the same inputs.
+            lake = [
+                name for name in changed if name.startswith("lake/") and (name not in remote or name in self._remote)
+            ]
+            each(self._write, [name for name in lake if not _is_small(name)])
+            each(self._write, [name for name in lake if _is_small(name)])
+            each(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
+            published = [name for name in changed if name.startswith("snapshots/")]
+            for snapshot_id in sorted({name.split("/")[1] for name in published}):
+                self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
+            self._remote |= {name: found for name, found in remote.items() if name not in self._remote}
+            self._move_pointer()
+        finally:
+            self._save()  # what is there is there: the next push goes on from here
+
+    def complete(self) -> None:
+        """Bring all that the bucket holds."""
+        each(self._bring, [name for name in self._remote if not (self._home / name).exists()])
+
+    def tidy(self) -> int:
+        """Remove from the bucket what nothing here speaks for, after `pull`; returns how many objects that were.
+
+        Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
+        it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
+        """
+        spoken_for = self._spoken_for()
+        doomed = [name for name in self._list() if name not in spoken_for]
+        # What says that something exists goes first.
+        self._objects.delete([name for name in doomed if _is_small(name)])
+        self._objects.delete([name for name in doomed if not _is_small(name)])
+        for name in doomed:
+            self._record.pop(name, None)
+            self._remote.pop(name, None)
+        self._save()
+        return len(doomed)
+
+    def _spoken_for(self) -> set[str]:
+        """The names of all files that are here, and of those that a small one here says exist."""
+        names = set(self._files())
+        for name in [name for name in names if name.endswith(".json")]:
+            folder, _, last = name.rpartition("/")
+            if last == snapshots.MANIFEST:
+                names.update(f"{folder}/{each}" for each in self._json(name)["files"])
+            elif last == "index.json":
+                facts = self._json(name)
+                names.update(f"{folder}/{each}.parquet" for each in facts["files"])
+                if facts["rejects"] is not None:
+                    names.add(f"{folder}/rejects.parquet")
+            else:
+                names.add(f"{name.removesuffix('.json')}.parquet")
+        return names
+
+    def _json(self, name: str) -> Any:
+        return json.loads((self._home / name).read_bytes())
+
+    # --- one file
+
+    def _bring(self, name: str) -> None:
+        final = self._home / name
+        final.parent.mkdir(
+            parents=True, exist_ok=True, mode=0o700 if "/private/" in name or name.startswith("forgotten/") else 0o777
+        )
+        temporary = durable_files.temporary_beside(final)
+        try:
+            etag = self._objects.download(name, temporary)
+            if etag is None:  # pruned since it was listed
+                self._remote.pop(name, None)
+                return
+            if _is_small(name) and final.exists() and name not in self._record:
+                if final.read_bytes() != temporary.read_bytes():
+                    return  # written here and not pushed yet, by a run that was killed: the next push decides
+                temporary.unlink()
+            else:
+                temporary.rename(final)
+            self._note(name, etag)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _write(self, name: str) -> None:
+        etag = self._objects.upload(name, self._home / name)
+        assert etag is not None
+        self._note(name, etag)
+
+    def _publish(self, snapshot_id: str, names: list[str], remote: Mapping[str, Found]) -> None:
+        """Write a snapshot's files, none over another's; its manifest last."""
+        folder = f"snapshots/{snapshot_id}/"
+        manifest = f"{folder}{snapshots.MANIFEST}"
+        # Where a snapshot was damaged and is written again, it takes the place of what is left of it.
+        is_new = manifest not in self._record
+        stands = any(name.startswith(folder) and name not in self._record for name in remote)
+        if is_new and stands and self._is_published_by_others(folder, manifest):
+            self._adopt(snapshot_id)
+            return
+
+        def write(name: str) -> None:
+            etag = self._objects.upload(name, self._home / name, is_new=is_new)
+            if etag is None:
+                raise self._overtaken(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
+            self._note(name, etag)
+
+        each(write, [name for name in names if name != manifest])
+        each(write, [name for name in names if name == manifest])
+
+    def _is_published_by_others(self, folder: str, manifest: str) -> bool:
+        """Wait until a snapshot that stands there without being ours is whole, or nobody goes on with it.
+
+        What nobody goes on with is removed: a machine that was writing it is gone.
+        """
+        seen: dict[str, Found] = {}
+        since = time.monotonic()
+        while True:
+            found = self._objects.listed(folder.rstrip("/"))
+            if manifest in found:
+                return True
+            theirs = {name: one for name, one in found.items() if name not in self._record}
+            if theirs != seen:
+                seen, since = theirs, time.monotonic()
+            if time.monotonic() - since >= LEFT_BEHIND_SECONDS:
+                self._objects.delete(list(theirs))
+                return False
+            time.sleep(min(1.0, LEFT_BEHIND_SECONDS / 4))
+
+    def _adopt(self, snapshot_id: str) -> None:
+        """Take the place of our own snapshot by the one of the same rows that somebody else has published."""
+        folder = self._home / "snapshots" / snapshot_id
+        shutil.rmtree(folder)
+        self._remote = self._list()
+        self._bring(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}")
+        pointer = snapshots.current(folder.parent)
+        if pointer is not None and pointer.snapshot_id == snapshot_id:
+            adopted = snapshots.open_snapshot(folder.parent, snapshot_id)
+            snapshots.point_to(folder.parent, adopted, landed=pointer.landed, pinned=pointer.pinned)
+
+    def _move_pointer(self) -> None:
+        path = self._home / POINTER
+        content = path.read_bytes() if path.exists() else None
+        if content is None or (self._pointer is not None and content == self._pointer[0]):
+            return
+        snapshot_id = snapshots.pointer_of(path, content).snapshot_id
+        there = self._objects.listed(f"snapshots/{snapshot_id}")
+        for name, (known, *_) in self._record.items():
+            if name.startswith(f"snapshots/{snapshot_id}/") and (name not in there or there[name].etag != known):
+                raise self._overtaken(f"Somebody else has removed or replaced {name}")
+        try:
+            etag = self._objects.replace(POINTER, content, self._pointer[1] if self._pointer else None)
+        except Overtaken:
+            raise self._overtaken("Somebody else has published meanwhile") from None
+        self._pointer = content, etag
+        if self._objects.read(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}") is None:
+            raise self._overtaken(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
+
+    def _overtaken(self, why: str) -> Overtaken:
+        return Overtaken(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
+
+    # --- what is where
+
+    def _list(self, folders: Collection[str] = FOLDERS) -> dict[str, Found]:
+        listed = {name: found for folder in folders for name, found in self._objects.listed(folder).items()}
+        return {name: found for name, found in listed.items() if _is_shared(name)}
+
+    def _files(self) -> Iterator[str]:
+        for folder in FOLDERS:
+            for path in (self._home / folder).rglob("*"):
+                name = self._name(path)
+                if _is_shared(name) and path.is_file():
+                    yield name
+
+    def _is_changed(self, name: str) -> bool:
+        status = (self._home / name).stat()
+        known = self._record.get(name)
+        return known is None or known[1:] != [status.st_size, status.st_mtime_ns]
+
+    def _note(self, name: str, etag: str) -> None:
+        status = (self._home / name).stat()
+        with self._writing:
+            self._record[name] = [etag, status.st_size, status.st_mtime_ns]
+            self._remote[name] = Found(status.st_size, etag, datetime.now(UTC))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._home).as_posix() if path.is_relative_to(self._home) else ""
+
+    def _remove_empty_folders(self, gone: Iterable[str]) -> None:
+        for folder in {(self._home / name).parent for name in gone}:
+            with suppress(OSError):  # it is not empty; or another reader of this copy has removed it this very moment
+                for each_folder in (folder, *folder.parents):
+                    if each_folder == self._home:
+                        break
+                    each_folder.rmdir()
+
+    def _save(self) -> None:
+        with self._writing:
+            record = {name: self._record[name] for name in sorted(self._record)}
+        durable_files.write_json(self._home / RECORD, durable_files.sealed({"url": self._objects.url, "files": record}))
+
+
+def _is_shared(name: str) -> bool:
+    """Not what is half-written, set aside, or of this machine alone."""
+    parts = name.split("/")
+    if any(part.startswith(".") for part in parts) or name in ("lake/landed.json", f"lake/{INDEXES}"):
+        return False
+    return parts[0] in FOLDERS and len(parts) > 1 and name != POINTER
+
+
+def _is_small(name: str) -> bool:
+    """What says of larger files that they exist."""
+    return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
+
+
+def read_record(path: Path) -> dict[str, list[Any]]:
+    """Only a saving of time: one that is missing or damaged costs fetching again."""
+    try:
+        files: dict[str, list[Any]] = durable_files.unsealed(path.read_bytes())["files"]
+        return files
+    except (OSError, ValueError, KeyError):
+        return {}

@@ -1,0 +1,244 @@
+"""Objects under one prefix of a bucket: list, get, put, delete, and the conditional put that a pointer needs.
+
+obstore does it: one wheel without dependencies, the same calls for S3 and what speaks its protocol, conditional puts
+(which PyArrow's file systems have none of), multipart uploads, retries. Credentials come from the places where the
+platform's tools look for them, the environment, profiles, the role of a pod or a machine, and from nowhere else:
+boto3 finds them. None is ever in an address, a message or a file of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import urllib.parse
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pipelines.core.errors import MostwatchedError, Overtaken, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Store
+
+    from pipelines.remote.httpfs import Access
+
+SCHEME = "s3://"
+_CHUNK_BYTES = 8 << 20
+_MULTIPART_FROM_BYTES = 64 << 20
+_TRIES = 6
+_AT_A_TIME = 16
+_REGION = "us-east-1"  # where nothing says another
+_NO_CREDENTIALS = "There are no credentials for S3 where its tools look for them: environment, profile, role."
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object as it was listed."""
+
+    size: int
+    etag: str
+    modified: datetime
+
+
+class Objects:
+    """What lies under `s3://bucket/prefix`; names are relative to it."""
+
+    def __init__(self, url: str, endpoint: str | None = None, timeout_seconds: int = 60) -> None:
+        """`endpoint` is that of another server than Amazon's. Raises UsageError for a URL that cannot be."""
+        parts = urllib.parse.urlsplit(url)
+        # not with the URL itself: somebody may have written a password into it
+        if parts.scheme != "s3" or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,62}", parts.netloc) or parts.query:
+            raise UsageError(
+                "A home or a landing folder that is a URL must be s3://BUCKET or s3://BUCKET/PREFIX, the bucket with "
+                "2 to 63 of a to z, 0 to 9, dot and hyphen."
+            )
+        self.url = f"{SCHEME}{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
+        self._store = _store(parts.netloc, parts.path.strip("/"), endpoint, timeout_seconds)
+
+    def listed(self, under: str = "") -> dict[str, Found]:
+        """Every object whose name begins with the folder `under`."""
+        import obstore
+
+        with self._told(f"list {under or 'it'}"):
+            return {
+                each["path"]: Found(each["size"], str(each["e_tag"]), each["last_modified"])
+                for page in obstore.list(self._store, under or None)
+                for each in page
+            }
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """(content, etag) of a small object; None if there is none."""
+        import obstore
+
+        with self._told(f"read {name}"):
+            try:
+                found = obstore.get(self._store, name)
+                return bytes(found.bytes()), str(found.meta["e_tag"])
+            except FileNotFoundError:
+                return None
+
+    def changed(self, name: str, since: str) -> bool:
+        """Whether an object has another etag than `since`, or is gone."""
+        import obstore
+
+        with self._told(f"look at {name}"):
+            try:
+                return str(obstore.head(self._store, name)["e_tag"]) != since
+            except FileNotFoundError:
+                return True
+
+    def download(self, name: str, target: Path, etag: str | None = None) -> str | None:
+        """Write an object to `target`; returns its etag, or None if it is not there, or no longer that of `etag`."""
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        with self._told(f"fetch {name}"):
+            try:
+                found = obstore.get(self._store, name, options={"if_match": etag} if etag else None)
+                size = 0
+                with target.open("wb") as file:
+                    for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+                        size += len(chunk)
+                        file.write(chunk)
+            except (FileNotFoundError, PreconditionError):
+                return None
+            if size != found.meta["size"]:
+                raise OSError(f"{size} of {found.meta['size']} bytes came")
+            return str(found.meta["e_tag"])
+
+    def upload(self, name: str, source: Path, *, is_new: bool = False) -> str | None:
+        """Make an object of a file, whole or not at all; returns its etag.
+
+        With `is_new` nothing is overwritten: None if there is an object of that name with other content.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        mode: Literal["create", "overwrite"] = "create" if is_new else "overwrite"
+        with self._told(f"write {name}"):
+            try:
+                if source.stat().st_size < _MULTIPART_FROM_BYTES:
+                    put = obstore.put(self._store, name, source.read_bytes(), mode=mode, use_multipart=False)
+                else:
+                    put = obstore.put(self._store, name, source, mode=mode, chunk_size=_CHUNK_BYTES)
+                return str(put["e_tag"])
+            except AlreadyExistsError:
+                # Also when our own put arrived, its answer was lost, and it was sent again.
+                found = obstore.get(self._store, name)
+                theirs = hashlib.sha256()
+                for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+                    theirs.update(chunk)
+                with source.open("rb") as file:
+                    is_ours = hashlib.file_digest(file, "sha256").hexdigest() == theirs.hexdigest()
+                return str(found.meta["e_tag"]) if is_ours else None
+
+    def replace(self, name: str, content: bytes, etag: str | None) -> str:
+        """Put an object in the place of the one with that etag (None: of none), or raise Overtaken; returns its etag.
+
+        Of two that replace the same one, the bucket lets one through.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        mode: Any = "create" if etag is None else {"e_tag": etag}
+        with self._told(f"replace {name}"):
+            try:
+                return str(obstore.put(self._store, name, content, mode=mode, use_multipart=False)["e_tag"])
+            except (AlreadyExistsError, PreconditionError):
+                # Also when our own put arrived, its answer was lost, and it was sent again.
+                found = self.read(name)
+                if found is not None and found[0] == content:
+                    return found[1]
+        raise Overtaken(f"{self.url}/{name} was replaced by somebody else meanwhile.")
+
+    def delete(self, names: list[str]) -> None:
+        """Remove objects; those that are gone already are no error."""
+        import obstore
+
+        with self._told("remove objects"):
+            for start in range(0, len(names), 1000):
+                obstore.delete(self._store, names[start : start + 1000])
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Errors of the network and the bucket as a sentence without what might be secret in an address."""
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            if isinstance(error, MostwatchedError):
+                raise
+            raise Unreachable(
+                f"{self.url} did not let us {what}: {_reason(error)}. What was published stays as it is; "
+                "see to the network, the credentials and the rights there, then give the command again."
+            ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what a library says, without addresses: signed ones would hold secrets."""
+    text = re.sub(r"https?://\S+", "the server", " ".join(str(error).split("\n")[0].split()))
+    return text[:300].rstrip(". ")
+
+
+def _store(bucket: str, prefix: str, endpoint: str | None, timeout_seconds: int) -> S3Store:
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+    except ImportError as error:
+        raise UsageError("A home on object storage needs two more packages: pip install 'mostwatched[s3]'.") from error
+    session = _session()
+    config: S3Config = {"checksum_algorithm": "SHA256", "region": session.region_name or _REGION}
+    if endpoint:
+        config["endpoint"] = endpoint
+    try:
+        provider: Callable[[], Any] = Boto3CredentialProvider(session)
+    except ValueError as error:
+        raise UsageError(_NO_CREDENTIALS) from error
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "timeout": f"{timeout_seconds}s",
+        },
+        retry_config={
+            "max_retries": _TRIES,
+            "retry_timeout": timedelta(seconds=3 * timeout_seconds),
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
+        },
+        credential_provider=provider,
+    )
+
+
+def _session() -> Any:
+    import boto3
+
+    return boto3.Session()
+
+
+def access(url: str, endpoint: str | None) -> Access:
+    """What somebody else needs to read what lies under `url`. Raises UsageError where there are no credentials."""
+    from pipelines.remote.httpfs import Access
+
+    session = _session()
+    found = session.get_credentials()
+    if found is None:
+        raise UsageError(_NO_CREDENTIALS)
+    frozen = found.get_frozen_credentials()
+    region = session.region_name or _REGION
+    return Access(url.rstrip("/"), region, frozen.access_key, frozen.secret_key, frozen.token, endpoint)
+
+
+def each(function: Callable[[Item], None], items: Collection[Item]) -> None:
+    """Call a function for all items, so many at a time that waiting for answers overlaps. Raises what one raises."""
+    with ThreadPoolExecutor(_AT_A_TIME, "bucket") as pool:
+        for _ in pool.map(function, items):
+            pass

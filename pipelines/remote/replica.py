@@ -1,0 +1,200 @@
+"""The current snapshot of a bucket, kept here, whole, for the read API to serve; and not much more than that.
+
+Several servers may keep one copy between them: one at a time looks after it. What is half-written lies in a folder of
+its own beside the snapshots, so that no reader meets it and no run takes it for its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from pipelines.core import durable_files
+from pipelines.core.errors import Busy, Damaged, Unreachable
+from pipelines.remote.mirror import POINTER
+from pipelines.remote.objects import Objects
+from pipelines.snapshots import manifest as snapshots
+
+STILL_READ_SECONDS = 300.0  # after the pointer moved, a server may still be loading, or answering from, the one before
+TIDY_EVERY_SECONDS = 600.0  # a prune in the bucket takes up no room here for longer
+
+
+class Follower:
+    """Looks at the pointer in a bucket, and after the copy here."""
+
+    def __init__(self, objects: Objects, home: Path) -> None:
+        self._objects = objects
+        self._home = home
+        self._folder = home / "snapshots"
+        self._workshop = home / "following"
+        self._pointer: tuple[bytes, str] | None = None  # in the bucket, and its etag
+        self._verified: dict[
+            Path, tuple[int, int, int]
+        ] = {}  # files of the current snapshot, as they were when checked
+        self._tidy_at = 0.0
+        self._is_swept = False
+
+    def follow(self) -> None:
+        """Bring the current snapshot, or what is missing or damaged of it; the pointer here moves once all of it is
+        here. Then remove the snapshots that the bucket has no longer.
+
+        Does nothing while another server does this for the same copy.
+        """
+        with suppress(Busy), durable_files.lock(self._workshop / "lock"):
+            if not self._is_swept:
+                self._sweep()
+            pointer = self._look()
+            if pointer is None:
+                return
+            content, _ = pointer
+            current = snapshots.pointer_of(self._folder / snapshots.POINTER, content)
+            self._complete(current)
+            before = self._move(content)
+            self._pointer = pointer
+            self._tidy({current.snapshot_id, before} if before else {current.snapshot_id}, has_moved=before is not None)
+
+    def _look(self) -> tuple[bytes, str] | None:
+        if self._pointer is not None and not self._objects.changed(POINTER, self._pointer[1]):
+            return self._pointer
+        return self._objects.read(POINTER)
+
+    # --- bringing
+
+    def _complete(self, pointer: snapshots.Pointer) -> None:
+        """Make the copy of a snapshot whole. Raises Unreachable, and Damaged for what is not whole in the bucket."""
+        folder = self._folder / pointer.snapshot_id
+        manifest = folder / snapshots.MANIFEST
+        try:
+            durable_files.verify(manifest, pointer.manifest_sha256)
+        except Damaged:
+            self._bring(pointer)
+            return
+        files = json.loads(manifest.read_bytes())["files"]
+        self._verified = {path: stamp for path, stamp in self._verified.items() if path.is_relative_to(folder)}
+        for name, facts in files.items():
+            path = folder / name
+            if path in self._verified and self._verified[path] == _stamp(path):
+                continue
+            try:
+                durable_files.verify(path, facts["sha256"])
+            except Damaged:
+                _make_parent(path, name)
+                with self._workbench() as temporary:
+                    self._fetch(pointer.snapshot_id, name, facts, temporary)
+                    temporary.rename(path)
+                    durable_files.fsync(path.parent)
+            if (stamp := _stamp(path)) is not None:
+                self._verified[path] = stamp
+
+    def _bring(self, pointer: snapshots.Pointer) -> None:
+        """Bring all of a snapshot; what stands in its place is replaced once that is here."""
+        manifest = self._objects.read(f"snapshots/{pointer.snapshot_id}/{snapshots.MANIFEST}")
+        if manifest is None or hashlib.sha256(manifest[0]).hexdigest() != pointer.manifest_sha256:
+            raise Unreachable(f"{self._objects.url} holds no whole snapshot {pointer.snapshot_id}.")
+        final, whole = self._folder / pointer.snapshot_id, self._workshop / pointer.snapshot_id
+        with durable_files.new_folder(whole, replace=True) as folder:
+            for name, facts in json.loads(manifest[0])["files"].items():
+                _make_parent(folder / name, name)
+                self._fetch(pointer.snapshot_id, name, facts, folder / name)
+            (folder / snapshots.MANIFEST).write_bytes(manifest[0])
+        with self._workbench() as replaced:
+            if final.exists():
+                final.rename(replaced)
+            whole.rename(final)
+            durable_files.fsync(self._folder)
+        files = [path for path in final.rglob("*") if path.is_file()]
+        self._verified = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
+
+    def _fetch(self, snapshot_id: str, name: str, facts: dict[str, Any], target: Path) -> None:
+        self._objects.download(f"snapshots/{snapshot_id}/{name}", target)
+        durable_files.verify(target, facts["sha256"])
+        durable_files.fsync(target)
+
+    def _move(self, content: bytes) -> str | None:
+        """Move the pointer here; returns the id of the snapshot that it named before, if it named another."""
+        path = self._folder / snapshots.POINTER
+        try:
+            now = path.read_bytes()
+            before = snapshots.pointer_of(path, now).snapshot_id
+        except (FileNotFoundError, Damaged):
+            now, before = b"", ""
+        if now and (now == content or (self._pointer is not None and self._pointer[0] == content)):
+            return None  # or a run at work in this copy has moved it, and has not told the bucket yet
+        with self._workbench() as temporary, self._no_run_at_work() if self._pointer is None else nullcontext():
+            temporary.write_bytes(content)
+            durable_files.fsync(temporary)
+            temporary.rename(path)
+            durable_files.fsync(self._folder)
+        return before
+
+    # --- removing
+
+    def _tidy(self, kept: set[str], *, has_moved: bool) -> None:
+        """Remove the snapshots here that the bucket has no longer, but for those that somebody may be reading."""
+        since_moved = time.time() - (self._folder / snapshots.POINTER).stat().st_mtime
+        if not has_moved and (since_moved < STILL_READ_SECONDS or time.monotonic() < self._tidy_at):
+            return
+        if candidates := [name for name in snapshots.names(self._folder) if name not in kept]:
+            there = {name.split("/")[1] for name in self._objects.listed("snapshots")}
+            self._remove([name for name in candidates if name not in there])
+        self._tidy_at = time.monotonic() + (STILL_READ_SECONDS if has_moved else TIDY_EVERY_SECONDS)
+
+    def _remove(self, doomed: list[str]) -> None:
+        if not doomed:
+            return
+        with self._workbench() as leftovers:
+            leftovers.mkdir()
+            with self._no_run_at_work():  # one may have published what is not in the bucket yet
+                for name in doomed:
+                    (self._folder / name).rename(leftovers / name)
+                durable_files.fsync(self._folder)
+
+    def _sweep(self) -> None:
+        """Remove what a killed server has left half-done."""
+        for path in self._workshop.iterdir():
+            if path.name != "lock":
+                _remove_whatever(path)
+        with suppress(Busy), self._no_run_at_work():
+            durable_files.sweep(self._folder)
+        self._is_swept = True
+
+    @contextmanager
+    def _no_run_at_work(self) -> Iterator[None]:
+        """Inside, no run is at work in this copy of the home. Raises Busy: the next look tries again."""
+        with durable_files.lock(self._home / ".lock"):
+            yield
+
+    @contextmanager
+    def _workbench(self) -> Iterator[Path]:
+        """Yield a name to write to, of which nothing is left in the end."""
+        path = self._workshop / secrets.token_hex(6)
+        try:
+            yield path
+        finally:
+            _remove_whatever(path)
+
+
+def _make_parent(path: Path, name: str) -> None:
+    path.parent.mkdir(exist_ok=True, mode=0o700 if name.startswith("private/") else 0o777)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _remove_whatever(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Days that are no longer what had been published of them, and the snapshot that they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.snapshots import manifest
+from pipelines.snapshots.manifest import Snapshot
+
+CUBE = "creator_reach/"
+_MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
+
+
+def made_before(folder: Path, snapshot: Snapshot) -> Snapshot | None:
+    """The snapshot before another one, which need not have its name yet: of the same as_of, or of the latest before.
+
+    Of those of one as_of the last that was made; of its own as_of, made before it.
+    """
+    as_ofs = {manifest.as_of_of(name) for name in manifest.names(folder)}
+    for as_of in sorted((each for each in as_ofs if each <= snapshot.as_of), reverse=True):
+        made = [one for one in manifest.listed(folder, of=as_of) if one.id != snapshot.id]
+        if as_of == snapshot.as_of:
+            made = [one for one in made if one.manifest["created_at"] < snapshot.manifest["created_at"]]
+        if made:
+            return made[-1]
+    return None
+
+
+def changed_days(
+    published: Snapshot,
+    digests: Mapping[str, str],
+    tables: Mapping[str, Callable[[], pa.Table]],
+    reached: Collection[date],
+) -> Iterator[dict[str, Any]]:
+    """The days of `published` of which `tables` say something else than it did.
+
+    A late session changes the gaps of many days after it, which is no news of those days: what counts is what their
+    rows add up to; of the days that late files reached, also for each creator.
+    """
+    for name, digest in digests.items():
+        facts = published.files.get(name)
+        if facts is None or facts["rows_sha256"] == digest:
+            continue
+        day = date.fromisoformat(name.removeprefix(CUBE).removesuffix(".parquet"))
+        was, now = published.table(name), tables[name]()
+        if _totals(was) != _totals(now) or (day in reached and _by_creator(was) != _by_creator(now)):
+            yield {
+                "day": day.isoformat(),
+                "sessions_before": _totals(was)["sessions_started"],
+                "sessions": _totals(now)["sessions_started"],
+            }
+
+
+def landed_in(snapshot: Snapshot) -> set[str]:
+    """The keys of the raw folders that a snapshot rests on."""
+    return {file["key"] for file in snapshot.manifest["landed"]}
+
+
+def _totals(table: pa.Table) -> dict[str, int]:
+    return {measure: pc.sum(table[measure]).as_py() or 0 for measure in _MEASURES}
+
+
+def _by_creator(table: pa.Table) -> pa.Table:
+    keys = ["creator_id", "is_signed_in"]
+    sums = table.group_by(keys).aggregate([(measure, "sum") for measure in _MEASURES])
+    return sums.sort_by([(key, "ascending") for key in keys])

@@ -1,0 +1,105 @@
+"""The grounds on which a night is not published because of what landed: one place for `run` and for `status`.
+
+And what is said of a night that is published all the same.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipelines.core.settings import Settings
+from pipelines.raw.erasure_register import Register
+from pipelines.raw.index import RawFile, rested_on
+
+DAYS_COMPARED = 7  # before a day, to tell whether it is all there
+
+
+def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Collection[str]) -> Iterator[str]:
+    """A sentence for each entity of which too many records were rejected.
+
+    Judged are the files that newly landed: those whose keys are not among `seen_before`, which the current snapshot
+    rested on.
+    """
+    records: dict[str, int] = defaultdict(int)
+    rejected: dict[str, int] = defaultdict(int)
+    for file in raw:
+        if file.key not in seen_before:
+            records[file.entity] += file.records
+            rejected[file.entity] += file.rejected
+    for entity, count in rejected.items():
+        if count > settings.max_rejected_share * records[entity]:
+            yield (
+                f"{count} of {records[entity]} newly landed records of {entity} were rejected, over the limit of "
+                f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
+                "them corrected, or publish without them with --accept-rejects."
+            )
+
+
+def vanished(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
+    """A sentence if files that had `landed` for the newest snapshot are in the lake no more.
+
+    The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
+    were forgotten: a landed file may have become another without them.
+    """
+    _, gone = rested_on(raw, landed, register)
+    if gone:
+        yield (
+            f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "
+            f"folder, such as {gone[0]}: land them again. (To begin anew, move snapshots/ away.)"
+        )
+
+
+def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: date | None) -> str | None:
+    """Why a day is probably not all there, in half a sentence: under half the median of the seven days before it.
+
+    None where it is not, and where there are no seven days before it: nothing had landed yet. `first_landed` is the
+    first UTC day of which sessions landed.
+    """
+    week = [sessions.get(day - timedelta(days=back), 0) for back in range(1, DAYS_COMPARED + 1)]
+    # A UTC day is a day of the zone, or of the one before or after.
+    had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=DAYS_COMPARED))
+    median = statistics.median(week)
+    if had_begun and sessions.get(day, 0) * 2 < median:
+        count = sessions.get(day, 0)
+        return f"{count} session{'s' * (count != 1)}, under half the median of the seven days before it ({median:g})"
+    return None
+
+
+def incomplete_last_day(sessions: Mapping[date, int], as_of: date, first_landed: date | None) -> Iterator[str]:
+    """A sentence if the last day before as_of is probably not all there."""
+    last_day = as_of - timedelta(days=1)
+    if why := probably_incomplete(sessions, last_day, first_landed):
+        yield (
+            f"{last_day} has {why}: it is probably not all there. Land the rest, or publish as it is with "
+            "--allow-incomplete."
+        )
+
+
+def first_day_landed(raw: Iterable[RawFile]) -> date | None:
+    """The first UTC day of which sessions landed, kept or not; None before the first."""
+    days = [day for file in raw if file.entity == "viewing_sessions" for day in (*file.files, *file.removed_days)]
+    return date.fromisoformat(min(days)) if days else None
+
+
+def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
+    """A sentence if no session starts on the last days before as_of.
+
+    It refuses nothing. What refuses the first nights of an outage does not refuse later ones: most of the seven days
+    that the last one is compared with are then empty as well.
+    """
+    if newest_session is None:
+        return
+    try:
+        first = newest_session.astimezone(zone).date() + timedelta(days=1)
+    except OverflowError:  # the last day of the calendar
+        return
+    if first < as_of:
+        yield (
+            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
+            "day that was asked for by mistake goes with `mostwatched snapshots remove`."
+        )

@@ -1,0 +1,396 @@
+"""Published snapshots: find, open, verify, list, roll back, prune.
+
+A snapshot is a folder `snapshots/<as_of>-<12 hex>/` that never changes once it has its name. Which one readers see
+is decided by one file, `current.json`, replaced atomically. Nothing here needs a database: the read API uses it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.core import calendar_days, durable_files
+from pipelines.core.errors import Damaged, NoSnapshot, UsageError, tells_of_damage
+from pipelines.core.row_digest import combined_digest
+
+SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
+POINTER = "current.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What `current.json` says: the snapshot that readers see."""
+
+    snapshot_id: str
+    published_at: str  # when the pointer was moved; UTC, RFC 3339
+    manifest_sha256: str
+    pinned: bool  # rolled back by hand: runs publish, but leave the pointer where it is
+    landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
+
+    @property
+    def as_of(self) -> date:
+        """The exclusive end of the snapshot's windows."""
+        return as_of_of(self.snapshot_id)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One published snapshot, its manifest already checked."""
+
+    path: Path
+    manifest: dict[str, Any]
+    manifest_sha256: str
+
+    @property
+    def id(self) -> str:
+        """Its name: `<as_of>-<12 hex>`."""
+        return str(self.manifest["snapshot_id"])
+
+    @property
+    def as_of(self) -> date:
+        """The exclusive end of its windows."""
+        return date.fromisoformat(self.manifest["as_of"])
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What the manifest says of every file, by its path inside the snapshot."""
+        return dict(self.manifest["files"])
+
+    def table(self, name: str) -> pa.Table:
+        """The rows of a Parquet file such as "creators.parquet".
+
+        The very bytes that are parsed are checked first. Raises Damaged if they are not what was published.
+        """
+        facts = self.files.get(name)
+        if facts is None:
+            raise UsageError(f"Snapshot {self.id} has no file {name}. It has: {', '.join(sorted(self.files))}.")
+        try:
+            return durable_files.checked_table(self.path / name, facts["sha256"])
+        except Damaged as error:
+            raise Damaged(f"{error} {_remedy(self.as_of)}") from error
+
+    @contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Inside, what fails because the snapshot has been pruned meanwhile raises NoSnapshot, which says so."""
+        try:
+            yield
+        except Exception as error:
+            if self.path.exists():
+                raise
+            raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
+
+    def damage(self) -> list[str]:
+        """What is wrong with the stored files, a sentence each; nothing when all is as published."""
+        found = []
+        for name, facts in self.files.items():
+            try:
+                durable_files.verify(self.path / name, facts["sha256"])
+            except Damaged as error:
+                found.append(str(error))
+        known = {self.path / name for name in (*self.files, MANIFEST)}
+        strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
+        return found + [f"{path} does not belong to the snapshot." for path in strangers]
+
+
+def as_of_of(snapshot_id: str) -> date:
+    """The date that a snapshot id begins with. Raises UsageError when it is not an id."""
+    try:
+        if len(snapshot_id) != len("2026-11-21-0123456789ab") or snapshot_id[10] != "-":
+            raise ValueError
+        int(snapshot_id[11:], 16)
+        return date.fromisoformat(snapshot_id[:10])
+    except ValueError:
+        raise UsageError(f"{snapshot_id!r} is not a snapshot id such as 2026-11-21-0123456789ab.") from None
+
+
+def current(snapshots: Path) -> Pointer | None:
+    """The pointer, or None when nothing has been published. Raises Damaged when it is not what was written."""
+    path = snapshots / POINTER
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if not names(snapshots):
+            return None
+        raise _unusable(path, "is missing") from None
+    except OSError as error:
+        if not tells_of_damage(error):
+            raise
+        raise _unusable(path, f"cannot be read: {error.strerror}") from error
+    return pointer_of(path, content)
+
+
+def pointer_of(path: Path, content: bytes) -> Pointer:
+    """What the `content` of `current.json` says. Raises Damaged."""
+    try:
+        said = durable_files.unsealed(content)
+        return Pointer(
+            snapshot_id=said["snapshot_id"],
+            published_at=said["published_at"],
+            manifest_sha256=said["manifest_sha256"],
+            pinned=said["pinned"],
+            landed=tuple(said["landed"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unusable(path, f"is damaged: {error}") from error
+
+
+def _unusable(path: Path, problem: str) -> Damaged:
+    return Damaged(f"{path} {problem}. Run again, or choose a snapshot with `mostwatched snapshots rollback ID`.")
+
+
+def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
+    """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
+
+    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own seal, its own
+    name, or the pointer (`manifest_sha256`, where given) says.
+    """
+    as_of = as_of_of(snapshot_id)
+    path = snapshots / snapshot_id
+    try:
+        content = (path / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        if manifest_sha256 is not None or path.is_dir():
+            raise Damaged(f"{path / MANIFEST} is missing. {_remedy(as_of)}") from None
+        known = ", ".join(names(snapshots)[-5:]) or "none"
+        raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
+    except OSError as error:
+        if not tells_of_damage(error):
+            raise
+        raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}. {_remedy(as_of)}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if manifest_sha256 is not None and found != manifest_sha256:
+        raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
+    try:
+        manifest = _unsealed_once(content)
+        version, stated = manifest["schema_version"], manifest["snapshot_id"]
+        if version > SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} was published by a newer version (schema {version}); this one reads {SCHEMA_VERSION}."
+            )
+        digests = {name: facts["rows_sha256"] for name, facts in manifest["files"].items() if facts["rows_sha256"]}
+        derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path / MANIFEST} is damaged: {error}. {_remedy(as_of)}") from error
+    if not stated == derived == snapshot_id:
+        raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}. {_remedy(as_of)}")
+    return Snapshot(path, manifest, found)
+
+
+# One run opens the same manifests several times, and each names all that ever landed.
+_unsealed_once = lru_cache(maxsize=2)(durable_files.unsealed)
+
+
+def open_current(snapshots: Path) -> Snapshot:
+    """The snapshot that `current.json` points to. Raises NoSnapshot when there is none."""
+    pointer = current(snapshots)
+    while pointer is not None:
+        try:
+            return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+        except Damaged:
+            before, pointer = pointer, current(snapshots)
+            if pointer == before:  # else it has only been pruned, or written again, since we read the pointer
+                raise
+    raise NoSnapshot(f"Nothing has been published in {snapshots} yet. `mostwatched run` does that.")
+
+
+def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, str]) -> str:
+    """The id of a snapshot: a hash of its policy and of the rows of all its tables, and of nothing else.
+
+    `rows_sha256` holds each table file's RowDigest by the file's name.
+    """
+    parts = [json.dumps(policy, sort_keys=True), *(f"{name} {rows_sha256[name]}" for name in sorted(rows_sha256))]
+    return f"{as_of}-{combined_digest(parts)[:12]}"
+
+
+def names(snapshots: Path) -> list[str]:
+    """The ids of all published snapshots, damaged ones too, oldest as_of first."""
+    found = []
+    # Not glob(): to it a folder that may not be listed is an empty one.
+    for path in snapshots.iterdir() if snapshots.exists() else ():
+        try:
+            as_of_of(path.name)
+        except UsageError:
+            continue
+        if path.is_dir():  # without a manifest it is damaged, not absent
+            found.append(path.name)
+    return sorted(found)
+
+
+def listed(snapshots: Path, of: date | None = None) -> list[Snapshot]:
+    """Every published snapshot whose manifest is whole (`of` an as_of, or of all), by (as_of, when it was made)."""
+    found = []
+    for name in names(snapshots):
+        if of is not None and as_of_of(name) != of:
+            continue
+        try:
+            found.append(open_snapshot(snapshots, name))
+        except Damaged:
+            continue
+        except UsageError:
+            if (snapshots / name).exists():  # else it has been pruned since we read its name
+                raise
+    return sorted(found, key=age)
+
+
+def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
+    """When a snapshot that is made `now` is said to have been made: after all others of its as_of.
+
+    That order says which of them is the newest, also when the clock was set back between two of them.
+    """
+    others = [datetime.fromisoformat(one.manifest["created_at"]) for one in listed(snapshots, of=as_of)]
+    return max([now, *(other + timedelta(milliseconds=1) for other in others)])
+
+
+def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:
+    """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified."""
+    durable_files.fsync(
+        snapshots
+    )  # its name, which a dead run may have given it: a pointer must not outlast what it names
+    pointer = {
+        "snapshot_id": snapshot.id,
+        "published_at": calendar_days.rfc3339(datetime.now(UTC)),
+        "manifest_sha256": snapshot.manifest_sha256,
+        "pinned": pinned,
+        "landed": list(landed),
+    }
+    durable_files.write_json(snapshots / POINTER, durable_files.sealed(pointer))
+
+
+def pointer_damage(snapshots: Path) -> list[str]:
+    """What is wrong with `current.json`, a sentence or none; what is wrong with its snapshot is told by that."""
+    try:
+        pointer = current(snapshots)
+    except Damaged as error:
+        return [str(error)]
+    if pointer is None:
+        return []
+    try:
+        named = open_snapshot(snapshots, pointer.snapshot_id)
+    except UsageError as error:
+        return [f"{snapshots / POINTER} points to nothing: {error}"]
+    except Damaged:
+        return []
+    if named.manifest_sha256 != pointer.manifest_sha256:
+        return [f"{snapshots / POINTER} names another manifest than that of {named.id}. {_remedy(named.as_of)}"]
+    return []
+
+
+def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
+    """Point to an earlier snapshot and pin it there: to `snapshot_id`, or to the one before the current.
+
+    Raises UsageError when there is no such snapshot, Damaged when it is not whole.
+    """
+    if snapshot_id is None:
+        now = open_current(snapshots)
+        earlier = [one for one in listed(snapshots) if age(one) < age(now)]
+        if not earlier:
+            raise UsageError(f"There is no snapshot before {now.id} to roll back to.")
+        target = earlier[-1]
+    else:
+        target = open_snapshot(snapshots, snapshot_id)
+    _require_whole(target)
+    point_to(snapshots, target, landed=_landed_of(target), pinned=True)
+    return target
+
+
+def release(snapshots: Path) -> Snapshot:
+    """Undo a roll-back: point to the newest whole snapshot and let runs move the pointer again."""
+    for target in reversed(listed(snapshots)):
+        if not target.damage():
+            point_to(snapshots, target, landed=_landed_of(target), pinned=False)
+            return target
+    raise NoSnapshot(f"There is no whole snapshot in {snapshots} to point to.")
+
+
+def prune(snapshots: Path, keep: int) -> list[str]:
+    """Remove all but the newest `keep` snapshots and the current one. Returns the ids of those removed."""
+    removed = to_prune(snapshots, keep)
+    remove(snapshots, removed)
+    return removed
+
+
+def to_prune(snapshots: Path, keep: int) -> list[str]:
+    """The ids of the snapshots that `prune` would remove."""
+    pointer = current(snapshots)
+    kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
+    return [name for name in names(snapshots) if name not in kept]
+
+
+def remove_one(snapshots: Path, snapshot_id: str) -> None:
+    """Remove a snapshot. Raises UsageError when there is none of that name, or when it is the current one."""
+    as_of_of(snapshot_id)
+    if snapshot_id not in names(snapshots):
+        raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}.")
+    pointer = current(snapshots)
+    if pointer is not None and pointer.snapshot_id == snapshot_id:
+        raise UsageError(
+            f"{snapshot_id} is current: `mostwatched snapshots rollback` first, then remove it, then release the "
+            "pointer (`rollback --release`)."
+        )
+    remove(snapshots, [snapshot_id])
+
+
+def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
+    """Remove some snapshots, none of which may be the current one."""
+    doomed = {name: durable_files.temporary_beside(snapshots / name) for name in doomed_ids}
+    # Renamed first, and durably: a reader finds a snapshot whole or not at all. `sweep` finishes what is cut short.
+    for name, leftover in doomed.items():
+        (snapshots / name).rename(leftover)
+    if doomed:
+        durable_files.fsync(snapshots)
+    for leftover in doomed.values():
+        shutil.rmtree(leftover)
+    if doomed:
+        durable_files.fsync(snapshots)
+
+
+def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[str]]:
+    """What is wrong with one snapshot, or with each of all, by id: see `Snapshot.damage`.
+
+    One that is pruned while it is read is left out: it is gone, not damaged. Raises UsageError for an id that is none.
+    """
+    found = {}
+    for name in names(snapshots) if snapshot_id is None else [snapshot_id]:
+        try:
+            found[name] = open_snapshot(snapshots, name).damage()
+        except (Damaged, OSError) as error:
+            found[name] = [str(error)]
+        except UsageError:
+            if snapshot_id is not None or (snapshots / name).exists():
+                raise
+        if snapshot_id is None and not (snapshots / name).exists():
+            found.pop(name, None)
+    return found
+
+
+def _remedy(as_of: date) -> str:
+    return f"`mostwatched run --as-of {as_of}` publishes it again."
+
+
+def age(snapshot: Snapshot) -> tuple[date, str, str]:
+    """By which snapshots are put in order: the as_of, then when it was made."""
+    return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
+
+
+def _landed_of(snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(file["key"] for file in snapshot.manifest["landed"])
+
+
+def _require_whole(snapshot: Snapshot) -> None:
+    damage = snapshot.damage()
+    if damage:
+        raise Damaged(
+            f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is. "
+            f"`mostwatched run --as-of {snapshot.as_of}` publishes it again."
+        )

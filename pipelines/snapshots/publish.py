@@ -1,0 +1,434 @@
+"""From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
+
+The pointer's move is the only commit point that readers see. Five things refuse it, and leave the last snapshot
+where it is: too many rejected records in what newly landed, a last day that is probably not all there, landed files
+that the last snapshot rests on and that are gone, a published table that fails one of its checks, and some creators who
+are counted otherwise when they are counted again from raw.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from pipelines import __version__
+from pipelines.core import calendar_days, durable_files
+from pipelines.core.errors import Damaged, RefusedToPublish
+from pipelines.core.progress import Progress, no_progress
+from pipelines.core.settings import Settings
+from pipelines.core.text import counted, printable
+from pipelines.lake import models
+from pipelines.lake.derive import Lake, Stored
+from pipelines.lake.engines import duckdb as engine
+from pipelines.lake.plan import Built, cube_days
+from pipelines.raw import erasure_register
+from pipelines.raw.index import RawFile
+from pipelines.snapshots import manifest as snapshots
+from pipelines.snapshots import warehouse
+from pipelines.snapshots.audit import spot_check
+from pipelines.snapshots.gates import (
+    days_without_sessions,
+    first_day_landed,
+    incomplete_last_day,
+    too_many_rejects,
+    vanished,
+)
+from pipelines.snapshots.manifest import Snapshot
+
+PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
+PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
+REPORT = "report.html"  # of the run that published the snapshot
+
+# Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
+FUNNEL = (
+    "ranked",
+    "superseded",
+    "duplicate",
+    "deleted",
+    "erased",
+    "own_view",
+    "under_minimum",
+    "banned_or_deleted_creator",
+    "outside_window",
+    "not_yet",
+    "expired",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing came to."""
+
+    snapshot: Snapshot
+    funnel: dict[str, int]  # of the lake as it is now; a snapshot that had been published keeps that of its day
+    is_new: bool  # False: the same rows had been published before
+    is_current: bool  # False: the pointer stayed, on a later as_of or pinned
+    warnings: tuple[str, ...]
+
+
+class Witness(Protocol):
+    """Whoever keeps account of the run."""
+
+    def judged(
+        self,
+        funnel: Mapping[str, int],
+        newest_session: datetime | None,
+        results: Sequence[CheckResult],
+        refusals: Sequence[str],
+    ) -> None:
+        """Told what was found before anything is published or refused."""
+
+    def page(self, snapshot: Snapshot) -> bytes:
+        """The page about the run that goes into a snapshot, all of which is there but its manifest and its name."""
+
+
+def publish(
+    settings: Settings,
+    lake: Lake,
+    built: Built,
+    raw: Sequence[RawFile],
+    *,
+    witness: Witness | None = None,
+    progress: Progress = no_progress,
+    accept_rejects: bool = False,
+    allow_incomplete: bool = False,
+    instead: bool = False,
+) -> Published:
+    """Publish `built` and point `current.json` to it, unless that would mislead.
+
+    `instead`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
+    refuse it, and the pointer moves also where it is pinned, and stays pinned.
+    Raises RefusedToPublish, naming every ground at once.
+    """
+    progress("check what is to be published", 0, 1)
+    pointer, is_lost = _pointer(settings.snapshots)
+    rests_on = landed_of_newest(settings.snapshots)
+    funnel, newest_session = read_funnel(lake, built, raw)
+    files = _tables_of(built)
+    files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
+    digests = {name: stored.digest for name, stored in files.items()}
+    snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
+    snapshot = _published_before(settings, snapshot_id)
+    with _tables(settings, lake, built) as connection:
+        results = [*_run_checks(connection), *_cube_checks(lake, built)]
+        unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
+        progress("count some creators again", 0, 1)
+        differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
+    refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
+    refusals += differing
+    if not instead:
+        refusals += vanished(rests_on, raw, erasure_register.read(settings))
+    if not (accept_rejects or instead):
+        rested_on = set(pointer.landed) if pointer else {file["key"] for file in rests_on}
+        refusals += too_many_rejects(settings, raw, rested_on)
+    if not (allow_incomplete or instead):
+        totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))
+    if witness is not None:
+        witness.judged(funnel, newest_session, results, refusals)
+    if refusals:
+        raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
+    warnings = tuple(result.message for result in results if result.offenders)
+    warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
+    is_new = snapshot is None
+    if snapshot is None:
+        made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
+        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
+        progress("write the snapshot", 0, 1)
+        _write(settings, built, files, snapshot_id, manifest, witness, progress)
+        progress("read the snapshot back", 0, 1)
+        snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+        damage = snapshot.damage()
+        if damage:
+            raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
+    progress("move the pointer", 0, 1)
+    if is_lost:  # to the newest whole snapshot, which may be this one; readers saw none
+        snapshots.release(settings.snapshots)
+        pointer = snapshots.current(settings.snapshots)
+        warnings += (_POINTER_LOST,)
+    stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
+    moves = instead or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
+    landed = tuple(sorted(file.key for file in raw))
+    # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
+    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
+        pinned = pointer is not None and pointer.pinned
+        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
+    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings)
+
+
+def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
+    """What became of every accepted viewing session, and the newest session that counts.
+
+    Raises Damaged when the books do not balance: then a number somewhere is wrong and nothing may be published.
+    """
+    rows = lake.table(built.funnel).to_pylist()
+    counts = {row["outcome"]: row["records"] for row in rows}
+    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    counts["erased"] = counts.get("erased", 0) + sum(file.erased for file in sessions)
+    counts["expired"] = sum(rows for file in sessions for rows in file.removed_days.values())
+    accepted = sum(file.accepted for file in sessions)
+    funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
+    if sum(funnel[outcome] for outcome in FUNNEL) != accepted:
+        raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")
+    ranking = lake.table(built.tables["creator_rankings"])
+    longest = max(built.policy.windows)
+    in_ranking = sum(
+        sessions
+        for days, sessions in zip(ranking["window_days"].to_pylist(), ranking["sessions"].to_pylist(), strict=True)
+        if days == longest
+    )
+    if in_ranking != funnel["ranked"]:
+        raise Damaged(
+            f"The books do not balance: {funnel['ranked']} sessions are ranked, the ranking holds {in_ranking}. "
+            "Please report this."
+        )
+    newest = [row["newest_started_at"] for row in rows if row["newest_started_at"] is not None]
+    return funnel | {"conflicts": counts.get("conflict", 0)}, max(newest, default=None)
+
+
+# --- the checks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How one check of a published table went."""
+
+    check: models.Check
+    offenders: int
+    example: dict[str, Any] | None
+
+    @property
+    def message(self) -> str:
+        """What is wrong, with the first offender."""
+        rows, example = counted(self.offenders, "row"), ", ".join(f"{k} {v}" for k, v in (self.example or {}).items())
+        return f'{self.check.model}: "{self.check.title}" does not hold for {rows}, such as {printable(example)}.'
+
+
+def _spot_check(
+    settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
+) -> Iterator[str]:
+    """A sentence if some creators, drawn by the snapshot's id, are counted otherwise again from raw."""
+    cube = {day: stored.path for day, stored in built.creator_reach.items()}
+    found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
+    if found:
+        first = found[0]
+        yield (
+            f"{first.table}: {printable(first.key)} has {first.column} {first.published} in {first.days}, but "
+            f"{first.counted_again} when counted again from raw ({counted(len(found), 'such value')}). The derived "
+            f"files are wrong: move every folder but raw out of {settings.home_url or settings.home}/lake and run "
+            "again, which builds them again. If it comes back, report it."
+        )
+
+
+_CORRECT = "Land newer versions of the records behind it, with values that can be; nothing publishes it as it is."
+
+
+def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:
+    for name in PUBLIC_TABLES:
+        for check in models.checks(name):
+            offenders = engine.query(connection, check.statement)
+            first = offenders.slice(0, 1).to_pylist()
+            yield CheckResult(check, offenders.num_rows, first[0] if first else None)
+
+
+def _cube_checks(lake: Lake, built: Built) -> Iterator[CheckResult]:
+    """Those of creator_reach, of which every day was checked when it was built."""
+    for check, days in built.offenders.items():
+        offenders = [stored for _, stored in sorted(days.items()) if stored.rows]
+        first = lake.table(offenders[0]).slice(0, 1).to_pylist() if offenders else []
+        yield CheckResult(check, sum(stored.rows for stored in offenders), first[0] if first else None)
+
+
+_UNKNOWN_CREATORS = """
+    select count(distinct creator_id) as creators
+    from creator_rankings
+    where creator_id not in (select creator_id from creators)
+"""
+
+
+@contextmanager
+def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
+    """The tables to be published, as views by their names."""
+    spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}checks-spill"
+    connection = engine.connect(settings.memory_limit, settings.threads, spill)
+    try:
+        for name in PUBLIC_TABLES:
+            engine.register(connection, name, [lake.checked([built.tables[name]])[0].path])
+        yield connection
+    finally:
+        connection.close()
+
+
+# --- the snapshot's folder -----------------------------------------------------------------------------------------
+
+
+def _tables_of(built: Built) -> dict[str, Stored]:
+    """Every table file of the snapshot by its path inside it."""
+    files = {f"{name}.parquet": built.tables[name] for name in PUBLIC_TABLES}
+    files |= {f"private/{name}.parquet": built.tables[name] for name in PRIVATE_TABLES}
+    return files | {f"creator_reach/{day}.parquet": stored for day, stored in built.creator_reach.items()}
+
+
+def id_of(built: Built) -> str | None:
+    """The id of the snapshot that `built` would be, or None while something that it rests on is not there."""
+    files = _tables_of(built)
+    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.day_totals)):
+        return None
+    digests = {name: stored.digest for name, stored in files.items()}
+    return snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
+
+
+def _write(
+    settings: Settings,
+    built: Built,
+    files: Mapping[str, Stored],
+    snapshot_id: str,
+    manifest: dict[str, Any],
+    witness: Witness | None,
+    progress: Progress,
+) -> None:
+    """Write the snapshot's folder beside its final name and rename it there, whole.
+
+    What stands there is damaged. Readers keep what is left of it until they can have all of it.
+    """
+    with durable_files.new_folder(settings.snapshots / snapshot_id, replace=True) as folder:
+        (folder / "creator_reach").mkdir()
+        (folder / "private").mkdir(mode=0o700)
+        for name, stored in files.items():
+            durable_files.link_or_copy(stored.path, folder / name)
+        path = folder / warehouse.WAREHOUSE
+        tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
+        tables["creator_reach"] = [folder / name for name in files if name.startswith("creator_reach/")]
+        warehouse.write(
+            path,
+            tables,
+            snapshot_id=snapshot_id,
+            as_of=built.as_of,
+            cube=cube_days(built.as_of, built.policy),
+            policy=built.policy,
+            memory_limit=settings.memory_limit,
+            threads=settings.threads,
+        )
+        facts = {
+            name: {
+                "rows": stored.rows,
+                "bytes": (folder / name).stat().st_size,
+                "sha256": stored.sha256,
+                "rows_sha256": stored.digest,
+            }
+            for name, stored in sorted(files.items())
+        }
+        facts[path.name] = _facts_without_rows(path)
+        if witness is not None:
+            # Not part of the snapshot's id, which is of rows alone: the same rows take another time on another day.
+            progress("write the report", 0, 1)
+            path = folder / REPORT
+            path.write_bytes(witness.page(Snapshot(folder, manifest | {"files": facts}, "")))
+            facts[path.name] = _facts_without_rows(path)
+        (folder / snapshots.MANIFEST).write_bytes(
+            durable_files.json_bytes(durable_files.sealed(manifest | {"files": facts}))
+        )
+
+
+def _facts_without_rows(path: Path) -> dict[str, Any]:
+    return {"rows": None, "bytes": path.stat().st_size, "sha256": durable_files.sha256_of(path), "rows_sha256": None}
+
+
+def _manifest(
+    snapshot_id: str,
+    made_at: datetime,
+    lake: Lake,
+    built: Built,
+    raw: Sequence[RawFile],
+    funnel: Mapping[str, int],
+    unknown_creators: int,
+    newest_session: datetime | None,
+    results: Sequence[CheckResult],
+) -> dict[str, Any]:
+    rejected: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for file in raw:
+        for reason, count in file.rejected_by_reason.items():
+            rejected[file.entity][reason] += count
+    return {
+        "schema_version": snapshots.SCHEMA_VERSION,
+        "snapshot_id": snapshot_id,
+        "as_of": built.as_of.isoformat(),
+        "windows": list(built.policy.windows),
+        "policy": built.policy.as_json(),
+        "code_version": __version__,
+        "created_at": calendar_days.rfc3339(made_at),
+        "freshness": {"newest_session_at": newest_session and calendar_days.rfc3339(newest_session)},
+        "funnel": dict(funnel),
+        "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
+        "rejected_by_reason": rejected,
+        # versions of the same age, put in order by their content; those of sessions are the funnel's `conflicts`
+        "version_conflicts": {
+            row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()
+        },
+        "landed": [
+            {
+                "entity": file.entity,
+                "name": file.landed_name,
+                "sha256": file.landed_sha256,
+                "key": file.key,
+                "records": file.records,
+                "accepted": file.accepted,
+                "rejected": file.rejected,
+            }
+            for file in raw
+        ],
+        "checks": [
+            {
+                "table": result.check.model,
+                "check": result.check.title,
+                "severity": "fail" if result.check.fails else "warn",
+                "offenders": result.offenders,
+            }
+            for result in results
+        ],
+    }
+
+
+def _published_before(settings: Settings, snapshot_id: str) -> Snapshot | None:
+    """The snapshot of that name, every byte of it read, if there is one and it is whole."""
+    folder = settings.snapshots / snapshot_id
+    if not folder.exists():
+        return None
+    try:
+        snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
+        if not snapshot.damage():
+            return snapshot
+    except Damaged:
+        pass
+    return None
+
+
+_POINTER_LOST = (
+    "current.json was damaged or missing and has been written again, to the newest whole snapshot. If an earlier one "
+    "was pinned, pin it again with `mostwatched snapshots rollback ID`."
+)
+
+
+def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
+    """The pointer, and whether there was one that cannot be read: a run writes a new one."""
+    try:
+        return snapshots.current(folder), False
+    except Damaged:
+        return None, True
+
+
+def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
+    """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
+    for name in reversed(snapshots.names(folder)):
+        try:
+            landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
+            return landed
+        except Damaged:
+            continue
+    return ()

@@ -1,0 +1,83 @@
+"""What the pages are made of: numbers and dates in two languages, and lines and bars as SVG."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from pipelines.api.insight import Profile, Range
+from pipelines.api.page import charts
+from pipelines.api.page.ranking import initials
+from pipelines.api.page.translations import LANGUAGES
+
+EN, TR = LANGUAGES["en"], LANGUAGES["tr"]
+
+
+def test_numbers_are_written_as_each_language_does() -> None:
+    assert [words.number(1234567) for words in (EN, TR)] == ["1,234,567", "1.234.567"]
+    assert [words.money(Decimal("1234.50"), "TRY") for words in (EN, TR)] == ["1,234.50 TRY", "1.234,50 TRY"]
+    assert [words.money(Decimal("15000.00"), None) for words in (EN, TR)] == ["15,000", "15.000"]
+    assert [words.percent(1200) for words in (EN, TR)] == ["1,200%", "%1.200"]
+    assert [words.hours(5400) for words in (EN, TR)] == ["1.5", "1,5"]
+    assert EN.hours(3600 * 1234) == "1,234"
+
+
+def test_days_are_written_as_each_language_does() -> None:
+    within = Range(date(2013, 6, 1), date(2013, 7, 1))
+    across = Range(date(2025, 12, 31), date(2026, 1, 2))
+    assert [words.days(within) for words in (EN, TR)] == ["1 Jun – 30 Jun 2013", "1 Haz – 30 Haz 2013"]
+    assert [words.days(across) for words in (EN, TR)] == ["31 Dec 2025 – 1 Jan 2026", "31 Ara 2025 – 1 Oca 2026"]
+    assert EN.days(Range(date(2013, 6, 1), date(2013, 6, 2))) == "1 Jun 2013"
+    assert TR.instant(datetime(2013, 8, 9, 7, 5, tzinfo=UTC)) == "9 Ağu 2013, 07:05 UTC"
+    assert [EN.age(hours) for hours in (0, 1, 47, 48, 73)] == [
+        "less than an hour ago",
+        "1 h ago",
+        "47 h ago",
+        "2 days ago",
+        "3 days ago",
+    ]
+
+
+@pytest.mark.parametrize(("most", "top"), [(0, 1), (1, 1), (1.5, 2), (3, 4), (9, 10), (10, 10), (11, 20), (652, 800)])
+def test_an_axis_ends_at_a_round_number_that_holds_everything(most: float, top: int) -> None:
+    assert charts.nice(most) == top
+
+
+def _ys(drawing: str) -> list[float]:
+    path = re.search(r'class="line" d="([^"]*)"', drawing)
+    assert path
+    return [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path[1])]
+
+
+def test_more_is_higher_and_rank_one_is_at_the_top() -> None:
+    reach, top = charts.area([0, 5, 10])
+    assert (top, _ys(reach)) == (10, [200, 101, 2])
+    rank, bottom = charts.ranks([1, None, 5])
+    assert (bottom, _ys(rank)) == (5, [2, 2, 198, 198])
+    assert _ys(charts.sparkline([10, 20, 30])) == sorted(_ys(charts.sparkline([10, 20, 30])), reverse=True)
+
+
+def test_a_small_change_is_no_cliff() -> None:
+    """The scale of a sparkline spans at least a sixth of the greatest value."""
+    ys = _ys(charts.sparkline([600, 606]))
+    assert ys[0] - ys[1] < charts.SPARK_HEIGHT / 8
+    assert len(set(_ys(charts.sparkline([0, 0, 0])))) == 1
+
+
+def test_bars_stand_on_each_other() -> None:
+    drawing, top = charts.bars([[3, 0], [1, 4]])
+    assert top == 4
+    lower, upper = re.findall(r'class="bar bar-\d" d="([^"]*)"', drawing)
+    assert lower.count("M") == 1  # nothing is drawn for nothing
+    assert re.findall(r"M[\d.]+ ([\d.]+)V([\d.]+)", upper) == [("51.5", "2"), ("200", "2")]
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [("Ada Lovelace", "AL"), ("Ada", "AD"), ("  ", "X1"), ("<b> Çelik", "Ç"), ("日本 語", "日語")],
+)
+def test_initials(name: str, letters: str) -> None:
+    assert f">{letters}" in initials(Profile("x1", None, name, None, None))

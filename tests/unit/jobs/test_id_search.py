@@ -1,0 +1,126 @@
+"""Where an id stands in bytes that come in pieces: at every cut the same as in one piece."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.jobs.id_search import Sought, may_hold, traces
+from pipelines.lake.engines import duckdb as engine
+from pipelines.landing import LandedFile
+from pipelines.raw.erasure_register import words_of
+
+MIB = 1 << 20
+USER = "u-1"
+
+
+def pieces(content: bytes, size: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize(
+    ("content", "is_there"),
+    [
+        (b'{"viewerId": "u-1", "x": 1}', True),
+        (b"u-1", True),
+        (b"xu-1 u-1x u-1-2 _u-1 u-12", False),
+        (b"u-12 u-1", True),
+        (b"u-1u-1 u-1", True),
+        (b"", False),
+    ],
+)
+def test_a_word_wherever_the_pieces_are_cut(content: bytes, is_there: bool, size: int) -> None:
+    """A piece that ends after the id, or begins with it, does not make a word of what is none."""
+    assert Sought(USER).is_in_bytes(content) is is_there
+    assert Sought(USER).is_in_chunks(pieces(content, size)) is is_there
+
+
+def escaped(text: str, seed: int) -> str:
+    """A text as in JSON, some of its letters as escapes."""
+    drawn = random.Random(seed)
+
+    def written(letter: str) -> str:
+        if ord(letter) < 1 << 16 and drawn.randrange(2):
+            return "\\u" + format(ord(letter), drawn.choice(["04x", "04X"]))
+        return json.dumps(letter, ensure_ascii=drawn.random() < 0.5)[1:-1]
+
+    return "".join(map(written, text))
+
+
+@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.parametrize("user", ["u-1", "a/b", "é\n\t", 'q"\\', "\U0001f600x", "日本"])
+def test_a_text_with_escapes(user: str, size: int) -> None:
+    """However JSON writes the letters of an id, it is found in a text that is too long to be read as JSON."""
+    for seed in range(20):
+        text = '{"a":"' + escaped(user, seed) + '"}'
+        assert json.loads(text) == {"a": user}
+        assert Sought(user).is_in_text(pieces(text.encode(), size)), text
+        other = '{"a":"' + escaped(user + "x", seed) + '"}'
+        assert "\\u0078" in other or not Sought(user).is_in_text(pieces(other.encode(), size)), other
+
+
+@pytest.mark.parametrize("length", [1, 5_000, 50_000])
+def test_an_id_of_any_length(length: int) -> None:
+    """Also one that is longer than a piece: ids have no greatest length."""
+    sought, piece = Sought("i" * length), 1 << 14
+    content = b'{"viewerId":"' + b"i" * length + b'"}'
+    for before in (0, piece - 20, 2 * piece - 14):
+        assert sought.is_in_chunks(pieces(b" " * before + content, piece)), before
+        assert not sought.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("past", range(7))
+def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, packed: bool) -> None:
+    """A record in which a letter of the id is an escape: wherever in the file it stands, the file may hold the id."""
+    record = rb'{"viewerId":"u\u002d1"}'
+    before = MIB - record.index(b"\\") - past
+    content = b'{"a": "' + b"a" * (before - 10) + b'"}\n' + record
+    assert content[MIB - past : MIB - past + 2] == b"\\u"
+    path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    file = LandedFile("viewing_sessions", path.name, str(path), "ndjson", "gz" if packed else None, tmp_path)
+    assert may_hold(file, Sought(USER))
+
+
+@pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])
+def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int) -> None:
+    """In any file under home: the longest ids are found too."""
+    user = "long" * 1_250
+    path = tmp_path / "notes.txt"
+    path.write_text("." * (MIB - past) + json.dumps(user))
+    with closing(engine.connect("200MB", 1)) as connection:
+        assert [trace.path for trace in traces(connection, [path], Sought(user))] == [path]
+
+
+def test_words_of_a_text_in_which_strings_do_not_end() -> None:
+    """A string that does not end is not looked for anew at each of its quotation marks."""
+
+    def seconds(marks: int) -> float:
+        text = 'ben "' + '\\"' * marks
+        started = time.process_time()
+        assert {"ben", '"""'} & words_of(text, {3}) == {"ben"}
+        return time.process_time() - started
+
+    assert min(seconds(1 << 14) for _ in range(5)) < 8 * min(seconds(1 << 12) for _ in range(5))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (r'{"viewerId":"a\u002db"', "a-b"),
+        (r'{"a":"b\"","viewerId":"a\"b","c":"', 'a"b'),
+        (r'"\" "', '" '),
+        ('x,"a""b"', 'a"b'),
+    ],
+)
+def test_words_of_a_broken_record(text: str, word: str) -> None:
+    """Strings of JSON and cells of CSV are found in what is neither."""
+    assert word in words_of(text, ())

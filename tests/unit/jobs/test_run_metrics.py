@@ -1,0 +1,215 @@
+"""What a run leaves for Prometheus, and the dashboard and the alerts that read it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from world import AS_OF, World
+
+from pipelines.api.telemetry import Metrics
+from pipelines.core.errors import RefusedToPublish
+from pipelines.jobs import metrics, report
+from pipelines.jobs.last_audit import OUTCOMES, LastAudit
+
+DASHBOARDS = Path(__file__).parents[3] / "dashboards"
+
+
+def told(path: Path) -> dict[str, dict[tuple[str, ...], float]]:
+    """Name -> label values -> value."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(path.read_text()):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A platform with a late day, a missing one and rejected lines, after two nights."""
+    world = World(tmp_path_factory.mktemp("metrics"))
+    for number in (*range(20, 25), *range(26, 31)):
+        line = '{"sessionId":"%s","creatorId":"ada","viewerId":"v","startedAt":"2026-01-%02dT10:00:00Z"}\n'
+        world.land_text("viewing_sessions", line % (number, number), f"2026-01-{number}.ndjson")
+    world.run("2026-01-30", compare=False)
+    world.sessions(
+        "creator | viewer | started_at\nada | v7 | 2026-01-28 10:00\nada | v8 | 2026-01-30 11:00", "late.ndjson"
+    )
+    world.land_text("follows", "{}\n")
+    world.run(compare=False, night={"accept_rejects": True})
+    return world
+
+
+def test_it_says_what_the_run_came_to(night):
+    facts = report.read(night.settings, AS_OF)
+    metrics = told(night.settings.metrics)
+    assert metrics["mostwatched_run_outcome"] == {
+        ("published",): 1.0,
+        ("unchanged",): 0.0,
+        ("refused",): 0.0,
+        ("failed",): 0.0,
+    }
+    assert metrics["mostwatched_run_records"] == {("accepted",): 2.0, ("rejected",): 1.0}
+    assert metrics["mostwatched_lake_records"] == {("accepted",): 12.0, ("rejected",): 1.0}
+    assert metrics["mostwatched_sessions"]["ranked",] == 12.0
+    assert metrics["mostwatched_missing_days"] == {(): 1.0}
+    assert metrics["mostwatched_late_days"] == {(): 1.0}
+    assert metrics["mostwatched_run_files"] == {(): 2.0}
+    assert metrics["mostwatched_run_as_of_timestamp_seconds"] == {(): datetime(2026, 1, 31, tzinfo=UTC).timestamp()}
+    assert metrics["mostwatched_newest_session_timestamp_seconds"] == {
+        (): datetime(2026, 1, 30, 11, tzinfo=UTC).timestamp()
+    }
+    steps = metrics["mostwatched_run_step_duration_seconds"]
+    assert {(row["stage"], row["step"]): row["seconds"] for row in facts["durations"]} == steps
+    assert metrics["mostwatched_run_duration_seconds"] == {(): facts["seconds"]}
+    ended = datetime.fromisoformat(facts["ended_at"]).timestamp()
+    assert metrics["mostwatched_run_end_timestamp_seconds"] == {(): ended}
+    assert abs(metrics["mostwatched_current_published_timestamp_seconds"][()] - ended) < 60
+
+
+def test_a_refused_run_says_so_and_what_readers_still_see(tmp_path):
+    world = World(tmp_path, metrics_file=tmp_path / "textfile" / "night.prom")
+    world.busy_days("2026-01-20", 10)
+    world.run("2026-01-30", compare=False)
+    with pytest.raises(RefusedToPublish):
+        world.run(compare=False)
+    metrics = told(tmp_path / "textfile" / "night.prom")
+    assert metrics["mostwatched_run_outcome"]["refused",] == 1.0
+    assert metrics["mostwatched_current_as_of_timestamp_seconds"] == {(): datetime(2026, 1, 30, tzinfo=UTC).timestamp()}
+    assert not (world.settings.home / "metrics").exists()
+
+
+def test_metrics_of_a_refused_run_that_cannot_be_written_are_not_missing_in_silence(tmp_path, caplog):
+    """Alerts rest on them: a file that cannot be written is said, with its name."""
+    (tmp_path / "textfile").write_text("no folder")
+    world = World(tmp_path, metrics_file=tmp_path / "textfile" / "night.prom")
+    world.busy_days("2026-01-20", 10)
+    with pytest.raises(RefusedToPublish):
+        world.run(compare=False)
+    assert re.search(
+        r"the metrics file could not be written: .*/textfile.*: (File exists|Not a directory)", caplog.text
+    )
+
+
+def test_the_collector_never_sees_half_a_file(tmp_path, monkeypatch):
+    """The file is replaced at once, and what is being written does not have a name that the collector reads."""
+    path = tmp_path / "mostwatched.prom"
+    metrics.write(path, b"old 1\n")
+    seen: list[tuple[list[str], bytes]] = []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append((sorted(each.name for each in tmp_path.glob("*.prom")), path.read_bytes()))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    metrics.write(path, b"new 1\n")
+    assert seen == [(["mostwatched.prom"], b"old 1\n")]
+    assert path.read_bytes() == b"new 1\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["mostwatched.prom"]
+
+
+# --- dashboard and alerts ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def known(night: World) -> dict[str, set[str]]:
+    """Every metric that there is, with its labels: of a run, and of an API of which all has happened once."""
+    api = Metrics(lambda: 0)
+    api.request("/x", 200, 0.1)
+    api.auth("accepted")
+    api.limited(is_admitted=True)
+    api.limited_alone()
+    api.snapshot(None)
+    found: dict[str, set[str]] = {}
+    audited = metrics.audit_text(LastAudit(None, "2026-01-31T10:00:00Z", "passed", 0, None, "2026-01-31T10:00:00Z"))
+    for text in (night.settings.metrics.read_text(), audited.decode(), api.text().decode()):
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+            if not family.samples:
+                found.setdefault(family.name, set())
+    return found | {"mostwatched_snapshot_info": {"snapshot_id"}}
+
+
+def expressions(content: Any) -> list[str]:
+    """Every PromQL expression anywhere in a dashboard or in alert rules."""
+    if isinstance(content, dict):
+        own = [content["expr"]] if isinstance(content.get("expr"), str) else []
+        query = content.get("query")
+        if isinstance(query, dict):
+            own.append(query["query"])
+        return own + [each for value in content.values() for each in expressions(value)]
+    return [each for value in content for each in expressions(value)] if isinstance(content, list) else []
+
+
+@pytest.fixture(scope="module", params=["mostwatched.json", "alerts.yml"])
+def content(request: pytest.FixtureRequest) -> Any:
+    text = (DASHBOARDS / request.param).read_text()
+    return json.loads(text) if request.param.endswith(".json") else yaml.safe_load(text)
+
+
+def test_only_metrics_that_there_are_are_asked_for(content, known):
+    """With labels that they have: a panel that can never show anything, or an alert that can never fire, is a lie."""
+    asked = expressions(content)
+    assert len(asked) >= 7
+    for expression in asked:
+        names = re.findall(r"\bmostwatched_\w+", expression)
+        assert names, expression
+        assert set(names) <= known.keys(), expression
+        labels = {
+            label for matchers in re.findall(r"\{([^{}]*)\}", expression) for label in re.findall(r"(\w+)=", matchers)
+        }
+        labels |= {part.strip() for by in re.findall(r"by \(([^)]*)\)", expression) for part in by.split(",")}
+        allowed = {"instance", "job", "le"} | set().union(*(known[name] for name in names))
+        assert labels <= allowed, expression
+
+
+def test_every_metric_is_on_the_dashboard(known):
+    """What is measured is shown; a histogram by its buckets, a run's as_of by that of what readers see."""
+    shown = " ".join(expressions(json.loads((DASHBOARDS / "mostwatched.json").read_text())))
+    hidden = {name for name in known if not re.search(rf"\b{name}\b", shown)}
+    assert {name for name in hidden if not name.endswith(("_count", "_sum", "_created"))} == {
+        "mostwatched_run_as_of_timestamp_seconds"
+    }
+
+
+def test_an_audit_that_did_not_pass_or_is_overdue_raises_an_alert():
+    """Whichever way it did not pass; an overdue one after more than a week, and one that was never made as well."""
+    groups = yaml.safe_load((DASHBOARDS / "alerts.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    pattern = r'(\w+)\{outcome!="(\w+)"\} == 1'
+    metric, well = re.fullmatch(pattern, rules["MostwatchedAuditNotPassed"]["expr"]).groups()
+    for outcome in OUTCOMES:
+        text = metrics.audit_text(LastAudit("x", "2026-01-31T10:00:00Z", outcome, 0, None)).decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        fires = [one for one in samples if one.name == metric and one.labels["outcome"] != well and one.value == 1]
+        assert len(fires) == (outcome != "passed")
+    metric, days = re.fullmatch(r"time\(\) - (\w+) > (\d+) \* 86400", rules["MostwatchedNoAudit"]["expr"]).groups()
+    assert metric in text
+    assert 7 < int(days) < 14
+    assert rules["MostwatchedNeverAudited"]["expr"].endswith(f" unless on (instance) {metric}")
+    assert rules["MostwatchedNeverAudited"]["for"] == f"{days}d"
+
+
+def test_panels_have_places_of_their_own():
+    """No two overlap, none is wider than the page, ids are unique."""
+    panels = json.loads((DASHBOARDS / "mostwatched.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken, panel["title"]
+        taken |= cells

@@ -1,0 +1,112 @@
+"""Lines of many shapes, read by one form: it must take each for what it is, or leave it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_landing_fast import ODD, USUAL, assert_same, block_of, slow
+
+from pipelines.landing import common_form
+from pipelines.landing.fast import NOT_IN_JSON, FastReader, is_fit
+
+SHAPES = [
+    {"viewerId": "v%d", "endedAt": "2026-01-05T10:05:00Z"},
+    {"deviceId": "d%d", "endedAt": None},
+    {"viewerId": "v%d", "deviceId": "d%d", "source": "web", "endedAt": "2026-01-05T10:05:00.250Z", "revision": 1},
+    {"endedAt": "2026-01-05T10:05:00.25Z", "revision": 7, "deleted": True},
+    {"streamId": "t%d", "source": "", "endedAt": "2026-01-05T10:05:00Z", "deleted": False},
+]
+
+
+def mixed(count: int, separators: tuple[str, str] = (",", ":")) -> list[bytes]:
+    """Lines of several shapes, one after the other; every field where the platform puts it."""
+    order = ("viewerId", "deviceId", "streamId", "source", "startedAt", "endedAt", "revision", "deleted")
+    lines = []
+    for number in range(count):
+        record = {"sessionId": f"s{number}", "creatorId": "ada"}
+        fields = SHAPES[number % len(SHAPES)] | {"startedAt": "2026-01-05T10:00:00Z"}
+        record |= {name: fields[name] for name in order if name in fields}
+        text = json.dumps(record, separators=separators)
+        lines.append((text % number if "%d" in text and text.count("%d") == 1 else text.replace("%d", "x")).encode())
+    return lines
+
+
+def form_of(lines: list[bytes]) -> common_form.CompactForm:
+    form = common_form.learn("viewing_sessions", [line.decode() for line in lines])
+    assert form is not None
+    return form
+
+
+def assert_read_rightly(form: common_form.CompactForm, lines: list[bytes]) -> list[int]:
+    """What the form reads is what the slow path reads; returns which lines those are."""
+    block = block_of(lines)
+    table, places = form.match(block.data, block.lines)
+    read = list(range(len(lines))) if places is None else places.to_pylist()
+    expected = {row.pop("line") - block.first_line: row for row in slow("viewing_sessions", block).accepted.to_pylist()}
+    assert [expected[place] for place in read] == table.to_pylist()
+    return read
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
+def test_every_shape_is_read(separators: tuple[str, str]) -> None:
+    """Fields that are left out, null, numbers and truth values, in one pass."""
+    lines = mixed(200, separators)
+    assert assert_read_rightly(form_of(lines), lines) == list(range(200))
+
+
+# The others do not come so far: blocks are read by columns only where their bytes are fit for it.
+FIT = [name for name, line in ODD.items() if is_fit(block_of([line]), NOT_IN_JSON)]
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_an_odd_line_among_them(name: str) -> None:
+    """It is read as what it is or left to others; and so are the lines beside it."""
+    lines = mixed(40)
+    form = form_of(lines)
+    assert_read_rightly(form, [*lines[:20], ODD[name], *lines[20:]])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"revision":1', '"revision":1e0'),
+        ('"revision":1', '"revision":1.0'),
+        ('"revision":1', '"revision":"1"'),
+        ('"revision":1', '"revision":-1'),
+        ('"revision":1', '"revision":1,"revision":2'),
+        ('"creatorId":"ada"', '"creatorId":100000.0'),
+        ('"creatorId":"ada"', '"creatorId":{"x": 1}'),
+        ('"creatorId":"ada"', '"creatorId":["x"]'),
+        ('"creatorId":"ada"', '"creatorId":true'),
+        ('"creatorId":"ada"', '"creatorId":""'),
+        ('"creatorId":"ada",', ""),
+        ('"source":"web"', '"source":"web","extra":1'),
+        ("}", " }"),
+    ],
+)
+def test_a_line_that_means_something_else_is_left(old: str, new: str) -> None:
+    """What a lenient parser would take for the same is not."""
+    lines = mixed(40)
+    odd = lines[2].replace(old.encode(), new.encode(), 1)
+    assert odd != lines[2]
+    assert 20 not in assert_read_rightly(form_of(lines), [*lines[:20], odd, *lines[20:]])
+
+
+def test_lines_in_no_common_order_have_no_form() -> None:
+    """Nor have lines of fields that are not ours, or of values of two kinds."""
+    line = USUAL % 1
+    turned = '{"creatorId":"ada","sessionId":"s0","startedAt":"2026-01-05T10:00:00Z"}'
+    assert common_form.learn("viewing_sessions", [line, turned]) is None
+    assert common_form.learn("viewing_sessions", [line.replace("{", '{"extra":1,')]) is None
+    assert common_form.learn("pledges", ['{"pledgeId":"p","amount":1}', '{"pledgeId":"p","amount":"1"}']) is None
+    assert common_form.learn("viewing_sessions", []) is None
+
+
+def test_mixed_blocks_are_read_by_it() -> None:
+    """The columnar reader comes to the form by itself, and says what the slow path says."""
+    reader = FastReader("viewing_sessions")
+    for _ in range(2):
+        block = block_of([*mixed(500), ODD["an escape"], *mixed(100), ODD["half a line"]])
+        assert_same(reader.read(block), slow("viewing_sessions", block))
+    assert reader._form is not None

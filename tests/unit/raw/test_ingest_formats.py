@@ -1,0 +1,205 @@
+"""Every format that lands gives the same records, and each its own kind of damage is a rejected record."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from pipelines.core.settings import Settings
+from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.ingest import ingest
+
+SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
+
+
+Land = Callable[[str, bytes | str], Path]
+
+
+def rows(home: Settings, entity: str) -> list[dict[str, Any]]:
+    return [
+        row
+        for raw in raw_files(home)
+        if raw.entity == entity
+        for name in raw.files
+        for row in pq.read_table(raw.path(name)).to_pylist()
+    ]
+
+
+def rejects(home: Settings) -> list[tuple[int, str | None, str, str]]:
+    return [(each.line, each.field, each.reason, each.text) for each in rejected_records(home)]
+
+
+def test_the_same_records_in_every_format(home: Settings, land: Land, tmp_path: Path) -> None:
+    """NDJSON, CSV, Parquet, gzip and zstd give the same rows, and so the same digest."""
+    text = "".join(SESSION % (number, 5) for number in range(200))
+    table = "session_id,creatorId,startedAt\n" + "".join(f"s{n},c,2026-01-05T10:00:00Z\n" for n in range(200))
+    land("viewing_sessions/a.ndjson", text)
+    land("viewing_sessions/b.jsonl.gz", gzip.compress(text.encode()))
+    land("viewing_sessions/c.ndjson.zst", zstandard.ZstdCompressor().compress(text.encode()))
+    land("viewing_sessions/d.ndjson", "\ufeff" + text.replace("\n", "\r\n"))
+    land("viewing_sessions/e.csv", table)
+    land("viewing_sessions/f.csv.gz", gzip.compress(table.replace("\n", "\r\n").encode()))
+    land("viewing_sessions/g.csv", table.replace("c,2", '"c",2'))
+    columns = {"sessionId": [f"s{n}" for n in range(200)], "creator_id": ["c"] * 200}
+    zones = {"h": "UTC", "i": "Europe/Istanbul", "j": None, "k": "utc", "l": "Z", "m": "GMT+3", "n": "+03:00"}
+    for number, (name, zone) in enumerate(zones.items()):
+        texts = pa.array(["2026-01-05T10:00:00Z"] * 200)
+        unit = ("us", "ns")[number % 2]
+        started = texts if zone is None else texts.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
+        pq.write_table(pa.table(columns | {"startedAt": started}), tmp_path / "x.parquet", row_group_size=30)
+        land(f"viewing_sessions/{name}.parquet", (tmp_path / "x.parquet").read_bytes())
+    assert ingest(home).new_files == 14
+    assert {raw.files["2026-01-05"].digest for raw in raw_files(home)} == {
+        raw_files(home)[0].files["2026-01-05"].digest
+    }
+    assert {(raw.accepted, raw.rejected) for raw in raw_files(home)} == {(200, 0)}
+
+
+def test_csv_records_begin_at_a_physical_line(home: Settings, land: Land) -> None:
+    """Embedded newlines, doubled quotation marks, empty cells, blank lines, cells too many or too few."""
+    land("follows/x.csv", 'userId,creatorId,deleted,note\r\nu1,c,,"two\nlines ""and"" quotes"\n\nu2,c,true\n'
+                          "u3,c,false,x\nu4,c,yes,\n,c,,\nu5,c,,,\n")  # fmt: skip
+    ingest(home)
+    assert [(row["user_id"], row["deleted"], row["line"]) for row in rows(home, "follows")] == [
+        ("u1", False, 2), ("u3", False, 6)
+    ]  # fmt: skip
+    assert [(line, field) for line, field, _, _ in rejects(home)] == [
+        (5, None), (7, "deleted"), (8, "userId"), (9, None)
+    ]  # fmt: skip
+    (raw,) = raw_files(home)
+    assert (raw.records, raw.blank, raw.unknown_fields) == (6, 1, {"note": 2})
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [("userId", "creatorId"), ("userId,user_id,creatorId", "userId"), ("userId,creatorId,x,x", None), ("a,b", "userId"),
+     ('"userId,creatorId', None), ("\xff,creatorId", None)],
+)  # fmt: skip
+def test_a_csv_file_with_a_bad_header_rejects_every_record(
+    home: Settings, land: Land, header: str, field: str | None
+) -> None:
+    """Each with the reason, so that the books balance."""
+    land("follows/x.csv", header.encode("latin-1") + b"\nu,c\nv,c\n")
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.accepted == 0
+    assert len(raw.rejected_by_reason) <= 1
+    assert {each[1] for each in rejects(home)} <= {field}
+
+
+def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land: Land, tmp_path: Path) -> None:
+    """And what is not Parquet is one rejected record."""
+    table = pa.table(
+        {
+            "userId": ["u", "", None, "v"],
+            "streamId": ["l"] * 4,
+            "rentedAt": pa.array([0, 1, 2, 3], pa.timestamp("ms", "UTC")),
+            "expiresAt": pa.array([0, 1, 2, 3], pa.timestamp("ms")),
+            "price": [1.5, 0.1 + 0.2, float("nan"), 9.99],
+        }
+    )
+    pq.write_table(table, tmp_path / "x")
+    land("replay_rentals/a.parquet", (tmp_path / "x").read_bytes())
+    pq.write_table(table.set_column(3, "expiresAt", table["rentedAt"]), tmp_path / "x")
+    land("replay_rentals/b.parquet", (tmp_path / "x").read_bytes())
+    land("replay_rentals/c.parquet", b"not Parquet")
+    ingest(home)
+    found = [(each.file[-9:], each.line, each.field) for each in rejected_records(home)]
+    assert found == [
+        ("a.parquet", 1, "expiresAt"), ("a.parquet", 2, "userId"), ("a.parquet", 3, "expiresAt"),
+        ("a.parquet", 4, "expiresAt"), ("b.parquet", 2, "userId"), ("b.parquet", 3, "price"), ("c.parquet", 1, None),
+    ]  # fmt: skip
+    assert [(row["user_id"], str(row["price"])) for row in rows(home, "replay_rentals")] == [
+        ("u", "1.50"),
+        ("v", "9.99"),
+    ]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, os.strerror(errno.EIO))], ids=["memory", "disk"])
+def test_a_fault_of_the_machine_is_no_fault_of_a_parquet_file(
+    home: Settings, land: Land, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """In the middle of a file: nothing of it is kept, the others are read, and the next run reads it whole."""
+    started = pa.array([1_767_600_000_000] * 40_000).cast(pa.timestamp("ms", "UTC"))
+    ids = [f"s{number}" for number in range(40_000)]
+    table = pa.table({"sessionId": ids, "creatorId": ["c"] * 40_000, "startedAt": started})
+    pq.write_table(table, tmp_path / "x")
+    land("viewing_sessions/a.parquet", (tmp_path / "x").read_bytes())
+    land("viewing_sessions/b.ndjson", SESSION % (1, 5))
+    batches = pq.ParquetFile.iter_batches
+
+    def failing(*arguments: Any, **more: Any) -> Iterator[pa.RecordBatch]:
+        yield next(iter(batches(*arguments, **more)))
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetFile, "iter_batches", failing)
+        report = ingest(home)
+    assert [each.name for each in report.postponed] == ["viewing_sessions/a.parquet"]
+    assert (report.new_accepted, report.new_rejected) == (1, 0)
+    assert ingest(home).new_accepted == 40_000
+
+
+def test_a_list_streams_response(home: Settings, land: Land) -> None:
+    """As a document or as a line: its streams are the records."""
+    stream = {"id": "1", "domain": "d", "app": "a", "stream": "s", "created": "2025-07-11T14:20:00Z",
+              "latestStreamingAt": "2025-07-11T14:20:00Z", "status": "active"}  # fmt: skip
+    response = {"streams": [stream, stream | {"id": "2", "status": "gone"}, stream | {"id": "3"}], "next": None}
+    land("lls_streams/a.json", json.dumps(response, indent=2))
+    land("lls_streams/b.ndjson", json.dumps(response) + "\n" + json.dumps(stream | {"id": "4"}))
+    land("lls_streams/c.json", b'{"streams":[')
+    land("lls_streams/d.json", b'{"streams":{}}')
+    land("lls_streams/e.json.gz", gzip.compress(json.dumps(response).encode())[:-9])
+    ingest(home)
+    assert sorted((row["stream_id"], row["line"]) for row in rows(home, "lls_streams")) == [
+        ("1", 1), ("1", 1), ("3", 1), ("3", 3), ("4", 2)
+    ]  # fmt: skip
+    assert [(each.file[12:], each.line, each.field) for each in rejected_records(home)] == [
+        ("a.json", 2, "status"), ("b.ndjson", 1, "status"), ("c.json", 1, None), ("d.json", 1, None),
+        ("e.json.gz", 1, None),
+    ]  # fmt: skip
+    assert raw_files(home)[0].unknown_fields in ({}, {"next": 1})
+
+
+@pytest.mark.parametrize("name", ["x.ndjson.gz", "x.csv.gz"])
+def test_a_damaged_archive_keeps_what_is_good(home: Settings, land: Land, name: str) -> None:
+    """The lines before the damage are accepted, and one rejected record says what broke and where."""
+    lines = [f'{{"userId":"{os.urandom(8).hex()}"}}' for _ in range(5000)]
+    if ".csv" in name:
+        lines = ["userId", *[line[11:-2] for line in lines]]
+    packed = gzip.compress("".join(f"{line}\n" for line in lines).encode())
+    land(f"erasures/{name}", packed[: len(packed) // 2])
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert 1000 < raw.accepted < 4000
+    header = int(".csv" in name)
+    assert rejects(home) == [(raw.accepted + header + 1, None, "the archive is damaged: it ends in the middle", "")]
+
+
+def test_the_same_bytes_under_another_extension_are_read_as_that_says(home: Settings, land: Land) -> None:
+    """A file that was misnamed is read once it has its right name, and two names mean two readings in any order."""
+    lines = "".join(SESSION % (number, 5) for number in range(20))
+    path = land("viewing_sessions/2026-01-05.csv", lines)
+    report = ingest(home)
+    assert (report.new_accepted, report.new_rejected) == (0, 19)  # the first line is taken for the header
+    path.rename(path.with_suffix(".ndjson"))
+    report = ingest(home)
+    assert (report.new_accepted, report.new_rejected, report.again) == (20, 0, ())
+    land("viewing_sessions/again.csv", lines)
+    land("viewing_sessions/again.jsonl", lines)
+    assert ingest(home).new_files == 0
+    packed = gzip.compress("".join(SESSION % (number, 5) for number in range(20, 40)).encode())
+    land("viewing_sessions/packed.ndjson", packed)
+    assert ingest(home).new_accepted == 0
+    land("viewing_sessions/packed.ndjson.gz", packed)
+    assert ingest(home).new_accepted == 20
