@@ -43,7 +43,7 @@ def dictionary() -> str:
     for name in models.LINE:
         model = models.model(name)
         reads = ", ".join(f"`{source}`" for source in model.sources)
-        link = f"[{name}]({name}.sql){_mark(name)}"
+        link = f"[{name}]({models.sql_file(name).relative_to(README.parent)}){_mark(name)}"
         rows.append(f"| {link} | {_beginning(model.purpose)} | {_cell(model.grain)} | {reads} |")
     types = published_types()
     rows += ["", "## What is published"]

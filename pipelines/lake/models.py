@@ -111,8 +111,16 @@ class Check:
 
 def sql_folder() -> Path:
     """Where the SQL files are: beside the package in a checkout, inside it when installed as a wheel."""
-    beside = Path(__file__).resolve().parent.parent / "sql"
+    beside = Path(__file__).resolve().parents[2] / "sql"
     return beside if beside.is_dir() else Path(str(files("pipelines") / "sql"))
+
+
+def sql_file(name: str) -> Path | None:
+    """The file of a model, or of the checks beside one; None where there is none.
+
+    Its folder is for readers alone: no model, table or derived file is named after it.
+    """
+    return next(sql_folder().glob(f"*/{name}.sql"), None)
 
 
 @cache
@@ -123,14 +131,17 @@ def model(name: str) -> Model:
         return checks(guarded)[int(number) - 1].as_model()
     if name not in LINE:
         raise LookupError(f"There is no model {name!r}. Models are: {', '.join(LINE)}.")
-    return parse(name, (sql_folder() / f"{name}.sql").read_text(encoding="utf-8"))
+    path = sql_file(name)
+    if path is None:
+        raise FileNotFoundError(f"{sql_folder()} has no file {name}.sql in any of its folders. Install it again.")
+    return parse(name, path.read_text(encoding="utf-8"))
 
 
 @cache
 def checks(name: str) -> tuple[Check, ...]:
     """The checks that stand beside a model, in `<model>.checks.sql`; none where there is no such file."""
-    path = sql_folder() / f"{name}.checks.sql"
-    if not path.exists():
+    path = sql_file(f"{name}.checks")
+    if path is None:
         return ()
     return tuple(
         Check(name, number, match["title"].strip(), match["severity"] == "fail", match["statement"].strip())
@@ -144,7 +155,7 @@ def parse(name: str, statement: str) -> Model:
     fields = {match["field"]: match["value"].strip() for match in _FIELD.finditer(header)}
     missing = {"grain", "keys", "sources", "params"} - set(fields)
     if missing:
-        raise ValueError(f"sql/{name}.sql has no line `-- {min(missing)}:` in its header")
+        raise ValueError(f"{name}.sql has no line `-- {min(missing)}:` in its header")
     purpose = " ".join(line.removeprefix("--").strip() for line in _FIELD.split(header, maxsplit=1)[0].splitlines())
     return Model(
         name=name,

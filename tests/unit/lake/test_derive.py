@@ -178,9 +178,10 @@ def edit_sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     models.model.cache_clear()
 
     def edit(name: str, before: str, after: str) -> None:
-        text = (copy / f"{name}.sql").read_text()
+        (path,) = copy.glob(f"*/{name}.sql")
+        text = path.read_text()
         assert before in text
-        (copy / f"{name}.sql").write_text(text.replace(before, after, 1))
+        path.write_text(text.replace(before, after, 1))
         models.model.cache_clear()
 
     yield edit

@@ -80,15 +80,19 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 
 def test_the_line_is_all_the_files_there_are():
-    """Every SQL file in the folder is a model of the line, and every model has its file."""
-    files = {path.stem for path in models.sql_folder().glob("*.sql") if not path.stem.endswith(".checks")}
-    assert sorted(models.LINE) == sorted(files)
-    assert {path.name.split(".")[0] for path in models.sql_folder().glob("*.checks.sql")} <= files
+    """Every SQL file but those of the warehouse is a model of the line; every model has one file, in one folder."""
+    files = [path.stem for path in models.sql_folder().rglob("*.sql") if path.parent.name != "warehouse"]
+    statements = [name for name in files if not name.endswith(".checks")]
+    assert sorted(models.LINE) == sorted(statements)
+    assert {name.removesuffix(".checks") for name in files} == set(statements)
+    for name in models.LINE:
+        checks = models.sql_file(f"{name}.checks")
+        assert checks is None or checks.parent == models.sql_file(name).parent
 
 
 def test_checks_guard_what_is_published():
     """Only published tables have checks: those are the ones that are run."""
-    guarded = {path.name.split(".")[0] for path in models.sql_folder().glob("*.checks.sql")}
+    guarded = {path.name.split(".")[0] for path in models.sql_folder().glob("*/*.checks.sql")}
     assert guarded <= {*publish.PUBLIC_TABLES, "creator_reach"}
 
 
@@ -229,7 +233,7 @@ def test_a_header_without_a_line_is_an_error(field):
         "",
     ]
     assert models.parse("some", "\n".join(lines)).columns == {"a": "one"}
-    with pytest.raises(ValueError, match=f"sql/some.sql has no line `-- {field}:`"):
+    with pytest.raises(ValueError, match=f"some.sql has no line `-- {field}:`"):
         models.parse("some", "\n".join(line for line in lines if not line.startswith(f"-- {field}")))
 
 
@@ -385,7 +389,7 @@ def test_every_check_in_the_files_is_run():
     """A line that only looks like a check would guard nothing; no two have one title."""
     written = [
         line
-        for path in models.sql_folder().glob("*.checks.sql")
+        for path in models.sql_folder().glob("*/*.checks.sql")
         for line in path.read_text().splitlines()
         if line.lower().lstrip("- ").startswith("check:")
     ]
