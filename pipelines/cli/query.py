@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 
 import click
 
+from pipelines import remote
 from pipelines.cli.group import COUNT, DAY, TEXT, as_csv, as_json, asked_snapshot, cli, command
 from pipelines.core import logs
 from pipelines.core.settings import Settings
@@ -80,7 +82,7 @@ def sql(
     if query == "-":
         query = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
     snapshot = asked_snapshot(settings, snapshot_id)
-    with range_query.opened(settings, snapshot) as connection:
+    with range_query.opened(settings, snapshot, partial(remote.attach, settings)) as connection:
         answer = range_query.ask(connection, settings, query)
         if as_csv:
             print_csv(answer.columns, islice(answer.rows, limit))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pipelines.core.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.lake.engines.duckdb import Connection
     from pipelines.raw.index import RawFile
     from pipelines.remote.httpfs import Access
     from pipelines.remote.landing import Standing
@@ -85,6 +86,29 @@ def access(settings: Settings) -> Access:
 
     assert settings.home_url is not None
     return access(settings.home_url, settings.s3_endpoint)
+
+
+def attach(settings: Settings, connection: Connection, name: str, database: str) -> bool:
+    """Attach a file of this home as `database` where it lies in its bucket, to be read.
+
+    False where that cannot be: for a home that is a folder, without httpfs, or if it cannot read the file.
+    """
+    if settings.home_url is None:
+        return False
+    from pipelines.core import logs
+    from pipelines.lake.engines import duckdb as engine
+    from pipelines.remote import httpfs
+
+    if not httpfs.is_possible(connection):
+        return False
+    there = access(settings)
+    try:
+        httpfs.attach(connection, there, f"{there.scope}/{name}", database)
+    except engine.Error as error:
+        reason, file = there.without_secrets(str(error).split("\n")[0]), name.rpartition("/")[2]
+        logs.night.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", file, reason)
+        return False
+    return True
 
 
 def _objects(settings: Settings, url: str) -> Objects:

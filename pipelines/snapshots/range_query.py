@@ -1,7 +1,7 @@
 """Ask a published snapshot anything, in SQL: its warehouse.duckdb, opened to be read.
 
-A home on object storage is asked where it lies if this DuckDB has its httpfs extension; else, or if the copy here has
-the file already, that copy is asked, checked against the manifest as everywhere.
+Who asks may know how to attach the file where it lies, in a bucket (remote/httpfs.py). Else, or if the copy here has it
+already, that copy is asked, checked against the manifest as everywhere.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipelines import remote
-from pipelines.core import durable_files, logs
+from pipelines.core import durable_files
 from pipelines.core.errors import UsageError, refusal_of_the_system
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
@@ -36,34 +35,26 @@ class Rows:
     rows: Iterator[tuple[Any, ...]]
 
 
+# Attaches a file of the home, by its path in it, as a database of that name, where it lies; False where that cannot be.
+Attach = Callable[[engine.Connection, str, str], bool]
+
+
 @contextmanager
-def opened(settings: Settings, snapshot: Snapshot) -> Iterator[engine.Connection]:
+def opened(
+    settings: Settings, snapshot: Snapshot, attach_in_place: Attach | None = None
+) -> Iterator[engine.Connection]:
     """A connection whose default database is the snapshot's warehouse, which it cannot change.
 
     Raises Damaged, NoSnapshot, Unreachable.
     """
     with snapshot.being_read(), closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         path = snapshot.path / WAREHOUSE
-        if path.exists() or not _attached_in_place(connection, settings, snapshot):
+        name = f"snapshots/{snapshot.id}/{WAREHOUSE}"
+        if path.exists() or attach_in_place is None or not attach_in_place(connection, name, "warehouse"):
             durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])
             engine.attach(connection, path, "warehouse")
         connection.execute("use warehouse")
         yield connection
-
-
-def _attached_in_place(connection: engine.Connection, settings: Settings, snapshot: Snapshot) -> bool:
-    from pipelines.remote import httpfs
-
-    if settings.home_url is None or not httpfs.is_possible(connection):
-        return False
-    access = remote.access(settings)
-    try:
-        httpfs.attach(connection, access, f"{access.scope}/snapshots/{snapshot.id}/{WAREHOUSE}", "warehouse")
-    except engine.Error as error:
-        reason = access.without_secrets(str(error).split("\n")[0])
-        logs.night.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", WAREHOUSE, reason)
-        return False
-    return True
 
 
 def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:

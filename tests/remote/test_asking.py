@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def asked(settings: Settings) -> list[tuple[Any, ...]]:
     """The answer of the command, without its printing."""
     with home_in_bucket.mounted(settings, "snapshots"):
         snapshot = manifest.open_current(settings.snapshots)
-        with range_query.opened(settings, snapshot) as connection:
+        attach_in_place = partial(home_in_bucket.attach, settings)
+        with range_query.opened(settings, snapshot, attach_in_place) as connection:
             return list(range_query.ask(connection, settings, QUERY).rows)
 
 
