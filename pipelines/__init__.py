@@ -6,11 +6,17 @@ One straight line, and the module that draws each arrow of it:
       -> raw      typed Parquet, rejected records      raw/ingest.py, raw/index.py
       -> lake     sessions, viewer_days, the cube      lake/plan.py, lake/models.py and the SQL in sql/
       -> snapshot verified, immutable tables           snapshots/publish.py
-      -> readers  the read API, the command line       snapshots/manifest.py, api/, cli/__init__.py
+      -> readers  the read API, the command line       snapshots/manifest.py, api/, cli/
 
-jobs/nightly.py walks the line once; jobs/prefect_flows.py does the same under Prefect. core/durable_files.py is how any file gets to disk,
-core/row_digest.py what its rows are called.
-jobs/run_lifecycle.py is what a run leaves behind and whom it tells: report/, jobs/metrics.py, jobs/notify.py, core/logs.py.
+jobs/nightly.py walks the line once; jobs/prefect_flows.py does the same under Prefect. core/durable_files.py is how any
+file gets to disk, core/row_digest.py what its rows are called. jobs/run_lifecycle.py is what a run leaves behind and
+whom it tells: jobs/report/, jobs/metrics.py, jobs/notify.py, core/logs.py. What lies in a bucket is handled by remote/.
+
+Each package imports only those that stand right of it:
+
+    cli -> jobs -> remote -> snapshots -> lake -> raw -> landing -> core
+
+api/ imports snapshots/manifest.py and core/ alone.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,41 +1,85 @@
-"""Who may import whom is held by import-linter; here, that its lists leave nothing out."""
+"""Who may import whom, read from the files themselves: import-linter holds the same as contracts."""
 
 from __future__ import annotations
 
-import pkgutil
+import ast
 import re
-import tomllib
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 import pipelines
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULES = {f"pipelines.{module.name}" for module in pkgutil.iter_modules(pipelines.__path__)}
-ALONE = r"The read API rests on (.+) alone"
+PACKAGE = Path(pipelines.__file__).parent
+LAYERS = ("cli", "jobs", "remote", "snapshots", "lake", "raw", "landing", "core")  # each imports those after it
+READ_API = {"pipelines.core", "pipelines.snapshots.manifest"}  # all that it may import, and does
+MAX_ENTRIES = 12  # what a reader takes in at a glance
+HOMES = {
+    "duckdb": {"lake/engines/duckdb.py"},
+    "prefect": {"jobs/prefect_flows.py"},
+    "pyspark": {"lake/engines/spark.py", "lake/engines/spark_context.py"},
+    "sqlglot": {"lake/engines/spark_sql.py"},
+}
 
 
-def read_api() -> dict[str, Any]:
-    """The contract of the read API."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (found,) = [contract for contract in contracts if re.fullmatch(ALONE, contract["name"])]
-    return dict(found)
+def imported(path: Path) -> set[str]:
+    """Every module that a file may import, also in a function or for type checkers alone, or a name in one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def test_the_read_api_may_import_what_its_contract_names_and_nothing_else():
-    """import-linter knows no list of what is allowed: every module that the sentence does not name is forbidden."""
-    contract = read_api()
-    allowed = {f"pipelines.{name}" for name in re.split(", | and ", re.fullmatch(ALONE, contract["name"])[1])}
-    assert allowed < MODULES
-    ours = [name for name in contract["forbidden_modules"] if name.startswith("pipelines.")]
-    assert ours == sorted(MODULES - allowed - {"pipelines.api"})
+IMPORTS = {path.relative_to(PACKAGE).as_posix(): imported(path) for path in PACKAGE.rglob("*.py")}
 
 
-def test_the_read_api_imports_all_that_it_may():
-    """Else the sentence would allow more than there is need for."""
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "pipelines" / "api").rglob("*.py")]
-    found = re.findall(
-        r"^\s*(?:from pipelines import (.+)|(?:from|import) pipelines\.(\w+))", "\n".join(texts), re.MULTILINE
-    )
-    imported = {name for names, module in found for name in (re.findall(r"\w+", names) or [module])} - {"api"}
-    assert imported == set(re.split(", | and ", re.fullmatch(ALONE, read_api()["name"])[1]))
+def packages_imported_by(package: str) -> dict[str, set[str]]:
+    """The other packages of ours that a package imports, each with the files that do."""
+    found = defaultdict(set)
+    for file, names in IMPORTS.items():
+        if file.startswith(f"{package}/"):
+            for name in names:
+                if (ours := re.match(r"pipelines\.([a-z]\w*)", name)) and ours[1] != package:
+                    found[ours[1]].add(file)
+    return found
+
+
+def test_the_package_fits_on_a_page():
+    """A newcomer sees at most a dozen names, and each but the first is a package of a layer, or the read API."""
+    # A folder of nothing but compiled modules is what git leaves behind of one that has moved.
+    entries = {path.name for path in PACKAGE.iterdir() if path.is_file() or any(path.rglob("*.py"))}
+    assert len(entries) <= MAX_ENTRIES
+    assert entries - {"__init__.py", "py.typed"} == {*LAYERS, "api"}
+    assert " -> ".join(LAYERS) in (pipelines.__doc__ or "")
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_package_imports_upward(package):
+    """Each imports what stands below it; only the command line, which starts it, knows the read API."""
+    below = {*LAYERS[LAYERS.index(package) + 1 :], *(["api"] if package == "cli" else [])}
+    upward = {name: files for name, files in packages_imported_by(package).items() if name not in below}
+    assert upward == {}
+
+
+def test_the_read_api_imports_the_manifest_and_the_core_alone():
+    """So it needs no database, and nothing that a request says can reach one; what it may, it needs."""
+    names = {name for file, names in IMPORTS.items() if file.startswith("api/") for name in names}
+    ours = {name for name in names if name.startswith("pipelines.") and not name.startswith("pipelines.api.")}
+    ours -= {"pipelines.api", "pipelines.__version__"}
+    used = {allowed for allowed in READ_API for name in ours if f"{name}.".startswith(f"{allowed}.")}
+    strangers = {name for name in ours if not any(f"{name}.".startswith(f"{allowed}.") for allowed in READ_API)}
+    assert strangers == set()
+    assert used == READ_API
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_stays_at_home(library):
+    """What could be replaced one day is imported where it would be."""
+    assert {file for file, names in IMPORTS.items() if library in {name.split(".")[0] for name in names}} == HOMES[
+        library
+    ]
