@@ -1,6 +1,7 @@
 """The nightly job, whole: ingest what landed, build what changed, publish one snapshot.
 
-No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by handing in `step`.
+No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by handing
+in `step`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ from pipelines.core.progress import Progress, no_progress  # noqa: E402
 from pipelines.core.settings import Settings, is_url, load  # noqa: E402
 from pipelines.core.text import counted  # noqa: E402
 from pipelines.jobs import audit_run, nightly  # noqa: E402
-from pipelines.jobs import prune as pruning
+from pipelines.jobs import prune as pruning  # noqa: E402
 from pipelines.jobs.nightly import NightReport  # noqa: E402
 from pipelines.jobs.prune import PruneReport  # noqa: E402
 from pipelines.jobs.report import markdown  # noqa: E402

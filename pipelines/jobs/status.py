@@ -359,7 +359,7 @@ def _removed(settings: Settings, seen: _Seen, as_of: date) -> Iterator[str]:
 
 
 def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
-    """The sentence of `refusals.vanished`, if what a run would find is not all that the newest snapshot rests on.
+    """The sentence of `gates.vanished`, if what a run would find is not all that the newest snapshot rests on.
 
     A landed file that is not read yet is taken for the one of its name: the run reads it.
     """

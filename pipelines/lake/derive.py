@@ -351,7 +351,7 @@ class Lake:
 # The relations that plan.py makes itself, and their columns.
 RELATIONS = {
     "days": pa.schema([("day", pa.date32())]),
-    # which days of the policy a session can occupy that starts on a UTC day: window.DayReached
+    # which days of the policy a session can occupy that starts on a UTC day: calendar_days.DayReached
     "calendar": pa.schema(
         [
             *(("utc_day", pa.date32()), ("day", pa.date32()), ("starts_at", pa.int64()), ("ends_at", pa.int64())),

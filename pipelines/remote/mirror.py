@@ -47,7 +47,7 @@ class Mirror:
         self._pointer: tuple[bytes, str] | None = None
         self._writing = threading.Lock()
 
-    # --- store.Origin
+    # --- durable_files.Origin
 
     def has(self, path: Path) -> bool:
         """Whether the bucket holds a file of this home."""

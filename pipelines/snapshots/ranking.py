@@ -1,6 +1,7 @@
 """Ask a published snapshot for the ranking of any range of days that its cube holds.
 
-The definition is sql/cube/creator_windows.sql and sql/tables/creator_rankings.sql, the same that made the published table.
+The definition is sql/cube/creator_windows.sql and sql/tables/creator_rankings.sql, the same that made the published
+table.
 """
 
 from __future__ import annotations

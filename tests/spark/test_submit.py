@@ -120,7 +120,7 @@ def submitted(master: str) -> Sequence[str]:
         "--master",
         master,
         *options,
-        str(PACKAGE / "pipelines" / "cli/__init__.py"),
+        str(PACKAGE / "pipelines" / "cli" / "__main__.py"),
     )
 
 

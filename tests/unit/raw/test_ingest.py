@@ -348,7 +348,7 @@ def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pyte
     land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
     ingest(home)
     path.unlink()
-    for module in ("raw", "ingest_file"):
+    for module in ("raw.index", "raw.ingest"):
         monkeypatch.setattr(f"pipelines.{module}.PARSER_VERSION", PARSER_VERSION + 1)
     assert ingest(home).new_files == 1
     assert sorted((raw.landed_name, raw.parser_version) for raw in raw_files(home)) == [
