@@ -24,9 +24,9 @@ from pipelines.jobs import last_run, redaction
 from pipelines.jobs.report import Account
 from pipelines.jobs.retention import require_days
 from pipelines.jobs.run_lifecycle import OnReport, beginning, nobody, of_the_end, of_what_it_leaves
-from pipelines.lake import engines, plan
+from pipelines.lake import plan
 from pipelines.lake.derive import Lake, RawDamaged
-from pipelines.lake.engines import Engine
+from pipelines.lake.engines import Engine, factory
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile, raw_files, raw_folders, set_aside, settle, stands
 from pipelines.raw.ingest import IngestReport, Spread, ingest
@@ -315,7 +315,7 @@ def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
 
     def start() -> Engine:
         if not started:
-            started.append(engines.start(settings))
+            started.append(factory.start(settings))
         return started[0]
 
     try:

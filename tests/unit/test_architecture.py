@@ -58,6 +58,21 @@ def test_the_package_fits_on_a_page():
     assert " -> ".join(LAYERS) in (pipelines.__doc__ or "")
 
 
+def test_no_module_imports_itself_through_others():
+    """Every module can be read after those that it imports: leaving out what imports nothing leaves nothing over."""
+    files = {
+        f"pipelines.{file.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": file for file in IMPORTS
+    }
+    left = {
+        module: {name if name in files else name.rpartition(".")[0] for name in IMPORTS[file]} & files.keys()
+        for module, file in files.items()
+        if module != "pipelines.__init__"
+    }
+    while leaves := {module for module, names in left.items() if not names & left.keys()}:
+        left = {module: names for module, names in left.items() if module not in leaves}
+    assert left == {}
+
+
 @pytest.mark.parametrize("package", LAYERS)
 def test_no_package_imports_upward(package):
     """Each imports what stands below it; only the command line, which starts it, knows the read API."""

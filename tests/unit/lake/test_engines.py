@@ -12,6 +12,7 @@ from pipelines.core import settings
 from pipelines.core.errors import MostwatchedError, UsageError
 from pipelines.core.settings import Settings
 from pipelines.lake import engines, models
+from pipelines.lake.engines import factory
 
 
 def on_spark(folder: Path) -> Settings:
@@ -22,7 +23,7 @@ def test_without_java_it_is_said_what_to_do(tmp_path, monkeypatch):
     """No Java: what is needed, where it is looked for, and the way without."""
     monkeypatch.setattr(settings, "java", lambda: None)
     with pytest.raises(MostwatchedError, match=r"needs Java 17 or later.*JAVA_HOME.*--engine duckdb"):
-        engines.start(on_spark(tmp_path))
+        factory.start(on_spark(tmp_path))
 
 
 @pytest.mark.parametrize("package", ["pyspark", "sqlglot"])
@@ -34,7 +35,7 @@ def test_without_a_package_it_is_said_what_to_install(tmp_path, monkeypatch, pac
     monkeypatch.delattr(engines, "spark", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MostwatchedError, match=rf"package (pyspark|{package}).*pip install 'mostwatched\[spark\]'"):
-        engines.start(on_spark(tmp_path))
+        factory.start(on_spark(tmp_path))
 
 
 def test_java_is_that_of_java_home_else_of_the_path(tmp_path):
