@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -361,7 +362,11 @@ def unsealed(content: bytes) -> dict[str, Any]:
     whole = before + b"\n}\n" if before != b"{" else b"{}\n"
     if hashlib.sha256(whole).hexdigest() != end["seal"].decode():
         raise ValueError("it is not what was written")
-    facts: dict[str, Any] = json.loads(content)
+    facts: dict[str, Any]
+    try:
+        facts = msgspec.json.decode(content)
+    except msgspec.MsgspecError:  # half a character, as a path may hold: json reads it, in three times the time
+        facts = json.loads(content)
     del facts["seal"]
     return facts
 

@@ -101,7 +101,7 @@ def _not_needed(
             continue
         policy = Policy.from_json(snapshot.manifest["policy"])
         for rested_on in (raw,) if also is None or len(also) == len(raw) else (raw, also):
-            with lake.finding_only() as touched:
+            with lake.finding_only(also_parts=True) as touched:
                 plan.build(lake, rested_on, policy, snapshot.as_of)
             needed |= touched
     return [path for path in lake.derived_files() if path not in needed and path.with_suffix(".parquet") not in needed]

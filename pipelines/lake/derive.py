@@ -107,7 +107,7 @@ class Lake:
         self._progress = progress
         self._checked: set[Path] = set()
         self._known: dict[Path, Stored] = {}
-        self._only_finding = False
+        self._only_finding = self.asks_for_parts = False
         self.built: dict[str, int] = {}  # files built by this run, by model
         self.touched: set[Path] = set()  # every derived file that was asked for and is there
 
@@ -180,13 +180,16 @@ class Lake:
         return self.derive(model, [Step(None, inputs, relations or {}, params or {}, sources=sources)])[None]
 
     @contextmanager
-    def finding_only(self) -> Iterator[set[Path]]:
-        """Inside, nothing is built: what is not there counts as without rows. Yields the files asked for."""
-        self._only_finding, self.touched = True, set()
+    def finding_only(self, also_parts: bool = False) -> Iterator[set[Path]]:
+        """Inside, nothing is built: what is not there counts as without rows. Yields the files asked for.
+
+        With `also_parts` those too that sums are made of: they are kept, so that little must be built for a late file.
+        """
+        self._only_finding, self.asks_for_parts, self.touched = True, also_parts, set()
         try:
             yield self.touched
         finally:
-            self._only_finding = False
+            self._only_finding = self.asks_for_parts = False
 
     def derived_files(self) -> Iterator[Path]:
         """Every file of the lake that was derived, and its sidecar: all but raw and the cache of landed files."""

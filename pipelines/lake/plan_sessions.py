@@ -19,6 +19,7 @@ import pyarrow as pa
 from pipelines.core import calendar_days
 from pipelines.core.calendar_days import Span
 from pipelines.core.settings import Policy
+from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 
 Days = Mapping[date, Stored]
@@ -65,41 +66,71 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     """Derive all of it, where the cube rests on the UTC days `counted`, oldest first.
 
     Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
-    landed, but for a file a month that must be found.
+    landed, but for a file a year that must be found.
     """
     near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
     erased_in = cache(partial(_erased_in, lake, landed))
-    by_year: dict[int, list[Stored]] = defaultdict(list)
+    by_year: dict[int, list[Span]] = defaultdict(list)
     for month in _months(day for day in landed["viewing_sessions"] if day not in near):
-        by_year[month.first_day.year].append(_monthly_outcomes(lake, landed, policy, month, erased_in))
+        by_year[month.first_day.year].append(month)
     monthly, yearly = [], []
     for year, months in by_year.items():
+        of_months = partial(_monthly_outcomes, lake, landed, policy, months, erased_in)
         if near.first_day.year <= year <= near.last_day.year:
-            monthly += months
-        else:
-            yearly.append(lake.derive_one("yearly_outcomes", {"monthly_outcomes": months}))
+            monthly += of_months()
+            continue
+        whole = Span(date(year, 1, 1), date(year, 12, 31))
+        erased = erased_in(whole.wider_by(policy.revision_days))
+        yearly.append(_sums(lake, landed, policy, "yearly_outcomes", whole, erased, of_months))
+        if lake.asks_for_parts:
+            of_months()
     return Sessions(viewer_days, outcomes, monthly, yearly)
 
 
-def _erased_in(lake: Lake, landed: Landed, month: Span) -> Stored:
-    """Who is to be erased of a month."""
-    raw = _files_of(landed["viewing_sessions"], month)
-    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])})
+def _erased_in(lake: Lake, landed: Landed, span: Span) -> list[Stored]:
+    """Who is to be erased of a month, or of a year and what is within reach of it; nothing where no erasure landed."""
+    if not landed["erasures"]:
+        return []
+    raw = _files_of(landed["viewing_sessions"], span)
+    inputs = {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])}
+    return [lake.derive_one("erased_viewers", inputs)]
 
 
 def _monthly_outcomes(
-    lake: Lake, landed: Landed, policy: Policy, month: Span, erased_in: Callable[[Span], Stored]
+    lake: Lake, landed: Landed, policy: Policy, months: Sequence[Span], erased_in: Callable[[Span], list[Stored]]
+) -> list[Stored]:
+    """The sums of some months, a file each."""
+
+    def outcomes(month: Span) -> list[Stored]:
+        return flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])
+
+    found = []
+    for month in months:
+        touched = _months(month.wider_by(policy.revision_days).of(landed["viewing_sessions"]))
+        erased = [file for each in touched for file in erased_in(each)]
+        found.append(_sums(lake, landed, policy, "monthly_outcomes", month, erased, partial(outcomes, month)))
+    return found
+
+
+def _sums(
+    lake: Lake,
+    landed: Landed,
+    policy: Policy,
+    model: str,
+    span: Span,
+    erased: Sequence[Stored],
+    parts: Callable[[], Sequence[Stored]],
 ) -> Stored:
-    """The sums of a month, found by what landed within reach of it."""
-    days, reach = landed["viewing_sessions"], month.wider_by(policy.revision_days)
-    erased = [erased_in(each) for each in _months(reach.of(days))] if landed["erasures"] else []
+    """The sums of a month or of a year, found by what landed within reach of it; `parts` are what it is built of."""
+    raw = _files_of(landed["viewing_sessions"], span.wider_by(policy.revision_days))
+    source = models.model(model).sources[0]
     return lake.derive_one(
-        "monthly_outcomes",
-        {"raw_viewing_sessions": _files_of(days, reach), "erased_viewers": erased},
-        relations={"days": days_relation([month.first_day])},
+        model,
+        {"raw_viewing_sessions": raw, "erased_viewers": erased},
+        relations={"days": days_relation([span.first_day])},
         params=_params(policy) | {"revision_days": policy.revision_days},
-        sources=lambda: {"session_outcomes": flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])},
+        sources=lambda: {source: parts()},
     )
 
 

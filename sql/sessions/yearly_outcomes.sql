@@ -1,6 +1,7 @@
 -- Add up the months of a year, so that a long history stays a few files.
 -- grain:   one row per (creator, outcome)
 -- keys:    first_day, creator_id, outcome
+-- keyed:   by raw of the year and of the days within reach, so that no night looks for its months
 -- sources: monthly_outcomes
 -- params:  none
 select

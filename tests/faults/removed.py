@@ -146,7 +146,7 @@ SAFEGUARDS = (
     Safeguard(
         "the cache of landed files is compared with its seal",
         LANDED_CACHE,
-        'if seal != _seal(files) + _END:',
+        "if seal != _seal(files) + _END:",
         "if False:",
         ("tests/unit/raw/test_ingest.py",),
     ),

@@ -442,6 +442,7 @@ RANGES = st.lists(st.tuples(st.integers(1, 11), st.integers(0, 10)), min_size=1,
 PART = 10
 
 
+@pytest.mark.timeout(3600 if FULL else 300)  # on a busy machine a part takes long
 @pytest.mark.parametrize("part", range(-(-HISTORIES // PART)))
 def test_every_night_is_right(part: int) -> None:
     """Whatever lands when, and whatever becomes of the home between the nights."""
