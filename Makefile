@@ -101,10 +101,9 @@ $(SUPPLY)/.installed: requirements-supply.txt
 	$(SUPPLY)/bin/python $(PIP) --require-hashes -r requirements-supply.txt
 	@touch $@
 
-# What is generated from the models and the sample: sql/README.md, docs/analysts.md and its picture.
+# What the code knows: docs/reference/, sql/README.md, the answers in docs/how-to/ask-the-tables.md and their picture.
 guide: $(INSTALLED)
-	$(BIN)/python scripts/data_dictionary.py
-	$(BIN)/python scripts/analysts_guide.py
+	$(BIN)/python scripts/generate_docs.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

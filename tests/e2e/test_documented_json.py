@@ -1,4 +1,4 @@
-"""docs/commands.md holds every key that the commands print as JSON, with its type, and no other."""
+"""docs/reference/json.md holds every key that the commands print as JSON, with its type, and no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.cli import cli
 from pipelines.landing import Postponed, Source
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -118,13 +118,12 @@ def test_a_report(world):
 
 
 def test_a_backfill(world):
-    """A list of what `run` gives, which the README shows."""
+    """A list of what `run` gives, which the page shows as one object."""
     answer = asked(
         world, "backfill", "--from", "2026-01-29", "--to", "2026-01-30", "--accept-rejects", "--allow-incomplete"
     )
     assert [night["as_of"] for night in answer] == days("2026-01-29", 2)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^`run --json` gives\n\n((?:    .*\n)+)", readme, re.MULTILINE)
+    (block,) = re.findall(r"^## mostwatched run\n\n((?:    .*\n)+)", DOCUMENT, re.MULTILINE)
     outer = re.sub(r'"(postponed|funnel)": [\[{].*?[\]}]{1,2},', r'"\1",', block, flags=re.DOTALL)
     for night in answer:
         assert re.findall(r'"(\w+)"', outer) == list(night)
