@@ -25,7 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["docs/tutorial.md", *(f"docs/how-to/{path.name}" for path in sorted((ROOT / "docs/how-to").glob("*.md")))]
 COPIED = ("Makefile", "pyproject.toml", "README.md", "pipelines", "sql", "scripts", "dashboards", "docs")
-RUN_SECONDS = 240
+RUN_SECONDS = 600  # the README took 75 to 134 s on a machine that others were using
 
 pytestmark = [pytest.mark.xdist_group("documents"), pytest.mark.timeout(RUN_SECONDS + 60)]
 
