@@ -6,6 +6,7 @@
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
 #   make analysts  an environment with DuckDB 1.2, for the tests     make guide  what is generated in docs/ and sql/README.md
+#   make docs    a site from docs/, in build/site; a link that leads nowhere fails
 #   make sbom    a software bill of materials (build/sbom.json)     make audit   known vulnerabilities; needs a network
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
 #   make lock    requirements*.txt from pyproject.toml     make clean   remove what installing and testing left
@@ -20,12 +21,13 @@ SPARK := $(and $(WITH_SPARK),$(JAVA),.venv/.installed-spark)
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
+DOCS := build/docs-venv
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
 PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test faults faults-full safeguards bench analysts guide sbom audit lint format lock clean
+.PHONY: run test faults faults-full safeguards bench analysts guide docs sbom audit lint format lock clean
 .DEFAULT_GOAL := run
 # Many images set it. The hundreds of processes that the tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -101,10 +103,18 @@ $(SUPPLY)/.installed: requirements-supply.txt
 	$(SUPPLY)/bin/python $(PIP) --require-hashes -r requirements-supply.txt
 	@touch $@
 
-# What is generated from the models and the sample: sql/README.md, docs/analysts.md and its picture.
+# What the code knows: docs/reference/, sql/README.md, the answers in docs/how-to/ask-the-tables.md and their picture.
 guide: $(INSTALLED)
-	$(BIN)/python scripts/data_dictionary.py
-	$(BIN)/python scripts/analysts_guide.py
+	$(BIN)/python scripts/generate_docs.py
+
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+	@echo "build/site/index.html"
+
+$(DOCS)/.installed: requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-docs.txt
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -129,6 +139,8 @@ lock: $(INSTALLED)
 	$(UV_COMPILE) --group pyproject.toml:spark --output-file requirements-spark.txt
 	$(UV_COMPILE) --group pyproject.toml:spark-build --output-file requirements-spark-build.txt
 	$(UV_COMPILE) --group pyproject.toml:supply --constraints requirements.txt --output-file requirements-supply.txt
+	$(UV_COMPILE) --group pyproject.toml:docs --constraints requirements-dev.txt --constraints requirements-supply.txt \
+	  --output-file requirements-docs.txt
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,31 +1,24 @@
-"""Write what is measured in docs/analysts.md, and its picture, from a run on data/sample. `make guide`.
+"""The generated parts of docs/how-to/ask-the-tables.md, and its picture. generate_docs.py writes them (`make guide`).
 
-The text is written by hand; between two comments that name a query of sql/warehouse/ stand the query and its answer.
-tests/e2e/test_analysts.py does the same again and compares, so that neither goes stale.
+The text is written by hand. Between two comments that name a query of sql/warehouse/ stand the query and its answer on
+data/sample. tests/e2e/test_analysts.py generates both again and compares, so that neither goes stale.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from html import escape
 from pathlib import Path
 
 import duckdb
 
-from pipelines.core import settings
-from pipelines.jobs import nightly
-from pipelines.snapshots import manifest
-
 ROOT = Path(__file__).parent.parent
-GUIDE = ROOT / "docs" / "analysts.md"
+GUIDE = ROOT / "docs" / "how-to" / "ask-the-tables.md"
 PICTURE = ROOT / "docs" / "analysts.svg"
 QUERIES = ROOT / "sql" / "warehouse"
 NOT_QUERIES = {"macros"}  # what makes the macros that the queries use
-AS_OF = date(2013, 7, 1)
 
 
 @dataclass(frozen=True)
@@ -39,16 +32,6 @@ class Answer:
     def column(self, name: str) -> list[object]:
         """The values of one column."""
         return [row[self.columns.index(name)] for row in self.rows]
-
-
-def main() -> None:
-    """Run the night on the sample in a temporary home, and write both files."""
-    with tempfile.TemporaryDirectory(prefix="mostwatched-guide-") as folder:
-        home = settings.load(Path(folder) / "home", environ={})
-        nightly.run(home, AS_OF, [ROOT / "data" / "sample"])
-        found = answers(manifest.open_current(home.snapshots).path / "warehouse.duckdb")
-    GUIDE.write_text(guide(GUIDE.read_text(encoding="utf-8"), found), encoding="utf-8")
-    PICTURE.write_text(picture(found), encoding="utf-8")
 
 
 def names() -> list[str]:
@@ -133,7 +116,3 @@ def _panel(parts: list[str], y: int, title: str, labels: Sequence[str], values: 
         parts.append(f'<text x="{_LEFT + length + 8}" y="{y + 13}">{number:,.1f}</text>')
         y += _HEIGHT
     return y + 8
-
-
-if __name__ == "__main__":
-    main()

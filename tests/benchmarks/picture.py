@@ -1,6 +1,6 @@
 """One picture of several reports: `python -m tests.benchmarks.picture PICTURE.svg REPORT.json...`.
 
-Big sizes are measured section by section, perhaps on several evenings; the README shows them together.
+Big sizes are measured section by section, perhaps on several evenings; docs/evidence.md shows them together.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""What docs/analysts.md says, on the sample: every query's answer, worked out another way and asked of two DuckDBs."""
+"""What docs/how-to/ask-the-tables.md says, on the sample: every answer, worked out again and asked of two DuckDBs.
+
+Also docs/reference/metrics.md, which needs a published sample as well.
+"""
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,8 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
+
+from pipelines.core import settings
+from pipelines.jobs.audit_run import audit_current
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = ROOT / "build" / "analysts-venv" / "bin" / "python"  # made by `make analysts`
@@ -25,16 +33,21 @@ AS_OF = date(2013, 7, 1)
 pytestmark = pytest.mark.xdist_group("sample")
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    """The script that writes the guide."""
-    spec = importlib.util.spec_from_file_location("analysts_guide", ROOT / "scripts" / "analysts_guide.py")
+def loaded(name: str) -> ModuleType:
+    """A script of the checkout."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where its dataclasses look for their types
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script that writes the guide."""
+    return loaded("analysts_guide")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +83,24 @@ def test_the_guide_shows_the_queries_and_answers_as_they_are(script, answers):
     assert script.PICTURE.read_text(encoding="utf-8") == script.picture(answers)
     for name in script.names():
         assert f"<!-- {name}: begin -->" in text, f"{name} is a query that the guide does not show"
+
+
+def test_the_short_queries_answer(script, sample):
+    """Each of the page's five queries runs on the sample as it stands and has an answer."""
+    (block,) = re.findall(r"```sql\n(-- 1\..*?)```", script.GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    queries = [query.strip() for query in block.split(";\n") if query.strip()]
+    assert [query.split(".")[0] for query in queries] == [f"-- {number}" for number in range(1, 6)]
+    with duckdb.connect(str(sample / "warehouse.duckdb"), read_only=True) as connection:
+        for query in queries:
+            assert connection.execute(query).fetchall(), query
+
+
+def test_the_page_of_metrics_says_what_there_is(script, sample):
+    """`make guide` would write docs/reference/metrics.md again as it is."""
+    home = settings.load(sample.parents[1], environ={})
+    audit_current(home, 1)
+    pages = loaded("generate_docs")
+    assert pages.metrics(home) == pages.METRICS.read_text(encoding="utf-8")
 
 
 def test_who_came_back(answers, days):

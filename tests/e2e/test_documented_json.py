@@ -1,4 +1,4 @@
-"""docs/commands.md holds every key that the commands print as JSON, with its type, and no other."""
+"""docs/reference/json.md holds every key that the commands print as JSON, with its type, and no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.landing import Postponed, Source
 from pipelines.snapshots import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -118,16 +118,50 @@ def test_a_report(world):
 
 
 def test_a_backfill(world):
-    """A list of what `run` gives, which the README shows."""
+    """A list of what `run` gives, which the page shows as one object."""
     answer = asked(
         world, "backfill", "--from", "2026-01-29", "--to", "2026-01-30", "--accept-rejects", "--allow-incomplete"
     )
     assert [night["as_of"] for night in answer] == days("2026-01-29", 2)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^`run --json` gives\n\n((?:    .*\n)+)", readme, re.MULTILINE)
-    outer = re.sub(r'"(postponed|funnel)": [\[{].*?[\]}]{1,2},', r'"\1",', block, flags=re.DOTALL)
     for night in answer:
-        assert re.findall(r'"(\w+)"', outer) == list(night)
+        assert outer_keys("run") == list(night)
+
+
+def outer_keys(command: str) -> list[str]:
+    """The keys of the object, or of each object in the list, that the page shows for a command; none from within it."""
+    (section,) = re.findall(rf"^## mostwatched {command}\n(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
+    keys, depth = [], 0
+    for mark in re.findall(r'[\[\]{}]|"\w+"', section[section.index("{") :]):
+        depth += (mark in "[{") - (mark in "]}")
+        if depth == 0:
+            break
+        if depth == 1 and mark[0] == '"':
+            keys.append(mark.strip('"'))
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("top", ()),
+        ("rejects", ()),
+        ("status", ("--as-of", "2026-01-31")),
+        ("explain", ("ada",)),
+        ("snapshots prune", ("--dry-run",)),
+        ("forget", ("v1", "--dry-run")),
+    ],
+)
+def test_an_object_that_is_shown_as_one(world, command, arguments):
+    """Its keys are those that the page shows, in any order."""
+    answer = asked(world, *command.split(), *arguments)
+    one = answer[0] if isinstance(answer, list) else answer
+    assert sorted(outer_keys(command)) == sorted(one)
+
+
+def test_a_difference(world):
+    """Of the two nights."""
+    before, *_, after = sorted(path.name for path in world.settings.snapshots.glob("2026-*"))
+    assert sorted(outer_keys("snapshots diff")) == sorted(asked(world, "snapshots", "diff", before, after))
 
 
 def test_snapshots(world):

@@ -1,1 +1,1 @@
-"""Attacks on the system, each with a figure: `make faults`, `make faults-full`; README.md says what is promised."""
+"""Attacks on the system, each with a figure: `make faults`, `make faults-full`; docs/evidence.md has the promises."""

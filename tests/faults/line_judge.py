@@ -1,8 +1,8 @@
 """What becomes of one landed line, worked out in the most obvious way: the judge of the attack on the input.
 
 Shares no code with `pipelines`: the standard library's JSON, the oracle's table of typed fields, and the rules of what
-lands as README.md and the contract state them. A line is blank, or holds records, each of which is accepted with just
-these values or rejected for one of these fields (None: the record as a whole).
+lands as docs/reference/landed-fields.md and the contract state them. A line is blank, or holds records, each of which
+is accepted with just these values or rejected for one of these fields (None: the record as a whole).
 """
 
 from __future__ import annotations
