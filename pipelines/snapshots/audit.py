@@ -43,7 +43,7 @@ _ONE_DAY = timedelta(days=1)
 
 # Of a spot check. What it costs is bounded by the records that it reads, whatever the home holds.
 CREATORS = 3  # drawn from the ranking, and one more from raw, who may be missing there
-ROWS = 50_000  # sessions that landed for the days of a range, if it has more than one: read in a tenth of a second
+ROWS = 35_000  # sessions that landed for the days of a range, if it has several: read in under a tenth of a second
 _NEAR_DAYS = 1  # around a range, in which other versions of its sessions are looked for first
 
 
