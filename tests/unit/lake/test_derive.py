@@ -639,3 +639,19 @@ def test_a_step_is_what_decides_rows():
     decides = ["day", "inputs", "relations", "params"]
     follows_from_it = ["weight", "sources"]
     assert [field.name for field in dataclasses.fields(Step)] == decides + follows_from_it
+
+
+def test_a_step_that_reads_another_day_has_a_statement_of_its_own():
+    """Days share a statement where the model says so and each step reads its own day: their rows then never meet."""
+    first, second, third = (date(2026, 1, day) for day in (1, 2, 3))
+
+    def step(day: date, *read: date) -> dict[str, tuple[Step, str]]:
+        files = [Stored("raw_viewing_sessions", each, "", "", 1, "", "digest") for each in read]
+        return {"session_keys": (Step(day, {"raw_viewing_sessions": files}), "")}
+
+    def together(*missing: dict[str, tuple[Step, str]]) -> list[list[date | None]]:
+        return [[each["session_keys"][0].day for each in batch] for batch in lake_module._batches(missing)]
+
+    own = [step(day, day) for day in (first, second, third)]
+    assert together(*own) == [[first, second, third]]
+    assert together(own[0], step(second, first, second), own[2]) == [[first], [second], [third]]
