@@ -41,7 +41,7 @@ from pipelines.api.limits import InMemory, Limiter
 from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
 from pipelines.api.operators import WhyThisNumber
 from pipelines.api.pages import page_routes
-from pipelines.api.query_service import Desk
+from pipelines.api.query_service import QueryService
 from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
 from pipelines.api.tokens import Authenticator, Expected
 from pipelines.api.watching import Serving, Watcher
@@ -65,16 +65,16 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
     """
     clock = clock or Clock()
     metrics = Metrics(clock.now_ms, Colleagues(workers_in) if workers_in else None)
-    desk = Desk()
+    queries = QueryService()
 
     def loaded(serving: Serving | None) -> None:
         metrics.snapshot(serving)
-        desk.prepare(serving)
+        queries.prepare(serving)
 
     watcher = Watcher(settings.snapshots, loaded)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim)
-    api = Curious(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, desk)
+    api = Curious(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
     trusted = networks(settings.trusted_proxies)
     alone = InMemory(clock.monotonic_us)
     shared = None
@@ -94,7 +94,7 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         with suppress(asyncio.CancelledError):
             await sharing
         watcher.stop()
-        desk.close()
+        queries.close()
         if shared is not None:
             await shared.close()
 

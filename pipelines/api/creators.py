@@ -14,7 +14,7 @@ from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
-from pipelines.api.query_service import Desk, NotReady, Ready, T
+from pipelines.api.query_service import NotReady, QueryService, Ready, T
 from pipelines.api.responses import digest_of, json_value
 from pipelines.core.csv_escape import csv_lines
 
@@ -29,13 +29,13 @@ _RANGE = ("days", "from", "to")
 class Curious(Api):
     """What the endpoints share that ask questions about the snapshot."""
 
-    desk: Desk
+    queries: QueryService
 
     async def ask(self, question: Callable[[Ready], T], now_ms: int) -> T:
         """What `question` says. Raises Refused (503), NotUnderstood."""
         serving = await self.serving(now_ms)
         try:
-            return await self.desk.ask(serving, question, wait=not self.watcher.is_watching)
+            return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
         except NotReady as problem:
             retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
             raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None

@@ -107,7 +107,7 @@ class PageForPeople(Endpoint):
             digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
             return Sheet(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
 
-        return await self.curious.desk.ask(serving, question, wait=not self.curious.watcher.is_watching)
+        return await self.curious.queries.ask(serving, question, wait=not self.curious.watcher.is_watching)
 
     def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The page. Raises NotUnderstood, NotHeld, UnknownCreator."""

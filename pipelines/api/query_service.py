@@ -61,7 +61,7 @@ class NotReady(Exception):
     """No answer can be given now; in some seconds perhaps."""
 
 
-class Desk:
+class QueryService:
     """Keeps `Ready` for the snapshot that is served, and asks it one question at a time."""
 
     def __init__(self) -> None:

@@ -114,11 +114,11 @@ class Metrics:
         self._count("mostwatched_rate_limit_fallbacks", "redis_away")
 
     def text(self) -> bytes:
-        """In Prometheus's text format."""
+        """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
+        """Yield the metrics, as prometheus_client asks for."""
         workers = [self._state(), *(self._colleagues.others() if self._colleagues else ())]
         yield from _requests(workers)
         for name, (help_text, label) in _COUNTERS.items():
@@ -176,7 +176,9 @@ class Metrics:
         info = GaugeMetricFamily(
             "mostwatched_snapshot_info", "1, labelled with the snapshot being served.", labels=["snapshot_id"]
         )
-        age = GaugeMetricFamily("mostwatched_snapshot_age_seconds", "Since the snapshot being served was published.")
+        age = GaugeMetricFamily(
+            "mostwatched_snapshot_age_seconds", "Age of the snapshot being served, since it was published."
+        )
         serving = {each["serving"]["snapshot_id"]: each["serving"] for each in workers if each["serving"]}
         for snapshot_id in sorted(serving):
             info.add_metric([snapshot_id], 1)
@@ -201,7 +203,7 @@ def _requests(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
     requests = CounterMetricFamily("mostwatched_http_requests", "Requests answered.", labels=["route", "status"])
     durations = HistogramMetricFamily(
         "mostwatched_http_request_duration_seconds",
-        "From the request's headers to the end of its answer.",
+        "Request latency, from the headers of the request to the end of the response.",
         labels=["route"],
     )
     bounds = [*map(floatToGoString, BUCKETS), "+Inf"]
@@ -230,7 +232,7 @@ _COUNTERS = {  # name -> what it counts, and its label
         "outcome",
     ),
     "mostwatched_rate_limit_requests": ("Requests that the rate limits admitted or refused.", "outcome"),
-    "mostwatched_rate_limit_fallbacks": ("Requests limited by this worker alone.", "reason"),
+    "mostwatched_rate_limit_fallbacks": ("Requests limited by one worker alone, without the shared Redis.", "reason"),
 }
 
 

@@ -112,7 +112,7 @@ def explain(
 ) -> None:
     """Say why a creator's number is what it is.
 
-    From the landed records to the published figure, step by step. The night is done again over the creator's own
+    From the landed records to the published figure, step by step. It runs the nightly job again over the creator's own
     records. Exit code 1 if that does not give the published figure.
     """
     from pipelines.cli import render
@@ -135,7 +135,7 @@ def explain(
 @as_json
 @as_csv
 def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:
-    """List what was not accepted: where, why, what stands there.
+    """List rejected records: where, why, and their text.
 
     --csv does to texts what it does in `top`.
     """

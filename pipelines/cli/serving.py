@@ -38,7 +38,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
 
     logs.log_as(settings.log_format, settings.log_level)  # also what is said of the bucket, before there is a server
     log = logging.getLogger("mostwatched.api")
-    with remote.followed(settings, lambda problem: log.warning("%s", problem)):
+    with remote.replicating(settings, lambda problem: log.warning("%s", problem)):
         serve_api(settings, host, port, workers)
 
 

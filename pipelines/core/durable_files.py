@@ -338,25 +338,25 @@ def _is_alive(process: int) -> bool:
 # --- knowing what was written ------------------------------------------------------------------------------------
 
 
-def seal_of(facts: Mapping[str, Any]) -> str:
-    """The sha256 of a JSON object without its `seal`: by that last entry it can tell that it was damaged itself."""
+def checksum_of(facts: Mapping[str, Any]) -> str:
+    """Return the sha256 of a JSON object without its entry `seal`, which holds this checksum in the stored file."""
     return hashlib.sha256(json_bytes({name: facts[name] for name in facts if name != "seal"})).hexdigest()
 
 
-def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The same object with its `seal` as the last entry."""
-    return {**facts, "seal": seal_of(facts)}
+def with_checksum(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same object with its checksum as the last entry, `seal`."""
+    return {**facts, "seal": checksum_of(facts)}
 
 
-def unsealed(content: bytes) -> dict[str, Any]:
-    """The object that a sealed JSON file holds, without its seal.
+def verify_checksum(content: bytes) -> dict[str, Any]:
+    """Return the object in a JSON file that ends with its checksum, without that checksum.
 
     Raises ValueError unless these are byte for byte what was written: also for another spelling of the same values.
     """
-    end = _SEALED_END.search(content, max(0, len(content) - _SEAL_BYTES))
+    end = _CHECKSUM_END.search(content, max(0, len(content) - _CHECKSUM_BYTES))
     if end is None:
-        raise ValueError("it has no seal")
-    # What was sealed is the text before the seal, closed again: nothing need be written out anew to compare with it.
+        raise ValueError("it has no checksum")
+    # The checksum is of the text before it, with its brace closed: nothing need be written out anew to compare with it.
     before = content[: end.start()]
     whole = before + b"\n}\n" if before != b"{" else b"{}\n"
     if hashlib.sha256(whole).hexdigest() != end["seal"].decode():
@@ -366,8 +366,8 @@ def unsealed(content: bytes) -> dict[str, Any]:
     return facts
 
 
-_SEALED_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
-_SEAL_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
+_CHECKSUM_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
+_CHECKSUM_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
 
 
 def sha256_of(path: Path) -> str:

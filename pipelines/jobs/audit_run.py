@@ -65,4 +65,4 @@ def _leave(settings: Settings, snapshot_id: str | None, outcome: str, differing:
     except OSError as error:
         logs.night.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
     if notify.is_wanted(settings):
-        notify.tell(settings, notify.audit_events(record, before))
+        notify.send(settings, notify.audit_events(record, before))

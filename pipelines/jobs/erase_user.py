@@ -34,8 +34,8 @@ from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
-from pipelines.jobs.id_search import Sought, Trace, may_hold, owned_lines, theirs, traces
-from pipelines.jobs.nightly import held, open_lake
+from pipelines.jobs.id_search import FileMatch, IdMatcher, find_files, may_hold, owned_lines, owned_rows
+from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, find_landed, rewrite
@@ -116,10 +116,10 @@ def forget(
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist.")
     roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
-    sought = Sought(user)
+    sought = IdMatcher(user)
     if dry_run:
         return _foreseen(settings, sought, roots)
-    with held(settings):
+    with locked_home(settings):
         remote.complete(settings)
         for root in roots:
             rewrite.sweep(root)
@@ -127,7 +127,7 @@ def forget(
 
 
 def _forget(
-    settings: Settings, sought: Sought, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
+    settings: Settings, sought: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
 ) -> Forgetting:
     done = Forgetting()
     register = erasure_register.read(settings)
@@ -157,7 +157,7 @@ def _forget(
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
             built = plan.build(lake, raw, policy, current.as_of)
-            after = publish(settings, lake, built, raw, instead=True).snapshot
+            after = publish(settings, lake, built, raw, replace_current=True).snapshot
             done.snapshot_after = after.id
             done.changes = list(_changes(counted, _counts(after)))
         progress("look through the snapshots", 2, 6)
@@ -207,14 +207,14 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
-def _redact(settings: Settings, sought: Sought, done: Forgetting) -> None:
+def _redact(settings: Settings, sought: IdMatcher, done: Forgetting) -> None:
     """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}forget"
     with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
-        found = list(redaction.naming(connection, raw, sought.user, sought.is_theirs))
+        found = list(redaction.naming(connection, raw, sought.user, sought.is_owned))
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
-        redaction.redact(each, sought.user, sought.is_theirs)
+        redaction.redact(each, sought.user, sought.is_owned)
     _note(done, found)
 
 
@@ -252,7 +252,7 @@ def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> 
         ) from error
 
 
-def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
+def _remove_snapshots(settings: Settings, sought: IdMatcher, after: Snapshot | None) -> list[str]:
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         doomed = [
             name
@@ -263,13 +263,15 @@ def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None
     return doomed
 
 
-def _holding(connection: engine.Connection, folder: Path, sought: Sought, *, but: Path | None = None) -> Iterator[Path]:
+def _holding(
+    connection: engine.Connection, folder: Path, sought: IdMatcher, *, but: Path | None = None
+) -> Iterator[Path]:
     """The files under a folder, `but` those under one in it, that hold the id where it is not public."""
     files = [path for path in _files(folder) if but is None or not path.is_relative_to(but)]
-    return (trace.path for trace in traces(connection, files, sought) if not trace.is_public)
+    return (trace.path for trace in find_files(connection, files, sought) if not trace.is_public)
 
 
-def _remove_notes(settings: Settings, sought: Sought) -> int:
+def _remove_notes(settings: Settings, sought: IdMatcher) -> int:
     """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         doomed = list(_holding(connection, settings.lake, sought, but=settings.lake / "raw"))
@@ -283,7 +285,7 @@ def _remove_notes(settings: Settings, sought: Sought) -> int:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def _empty_own(settings: Settings, sought: Sought) -> None:
+def _empty_own(settings: Settings, sought: IdMatcher) -> None:
     own = erasure_register.landing(settings)
     for root in own:
         rewrite.sweep(root)
@@ -293,7 +295,7 @@ def _empty_own(settings: Settings, sought: Sought) -> None:
 
 
 def _landed(
-    settings: Settings, sought: Sought, roots: Sequence[Path], *, is_to_be_emptied: bool
+    settings: Settings, sought: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
 ) -> Iterator[LandedRecords]:
     """The landed files that hold records of the person, emptied of them if that is asked for."""
     files, _ = find_landed([root for root in roots if root.is_dir()])
@@ -301,7 +303,7 @@ def _landed(
         if file.entity not in PERSON:  # what creators publish is public
             continue
 
-        def note(done: rewrite.Emptied, file: LandedFile = file) -> None:
+        def note(done: rewrite.Rewritten, file: LandedFile = file) -> None:
             erasure_register.note_emptied(settings, done.sha256_before, done.sha256)
             for raw in raw_files(settings):
                 entity, landed_sha256, how = raw.identity
@@ -311,14 +313,14 @@ def _landed(
                     redaction.note_also_landed(raw, done.sha256, done.bytes)
 
         of_text = partial(owned_lines, sought=sought, csv_entity=file.entity if file.format == "csv" else None)
-        cut = rewrite.Cut(of_text, partial(theirs, sought=sought))
+        cut = rewrite.Cut(of_text, partial(owned_rows, sought=sought))
         records = 0
         try:
             if may_hold(file, sought):
                 found = rewrite.find(file, cut)
                 records = found.records
                 if records and is_to_be_emptied:
-                    rewrite.emptied(file, cut, found, note)
+                    rewrite.rewrite(file, cut, found, note)
         except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
             yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
         else:
@@ -329,12 +331,12 @@ def _landed(
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], done: Forgetting) -> None:
+def _look_through(settings: Settings, sought: IdMatcher, roots: Sequence[Path], done: Forgetting) -> None:
     """Note every file under home that holds the id."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        found = [*_by_name(settings, sought), *traces(connection, others, sought)]
+        found = [*_by_name(settings, sought), *find_files(connection, others, sought)]
     done.public_files = sum(trace.is_public for trace in found)
     done.remaining = [
         {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
@@ -345,10 +347,10 @@ def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], don
             done.remaining.append({"path": landed.file, "why": why})
 
 
-def _by_name(settings: Settings, sought: Sought) -> Iterator[Trace]:
+def _by_name(settings: Settings, sought: IdMatcher) -> Iterator[FileMatch]:
     for path in _files(settings.home):
         if any(sought.is_in(part) for part in path.relative_to(settings.home).parts):
-            yield Trace(path, is_public=False, problem="its name holds the id")
+            yield FileMatch(path, is_public=False, problem="its name holds the id")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -371,7 +373,7 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, 
     erasure_register.note(settings, entry)
 
 
-def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forgetting:
+def _foreseen(settings: Settings, sought: IdMatcher, roots: Sequence[Path]) -> Forgetting:
     """What `forget` would do, as far as that can be known without doing it."""
     done = Forgetting(is_dry_run=True)
     register = erasure_register.read(settings)
@@ -379,7 +381,7 @@ def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forg
     pointer = manifest.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_theirs))
+        _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_owned))
         for name in manifest.names(settings.snapshots):
             if any(_holding(connection, settings.snapshots / name, sought)):
                 done.snapshots.append(name)

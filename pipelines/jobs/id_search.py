@@ -47,7 +47,7 @@ _OF_OTHERS = {"creatorid", "deviceid", "sessionid", "streamid", "pledgeid", "sou
 
 
 @dataclass(frozen=True)
-class Sought:
+class IdMatcher:
     """An id that is looked for."""
 
     user: str
@@ -101,7 +101,7 @@ class Sought:
         """The same of text."""
         return self.is_in_bytes(_encoded(text))
 
-    def is_theirs(self, record: bytes | str) -> bool:
+    def is_owned(self, record: bytes | str) -> bool:
         """Whether a landed record is theirs, or names them anywhere but as a creator.
 
         What cannot be read as JSON, or is too long to be read, is theirs if the id is a word of it.
@@ -166,7 +166,7 @@ def _plain(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Trace:
+class FileMatch:
     """A file that holds the id."""
 
     path: Path
@@ -174,7 +174,7 @@ class Trace:
     problem: str | None = None  # what is more than that, such as why it is not known whether the id is in it
 
 
-def traces(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
+def find_files(connection: engine.Connection, paths: Iterable[Path], sought: IdMatcher) -> Iterator[FileMatch]:
     """Those of some files that hold the id."""
     tables: list[Path] = []
     for path in sorted(paths):
@@ -184,15 +184,15 @@ def traces(connection: engine.Connection, paths: Iterable[Path], sought: Sought)
         try:
             if path.suffix == ".duckdb":  # of public tables
                 if _in_database(path, sought):
-                    yield Trace(path, is_public=True)
+                    yield FileMatch(path, is_public=True)
             elif _in_json(path, sought) if path.suffix == ".json" else _in_file(path, sought):
-                yield Trace(path, is_public=False)
+                yield FileMatch(path, is_public=False)
         except (OSError, DamagedArchive, engine.Error) as error:
-            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
+            yield FileMatch(path, is_public=False, problem=f"it cannot be read: {error}")
     yield from _in_tables(connection, tables, sought)
 
 
-def _in_json(path: Path, sought: Sought) -> bool:
+def _in_json(path: Path, sought: IdMatcher) -> bool:
     """In a string, not in a number: a snapshot may hold as many bytes as somebody's id says."""
     try:
         content = json.loads(path.read_bytes())
@@ -201,7 +201,7 @@ def _in_json(path: Path, sought: Sought) -> bool:
     return any(sought.is_in(text) for text in strings_in(content, and_numbers=False))
 
 
-def _in_file(path: Path, sought: Sought) -> bool:
+def _in_file(path: Path, sought: IdMatcher) -> bool:
     with path.open("rb") as file:
         return sought.is_in_chunks(decompressed(_chunks(file), _COMPRESSIONS.get(path.suffix)))
 
@@ -210,7 +210,7 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.read(_CHUNK_BYTES), b"")
 
 
-def _in_database(path: Path, sought: Sought) -> bool:
+def _in_database(path: Path, sought: IdMatcher) -> bool:
     with engine.opened(path) as database:
         query = "select table_name, column_name from duckdb_columns() where data_type = 'VARCHAR' and not internal"
         for row in engine.query(database, query).to_pylist():
@@ -221,18 +221,18 @@ def _in_database(path: Path, sought: Sought) -> bool:
     return False
 
 
-def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
+def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: IdMatcher) -> Iterator[FileMatch]:
     """Of Parquet files. Those of one kind, with the same columns, are asked together."""
     kinds: dict[str, tuple[pa.Schema, list[Path]]] = {}
     for path in paths:
         try:
             schema = pq.read_schema(path)
             if path.name == "rejects.parquet":
-                if any(sought.is_theirs(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
-                    yield Trace(path, is_public=False)
+                if any(sought.is_owned(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
+                    yield FileMatch(path, is_public=False)
                 continue
         except (OSError, pa.ArrowException) as error:
-            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
+            yield FileMatch(path, is_public=False, problem=f"it cannot be read: {error}")
         else:
             kinds.setdefault(str(schema.remove_metadata()), (schema, []))[1].append(path)
     for schema, files in kinds.values():
@@ -247,7 +247,7 @@ def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sou
             for row in engine.query(connection, query, {"user": sought.user}).to_pylist():
                 path = named[row["filename"]]
                 found[path] = found.get(path, True) and field.name not in PERSONAL
-        yield from (Trace(path, is_public) for path, is_public in sorted(found.items()))
+        yield from (FileMatch(path, is_public) for path, is_public in sorted(found.items()))
 
 
 def _condition(field: pa.Field) -> str | None:
@@ -265,7 +265,7 @@ def _is_text(kind: pa.DataType) -> bool:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def may_hold(file: LandedFile, sought: Sought) -> bool:
+def may_hold(file: LandedFile, sought: IdMatcher) -> bool:
     """Whether it is worth looking at the records of a landed file: quick, and wrong only in saying yes.
 
     Raises OSError, and DamagedArchive for one that is not what its checksum says.
@@ -276,7 +276,7 @@ def may_hold(file: LandedFile, sought: Sought) -> bool:
         return sought.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
 
 
-def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:
+def owned_rows(rows: pa.RecordBatch, sought: IdMatcher) -> pa.Array:
     """Of each row of a landed Parquet file whether it is the person's."""
     found = pa.array([False] * rows.num_rows)
     for field, column in zip(rows.schema, rows.columns, strict=True):
@@ -292,7 +292,7 @@ def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:
     return found
 
 
-def owned_lines(chunks: Iterable[bytes], sought: Sought, *, csv_entity: str | None) -> Iterator[range]:
+def owned_lines(chunks: Iterable[bytes], sought: IdMatcher, *, csv_entity: str | None) -> Iterator[range]:
     """The numbers of the lines, from 1, of each record of a landed text that is the person's.
 
     Records are those that a run reads of NDJSON, or of an entity's CSV, where a header is none. Raises DamagedArchive.
@@ -307,15 +307,15 @@ def owned_lines(chunks: Iterable[bytes], sought: Sought, *, csv_entity: str | No
             yield range(piece.line, piece.line + 1)
         if isinstance(piece, Block) and (sought.is_in_bytes(piece.data) or _ESCAPE in piece.data):
             for number, text in enumerate(lines_of(piece.data), piece.first_line):
-                if sought.is_theirs(text):
+                if sought.is_owned(text):
                     yield range(number, number + 1)
 
 
-def _pieces(chunks: Iterable[bytes], sought: Sought, long: set[int]) -> Iterator[Piece]:
+def _pieces(chunks: Iterable[bytes], sought: IdMatcher, long: set[int]) -> Iterator[Piece]:
     """The pieces of a landed text; which lines that are too long are the person's is noted in `long`."""
     for piece in blocks_of_lines(chunks, MAX_LINE_BYTES):
         if isinstance(piece, Damage):
-            raise DamagedArchive(piece.reason, piece.unsound)
+            raise DamagedArchive(piece.reason, piece.corruption)
         if isinstance(piece, LongLine) and sought.is_in_text(piece.parts):
             long.add(piece.line)
         if isinstance(piece, Block) and has_long_line(piece.data):
@@ -324,16 +324,16 @@ def _pieces(chunks: Iterable[bytes], sought: Sought, long: set[int]) -> Iterator
         yield piece
 
 
-def _owned_in_csv(pieces: Iterable[Piece], sought: Sought, entity: str, long: set[int]) -> Iterator[range]:
+def _owned_in_csv(pieces: Iterable[Piece], sought: IdMatcher, entity: str, long: set[int]) -> Iterator[range]:
     names: list[str] | None = None  # of the columns; empty where no record of the file can be accepted
     for record in csv_records(pieces):
         if names is None and (record.problem or record.text.strip()):
             is_header = record.problem is None and Header(entity, record.cells).problem is None
             names = record.cells if is_header else []
-            is_owned = not is_header and sought.is_theirs(record.text)
+            is_owned = not is_header and sought.is_owned(record.text)
         elif record.problem is None and names and len(record.cells) == len(names):
             is_owned = sought.is_in_bytes(record.text) and sought.is_in_cells(names, record.cells)
         else:
-            is_owned = sought.is_theirs(record.text)
+            is_owned = sought.is_owned(record.text)
         if is_owned or record.line in long:
             yield range(record.line, record.line + record.lines)

@@ -54,7 +54,7 @@ class Recorder:
 
     def ingested(self, report: IngestReport) -> None:
         """Note what was read. The names of empty files add up from run to run."""
-        self.note(
+        self.update(
             new_files=report.new_files,
             new_records=report.new_records,
             new_rejected=report.new_rejected,
@@ -62,8 +62,8 @@ class Recorder:
             empty_files=tuple(sorted({*self.record.empty_files, *report.again})),
         )
 
-    def note(self, **facts: Any) -> None:
-        """Change what the record says; it is written when the run ends."""
+    def update(self, **facts: Any) -> None:
+        """Change fields of the record, which is written when the run ends."""
         self.record = replace(self.record, **facts)
 
 
@@ -85,10 +85,10 @@ def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
         yield recorder
     except BaseException as error:
         outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
-        recorder.note(outcome=outcome, why=str(error) or type(error).__name__)
+        recorder.update(outcome=outcome, why=str(error) or type(error).__name__)
         raise
     finally:
-        recorder.note(ended_at=_now())
+        recorder.update(ended_at=_now())
         _write(settings.lake, recorder.record)
 
 
@@ -97,7 +97,7 @@ def read(lake: Path) -> LastRun | None:
     path = lake / NAME
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("seal") != durable_files.seal_of(content):
+        if content.pop("seal") != durable_files.checksum_of(content):
             raise ValueError("its seal differs")
         known = {field.name: content[field.name] for field in fields(LastRun) if field.name in content}
         lists = ("postponed", "empty_files", "missing_days")
@@ -112,7 +112,7 @@ def read(lake: Path) -> LastRun | None:
 
 def _write(lake: Path, record: LastRun) -> None:
     with suppress(OSError):
-        durable_files.write_json(lake / NAME, durable_files.sealed(asdict(record)))
+        durable_files.write_json(lake / NAME, durable_files.with_checksum(asdict(record)))
 
 
 def _now() -> str:

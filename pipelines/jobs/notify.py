@@ -144,7 +144,7 @@ def is_wanted(settings: Settings) -> bool:
     return bool(settings.notify_command or settings.notify_webhook)
 
 
-def tell(settings: Settings, found: Sequence[Event]) -> None:
+def send(settings: Settings, found: Sequence[Event]) -> None:
     """Hand every event to every hook. Never raises for what goes wrong with one: that is logged."""
     for event in found:
         content = {
@@ -162,12 +162,12 @@ def tell(settings: Settings, found: Sequence[Event]) -> None:
         }
         body = json.dumps(content).encode() + b"\n"
         if settings.notify_command:
-            _said(event, "command", _run(settings.notify_command, body))
+            _log_outcome(event, "command", _run(settings.notify_command, body))
         if settings.notify_webhook:
-            _said(event, "webhook", _post(settings.notify_webhook, body))
+            _log_outcome(event, "webhook", _post(settings.notify_webhook, body))
 
 
-def _said(event: Event, hook: str, problem: str | None) -> None:
+def _log_outcome(event: Event, hook: str, problem: str | None) -> None:
     facts = {"notification": event.event, "hook": hook}
     if problem is None:
         logs.night.info("notified", extra=facts)

@@ -25,7 +25,7 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.index import RawFile, as_index, every_raw_file, rejects_in, set_aside
+from pipelines.raw.index import RawFile, as_index, every_raw_file, quarantine, rejects_in
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"
@@ -96,7 +96,7 @@ def _without(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
     digest = RowDigest(schema, leave_out=("line",))
     with pq.ParquetFile(_whole(raw, name)) as file, durable_files.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
-            rows = erasure_register.without(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
+            rows = erasure_register.exclude_users(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
             digest.update(rows)
             writer.write_table(rows, row_group_size=durable_files.ROW_GROUP_ROWS)
     return WrittenFile(
@@ -163,7 +163,7 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         for path in new.iterdir():
             durable_files.fsync(path)
         durable_files.fsync(new)
-        aside = set_aside(raw.folder)
+        aside = quarantine(raw.folder)
         new.rename(raw.folder)
         durable_files.fsync(raw.folder.parent)
         shutil.rmtree(aside)

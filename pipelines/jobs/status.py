@@ -35,14 +35,14 @@ from pipelines.landing import find_unfinished, printable_name
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, raw_files, stands
+from pipelines.raw.index import RawFile, exists, raw_files
 from pipelines.raw.ingest import FoundFile, IngestReport, is_another_empty_one, look
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.manifest import Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from pipelines.remote.landing import Standing
+    from pipelines.remote.landing import Pending
 
 INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
@@ -61,7 +61,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     with _noted(seen):
         seen.raw = raw_files(settings)
     seen.found, seen.listing = look(settings, roots, seen.raw)
-    seen.in_buckets = remote.standing(settings, landing or (), partial(stands, settings), seen.raw)
+    seen.in_buckets = remote.list_pending(settings, landing or (), partial(exists, settings), seen.raw)
     seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
     with _noted(seen):
@@ -70,12 +70,12 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         seen.last_audit = last_audit.read(settings.lake)
     seen.at_work = _at_work(settings, seen.last_run)
     landed = _landed_sessions(settings, seen)
-    with _noted(seen), lake.finding_only():
+    with _noted(seen), lake.dry_run():
         if seen.raw:
             seen.built = plan.build(lake, seen.raw, settings.policy, as_of)
             seen.sessions = dict(_sessions(lake, seen.built, landed))
     changed: list[dict[str, Any]] = []
-    with _noted(seen), lake.finding_only():
+    with _noted(seen), lake.dry_run():
         changed += _late(seen, lake, landed)
     return {
         "home": str(settings.home),
@@ -98,7 +98,7 @@ class _Seen:
     raw: Sequence[RawFile] = ()
     found: Sequence[FoundFile] = ()
     listing: IngestReport = field(default_factory=lambda: IngestReport(0, (), (), ()))
-    in_buckets: Sequence[Standing] = ()  # landing folders there
+    in_buckets: Sequence[Pending] = ()  # landing folders there
     pointer: Pointer | None = None
     snapshot: Snapshot | None = None  # the current one
     before: Snapshot | None = None  # the one that was published before it
@@ -179,7 +179,7 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
     in_vain: set[date] = set()
     with _noted(seen):
         states = deliveries.judge(held, landed)
-        in_vain = deliveries.landed_in_vain(states, landed)
+        in_vain = deliveries.all_rejected(states, landed)
     known = {day: count for day, count in seen.sessions.items() if count is not None}
     first_landed = gates.first_day_landed(seen.raw)
     rows = []
@@ -275,7 +275,7 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
 
 
-_PART = "its name says that it is not complete yet"
+_PART = "marker or temporary file"
 
 
 def _last_run(seen: _Seen) -> dict[str, Any] | None:
@@ -302,7 +302,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
     register = _register(settings, seen)
-    if register and (found := list(_vanished(settings, seen, register))):
+    if register and (found := list(_missing_inputs(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
     removed = list(_removed(settings, seen, as_of))
     if removed:
@@ -358,8 +358,8 @@ def _removed(settings: Settings, seen: _Seen, as_of: date) -> Iterator[str]:
         yield str(error)
 
 
-def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
-    """The sentence of `gates.vanished`, if what a run would find is not all that the newest snapshot rests on.
+def _missing_inputs(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
+    """The sentence of `gates.missing_inputs`, if what a run would find is not all that the newest snapshot rests on.
 
     A landed file that is not read yet is taken for the one of its name: the run reads it.
     """
@@ -369,7 +369,7 @@ def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[s
         unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
         rested_on = publish.landed_of_newest(settings.snapshots)
         asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
-        yield from gates.vanished(asked, seen.raw, register)
+        yield from gates.missing_inputs(asked, seen.raw, register)
 
 
 def _would_be_current(seen: _Seen, as_of: date) -> bool:

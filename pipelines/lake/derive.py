@@ -65,7 +65,7 @@ class Stored:
 
     @property
     def is_there(self) -> bool:
-        """False only for what `finding_only` did not find."""
+        """False only for what a `dry_run` did not find."""
         return self.digest != ""
 
 
@@ -180,8 +180,8 @@ class Lake:
         return self.derive(model, [Step(None, inputs, relations or {}, params or {}, sources=sources)])[None]
 
     @contextmanager
-    def finding_only(self) -> Iterator[set[Path]]:
-        """Inside, nothing is built: what is not there counts as without rows. Yields the files asked for."""
+    def dry_run(self) -> Iterator[set[Path]]:
+        """Build nothing inside: a file that is not there counts as without rows. Yields the files asked for."""
         self._only_finding, self.touched = True, set()
         try:
             yield self.touched
@@ -229,7 +229,7 @@ class Lake:
         if self._engine is not None and sum(path.stat().st_size for path, _ in files if path.exists()) > _SPREAD_BYTES:
             for path, _ in files:
                 durable_files.present(path)  # whoever reads it elsewhere cannot fetch it
-            return self._engine.each(_problem, files)
+            return self._engine.map_tasks(_problem, files)
         with ThreadPoolExecutor(_VERIFIERS) as pool:
             return list(pool.map(_problem, files))
 
@@ -262,7 +262,7 @@ class Lake:
         if path in self._known:
             return self._known[path]
         try:
-            facts = durable_files.unsealed(_sidecar(path).read_bytes())
+            facts = durable_files.verify_checksum(_sidecar(path).read_bytes())
             stored = Stored(
                 model, step.day, facts["key"], str(path), facts["rows"], facts["sha256"], facts["digest"], step
             )
@@ -298,7 +298,7 @@ class Lake:
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
                 facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
-                durable_files.write_json(_sidecar(final), durable_files.sealed(facts))
+                durable_files.write_json(_sidecar(final), durable_files.with_checksum(facts))
                 self._known[final] = Stored(name, step.day, key, str(final), rows, sha256, digest, step)
                 self._checked.add(final)
         finally:

@@ -19,7 +19,7 @@ from pipelines.core.calendar_days import Span, Window
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
-from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flat, rows_of, sessions
+from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
 from pipelines.raw.index import RawFile
 
 
@@ -47,7 +47,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     cube = _creator_reach(lake, made.viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
-        return flat(landed[entity])
+        return flatten(landed[entity])
 
     def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
         return lake.derive_one(model, inputs, params=params)
@@ -118,7 +118,7 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
         for folder in raw
         if folder.rejects
     ]
-    return rejects + [file for days in judging.values() for file in flat(days)]
+    return rejects + [file for days in judging.values() for file in flatten(days)]
 
 
 _JUDGING = ("live_streams", "pledges")
@@ -128,7 +128,7 @@ def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: dat
     """live_streams, as they were known at as_of."""
     landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
     until = _known_until(raw, "live_streams", calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
-    return lake.derive_one("live_streams", {"raw_live_streams": flat(landed)}, params={"as_of_instant": until})
+    return lake.derive_one("live_streams", {"raw_live_streams": flatten(landed)}, params={"as_of_instant": until})
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:

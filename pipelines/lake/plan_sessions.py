@@ -55,7 +55,7 @@ class Sessions:
     def outcomes(self) -> dict[str, list[Stored]]:
         """What became of every record that ever landed, by model."""
         return {
-            "session_outcomes": flat(self.session_outcomes),
+            "session_outcomes": flatten(self.session_outcomes),
             "monthly_outcomes": list(self.monthly_outcomes),
             "yearly_outcomes": list(self.yearly_outcomes),
         }
@@ -85,7 +85,7 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
 def _erased_in(lake: Lake, landed: Landed, month: Span) -> Stored:
     """Who is to be erased of a month."""
     raw = _files_of(landed["viewing_sessions"], month)
-    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])})
+    return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flatten(landed["erasures"])})
 
 
 def _monthly_outcomes(
@@ -99,7 +99,7 @@ def _monthly_outcomes(
         {"raw_viewing_sessions": _files_of(days, reach), "erased_viewers": erased},
         relations={"days": days_relation([month.first_day])},
         params=_params(policy) | {"revision_days": policy.revision_days},
-        sources=lambda: {"session_outcomes": flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])},
+        sources=lambda: {"session_outcomes": flatten(_judged_sessions(lake, landed, policy, month, frozenset())[0])},
     )
 
 
@@ -143,7 +143,7 @@ class Repeated:
 
 def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
     """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
-    erasures = flat(landed["erasures"])
+    erasures = flatten(landed["erasures"])
     if not erasures:
         return {}
     days = landed["viewing_sessions"]
@@ -294,7 +294,7 @@ def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, di
     return found
 
 
-def flat(parts: Parts) -> list[Stored]:
+def flatten(parts: Parts) -> list[Stored]:
     return [file for files in parts.values() for file in files]
 
 

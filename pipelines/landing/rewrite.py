@@ -30,7 +30,7 @@ PREFIX = ".mostwatched-"  # of a file that is being written; a name that no run 
 
 @dataclass(frozen=True)
 class Cut:
-    """What is to be taken out."""
+    """Which records are to be taken out."""
 
     lines: Callable[[Iterable[bytes]], Iterator[range]]  # the numbers of the lines, from 1, of each record that goes
     rows: Callable[[pa.RecordBatch], pa.Array]  # which rows of Parquet go
@@ -38,7 +38,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to take out of a landed file."""
+    """The records to take out of a landed file."""
 
     records: int
     lines: array[int]  # their numbers, from 1; none of Parquet
@@ -46,7 +46,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Emptied:
+class Rewritten:
     """A landed file before and after."""
 
     records: int  # that are gone
@@ -56,7 +56,7 @@ class Emptied:
 
 
 def find(file: LandedFile, cut: Cut) -> Found:
-    """What there is to take out of a landed file. Raises what `emptied` does."""
+    """Find the records to take out of a landed file. Raises what `rewrite` does."""
     with open_landed(file.path, file.root) as source:
         lines: array[int] = array("q")
         records = 0
@@ -70,11 +70,11 @@ def find(file: LandedFile, cut: Cut) -> Found:
         return Found(records, lines, source.stamp)
 
 
-def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable[[Emptied], None]) -> Emptied:
+def rewrite(file: LandedFile, cut: Cut, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
     """Put a file without the records that were found in the place of a landed one, durably.
 
     The new one has the old one's times and mode, and its owner and group where we may give a file away.
-    `before_it_stands` is called when it is whole and durable. Raises Postponed if the landed file changed since it was
+    `on_written` is called when it is whole and durable, before it takes the landed file's name. Raises Postponed if the landed file changed since it was
     looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
     """
     temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
@@ -88,7 +88,7 @@ def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable
             else:
                 chunks = decompressed(source.chunks(), file.compression)
                 with temporary.open("wb") as raw, _compressing(raw, file.compression) as out:
-                    for part in _without_lines(chunks, found.lines):
+                    for part in _blank_records(chunks, found.lines):
                         out.write(part)
             sha256_before = source.sha256()
             source.check_unchanged()
@@ -96,8 +96,8 @@ def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable
             _fsync(temporary)
             with temporary.open("rb") as written:
                 sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-            done = Emptied(found.records, sha256_before, sha256, temporary.stat().st_size)
-            before_it_stands(done)
+            done = Rewritten(found.records, sha256_before, sha256, temporary.stat().st_size)
+            on_written(done)
             if Stamp.of(os.lstat(file.path)) != source.stamp:
                 raise Postponed("it changed while it was read")
         temporary.rename(file.path)
@@ -121,10 +121,10 @@ def sweep(root: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _without_lines(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
-    """A text of which some lines, by their numbers from 1 on, are nothing but their ends."""
-    emptied = iter(numbers)
-    following = next(emptied, None)
+def _blank_records(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
+    """Yield a text with some lines, by their numbers from 1 on, made empty."""
+    blanked = iter(numbers)
+    following = next(blanked, None)
     line = 1  # in which the chunk begins
     for chunk in chunks:
         last = line + chunk.count(b"\n")  # in which it ends
@@ -136,7 +136,7 @@ def _without_lines(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[
                 parts[following - line] = b""
                 if following == last:  # it may go on in the next chunk
                     break
-                following = next(emptied, None)
+                following = next(blanked, None)
             yield b"\n".join(parts)
         line = last
 

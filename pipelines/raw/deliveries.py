@@ -68,7 +68,7 @@ def judge(days: Sequence[date], deliveries: Sequence[Delivery]) -> dict[date, st
     return {} if first is None else {day: found[day] for day in days if day >= first}
 
 
-def landed_in_vain(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
+def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
     """The days that are missing though their own file landed and was read: records of it were rejected."""
     own, _ = _by_day(deliveries)
     return {day for day, state in states.items() if state == MISSING and own.get(day)}

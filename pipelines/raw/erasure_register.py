@@ -1,7 +1,7 @@
 """Who was forgotten, without saying who: what keeps an id out of the lake for good once it was taken out of it.
 
     <home>/forgotten/                 0700
-        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, sealed
+        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, with a checksum
         landing/erasures/             a landing folder of our own, which every run reads beside the platform's
             forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
 
@@ -101,7 +101,7 @@ class Register:
         accepted, rejected = batch.accepted, batch.rejected
         column = PERSON.get(entity)
         if column is not None and accepted.num_rows and (found := self._among(accepted[column])):
-            accepted = without(entity, accepted, found)
+            accepted = exclude_users(entity, accepted, found)
         if any(self._is_named_in(line.text) for line in rejected):
             rejected = [
                 RejectedLine(line.line, line.field, line.reason, FORGOTTEN_TEXT)
@@ -133,7 +133,7 @@ class Register:
         return frozenset(entry["length"] for entry in self.entries.values())
 
 
-def without(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
+def exclude_users(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
     """The rows of raw that are nobody's of some `users`."""
     is_theirs = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
     return rows.filter(pc.invert(is_theirs))
@@ -181,7 +181,7 @@ def read(settings: Settings) -> Register:
     """
     path = folder(settings) / REGISTER
     try:
-        content = durable_files.unsealed(path.read_bytes())
+        content = durable_files.verify_checksum(path.read_bytes())
         entries = {entry["digest"]: entry for entry in content["forgotten"]}
         return Register(str(content["key"]), entries, dict(content["emptied"]), has_pseudonyms="outdone" in content)
     except FileNotFoundError:
@@ -216,4 +216,4 @@ def write(settings: Settings, register: Register) -> None:
     content = {"key": register.key, "forgotten": entries, "emptied": dict(register.emptied)}
     with durable_files.new_file(folder(settings) / REGISTER) as temporary:
         temporary.touch(mode=0o600)
-        temporary.write_bytes(durable_files.json_bytes(durable_files.sealed(content)))
+        temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(content)))

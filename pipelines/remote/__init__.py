@@ -3,8 +3,8 @@
     objects.py    what one does with a bucket, by obstore
     mirror.py     the copy of a home that is worked in: pull, fetch, push
     landing.py    what has landed in a bucket and is not in raw yet
-    replica.py  the current snapshot, for the read API
-    httpfs.py   a database file that DuckDB reads where it lies
+    replica.py    the current snapshot, for the read API
+    httpfs.py     a database file that DuckDB reads where it lies
 
 All of it does nothing for a home that is a folder, and imports nothing either.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipelines.lake.engines.duckdb import Connection
     from pipelines.raw.index import RawFile
     from pipelines.remote.httpfs import Access
-    from pipelines.remote.landing import Standing
+    from pipelines.remote.landing import Pending
     from pipelines.remote.mirror import Mirror
     from pipelines.remote.objects import Objects
 
@@ -117,39 +117,39 @@ def _objects(settings: Settings, url: str) -> Objects:
     return Objects(url, settings.s3_endpoint, settings.s3_timeout_seconds)
 
 
-def landed(
+def local_landing(
     settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
 ) -> list[Path] | None:
-    """The landing folders, those in buckets as folders here: see `pipelines.remote.landing.brought`."""
+    """Return the landing folders as local ones, those in buckets downloaded: see `pipelines.remote.landing.download_new`."""
     if landing is None:
         return None
     folders = []
     for each in landing:
         if isinstance(each, str):
-            from pipelines.remote.landing import brought
+            from pipelines.remote.landing import download_new
 
-            folders.append(brought(settings, _objects(settings, each), is_in_raw))
+            folders.append(download_new(settings, _objects(settings, each), is_in_raw))
         else:
             folders.append(each)
     return folders
 
 
-def standing(
+def list_pending(
     settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
-) -> list[Standing]:
-    """What stands in those landing folders that are in buckets: see `pipelines.remote.landing.standing`."""
+) -> list[Pending]:
+    """List what has landed in those landing folders that are in buckets: see `pipelines.remote.landing.list_pending`."""
     urls = [each for each in landing if isinstance(each, str)]
     if not urls:
         return []
-    from pipelines.remote.landing import standing
+    from pipelines.remote.landing import list_pending
 
     raw = list(raw)
-    return [standing(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
+    return [list_pending(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
 
 
 @contextmanager
-def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
-    """Inside, a thread keeps the copy's current snapshot that of the bucket, whole, for the read API to serve.
+def replicating(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
+    """Keep a local copy of the bucket's current snapshot up to date inside, in a thread, for the read API to serve.
 
     While the bucket cannot be reached, the last one is served.
     """
@@ -157,22 +157,22 @@ def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     from pipelines.core import durable_files
-    from pipelines.remote.replica import Follower
+    from pipelines.remote.replica import Replica
 
     durable_files.make_folder(settings.snapshots)
-    follower = Follower(_objects(settings, settings.home_url), settings.home)
+    replica = Replica(_objects(settings, settings.home_url), settings.home)
     over = threading.Event()
 
-    def follow() -> None:
+    def sync() -> None:
         while True:
             try:
-                follower.follow()
+                replica.sync()
             except Exception as error:  # whatever it is, the last snapshot can be served, and the next look may succeed
                 log(str(error))
             if over.wait(settings.s3_look_every_seconds):
                 return
 
-    thread = threading.Thread(target=follow, name="follow the bucket", daemon=True)
+    thread = threading.Thread(target=sync, name="sync with the bucket", daemon=True)
     thread.start()
     try:
         yield

@@ -27,7 +27,7 @@ from typing import Any
 from pipelines.core import durable_files
 from pipelines.core.errors import Overtaken
 from pipelines.raw.index import INDEXES
-from pipelines.remote.objects import Found, Objects, each
+from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import manifest as snapshots
 
 FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
@@ -73,7 +73,9 @@ class Mirror:
             if is_ours:
                 self._remove_outdated(folders)
         small = [name for name in self._remote if _is_small(name)]
-        each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
+        map_concurrently(
+            self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()]
+        )
         with durable_files.unless_locked(self._home / ".lock") as is_ours:
             if is_ours:
                 self._take_over_the_pointer()
@@ -110,9 +112,9 @@ class Mirror:
             lake = [
                 name for name in changed if name.startswith("lake/") and (name not in remote or name in self._remote)
             ]
-            each(self._write, [name for name in lake if not _is_small(name)])
-            each(self._write, [name for name in lake if _is_small(name)])
-            each(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
+            map_concurrently(self._write, [name for name in lake if not _is_small(name)])
+            map_concurrently(self._write, [name for name in lake if _is_small(name)])
+            map_concurrently(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
             published = [name for name in changed if name.startswith("snapshots/")]
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
@@ -123,7 +125,7 @@ class Mirror:
 
     def complete(self) -> None:
         """Bring all that the bucket holds."""
-        each(self._bring, [name for name in self._remote if not (self._home / name).exists()])
+        map_concurrently(self._bring, [name for name in self._remote if not (self._home / name).exists()])
 
     def tidy(self) -> int:
         """Remove from the bucket what nothing here speaks for, after `pull`; returns how many objects that were.
@@ -206,8 +208,8 @@ class Mirror:
                 raise self._overtaken(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
             self._note(name, etag)
 
-        each(write, [name for name in names if name != manifest])
-        each(write, [name for name in names if name == manifest])
+        map_concurrently(write, [name for name in names if name != manifest])
+        map_concurrently(write, [name for name in names if name == manifest])
 
     def _is_published_by_others(self, folder: str, manifest: str) -> bool:
         """Wait until a snapshot that stands there without being ours is whole, or nobody goes on with it.
@@ -298,7 +300,9 @@ class Mirror:
     def _save(self) -> None:
         with self._writing:
             record = {name: self._record[name] for name in sorted(self._record)}
-        durable_files.write_json(self._home / RECORD, durable_files.sealed({"url": self._objects.url, "files": record}))
+        durable_files.write_json(
+            self._home / RECORD, durable_files.with_checksum({"url": self._objects.url, "files": record})
+        )
 
 
 def _is_shared(name: str) -> bool:
@@ -317,7 +321,7 @@ def _is_small(name: str) -> bool:
 def read_record(path: Path) -> dict[str, list[Any]]:
     """Only a saving of time: one that is missing or damaged costs fetching again."""
     try:
-        files: dict[str, list[Any]] = durable_files.unsealed(path.read_bytes())["files"]
+        files: dict[str, list[Any]] = durable_files.verify_checksum(path.read_bytes())["files"]
         return files
     except (OSError, ValueError, KeyError):
         return {}

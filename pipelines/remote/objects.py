@@ -65,7 +65,7 @@ class Objects:
         """Every object whose name begins with the folder `under`."""
         import obstore
 
-        with self._told(f"list {under or 'it'}"):
+        with self._translate_errors(f"list {under or 'it'}"):
             return {
                 each["path"]: Found(each["size"], str(each["e_tag"]), each["last_modified"])
                 for page in obstore.list(self._store, under or None)
@@ -76,7 +76,7 @@ class Objects:
         """(content, etag) of a small object; None if there is none."""
         import obstore
 
-        with self._told(f"read {name}"):
+        with self._translate_errors(f"read {name}"):
             try:
                 found = obstore.get(self._store, name)
                 return bytes(found.bytes()), str(found.meta["e_tag"])
@@ -87,7 +87,7 @@ class Objects:
         """Whether an object has another etag than `since`, or is gone."""
         import obstore
 
-        with self._told(f"look at {name}"):
+        with self._translate_errors(f"look at {name}"):
             try:
                 return str(obstore.head(self._store, name)["e_tag"]) != since
             except FileNotFoundError:
@@ -98,7 +98,7 @@ class Objects:
         import obstore
         from obstore.exceptions import PreconditionError
 
-        with self._told(f"fetch {name}"):
+        with self._translate_errors(f"fetch {name}"):
             try:
                 found = obstore.get(self._store, name, options={"if_match": etag} if etag else None)
                 size = 0
@@ -121,7 +121,7 @@ class Objects:
         from obstore.exceptions import AlreadyExistsError
 
         mode: Literal["create", "overwrite"] = "create" if is_new else "overwrite"
-        with self._told(f"write {name}"):
+        with self._translate_errors(f"write {name}"):
             try:
                 if source.stat().st_size < _MULTIPART_FROM_BYTES:
                     put = obstore.put(self._store, name, source.read_bytes(), mode=mode, use_multipart=False)
@@ -147,7 +147,7 @@ class Objects:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         mode: Any = "create" if etag is None else {"e_tag": etag}
-        with self._told(f"replace {name}"):
+        with self._translate_errors(f"replace {name}"):
             try:
                 return str(obstore.put(self._store, name, content, mode=mode, use_multipart=False)["e_tag"])
             except (AlreadyExistsError, PreconditionError):
@@ -161,12 +161,12 @@ class Objects:
         """Remove objects; those that are gone already are no error."""
         import obstore
 
-        with self._told("remove objects"):
+        with self._translate_errors("remove objects"):
             for start in range(0, len(names), 1000):
                 obstore.delete(self._store, names[start : start + 1000])
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         """Errors of the network and the bucket as a sentence without what might be secret in an address."""
         from obstore.exceptions import BaseError
 
@@ -237,7 +237,7 @@ def access(url: str, endpoint: str | None) -> Access:
     return Access(url.rstrip("/"), region, frozen.access_key, frozen.secret_key, frozen.token, endpoint)
 
 
-def each(function: Callable[[Item], None], items: Collection[Item]) -> None:
+def map_concurrently(function: Callable[[Item], None], items: Collection[Item]) -> None:
     """Call a function for all items, so many at a time that waiting for answers overlaps. Raises what one raises."""
     with ThreadPoolExecutor(_AT_A_TIME, "bucket") as pool:
         for _ in pool.map(function, items):

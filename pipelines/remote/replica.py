@@ -26,8 +26,8 @@ STILL_READ_SECONDS = 300.0  # after the pointer moved, a server may still be loa
 TIDY_EVERY_SECONDS = 600.0  # a prune in the bucket takes up no room here for longer
 
 
-class Follower:
-    """Looks at the pointer in a bucket, and after the copy here."""
+class Replica:
+    """A local copy of the current snapshot of a bucket, which follows the bucket's pointer."""
 
     def __init__(self, objects: Objects, home: Path) -> None:
         self._objects = objects
@@ -41,7 +41,7 @@ class Follower:
         self._tidy_at = 0.0
         self._is_swept = False
 
-    def follow(self) -> None:
+    def sync(self) -> None:
         """Bring the current snapshot, or what is missing or damaged of it; the pointer here moves once all of it is
         here. Then remove the snapshots that the bucket has no longer.
 

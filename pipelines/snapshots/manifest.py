@@ -133,7 +133,7 @@ def current(snapshots: Path) -> Pointer | None:
 def pointer_of(path: Path, content: bytes) -> Pointer:
     """What the `content` of `current.json` says. Raises Damaged."""
     try:
-        said = durable_files.unsealed(content)
+        said = durable_files.verify_checksum(content)
         return Pointer(
             snapshot_id=said["snapshot_id"],
             published_at=said["published_at"],
@@ -172,7 +172,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
     if manifest_sha256 is not None and found != manifest_sha256:
         raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
     try:
-        manifest = _unsealed_once(content)
+        manifest = _verified_once(content)
         version, stated = manifest["schema_version"], manifest["snapshot_id"]
         if version > SCHEMA_VERSION:
             raise UsageError(
@@ -188,7 +188,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
 
 
 # One run opens the same manifests several times, and each names all that ever landed.
-_unsealed_once = lru_cache(maxsize=2)(durable_files.unsealed)
+_verified_once = lru_cache(maxsize=2)(durable_files.verify_checksum)
 
 
 def open_current(snapshots: Path) -> Snapshot:
@@ -264,7 +264,7 @@ def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pi
         "pinned": pinned,
         "landed": list(landed),
     }
-    durable_files.write_json(snapshots / POINTER, durable_files.sealed(pointer))
+    durable_files.write_json(snapshots / POINTER, durable_files.with_checksum(pointer))
 
 
 def pointer_damage(snapshots: Path) -> list[str]:

@@ -66,7 +66,7 @@ def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
         query.encode()
     except UnicodeEncodeError:
         raise UsageError("That is no query: it is not UTF-8.") from None
-    with _told(settings):
+    with _translate_errors(settings):
         statements = connection.extract_statements(query)
         if not statements:
             raise UsageError(
@@ -148,7 +148,7 @@ _NESTED = ("list", "array", "struct", "map", "tuple", "union")
 
 def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[Any, ...]]:
     while connection.description:
-        with _told(settings):
+        with _translate_errors(settings):
             rows = _heeding_interrupts(connection, lambda: connection.fetchmany(_ROWS_AT_A_TIME))
         if not rows:
             return
@@ -175,7 +175,7 @@ _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query n
 
 
 @contextmanager
-def _told(settings: Settings) -> Iterator[None]:
+def _translate_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except engine.Error as error:

@@ -248,9 +248,9 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
     client = client_for()
     assert client.get(RANKING).status_code == 503
     pq.write_table(rows, folder / name, compression="none")
-    manifest = durable_files.unsealed((folder / "manifest.json").read_bytes())
+    manifest = durable_files.verify_checksum((folder / "manifest.json").read_bytes())
     manifest["files"][name]["sha256"] = durable_files.sha256_of(folder / name)
-    durable_files.write_json(folder / "manifest.json", durable_files.sealed(manifest))
+    durable_files.write_json(folder / "manifest.json", durable_files.with_checksum(manifest))
     point(home, snapshot_id, datetime.now(UTC))
     monkeypatch.setattr(query_service, "RETRY_AFTER_SECONDS", 0.0)
     assert client.get(RANKING).status_code == 200

@@ -116,11 +116,11 @@ def test_a_run_publishes_what_landed(mostwatched, tmp_path):
     assert done.out.startswith("Snapshot 2026-01-31-")
     assert "New: 1 file with 1 record, 0 rejected." in done.out
     assert "1 ranked" in done.out
-    assert "Left alone" not in done.out
+    assert "Ignored" not in done.out
     (tmp_path / "home" / "landing" / "viewing_session").mkdir()
     again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert "published before, unchanged" in again.out
-    assert re.search(r"Left alone: 1 path, such as .*/landing/viewing_session; the report says why", again.out)
+    assert re.search(r"Ignored: 1 path, such as .*/landing/viewing_session \(.+\); the report lists them", again.out)
 
 
 def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
@@ -660,7 +660,7 @@ def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
     landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
     assert mostwatched("run", "--direct", "--as-of", "2026-01-31").code == 3
     words = mostwatched("report")
-    assert (words.code, words.out.splitlines()[0]) == (0, "# The night before 2026-01-31: refused")
+    assert (words.code, words.out.splitlines()[0]) == (0, "# Nightly run as of 2026-01-31: refused")
     assert "--accept-rejects" in words.out
     page = mostwatched("report", "--as-of", "2026-01-31", "--html")
     assert page.out == (tmp_path / "home" / "reports" / "2026-01-31.html").read_text()

@@ -146,7 +146,7 @@ SAFEGUARDS = (
     Safeguard(
         "the cache of landed files is compared with its seal",
         LANDED_CACHE,
-        'if seal != _seal(files) + _END:',
+        "if seal != _checksum(files) + _END:",
         "if False:",
         ("tests/unit/raw/test_ingest.py",),
     ),
@@ -210,7 +210,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "        refusals += vanished(rests_on, raw, erasure_register.read(settings))\n",
+        "        refusals += missing_inputs(rests_on, raw, erasure_register.read(settings))\n",
         "        pass\n",
         (*PUBLISHED, *STORED),
     ),
@@ -786,7 +786,7 @@ SAFEGUARDS = (
     Safeguard(
         "a report that was changed is not shown",
         "pipelines/jobs/report/__init__.py",
-        "            facts = durable_files.unsealed(content)\n",
+        "            facts = durable_files.verify_checksum(content)\n",
         '            facts.pop("seal", None)\n',
         REPORTED,
     ),

@@ -161,7 +161,7 @@ def test_the_api_follows_the_bucket(bucket: Bucket, machines: Machines, platform
     run(machines, "job", FIRST, landing)
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), served(settings) as client:
+    with in_bucket.replicating(settings, told.append), served(settings) as client:
         wait_for(client, first)
         run(machines, "job", SECOND, landing)
         wait_for(client, second)
@@ -182,7 +182,7 @@ def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machin
     bucket.write(name, bytes(content))
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), served(settings) as client:
+    with in_bucket.replicating(settings, told.append), served(settings) as client:
         until = time.monotonic() + 20
         while not any("is damaged" in each for each in told):
             assert time.monotonic() < until

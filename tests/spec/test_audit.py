@@ -254,7 +254,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     """To status, to metrics and to the hooks; what passed last stays known while none passes."""
     told = []
     monkeypatch.setattr(notify, "is_wanted", lambda _: True)
-    monkeypatch.setattr(notify, "tell", lambda _, events: told.extend((one.event, one.text, one.why) for one in events))
+    monkeypatch.setattr(notify, "send", lambda _, events: told.extend((one.event, one.text, one.why) for one in events))
 
     def status_says():
         answer = status.status(world.settings, AS_OF, None, datetime.now(UTC))

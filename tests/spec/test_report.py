@@ -97,7 +97,7 @@ def test_the_snapshot_holds_the_report_of_the_run_that_published_it(world):
     assert facts["rows_sha256"] is None
     words = Page(page).words
     assert f"Snapshot {night.snapshot_id} was published" in words
-    for section in ("The funnel", "Rejected lines", "Late and missing days", "Checks", "Where the time went"):
+    for section in ("The funnel", "Rejected lines", "Late and missing days", "Checks", "Durations"):
         assert section in words
     (night.snapshot.path / "report.html").write_bytes(page.replace(b"published", b"forgotten"))
     assert "report.html is damaged" in night.snapshot.damage()[0]

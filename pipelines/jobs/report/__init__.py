@@ -46,8 +46,8 @@ DAYS_AWAITED = 14  # before as_of: a day among them of which nothing landed is m
 Result = TypeVar("Result")
 
 
-class Account:
-    """Everything that is known of a run so far. `publish` tells it what it finds, and asks it for the page."""
+class RunRecorder:
+    """Collects what is known of a run so far, and writes its report. `publish` calls it as a RunObserver."""
 
     def __init__(self, settings: Settings, as_of: date, durations: Durations) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class Account:
         results: Sequence[CheckResult],
         refusals: Sequence[str],
     ) -> None:
-        """See `publish.Witness`."""
+        """See `publish.RunObserver`."""
         self._judged = {
             "funnel": dict(funnel),
             "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
@@ -88,7 +88,7 @@ class Account:
         }
 
     def page(self, snapshot: Snapshot) -> bytes:
-        """See `publish.Witness`: the report as far as the run has come."""
+        """See `publish.RunObserver`: the report as far as the run has come."""
         self._look_at(snapshot)
         facts = self._facts("published", snapshot_id=snapshot.id)
         return html.written(document(facts))
@@ -253,14 +253,14 @@ class Account:
             return otherwise
 
 
-def leave(settings: Settings, facts: Mapping[str, Any]) -> Path:
-    """Write the report of a run that has ended under reports/, for people and as JSON; where the page is.
+def save(settings: Settings, facts: Mapping[str, Any]) -> Path:
+    """Write the report of a run that has ended under reports/, as a page and as JSON. Returns the path of the page.
 
     The last run of an as_of leaves the report of it. Needs the lock of the home.
     """
     durable_files.make_folder(settings.reports)
     path = settings.reports / f"{facts['as_of']}.html"
-    durable_files.write_json(path.with_suffix(".json"), durable_files.sealed(facts))
+    durable_files.write_json(path.with_suffix(".json"), durable_files.with_checksum(facts))
     durable_files.write_bytes(path, html.written(document(dict(facts))))
     return path
 
@@ -291,7 +291,7 @@ def _facts_of(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(content)
         last = list(facts)[-1]
         if last != _LAST:  # it has a seal, or had one
-            facts = durable_files.unsealed(content)
+            facts = durable_files.verify_checksum(content)
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
         if last == _LAST and facts["ended_at"]:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
-from pipelines.jobs.report.connection import connected
+from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 
 HISTORY_DAYS = 28  # four of each weekday
@@ -62,20 +62,20 @@ class Anomaly:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The anomaly as a sentence."""
         if self.creator_id is None:
             return (
-                f"{self.day}, a {self.day:%A}, has {self.value:,} sessions; the same weekday has {self.median:,.0f} "
-                f"in the middle of the weeks before it"
+                f"{self.day}, a {self.day:%A}, has {self.value:,} sessions; "
+                f"the same weekday had a median of {self.median:,.0f} before"
             )
         return (
             f"{self.creator_id} reached {self.value:,} people on {self.day}, {_compared(self.value, self.median)} "
-            f"{self.median:,.0f} in the middle of its days before"
+            f"{self.median:,.0f} on the days before"
         )
 
 
 def _compared(value: int, median: float) -> str:
-    return f"{value / median:,.1f} times the" if value >= median else "down from"
+    return f"{value / median:,.1f} times the median of" if value >= median else "down from a median of"
 
 
 def spread(history: Sequence[int]) -> float:
@@ -123,7 +123,7 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
     last_day = as_of - timedelta(days=1)
     if last_day not in wanted:
         return []
-    with connected(settings) as connection:
+    with report_connection(settings) as connection:
         engine.register(connection, "creator_reach", list(wanted.values()))
         rows = engine.query(connection, _DAYS).to_pylist()
         days = list(judge_days({row["day"]: row["sessions"] for row in rows}, as_of))

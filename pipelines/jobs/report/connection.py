@@ -12,7 +12,7 @@ from pipelines.lake.engines import duckdb as engine
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[engine.Connection]:
+def report_connection(settings: Settings) -> Iterator[engine.Connection]:
     """Spills into the lake what does not fit; nothing of that stays."""
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}report-spill"
     connection = engine.connect(settings.memory_limit, settings.threads, spill)

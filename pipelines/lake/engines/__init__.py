@@ -65,7 +65,7 @@ class Engine(Protocol):
         """
         ...
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """What `function` returns for each item, in their order; the calls are spread over what the engine runs on.
 
         A call may be made again after it was broken off, so it must be safe to repeat. Function and items are

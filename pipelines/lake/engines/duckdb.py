@@ -110,7 +110,7 @@ class DuckDBEngine:
                 )
             self._held = wanted
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """See `pipelines.lake.engines.Engine.each`: in threads of this process, one a core of a small machine."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(function, items))

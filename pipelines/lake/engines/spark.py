@@ -96,7 +96,7 @@ class SparkEngine:
         targets: Mapping[date | None, Path],
     ) -> Mapping[date | None, Digest]:
         """See `pipelines.lake.engines.Engine.write`."""
-        with self._told(f"Spark could not build {model.name}"):
+        with self._translate_errors(f"Spark could not build {model.name}"):
             session = self._session()
             self._context.setJobDescription(model.name)  # in Spark's own pages and logs
             size = _bytes_of(sources)
@@ -116,11 +116,11 @@ class SparkEngine:
                 session.catalog.dropTempView(name)
             return written
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """See `pipelines.lake.engines.Engine.each`: a task an item, tried again where its executor is lost."""
         if not items:
             return []
-        with self._told("A task of Spark's failed"):
+        with self._translate_errors("A task of Spark's failed"):
             checked = SameProgram(function, program())
             return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(checked).collect())
 
@@ -130,7 +130,7 @@ class SparkEngine:
         shutil.rmtree(self._parts, ignore_errors=True)
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         """An error of Spark's as one of ours that begins with `what`."""
         try:
             yield
@@ -190,7 +190,7 @@ class SparkEngine:
             parts = sorted(folder.glob("part-*.parquet"))  # numbered in the order of the rows
             schema = _lakes(pq.read_schema(parts[0]))
             tasks = [_Target(day, path, tuple(parts), schema.serialize().to_pybytes()) for day, path in targets.items()]
-            return dict(zip(targets, self.each(_put_together, tasks), strict=True))
+            return dict(zip(targets, self.map_tasks(_put_together, tasks), strict=True))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -164,39 +164,39 @@ def test_the_bytes_that_were_checked_are_given(tmp_path):
 def test_a_name_of_any_bytes_is_written_and_read_again():
     """A byte that is no UTF-8 is escaped as JSON does, under a seal too; all other text stays letters."""
     facts = {"path": os.fsdecode(b"/in/\xff\xc3.txt"), "name": "ç"}
-    content = durable_files.json_bytes(durable_files.sealed(facts))
+    content = durable_files.json_bytes(durable_files.with_checksum(facts))
     assert b'"/in/\\udcff\\udcc3.txt"' in content
     assert "ç".encode() in content
-    assert durable_files.unsealed(content) == facts
+    assert durable_files.verify_checksum(content) == facts
 
 
-SEALED = durable_files.json_bytes(durable_files.sealed({"a": 1, "b": ["ç", None, 1.5]}))
+SEALED = durable_files.json_bytes(durable_files.with_checksum({"a": 1, "b": ["ç", None, 1.5]}))
 
 
 def test_a_seal_covers_every_bit():
     """What was sealed is given back; with any bit changed, or any byte missing or too many, nothing is."""
-    assert durable_files.unsealed(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
+    assert durable_files.verify_checksum(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
     for place in range(len(SEALED)):
         for bit in range(8):
             content = bytearray(SEALED)
             content[place] ^= 1 << bit
             with pytest.raises(ValueError, match=r"."):
-                durable_files.unsealed(bytes(content))
+                durable_files.verify_checksum(bytes(content))
         with pytest.raises(ValueError, match=r"."):
-            durable_files.unsealed(SEALED[:place])
+            durable_files.verify_checksum(SEALED[:place])
     for content in (
         *(SEALED + b"\n", b"", b"[]", b"null", b"[" * 100_000, SEALED.replace(b'"a": 1', b'"a": 2, "a": 1')),
         *(SEALED.replace(b',\n "seal"', b'\n "seal"'), SEALED.replace(b"\n", b"\r\n"), SEALED.replace(b": ", b":")),
     ):
         with pytest.raises(ValueError, match=r"."):
-            durable_files.unsealed(content)
+            durable_files.verify_checksum(content)
 
 
 def test_a_seal_covers_an_object_without_entries():
     """Which is written on one line, and on three with its seal."""
-    assert durable_files.unsealed(durable_files.json_bytes(durable_files.sealed({}))) == {}
+    assert durable_files.verify_checksum(durable_files.json_bytes(durable_files.with_checksum({}))) == {}
     with pytest.raises(ValueError, match="not what was written"):
-        durable_files.unsealed(durable_files.json_bytes({"seal": "0" * 64}))
+        durable_files.verify_checksum(durable_files.json_bytes({"seal": "0" * 64}))
 
 
 # --- the lock ------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_what_is_planted_is_found(tmp_path):
     assert found == [("day", None, 12), ("reach", "bought", 300), ("reach", "lost", 9)]
     assert night.report.facts["anomalies"][0]["day"] == "2026-01-28"
     sentences = night.report.as_json()["anomalies"]
-    assert sentences[1] == "bought reached 300 people on 2026-01-30, 10.0 times the 30 in the middle of its days before"
+    assert sentences[1] == "bought reached 300 people on 2026-01-30, 10.0 times the median of 30 on the days before"
 
 
 def test_the_engine_and_plain_python_agree(tmp_path):

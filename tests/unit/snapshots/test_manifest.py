@@ -203,7 +203,7 @@ def test_a_clock_that_was_set_back_leaves_the_order(home):
     folder = home.settings.snapshots
     before = snapshots.listed(folder)[-1]
     manifest = before.manifest | {"created_at": "2099-01-01T00:00:00.000Z"}
-    replace(before.path / snapshots.MANIFEST, durable_files.json_bytes(durable_files.sealed(manifest)))
+    replace(before.path / snapshots.MANIFEST, durable_files.json_bytes(durable_files.with_checksum(manifest)))
     (folder / snapshots.POINTER).unlink()
     home.sessions("creator | viewer | started_at\nada | late | 2026-01-30 10:00")
     made = night(home).snapshot_id
