@@ -1,7 +1,7 @@
-"""What the page and its endpoints ask of a snapshot: rankings of any range, movement, one creator over time.
+"""Queries over one snapshot, for the pages and their endpoints: rankings of any range, movement, one creator over time.
 
-Plain values in, plain values out, worked out from the cube and the public tables; no HTTP, no clock. Nothing of the
-private tables is in reach.
+Plain values in, plain values out, worked out from the cube and the public tables; no HTTP, no clock. It never reads
+the private tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT_AT_LEAST = 12
 _PROFILE = ("username", "name", "surname", "expertise")
 
 
-class NotHeld(ValueError):
+class RangeNotHeld(ValueError):
     """The snapshot cannot answer for that range; the message says what it holds."""
 
 
@@ -195,29 +195,29 @@ class Insight:
         for days in self.windows:
             try:
                 self.page(self.window(days), 0, 0)
-            except NotHeld:
+            except RangeNotHeld:
                 continue
 
     # --- which range ---
 
     def window(self, days: int) -> Range:
         """The last `days` days."""
-        return self.checked(self.as_of.toordinal() - days, self.as_of.toordinal())
+        return self.checked_range(self.as_of.toordinal() - days, self.as_of.toordinal())
 
-    def checked(self, first: int, end: int) -> Range:
+    def checked_range(self, first: int, end: int) -> Range:
         """The range between two days, as ordinals. Raises NotHeld."""
         cube = self.cube
         if cube.first_day is None or cube.end_day is None:
-            raise NotHeld("this snapshot holds no days")
+            raise RangeNotHeld("this snapshot holds no days")
         if end <= first:
-            raise NotHeld("to is exclusive and must be after from")
+            raise RangeNotHeld("to is exclusive and must be after from")
         if end - first > cube.max_window_days:
-            raise NotHeld(f"a range may hold at most {cube.max_window_days} days")
+            raise RangeNotHeld(f"a range may hold at most {cube.max_window_days} days")
         if first < cube.first_day.toordinal() or end > cube.end_day.toordinal():
-            raise NotHeld(f"this snapshot holds the days from {cube.first_day} to {cube.end_day} (exclusive)")
+            raise RangeNotHeld(f"this snapshot holds the days from {cube.first_day} to {cube.end_day} (exclusive)")
         asked = Range(date.fromordinal(first), date.fromordinal(end))
         if not cube.holds(asked.first, asked.end):
-            raise NotHeld("this snapshot lacks a day of that range")
+            raise RangeNotHeld("this snapshot lacks a day of that range")
         return asked
 
     # --- rankings ---
@@ -261,7 +261,7 @@ class Insight:
             return Page(asked, None, None, 0, 0, 0, 0, [])
         ranked = self.ranked(asked)
         positions = np.arange(len(ranked.creators))
-        if wanted := folded(looked_for):
+        if wanted := search_key(looked_for):
             names = self._names
             positions = positions[[wanted in names[creator] for creator in ranked.creators.tolist()]]
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
@@ -322,7 +322,7 @@ class Insight:
         """Of every creator of the cube, what a search looks at."""
         columns = [self.cube.ids, *(self._profiles[name] for name in ("username", "name", "surname"))]
         texts = (" ".join(part for part in row if part) for row in zip(*(c.to_pylist() for c in columns), strict=True))
-        return [folded(text) for text in texts]
+        return [search_key(text) for text in texts]
 
     def creator(self, creator_id: str, asked: Range) -> Creator:
         """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed."""
@@ -393,7 +393,7 @@ def _stream(row: Mapping[str, Any], funds: Mapping[str, Any]) -> Stream:
     )
 
 
-def folded(text: str) -> str:
+def search_key(text: str) -> str:
     """A text as it is compared in a search: without case, accents, the dot of an i, and space around it."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char)).replace("ı", "i").strip()

@@ -5,7 +5,7 @@ and a refused one takes none. So no half-open stretch of 60 s ever holds more th
 Retry-After is exact: the smallest whole number of seconds after which a request is admitted if none comes in
 between.
 
-The `limits` library was measured and set aside: its moving window is exact, but it counts one limit at a
+The `limits` library was measured and not used: its moving window is exact, but it counts one limit at a
 time, so two limits take two steps that another request can come between (and two round trips to Redis each).
 One sorted list of instants answers both limits at once.
 """
@@ -47,7 +47,7 @@ class Decision:
     @property
     def retry_after(self) -> int:
         """Whole seconds, at least 1."""
-        return max(1, whole_seconds(self.wait))
+        return max(1, rounded_up_seconds(self.wait))
 
 
 class Limiter(Protocol):
@@ -58,7 +58,7 @@ class Limiter(Protocol):
         ...
 
 
-def whole_seconds(microseconds: int) -> int:
+def rounded_up_seconds(microseconds: int) -> int:
     """Rounded up."""
     return -(-microseconds // SECOND)
 
@@ -85,7 +85,7 @@ def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, cam
     )
 
 
-class InMemory:
+class InMemoryLimiter:
     """The limits of one process. With several workers and no Redis, each worker counts for itself."""
 
     def __init__(
@@ -142,12 +142,12 @@ def headers(decision: Decision, limits: Sequence[Limit] = LIMITS) -> list[tuple[
     """
     policy = ", ".join(f'"{limit.name}";q={limit.requests};w={limit.window // SECOND}' for limit in limits)
     state = list(zip(limits, decision.remaining, decision.resets, strict=True))
-    current = ", ".join(f'"{limit.name}";r={left};t={whole_seconds(reset)}' for limit, left, reset in state)
+    current = ", ".join(f'"{limit.name}";r={left};t={rounded_up_seconds(reset)}' for limit, left, reset in state)
     tightest, left, reset = min(state, key=lambda entry: (entry[1], -entry[2]))
     return [
         (b"ratelimit-policy", policy.encode()),
         (b"ratelimit", current.encode()),
         (b"x-ratelimit-limit", b"%d" % tightest.requests),
         (b"x-ratelimit-remaining", b"%d" % left),
-        (b"x-ratelimit-reset", b"%d" % whole_seconds(reset)),
+        (b"x-ratelimit-reset", b"%d" % rounded_up_seconds(reset)),
     ]

@@ -1,8 +1,7 @@
-"""Who answers questions about the snapshot: loads what they need beside what is served, thinks on a thread of its own.
+"""The query service: loads the cube of the served snapshot in the background, and runs queries on a thread of its own.
 
-The prepared endpoints never wait for any of this. The cube of a large platform takes seconds to load, so it is loaded
-behind the snapshot, in the background; until then questions are answered from the snapshot before, and if there is none
-they wait. Everything in an answer is of one snapshot.
+The prepared endpoints never wait for it. The cube of a large platform takes seconds to load; until then queries are
+answered from the previous snapshot, and without one they wait. An answer comes from one snapshot alone.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import TypeVar
 
 from pipelines.api import insight as insights
 from pipelines.api.insight import Insight
-from pipelines.api.watching import Serving
+from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
@@ -33,7 +32,7 @@ log = logging.getLogger("mostwatched.api")
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
+class ReadySnapshot:
     """A snapshot that can be asked, and what was answered already."""
 
     insight: Insight
@@ -65,7 +64,7 @@ class QueryService:
     """Keeps `Ready` for the snapshot that is served, and asks it one question at a time."""
 
     def __init__(self) -> None:
-        self._ready: Ready | None = None
+        self._ready: ReadySnapshot | None = None
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
@@ -96,7 +95,7 @@ class QueryService:
                 )
             return self._pending
 
-    async def ask(self, serving: Serving, question: Callable[[Ready], T], *, wait: bool) -> T:
+    async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
         """What `question` says of the snapshot being served, or of the one before while this one is being loaded.
 
         With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
@@ -109,7 +108,7 @@ class QueryService:
         finally:
             self._waiting -= 1
 
-    async def _answer(self, serving: Serving, question: Callable[[Ready], T], wait: bool) -> T:
+    async def _answer(self, serving: Serving, question: Callable[[ReadySnapshot], T], wait: bool) -> T:
         pending = self.prepare(serving)
         if pending is not None and (wait or self._ready is None):
             await asyncio.wrap_future(pending)
@@ -140,7 +139,7 @@ class QueryService:
         else:
             with self._lock:
                 zone = str(snapshot.manifest["policy"]["day_timezone"])
-                self._ready = Ready(insight, snapshot.id, published_ms, data_until, zone)
+                self._ready = ReadySnapshot(insight, snapshot.id, published_ms, data_until, zone)
             took_ms = round((time.monotonic() - started) * 1000)
             about = {"snapshot_id": snapshot.id, "loaded_in_ms": took_ms, "bytes": insight.cube.nbytes}
             log.info("answering questions", extra=about)

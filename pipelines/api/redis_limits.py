@@ -20,7 +20,7 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from pipelines.api.limits import LIMITS, SECOND, Decision, InMemory, Limit
+from pipelines.api.limits import LIMITS, SECOND, Decision, InMemoryLimiter, Limit
 from pipelines.core.errors import UsageError
 
 TIMEOUT_SECONDS = 0.25
@@ -69,13 +69,13 @@ return answer
 """
 
 
-class Shared:
+class RedisLimiter:
     """The limits of all workers that share one Redis."""
 
     def __init__(
         self,
         redis_url: str,
-        fallback: InMemory,
+        fallback: InMemoryLimiter,
         monotonic_us: Callable[[], int],
         limits: Sequence[Limit] = LIMITS,
         on_fallback: Callable[[], None] = lambda: None,

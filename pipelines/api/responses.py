@@ -1,4 +1,4 @@
-"""Published tables -> the bytes of the bodies. Pure functions and frozen values; no I/O, no clock, no HTTP.
+"""Prepare the bytes of the response bodies from published tables. Pure functions and frozen values; no I/O, no clock.
 
 Done once per snapshot, on its way in: a request only cuts the prepared bytes and splices its own few values
 (the timestamp, isFollowing, what a caller may see of a stream).

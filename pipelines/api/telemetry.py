@@ -1,8 +1,8 @@
 """Metrics for Prometheus.
 
-With several workers any of them answers for all: each leaves its figures in a file of one folder every second, and
-the one that is asked adds its own, as they are now, to what the others left last. Figures of a worker that has died
-stay among them, so that no counter ever goes back.
+With several workers any of them answers for all: each saves its figures to a file in a shared folder every second, and
+the one that is asked adds its own current figures to those that the others saved last. Figures of a worker that has
+died stay among them, so that no counter ever goes back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-from pipelines.api.watching import Serving
+from pipelines.api.snapshot_watcher import Serving
 
 BUCKETS = (
     0.0005,
@@ -39,13 +39,13 @@ BUCKETS = (
 )  # seconds; a prepared answer takes < 1 ms
 UNMATCHED = "unmatched"  # the route label of unknown paths: their number is not bounded
 
-LEAVE_EVERY_SECONDS = 1.0
+SAVE_EVERY_SECONDS = 1.0
 GONE_AFTER_SECONDS = 10.0  # a worker that left nothing for so long is no more: it serves nothing
 
 log = logging.getLogger("mostwatched.api")
 
 
-class Colleagues:
+class WorkerMetrics:
     """The workers of one server, by what each of them leaves in a folder that is the server's alone."""
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Colleagues:
         self._folder = folder
         self._name = f"{worker or os.getpid()}.json"
 
-    def leave(self, state: dict[str, Any]) -> None:
+    def save(self, state: dict[str, Any]) -> None:
         """Leave this worker's figures for the others."""
         path = self._folder / self._name
         beside = path.with_suffix(".part")
@@ -77,7 +77,7 @@ class Metrics:
     their labels up, which would be a tenth of what a request costs. They become its metrics when somebody asks.
     """
 
-    def __init__(self, now_ms: Callable[[], int], colleagues: Colleagues | None = None) -> None:
+    def __init__(self, now_ms: Callable[[], int], colleagues: WorkerMetrics | None = None) -> None:
         """`colleagues` are the other workers of this server, if there are any."""
         self._now_ms = now_ms
         self._colleagues = colleagues
@@ -105,11 +105,11 @@ class Metrics:
         """An authorization ended."""
         self._count("mostwatched_auth_requests", outcome)
 
-    def limited(self, *, is_admitted: bool) -> None:
+    def rate_limited(self, *, is_admitted: bool) -> None:
         """The rate limits decided about a request."""
         self._count("mostwatched_rate_limit_requests", "admitted" if is_admitted else "refused")
 
-    def limited_alone(self) -> None:
+    def rate_limit_fallback(self) -> None:
         """They decided without the shared Redis."""
         self._count("mostwatched_rate_limit_fallbacks", "redis_away")
 
@@ -136,20 +136,20 @@ class Metrics:
         try:
             while True:
                 try:
-                    self.leave()
+                    self.save()
                 except OSError as error:
                     if not is_said:
                         log.warning("metrics cannot be shared among workers", extra={"reason": str(error)})
                     is_said = True
-                await asyncio.sleep(LEAVE_EVERY_SECONDS)
+                await asyncio.sleep(SAVE_EVERY_SECONDS)
         finally:
             with suppress(OSError):
-                self.leave()
+                self.save()
 
-    def leave(self) -> None:
+    def save(self) -> None:
         """Leave the figures for the other workers, if there are any."""
         if self._colleagues is not None:
-            self._colleagues.leave(self._state())
+            self._colleagues.save(self._state())
 
     def _state(self) -> dict[str, Any]:
         """This worker's figures, as plain JSON."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.core.text import counted, excerpt, print_table, printable
-from pipelines.jobs.erase_user import Forgetting
+from pipelines.jobs.erase_user import ForgetReport
 from pipelines.jobs.explain import Explanation
 from pipelines.snapshots.diff import Comparison
 
@@ -254,7 +254,7 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {run['command_to_override']}   to publish all the same"
 
 
-def print_forgetting(done: Forgetting) -> None:
+def print_forgetting(done: ForgetReport) -> None:
     """Print what was forgotten, what changed, and what is left to do."""
     would = "Would redact" if done.is_dry_run else "Redacted"
     records = ", ".join(f"{count:,} {entity}" for entity, count in done.records.items()) or "no record"
@@ -283,7 +283,7 @@ def print_forgetting(done: Forgetting) -> None:
         click.echo("Not yet forgotten. Put right what is named above and give the same command again.")
 
 
-def _print_changes(done: Forgetting) -> None:
+def _print_changes(done: ForgetReport) -> None:
     if done.snapshot_before is None:
         click.echo("Nothing had been published.")
         return

@@ -1,4 +1,4 @@
-"""The nightly run and its state: run, backfill, report, status."""
+"""Commands of the nightly run: run, backfill, report, status."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(
         from pipelines.jobs.nightly import run as run_night
     else:
         from pipelines.jobs.prefect_flows import run_flow as run_night
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         report = run_night(
             _on(engine, settings),
             as_of or today(settings),
@@ -103,7 +103,7 @@ def backfill(
 
     summaries: list[dict[str, Any]] = []
     refusals: list[RefusedToPublish] = []
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         nights = nightly.backfill(
             _on(engine, settings),
             first,
@@ -152,9 +152,9 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
     if as_json:
         print_json(facts)
     elif as_html:
-        click.echo(html.written(document(facts)), nl=False)
+        click.echo(html.render(document(facts)), nl=False)
     else:
-        click.echo(markdown.written(document(facts)), nl=False)
+        click.echo(markdown.render(document(facts)), nl=False)
 
 
 @command(cli)
@@ -183,8 +183,8 @@ def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...],
         render.print_status(answer)
     if notifies:
         from pipelines.jobs import notify
-        from pipelines.jobs.report import DAYS_AWAITED
+        from pipelines.jobs.report import EXPECTED_DAYS
 
         if not notify.is_wanted(settings):
             raise UsageError("--notify needs MOSTWATCHED_NOTIFY_COMMAND or MOSTWATCHED_NOTIFY_WEBHOOK.")
-        notify.send(settings, notify.late(answer, DAYS_AWAITED))
+        notify.send(settings, notify.late(answer, EXPECTED_DAYS))

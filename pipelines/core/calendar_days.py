@@ -52,7 +52,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Span:
+class InclusiveRange:
     """Days from the first to the last, both included: it may reach to the end of the calendar."""
 
     first_day: date
@@ -61,13 +61,13 @@ class Span:
     def __contains__(self, day: date) -> bool:
         return self.first_day <= day <= self.last_day
 
-    def wider_by(self, days: int) -> Span:
+    def widened(self, days: int) -> InclusiveRange:
         """With as many days more on both sides, as far as the calendar has them."""
         first = max(self.first_day.toordinal() - days, date.min.toordinal())
         last = min(self.last_day.toordinal() + days, date.max.toordinal())
-        return Span(date.fromordinal(first), date.fromordinal(last))
+        return InclusiveRange(date.fromordinal(first), date.fromordinal(last))
 
-    def of(self, days: Mapping[date, object]) -> list[date]:
+    def select(self, days: Mapping[date, object]) -> list[date]:
         """Those days of an ordered mapping that lie in it, in its order."""
         ordered = list(days)
         return ordered[bisect_left(ordered, self.first_day) : bisect_right(ordered, self.last_day)]

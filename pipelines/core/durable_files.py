@@ -1,4 +1,4 @@
-"""Immutable files: how anything gets to disk, and how it is known to be what was written.
+"""Durable, immutable files: how a file is written, locked, and verified against its checksum.
 
 Whatever readers may find under its final name is whole: a file or folder is built under a temporary name,
 fsynced, renamed, and the folder that holds it fsynced. After a crash there are only whole files and leftovers
@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.errors import Busy, Damaged, MostwatchedError, tells_of_damage
+from pipelines.core.errors import Busy, Damaged, MostwatchedError, is_file_damage
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -186,7 +186,7 @@ _origin: Origin | None = None
 
 
 @contextmanager
-def originating(origin: Origin) -> Iterator[None]:
+def fetching_from(origin: Origin) -> Iterator[None]:
     """Inside, `exists` counts the files of an origin as there, and whatever is checked or read is fetched first."""
     global _origin  # noqa: PLW0603  a process works in one home
     before, _origin = _origin, origin
@@ -201,7 +201,7 @@ def exists(path: Path) -> bool:
     return path.exists() or (_origin is not None and _origin.has(path))
 
 
-def present(path: Path) -> Path:
+def fetched(path: Path) -> Path:
     """The same path, fetched if it is not here and can be. Every reader of large files comes by here."""
     if _origin is not None and not path.exists():
         _origin.fetch(path)
@@ -218,14 +218,14 @@ _held: set[Path] = set()  # by this process
 
 
 @dataclass
-class Held:
+class HeldLock:
     """A lock that is held."""
 
     is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[Held]:
+def lock(path: Path) -> Iterator[HeldLock]:
     """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
 
     Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
@@ -242,7 +242,7 @@ def lock(path: Path) -> Iterator[Held]:
                 name = f" (process {holder})" if holder.isdecimal() else ""
                 raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
             time.sleep(0.01)
-        held = Held(is_tidy=os.pread(file, 20, 0) == _TIDY)
+        held = HeldLock(is_tidy=os.pread(file, 20, 0) == _TIDY)
         with suppress(OSError):  # also on a full disk `prune` must be able to hold the lock
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
@@ -385,9 +385,9 @@ def verify(path: Path, sha256: str) -> None:
     Raises OSError when that cannot be told: the file may be whole.
     """
     try:
-        found = sha256_of(present(path))
+        found = sha256_of(fetched(path))
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     if found != sha256:
@@ -397,9 +397,9 @@ def verify(path: Path, sha256: str) -> None:
 def checked_bytes(path: Path, sha256: str) -> bytes:
     """The bytes of a file, the very ones that were checked against `sha256`. Raises Damaged when they are others."""
     try:
-        content = present(path).read_bytes()
+        content = fetched(path).read_bytes()
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(content).hexdigest()

@@ -34,7 +34,7 @@ class Busy(MostwatchedError):
     exit_code = 4
 
 
-class Overtaken(Busy):
+class PublishConflict(Busy):
     """Another publisher moved on in the same bucket meanwhile. Exit code 4."""
 
 
@@ -73,7 +73,7 @@ _OTHER_REMEDY = f"Put that right, {_AGAIN}."
 _OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 
 
-def tells_of_damage(error: OSError) -> bool:
+def is_file_damage(error: OSError) -> bool:
     """Whether an error of reading is the file's own: it is missing, no file, or its sectors cannot be read.
 
     Without a descriptor or a permission to open it, it may well be whole, and nothing may be put in its place.
@@ -81,7 +81,7 @@ def tells_of_damage(error: OSError) -> bool:
     return error.errno in _OF_THE_FILE
 
 
-def refusal_of_the_system(error: BaseException, home: Path) -> str | None:
+def os_error_message(error: BaseException, home: Path) -> str | None:
     """What the operating system refused to us or to the engine, where, and what to do; None for any other error.
 
     The home says where if the error does not.

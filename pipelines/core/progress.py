@@ -1,4 +1,4 @@
-"""How long work shows that it goes on, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
+"""Progress of long work, its rate and its remaining time: a bar on a terminal, lines elsewhere.
 
 Always on stderr. A line is plain words, or a JSON object where logs are JSON.
 """
@@ -73,7 +73,7 @@ class Pace:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def show_progress() -> Iterator[Progress]:
     """Yield what to report progress to."""
     if sys.stderr.isatty() and not logs.are_json():
         with _bars() as progress:
@@ -127,7 +127,7 @@ def _lines() -> Progress:
                     "remaining_seconds": None if remaining is None else round(remaining, 1),
                 }
                 counts = {"step": step, "done": done, "total": total, "unit": unit or "parts"}
-                logs.night.info("progress", extra=counts | measured)
+                logs.run_log.info("progress", extra=counts | measured)
             else:
                 words = f", {pace.text}" if pace.text else ""
                 line = f"{printable(step)}: {_counted(done, total, unit)}{words}"

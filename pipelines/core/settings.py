@@ -1,4 +1,4 @@
-"""The only reader of the environment: one frozen object that everything else is handed.
+"""Settings: the only reader of the environment. Everything else is passed one frozen object.
 
 Every setting is an environment variable `MOSTWATCHED_<NAME IN CAPITALS>`; README.md lists them, and a test
 compares that list with the fields below.
@@ -39,7 +39,7 @@ class Policy:
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
 
     @property
-    def days_rested_on(self) -> int:
+    def lookback_days(self) -> int:
         """How many days before its as_of a snapshot rests on: those of the cube, and those that gaps reach back to."""
         return 2 * self.max_window_days + self.max_session_hours // 24 + 3
 
@@ -159,7 +159,7 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
             f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
             f"{settings.max_window_days}: raise that, or publish shorter windows."
         )
-    at_least = settings.policy.days_rested_on
+    at_least = settings.policy.lookback_days
     if 0 < settings.keep_days < at_least:
         raise UsageError(
             f"{variable('keep_days')} is {settings.keep_days}, but a snapshot rests on the {at_least} days before its "

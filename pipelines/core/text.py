@@ -1,4 +1,4 @@
-"""How the command line writes: JSON on one line, CSV, tables that line up, summaries, text of any origin made safe."""
+"""Output of the command line: JSON on one line, CSV, aligned tables, summaries, and untrusted text made safe."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) -> None:
-    """Print what a run did, for people; `ignored` are the paths under the landing folders that it did not read, and why."""
+    """Print what a run did, for people.
+
+    `ignored` are the paths under the landing folders that were not read, each with the reason.
+    """
     state = "published" if summary["is_new"] else "published before, unchanged"
     current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
     click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")

@@ -1,4 +1,4 @@
-"""Audit the current snapshot, and let it be known how that went: for `status`, reports, Prometheus, and who is told."""
+"""Audit the current snapshot, and publish the outcome: for `status`, reports, metrics and notifications."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def _leave(settings: Settings, snapshot_id: str | None, outcome: str, differing:
         last_audit.write(settings.lake, record)
         metrics.write(metrics.of_audits(settings.metrics), metrics.audit_text(record))
     except OSError as error:
-        logs.night.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
+        logs.run_log.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
     if notify.is_wanted(settings):
         notify.send(settings, notify.audit_events(record, before))

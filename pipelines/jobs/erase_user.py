@@ -1,4 +1,4 @@
-"""Forget a person: what `mostwatched forget USER` does, step by step, so that it can be killed anywhere.
+"""Forget a person: the steps of `mostwatched forget USER`, which may be killed at any point and run again.
 
     1. an erasure is landed in a folder of ours that every run reads, and is read: from here on every run publishes
        without them, whatever becomes of this command
@@ -8,7 +8,7 @@
     4. the current snapshot is published again, over what it rested on; other snapshots that hold the id are removed
     5. derived files that nothing needs any more are removed: all that were made of the id
     6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
-    7. every file under home is looked through; only when none holds the id is the register told that it is done
+    7. every file under home is searched for the id; only when none holds it does the register say that it is done
 
 Given again, the same command finds what is left to do.
 """
@@ -41,7 +41,7 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, find_landed, rewrite
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import PERSON, Register
-from pipelines.raw.index import RawFile, every_raw_file, raw_files, rested_on
+from pipelines.raw.index import RawFile, every_raw_file, raw_files, resolve_landed
 from pipelines.raw.ingest import ingest
 from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
@@ -69,7 +69,7 @@ class LandedRecords:
 
 
 @dataclass
-class Forgetting:
+class ForgetReport:
     """What `forget` did, or would do."""
 
     is_dry_run: bool = False
@@ -103,7 +103,7 @@ def forget(
     landing_too: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
-) -> Forgetting:
+) -> ForgetReport:
     """Take a person out of everything under home, or say what that would take.
 
     `landing_too`: also out of landed files, which else are only named. Raises UsageError for what is no id, Busy, and
@@ -128,8 +128,8 @@ def forget(
 
 def _forget(
     settings: Settings, sought: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
-) -> Forgetting:
-    done = Forgetting()
+) -> ForgetReport:
+    done = ForgetReport()
     register = erasure_register.read(settings)
     entry: dict[str, Any] = dict(register.entries.get(register.digest(sought.user), {}))
     done.was_forgotten = bool(entry.get("done_at"))
@@ -144,7 +144,7 @@ def _forget(
             "requested_at": calendar_days.rfc3339(now),
             "snapshot_before": done.snapshot_before,
         }
-        erasure_register.note(settings, entry)
+        erasure_register.add_entry(settings, entry)
 
     progress("redact what landed", 0, 6)
     _redact(settings, sought, done)
@@ -153,7 +153,7 @@ def _forget(
         after, raw = None, None
         if (pointer := manifest.current(settings.snapshots)) is not None:
             current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
-            raw = _rested_on(settings, current, pointer.landed)
+            raw = _snapshot_inputs(settings, current, pointer.landed)
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
             built = plan.build(lake, raw, policy, current.as_of)
@@ -207,18 +207,18 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
-def _redact(settings: Settings, sought: IdMatcher, done: Forgetting) -> None:
+def _redact(settings: Settings, sought: IdMatcher, done: ForgetReport) -> None:
     """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}forget"
     with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
-        found = list(redaction.naming(connection, raw, sought.user, sought.is_owned))
+        found = list(redaction.find_records(connection, raw, sought.user, sought.is_owned))
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
         redaction.redact(each, sought.user, sought.is_owned)
     _note(done, found)
 
 
-def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
+def _note(done: ForgetReport, found: Iterable[redaction.Redaction]) -> None:
     for each in found:
         done.raw_folders += 1
         done.rejected_records += each.rejected
@@ -226,10 +226,10 @@ def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
             done.records[each.raw.entity] = done.records.get(each.raw.entity, 0) + count
 
 
-def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
+def _snapshot_inputs(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
     """The raw folders that a snapshot rests on, as they are now, and every erasure."""
     raw = raw_files(settings)
-    found, gone = rested_on(raw, snapshot.manifest["landed"], erasure_register.read(settings))
+    found, gone = resolve_landed(raw, snapshot.manifest["landed"], erasure_register.read(settings))
     if gone:
         raise Damaged(
             f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
@@ -256,7 +256,7 @@ def _remove_snapshots(settings: Settings, sought: IdMatcher, after: Snapshot | N
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         doomed = [
             name
-            for name in manifest.names(settings.snapshots)
+            for name in manifest.snapshot_ids(settings.snapshots)
             if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, sought))
         ]
     manifest.remove(settings.snapshots, doomed)
@@ -304,16 +304,16 @@ def _landed(
             continue
 
         def note(done: rewrite.Rewritten, file: LandedFile = file) -> None:
-            erasure_register.note_emptied(settings, done.sha256_before, done.sha256)
+            erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
             for raw in raw_files(settings):
                 entity, landed_sha256, how = raw.identity
                 if (entity, how) == (file.entity, file.read_as) and (
                     done.sha256_before in (landed_sha256, *raw.also_landed)
                 ):
-                    redaction.note_also_landed(raw, done.sha256, done.bytes)
+                    redaction.record_replacement(raw, done.sha256, done.bytes)
 
         of_text = partial(owned_lines, sought=sought, csv_entity=file.entity if file.format == "csv" else None)
-        cut = rewrite.Cut(of_text, partial(owned_rows, sought=sought))
+        cut = rewrite.Selection(of_text, partial(owned_rows, sought=sought))
         records = 0
         try:
             if may_hold(file, sought):
@@ -331,7 +331,7 @@ def _landed(
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, sought: IdMatcher, roots: Sequence[Path], done: Forgetting) -> None:
+def _look_through(settings: Settings, sought: IdMatcher, roots: Sequence[Path], done: ForgetReport) -> None:
     """Note every file under home that holds the id."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
@@ -357,7 +357,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
-def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, now: datetime) -> None:
+def _register_done(settings: Settings, entry: dict[str, Any], done: ForgetReport, now: datetime) -> None:
     """Keep what was done, in numbers; what the person watched is not to be read out of it."""
     if done.was_forgotten and done.is_forgotten:
         return
@@ -370,19 +370,19 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, 
         "changed_counts": len(done.changes),
         "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
     }
-    erasure_register.note(settings, entry)
+    erasure_register.add_entry(settings, entry)
 
 
-def _foreseen(settings: Settings, sought: IdMatcher, roots: Sequence[Path]) -> Forgetting:
+def _foreseen(settings: Settings, sought: IdMatcher, roots: Sequence[Path]) -> ForgetReport:
     """What `forget` would do, as far as that can be known without doing it."""
-    done = Forgetting(is_dry_run=True)
+    done = ForgetReport(is_dry_run=True)
     register = erasure_register.read(settings)
     done.was_forgotten = bool(register.entries.get(register.digest(sought.user), {}).get("done_at"))
     pointer = manifest.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_owned))
-        for name in manifest.names(settings.snapshots):
+        _note(done, redaction.find_records(connection, every_raw_file(settings), sought.user, sought.is_owned))
+        for name in manifest.snapshot_ids(settings.snapshots):
             if any(_holding(connection, settings.snapshots / name, sought)):
                 done.snapshots.append(name)
         done.lake_files = sum(1 for _ in _holding(connection, settings.lake, sought, but=settings.lake / "raw"))

@@ -1,7 +1,7 @@
-"""Where an id stands: in every file under a folder, whatever it is packed in, and in which records of landed files.
+"""Search for an id in every file under a folder, and find the records of landed files that belong to a user.
 
-Files are read as what they are: the values of Parquet and DuckDB files, the strings in JSON, the text in archives, the
-bytes of all others. Only looks; what is done about it, erase_user.py says.
+Files are read by their format: the values of Parquet and DuckDB files, the strings in JSON, the text in archives, the
+bytes of all others. Nothing here changes a file: erase_user.py does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the last audit of a current snapshot came to: `lake/last_audit.json`. Nothing is decided by it.
+"""The outcome of the last audit of a current snapshot: `lake/last_audit.json`. No decision depends on it.
 
-A record that is missing or damaged costs `status` and the report an answer; the next audit writes a new one.
+A record that is missing or damaged leaves `status` and the report without an answer; the next audit writes a new one.
 """
 
 from __future__ import annotations

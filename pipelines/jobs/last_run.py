@@ -1,7 +1,8 @@
-"""What the last `run` in a home came to, for `status`: `lake/last_run.json`. Nothing is decided by it.
+"""The outcome of the last `run` in a home, for `status`: `lake/last_run.json`. No decision depends on it.
 
 Written when a run begins and again when it ends, so that a run that was killed can be told from one that ended. A
-record that is missing or damaged costs `status` an answer and nothing else; the next run writes a new one.
+record that is missing or damaged leaves `status` without an answer and changes nothing else; the next run writes a new
+one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The nightly job, whole: ingest what landed, build what changed, publish one snapshot.
 
-No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by handing
-in `step`.
+No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by passing
+`stage`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots.publish import Published, publish
 
-PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
+MAX_REPARSES = 3  # in a run: a disk that damages what has just been written will not stop doing so
 
 Result = TypeVar("Result")
 Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
@@ -193,7 +193,7 @@ def backfill(
 
 def require_possible(settings: Settings, as_of: date) -> None:
     """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
-    days_before = settings.policy.days_rested_on
+    days_before = settings.policy.lookback_days
     if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
         raise UsageError(
             f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
@@ -237,10 +237,10 @@ def _night(
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
 
-    return _with_raw_mended(settings, landing, progress, build_and_publish)
+    return _reparsing_damaged_raw(settings, landing, progress, build_and_publish)
 
 
-def _with_raw_mended(
+def _reparsing_damaged_raw(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
 ) -> Result:
     """What the function returns; raw that it finds damaged is parsed again first, one folder at a time.
@@ -254,9 +254,9 @@ def _with_raw_mended(
         except RawDamaged as damage:
             folder = damage.stored.path.parent
             times[folder] += 1
-            if times[folder] > PARSED_AGAIN_AT_MOST:
+            if times[folder] > MAX_REPARSES:
                 raise Damaged(
-                    f"{folder} was made again {PARSED_AGAIN_AT_MOST} times and is damaged each time. Check the disk "
+                    f"{folder} was made again {MAX_REPARSES} times and is damaged each time. Check the disk "
                     f"that holds it, then run again. ({damage})"
                 ) from damage
             quarantine(folder)

@@ -1,6 +1,6 @@
-"""Tell somebody about a run that failed, was refused or is late, and when all is well again: a command, a webhook.
+"""Notifications about a run that failed, was refused or is late, and about its recovery: a command, a webhook.
 
-Both are handed the same JSON object: {"event", "text", "as_of", "home", "host", "at", "outcome", "snapshot_id", "why",
+Both get the same JSON object: {"event", "text", "as_of", "home", "host", "at", "outcome", "snapshot_id", "why",
 "missing_days", "report"}. `text` is the whole message, which is what chat webhooks show.
 
 A hook changes nothing about the run: it is called when all is done and the lock is free, has a limited time, and what
@@ -106,13 +106,13 @@ def audit_events(record: LastAudit, before: LastAudit | None) -> list[Event]:
     return [event(FAILED, f"The audit of the current snapshot, {record.snapshot_id}, {said}.")]
 
 
-def late(answer: Mapping[str, Any], days_awaited: int) -> list[Event]:
+def late(answer: Mapping[str, Any], expected_days: int) -> list[Event]:
     """What there is to tell by the answer of `status`: no run has done what should be done by now, or days are missing.
 
     `days_awaited` are the last days of the answer that should have landed.
     """
     as_of, snapshot, run = answer["as_of"], answer["snapshot"], answer["last_run"]
-    days = [row["day"] for row in answer["days"][-days_awaited:] if row["state"] == "missing"]
+    days = [row["day"] for row in answer["days"][-expected_days:] if row["state"] == "missing"]
     said = []
     if snapshot is None or snapshot["as_of"] < as_of:
         newest = snapshot["as_of"] if snapshot else "none"
@@ -170,9 +170,9 @@ def send(settings: Settings, found: Sequence[Event]) -> None:
 def _log_outcome(event: Event, hook: str, problem: str | None) -> None:
     facts = {"notification": event.event, "hook": hook}
     if problem is None:
-        logs.night.info("notified", extra=facts)
+        logs.run_log.info("notified", extra=facts)
     else:
-        logs.night.warning("the %s about %s did not get through: %s", hook, event.event, problem, extra=facts)
+        logs.run_log.warning("the %s about %s did not get through: %s", hook, event.event, problem, extra=facts)
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

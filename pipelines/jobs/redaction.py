@@ -1,8 +1,8 @@
-"""Take something out of raw folders: a person (`forget`), or days that are too old (retention).
+"""Remove records from raw folders: those of a person (`forget`), or days that are too old (retention).
 
-A raw folder is otherwise what its landed file gave, for good. One that something was taken out of keeps its name and
-its books, so that the file it came from is not read again: accepted = what is there + erased + removed with its day.
-The old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
+Otherwise a raw folder never changes. A redacted folder keeps its name and its counts, so that its landed file is not
+read again: accepted = rows that are there + erased + removed with their day. The old folder is quarantined, like a
+damaged one, until the new one has its name: a kill in between loses nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Redaction:
 # --- a person --------------------------------------------------------------------------------------------------------
 
 
-def naming(
+def find_records(
     connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
 ) -> Iterator[Redaction]:
     """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
@@ -118,7 +118,7 @@ def remove_pseudonyms(settings: Settings) -> None:
     for name in _PSEUDONYMS:
         raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
         with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-            found = list(naming(connection, raw, name, lambda _: False))
+            found = list(find_records(connection, raw, name, lambda _: False))
         for each in found:
             redact(each, name, lambda _: False)
     erasure_register.write(settings, erasure_register.read(settings))
@@ -147,7 +147,7 @@ def expire(raw: RawFile, days: Collection[date]) -> None:
 # --- a folder in place of another ------------------------------------------------------------------------------------
 
 
-def note_also_landed(raw: RawFile, sha256: str, size: int) -> None:
+def record_replacement(raw: RawFile, sha256: str, size: int) -> None:
     """Note that bytes of that sha256 are what became of the folder's landed file, so that they are not read as new."""
     noted = replace(raw, also_landed={**raw.also_landed, sha256: size})
     durable_files.write_json(raw.folder / "index.json", as_index(noted))

@@ -54,7 +54,7 @@ def notify_on_exit(settings: Settings, as_of: date, on_report: OnReport) -> Iter
     usage is a failure like any other: at night it is a landing folder that is not mounted.
     """
     context = new_context(settings, as_of)
-    logs.night.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
+    logs.run_log.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
     try:
         yield context
     except Busy:
@@ -109,7 +109,7 @@ def _notify(settings: Settings, context: RunContext, error: Exception | None, on
         on_report(facts)
     names = ("as_of", "outcome", "snapshot_id", "seconds", "grounds", "warnings", "missing_days", "problems")
     ended = {name: facts[name] for name in names} | {"report": context.page and str(context.page)}
-    logs.night.info("run ended", extra=ended | _counts(facts))
+    logs.run_log.info("run ended", extra=ended | _counts(facts))
     if notify.is_wanted(settings):
         with _log_failure("a notification"):
             page = str(context.page) if context.page else None
@@ -120,7 +120,7 @@ def _facts(context: RunContext, error: Exception | None) -> dict[str, Any] | Non
     try:
         return context.recorder.facts(error)
     except Exception as another:
-        logs.night.warning("the report could not be worked out: %s", another)
+        logs.run_log.warning("the report could not be worked out: %s", another)
         return None
 
 
@@ -147,4 +147,4 @@ def _log_failure(what: str, ended_by: BaseException | None = None) -> Iterator[N
             said: object = error
             if isinstance(error, OSError) and error.strerror:
                 said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-            logs.night.warning("%s could not be written: %s", what, said)
+            logs.run_log.warning("%s could not be written: %s", what, said)

@@ -1,8 +1,8 @@
-"""How things stand in a home, for whoever is woken at four in the morning: what is published, which days are there,
-what the next run would do, and why the last one did not publish.
+"""The state of a home: what is published, which days are present, what the next run would do, and why the last one did
+not publish.
 
-Only reads: takes no lock, writes nothing, parses no landed file, and answers while a run is at work. What the next run
-would build is found by asking the lake for it without building anything. The clock is an argument.
+It only reads: it takes no lock, writes nothing, parses no landed file, and answers while a run is at work. A dry run of
+the lake finds what the next run would build. The clock is an argument.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.index import RawFile, exists, raw_files
-from pipelines.raw.ingest import FoundFile, IngestReport, is_another_empty_one, look
+from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.manifest import Pointer, Snapshot
@@ -60,7 +60,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     seen = _Seen()
     with _noted(seen):
         seen.raw = raw_files(settings)
-    seen.found, seen.listing = look(settings, roots, seen.raw)
+    seen.found, seen.listing = inspect(settings, roots, seen.raw)
     seen.in_buckets = remote.list_pending(settings, landing or (), partial(exists, settings), seen.raw)
     seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
@@ -130,7 +130,7 @@ def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
         if seen.pointer:
             vouched = (seen.pointer.snapshot_id, seen.pointer.manifest_sha256)
             seen.snapshot = manifest.open_snapshot(settings.snapshots, *vouched)
-            seen.before = changed_days.made_before(settings.snapshots, seen.snapshot)
+            seen.before = changed_days.previous_snapshot(settings.snapshots, seen.snapshot)
 
 
 def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
@@ -140,7 +140,7 @@ def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
     found = [file for file in seen.found if file.landed.entity == "viewing_sessions"]
     unread = [file.landed.name for file in found if file.identity not in raw]
     empty = list(seen.last_run.empty_files) if seen.last_run else []
-    empty += [file.landed.name for file in found if is_another_empty_one(raw.get(file.identity), file.landed)]
+    empty += [file.landed.name for file in found if is_new_name_of_empty_file(raw.get(file.identity), file.landed)]
     return deliveries.landed_sessions(list(raw.values()), unread, empty, zone)
 
 
@@ -218,7 +218,7 @@ def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator
         return
     now, before = seen.snapshot, seen.before
     if before is not None and before.manifest["policy"] == now.manifest["policy"]:
-        arrived = changed_days.landed_in(now) - changed_days.landed_in(before)
+        arrived = changed_days.raw_keys(now) - changed_days.raw_keys(before)
         tables = {name: partial(now.table, name) for name in now.files if name.startswith(changed_days.CUBE)}
         digests = {name: now.files[name]["rows_sha256"] for name in tables}
         for changed in changed_days.changed_days(before, digests, tables, _reached(landed, arrived)):
@@ -228,7 +228,7 @@ def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator
         files = {name: stored for name, stored in files.items() if stored.is_there}
         tables = {name: partial(lake.table, stored) for name, stored in files.items()}
         digests = {name: stored.digest for name, stored in files.items()}
-        arrived = {file.key for file in seen.raw} - changed_days.landed_in(now)
+        arrived = {file.key for file in seen.raw} - changed_days.raw_keys(now)
         for changed in changed_days.changed_days(now, digests, tables, _reached(landed, arrived)):
             yield changed | {"is_published": False}
 
@@ -321,7 +321,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     elif grounds:
         outcome = "refuses"
     elif seen.pointer and snapshot_id in (
-        [seen.pointer.snapshot_id] if is_current else manifest.names(settings.snapshots)
+        [seen.pointer.snapshot_id] if is_current else manifest.snapshot_ids(settings.snapshots)
     ):
         outcome = "nothing new"
     else:

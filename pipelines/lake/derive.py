@@ -30,11 +30,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Damaged, tells_of_damage
+from pipelines.core.errors import Damaged, is_file_damage
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.row_digest import row_digest
 from pipelines.lake import models
-from pipelines.lake.engines import Engine, Relation, Unstored
+from pipelines.lake.engines import Engine, EphemeralModel, Relation
 from pipelines.landing.schema import RAW_SCHEMAS
 from pipelines.raw.index import RUN_AGAIN
 
@@ -82,7 +82,7 @@ class Step:
     sources: Callable[[], Mapping[str, Sequence[Stored]]] | None = None
 
     @property
-    def reads_its_own_day(self) -> bool:
+    def is_single_day(self) -> bool:
         """Whether every input is of the day itself, or of no day."""
         return all(stored.day in (self.day, None) for files in self.inputs.values() for stored in files)
 
@@ -158,7 +158,7 @@ class Lake:
         done = 0
         for batch in _batches(missing):
             steps = [step for day in batch for step, _ in day.values()]
-            unstored = self._unstored(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
+            unstored = self._ephemeral(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
             for name in found:
                 if of_this_model := [day[name] for day in batch if name in day]:
                     self._progress(name, done, len(missing))
@@ -206,7 +206,7 @@ class Lake:
         try:
             rows = durable_files.checked_table(stored.path, stored.sha256)
         except Damaged as error:
-            stored = self._mend(stored, str(error))
+            stored = self._repair(stored, str(error))
             rows = durable_files.checked_table(stored.path, stored.sha256)
         self._checked.add(stored.path)
         return rows
@@ -222,18 +222,18 @@ class Lake:
             zip(unchecked, self._problems([(stored.path, stored.sha256) for stored in unchecked]), strict=True)
         )
         self._checked.update(stored.path for stored, problem in problems.items() if problem is None)
-        return [self._mend(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
+        return [self._repair(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
 
     def _problems(self, files: Sequence[tuple[Path, str]]) -> list[str | None]:
         """What is wrong with each file, if anything: (path, sha256). Much is read by whoever the engine spreads to."""
         if self._engine is not None and sum(path.stat().st_size for path, _ in files if path.exists()) > _SPREAD_BYTES:
             for path, _ in files:
-                durable_files.present(path)  # whoever reads it elsewhere cannot fetch it
+                durable_files.fetched(path)  # whoever reads it elsewhere cannot fetch it
             return self._engine.map_tasks(_problem, files)
         with ThreadPoolExecutor(_VERIFIERS) as pool:
             return list(pool.map(_problem, files))
 
-    def _mend(self, stored: Stored, problem: str) -> Stored:
+    def _repair(self, stored: Stored, problem: str) -> Stored:
         if stored.step is None:
             raise RawDamaged(stored, problem)
         if self._only_finding:
@@ -267,7 +267,7 @@ class Lake:
                 model, step.day, facts["key"], str(path), facts["rows"], facts["sha256"], facts["digest"], step
             )
         except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, OSError) and not tells_of_damage(error):
+            if isinstance(error, OSError) and not is_file_damage(error):
                 raise  # it may exist: `prune` would remove it
             return None  # a file without its sidecar does not exist
         if stored.key != key or not durable_files.exists(path):
@@ -276,19 +276,19 @@ class Lake:
         return stored
 
     def _build(
-        self, name: str, batch: Sequence[tuple[Step, str]], unstored: Mapping[str, Unstored] | None = None
+        self, name: str, batch: Sequence[tuple[Step, str]], unstored: Mapping[str, EphemeralModel] | None = None
     ) -> dict[date | None, Stored]:
         """Run one statement for all steps of a batch and keep a file for each."""
         model = models.model(name)
         steps = [step for step, _ in batch]
         if unstored is None:
-            unstored = self._unstored(steps, readers=[name])
+            unstored = self._ephemeral(steps, readers=[name])
         if self._engine is None:
             self._engine = self._start_engine()
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: durable_files.temporary_beside(path) for day, path in targets.items()}
         try:
-            sources = {**self._sources(model, steps), **{made.name: unstored[made.name] for made in model.unstored}}
+            sources = {**self._sources(model, steps), **{made.name: unstored[made.name] for made in model.ephemeral}}
             digests = self._engine.write(model, sources, _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]
@@ -309,12 +309,12 @@ class Lake:
             self.built[name] = self.built.get(name, 0) + days
         return {day: self._known[path] for day, path in targets.items()}
 
-    def _unstored(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, Unstored]:
+    def _ephemeral(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, EphemeralModel]:
         """The models that are made for their readers in a batch of steps, by name."""
         reading = [models.model(name) for name in readers]
-        made = {model.name: model for reader in reading for model in reader.unstored}
+        made = {model.name: model for reader in reading for model in reader.ephemeral}
         return {
-            name: Unstored(
+            name: EphemeralModel(
                 model,
                 self._sources(model, steps),
                 _params(model, steps),
@@ -328,7 +328,7 @@ class Lake:
         read = [step.inputs if step.sources is None else step.sources() for step in steps]
         sources: dict[str, Relation] = {}
         for source in model.sources:
-            if source not in model.rests_on:  # it is made for the model, of other sources
+            if source not in model.leaf_sources:  # it is made for the model, of other sources
                 continue
             tables = [step.relations[source] for step in steps if source in step.relations]
             if tables or source in RELATIONS:
@@ -367,11 +367,11 @@ RELATIONS = {
 def key_of(model: models.Model, step: Step) -> str:
     """The name of the file that `step` derives: 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.unstored)):
+    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.ephemeral)):
         digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
         for param in step.params if made.is_keyed_by_raw else made.params:
             digest.update(f"\n{param}={step.params.get(param)!r}".encode())
-    for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.rests_on:
+    for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.leaf_sources:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
             digest.update(row_digest(step.relations[source]).encode())
@@ -392,7 +392,7 @@ def _batches(
     weight = 0
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
-        is_alone = not all(models.model(name).is_batched and step.reads_its_own_day for name, (step, _) in day.items())
+        is_alone = not all(models.model(name).is_batched and step.is_single_day for name, (step, _) in day.items())
         if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch
             batch, weight = [], 0

@@ -69,7 +69,7 @@ class Model:
         return re.search(rf"\b{re.escape(column)}\b", self.canonical) is not None
 
     @cached_property
-    def unstored(self) -> tuple[Model, ...]:
+    def ephemeral(self) -> tuple[Model, ...]:
         """The models that must be made for this one, since nobody keeps them."""
         return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
 
@@ -81,9 +81,9 @@ class Model:
         return tuple(model(name) for name in LINE if name in names | below)
 
     @cached_property
-    def rests_on(self) -> tuple[str, ...]:
+    def leaf_sources(self) -> tuple[str, ...]:
         """The sources that are files or relations: its own, and those of what is made for it."""
-        made = {each.name: each.sources for each in self.unstored}
+        made = {each.name: each.sources for each in self.ephemeral}
         names = [name for source in self.sources for name in made.get(source, (source,))]
         return tuple(dict.fromkeys(names))
 

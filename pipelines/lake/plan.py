@@ -1,4 +1,4 @@
-"""The line from raw to the tables that are published, day by day: which files each model's day rests on.
+"""The plan from raw to the published tables, day by day: the inputs of every file.
 
 Nothing here computes a number; that is done by the SQL in sql/. This module only says what each file is derived
 from, in days, so that a changed input reaches what depends on it and nothing else.
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines.core import calendar_days
-from pipelines.core.calendar_days import Span, Window
+from pipelines.core.calendar_days import InclusiveRange, Window
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
@@ -150,15 +150,15 @@ def cube_days(as_of: date, policy: Policy) -> Window:
     return calendar_days.rolling(as_of, policy.max_window_days + 1)
 
 
-def first_day_rested_on(as_of: date, policy: Policy) -> date:
+def first_input_day(as_of: date, policy: Policy) -> date:
     """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
     return _days_counted(as_of, policy)[0]
 
 
-def days_rested_on(as_of: date, policy: Policy) -> Span:
+def input_days(as_of: date, policy: Policy) -> InclusiveRange:
     """The UTC days of sessions that a snapshot as of `as_of` rests on, and those within reach of their versions."""
     counted = _days_counted(as_of, policy)
-    return Span(counted[0], counted[-1]).wider_by(policy.revision_days)
+    return InclusiveRange(counted[0], counted[-1]).widened(policy.revision_days)
 
 
 def _days_counted(as_of: date, policy: Policy) -> list[date]:

@@ -1,7 +1,7 @@
-"""What is made of viewing sessions, by the UTC day on which they start: the newest versions, outcomes, viewer_days.
+"""The part of the plan about viewing sessions, by the UTC day on which they start: versions, outcomes, viewer_days.
 
-What landed for a day comes in parts, so that a few sessions that land late leave what was worked out of the day's large
-file as it is. As in plan.py, nothing here computes a number.
+What landed for a day comes in parts, so that a few sessions that land late do not rebuild what was derived from the
+day's large file. As in plan.py, nothing here computes a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines.core import calendar_days
-from pipelines.core.calendar_days import Span
+from pipelines.core.calendar_days import InclusiveRange
 from pipelines.core.settings import Policy
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 
@@ -67,7 +67,7 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
     landed, but for a file a month that must be found.
     """
-    near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
+    near = InclusiveRange(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
     erased_in = cache(partial(_erased_in, lake, landed))
     by_year: dict[int, list[Stored]] = defaultdict(list)
@@ -82,18 +82,18 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     return Sessions(viewer_days, outcomes, monthly, yearly)
 
 
-def _erased_in(lake: Lake, landed: Landed, month: Span) -> Stored:
+def _erased_in(lake: Lake, landed: Landed, month: InclusiveRange) -> Stored:
     """Who is to be erased of a month."""
     raw = _files_of(landed["viewing_sessions"], month)
     return lake.derive_one("erased_viewers", {"raw_viewing_sessions": raw, "raw_erasures": flatten(landed["erasures"])})
 
 
 def _monthly_outcomes(
-    lake: Lake, landed: Landed, policy: Policy, month: Span, erased_in: Callable[[Span], Stored]
+    lake: Lake, landed: Landed, policy: Policy, month: InclusiveRange, erased_in: Callable[[InclusiveRange], Stored]
 ) -> Stored:
     """The sums of a month, found by what landed within reach of it."""
-    days, reach = landed["viewing_sessions"], month.wider_by(policy.revision_days)
-    erased = [erased_in(each) for each in _months(reach.of(days))] if landed["erasures"] else []
+    days, reach = landed["viewing_sessions"], month.widened(policy.revision_days)
+    erased = [erased_in(each) for each in _months(reach.select(days))] if landed["erasures"] else []
     return lake.derive_one(
         "monthly_outcomes",
         {"raw_viewing_sessions": _files_of(days, reach), "erased_viewers": erased},
@@ -103,14 +103,14 @@ def _monthly_outcomes(
     )
 
 
-def _files_of(days: Parts, span: Span) -> list[Stored]:
-    return [file for day in span.of(days) for file in days[day]]
+def _files_of(days: Parts, span: InclusiveRange) -> list[Stored]:
+    return [file for day in span.select(days) for file in days[day]]
 
 
-def _months(days: Iterable[date]) -> list[Span]:
+def _months(days: Iterable[date]) -> list[InclusiveRange]:
     """The months in which the days lie, in their order."""
     named = dict.fromkeys((day.year, day.month) for day in days)
-    return [Span(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
+    return [InclusiveRange(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
 
 
 def _last_of_month(day: date) -> date:
@@ -118,7 +118,7 @@ def _last_of_month(day: date) -> date:
 
 
 def _judged_sessions(
-    lake: Lake, landed: Landed, policy: Policy, span: Span, counted: Collection[date]
+    lake: Lake, landed: Landed, policy: Policy, span: InclusiveRange, counted: Collection[date]
 ) -> tuple[Parts, Parts]:
     """(session_outcomes of the days of a span, viewer_days of those that are `counted`).
 
@@ -127,8 +127,8 @@ def _judged_sessions(
     """
     days = landed["viewing_sessions"]
     reach = policy.revision_days
-    parts = {day: parts_of(days[day]) for day in span.wider_by(2 * reach).of(days)}
-    erased = _erased_viewers(lake, landed, span.wider_by(reach))
+    parts = {day: parts_of(days[day]) for day in span.widened(2 * reach).select(days)}
+    erased = _erased_viewers(lake, landed, span.widened(reach))
     repeated = _repeated_sessions(lake, parts, erased, span, reach)
     return _outcomes_and_viewer_days(lake, parts, erased, repeated, policy, span, counted)
 
@@ -141,7 +141,7 @@ class Repeated:
     judged: Days  # of those days: which of their versions are the newest
 
 
-def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
+def _erased_viewers(lake: Lake, landed: Landed, span: InclusiveRange) -> Days:
     """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
     erasures = flatten(landed["erasures"])
     if not erasures:
@@ -149,19 +149,19 @@ def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
     days = landed["viewing_sessions"]
     steps = [
         Step(day, {"raw_viewing_sessions": days[day], "raw_erasures": erasures}, weight=rows_of(days[day]))
-        for day in span.of(days)
+        for day in span.select(days)
     ]
     return by_day(lake.derive("erased_viewers", steps))
 
 
 def _repeated_sessions(
-    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: Span, revision_days: int
+    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: InclusiveRange, revision_days: int
 ) -> Repeated:
     """Find them and decide between their records: what one day holds of another is read only where it says so.
 
     A day rests on the `revision_days` before and after it, and on no others.
     """
-    days, within_reach = list(parts), span.wider_by(revision_days)
+    days, within_reach = list(parts), span.widened(revision_days)
     keys = _in_rounds(
         lake,
         {
@@ -234,13 +234,13 @@ def _outcomes_and_viewer_days(
     erased: Days,
     repeated: Repeated,
     policy: Policy,
-    span: Span,
+    span: InclusiveRange,
     counted: Collection[date],
 ) -> tuple[Parts, Parts]:
     zone = ZoneInfo(policy.day_timezone)
     params = _params(policy)
     steps = []
-    for day in span.of(parts):
+    for day in span.select(parts):
         relations = {"calendar": _calendar_relation(day, policy, zone)}
         its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
         for part, versions in zip(parts[day], its_versions, strict=True):

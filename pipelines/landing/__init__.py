@@ -26,7 +26,7 @@ from pipelines.landing.files import (
     decompressed,
     find_landed,
     find_unfinished,
-    named,
+    landed_file_of,
     open_landed,
     printable_name,
     read_as,
@@ -53,7 +53,7 @@ __all__ = [
     "decompressed",
     "find_landed",
     "find_unfinished",
-    "named",
+    "landed_file_of",
     "open_landed",
     "printable_name",
     "read_as",
@@ -73,8 +73,8 @@ class ChecksumMismatch(Exception):
 def read_landed(file: LandedFile, source: Source, corruption: CorruptionStart | None = None) -> Iterator[Batch]:
     """Every record of an open landed file, accepted or rejected, in order; nothing in it stops the reading.
 
-    But for an archive that is not what its checksum says. That raises ChecksumMismatch: what was read is to be thrown away,
-    and the file to be read again with the exception's `corruption`. Those lines are then rejected.
+    But for an archive that is not what its checksum says. That raises ChecksumMismatch: what was read is to be thrown
+    away, and the file to be read again with the exception's `corruption`. Those lines are then rejected.
     """
     chunks = decompressed(source.chunks(), file.compression, corruption)
     match file.format:

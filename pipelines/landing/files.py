@@ -375,7 +375,7 @@ class _VerifiedLines:
         self.sound = self._so_far
 
 
-def named(root: Path, name: str) -> LandedFile | Ignored:
+def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
     """The landed file that an object comes to when it is downloaded to `root`, or why it is not read."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:

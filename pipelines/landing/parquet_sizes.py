@@ -1,4 +1,4 @@
-"""How large a landed Parquet file says that it is: asked before any of it is unpacked, and never so that it ends us."""
+"""The sizes in the metadata of a landed Parquet file, checked before any of it is unpacked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Write a landed file anew without the records of one person. The only place where a landed file is changed, and only
-where somebody asked for it: `forget --landing-too`.
+"""Rewrite a landed file without the records of one person, for `forget --landing-too`.
 
-Lines of text become empty and all others keep their numbers; rows of Parquet are left out.
+Nothing else changes a landed file. Lines of text become empty, so that all others keep their numbers; rows of Parquet are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ PREFIX = ".mostwatched-"  # of a file that is being written; a name that no run 
 
 
 @dataclass(frozen=True)
-class Cut:
+class Selection:
     """Which records are to be taken out."""
 
     lines: Callable[[Iterable[bytes]], Iterator[range]]  # the numbers of the lines, from 1, of each record that goes
@@ -55,7 +54,7 @@ class Rewritten:
     bytes: int
 
 
-def find(file: LandedFile, cut: Cut) -> Found:
+def find(file: LandedFile, cut: Selection) -> Found:
     """Find the records to take out of a landed file. Raises what `rewrite` does."""
     with open_landed(file.path, file.root) as source:
         lines: array[int] = array("q")
@@ -70,12 +69,13 @@ def find(file: LandedFile, cut: Cut) -> Found:
         return Found(records, lines, source.stamp)
 
 
-def rewrite(file: LandedFile, cut: Cut, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
+def rewrite(file: LandedFile, cut: Selection, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
     """Put a file without the records that were found in the place of a landed one, durably.
 
-    The new one has the old one's times and mode, and its owner and group where we may give a file away.
-    `on_written` is called when it is whole and durable, before it takes the landed file's name. Raises Postponed if the landed file changed since it was
-    looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
+    The new one has the old one's times and mode, and its owner and group where we may give a file away. `on_written` is
+    called when it is whole and durable, before it takes the landed file's name. Raises Postponed if the landed file
+    changed since it was looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays
+    as it was.
     """
     temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
     try:
@@ -156,7 +156,7 @@ def _compressing(raw: IO[bytes], compression: str | None) -> Iterator[Any]:
 _BATCH_ROWS = 1 << 16
 
 
-def _write_rows_left(path: Path, target: Path, cut: Cut) -> None:
+def _write_rows_left(path: Path, target: Path, cut: Selection) -> None:
     with pq.ParquetFile(path) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
         for batch in file.iter_batches(_BATCH_ROWS):
             writer.write_batch(batch.filter(pc.invert(cut.rows(batch))))

@@ -1,7 +1,7 @@
-"""Who was forgotten, without saying who: what keeps an id out of the lake for good once it was taken out of it.
+"""The register of forgotten users, by keyed digests of their ids: it keeps an id out of the lake once it was erased.
 
     <home>/forgotten/                 0700
-        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, with a checksum
+        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600
         landing/erasures/             a landing folder of our own, which every run reads beside the platform's
             forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
 
@@ -94,7 +94,7 @@ class Register:
             landed_sha256 = self.emptied[landed_sha256]
         return landed_sha256
 
-    def screened(self, entity: str, batch: Batch) -> Batch:
+    def without_forgotten(self, entity: str, batch: Batch) -> Batch:
         """What was read of a landed file, without the records and the names of anybody who was forgotten."""
         if not self.entries:
             return batch
@@ -126,7 +126,7 @@ class Register:
         ]
 
     def _is_named_in(self, text: str) -> bool:
-        return any(self.holds(word) for word in words_of(text, self._lengths))
+        return any(self.holds(word) for word in candidate_ids(text, self._lengths))
 
     @cached_property
     def _lengths(self) -> frozenset[int]:
@@ -145,7 +145,7 @@ _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _CSV_CELL = re.compile(r'"((?:[^"]|"")*)"')
 
 
-def words_of(text: str, lengths: Collection[int]) -> set[str]:
+def candidate_ids(text: str, lengths: Collection[int]) -> set[str]:
     """What could be an id in the text of a landed record: what is as long as one and no part of a longer word, its
     quoted parts, and every string of its JSON."""
     edges = {edge.start() for edge in _EDGE.finditer(text)}
@@ -198,13 +198,13 @@ _REMEDY = (
 )
 
 
-def note(settings: Settings, entry: Mapping[str, Any]) -> None:
+def add_entry(settings: Settings, entry: Mapping[str, Any]) -> None:
     """Add an entry, or put it in place of the one of its digest; durable when this returns."""
     register = read(settings)
     write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
 
 
-def note_emptied(settings: Settings, sha256_before: str, sha256: str) -> None:
+def record_rewrite(settings: Settings, sha256_before: str, sha256: str) -> None:
     """Note that a landed file is going to be another, so that it is not missed; durable when this returns."""
     register = read(settings)
     write(settings, replace(register, emptied={**register.emptied, sha256_before: sha256}))

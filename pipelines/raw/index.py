@@ -5,7 +5,7 @@
         rejects.parquet          what was not accepted: line, field, reason, text
         index.json               what is in the folder, and from which landed file; a folder without it does not exist
 
-ingest.py makes them; what `forget` and retention take out of a folder later, jobs/redaction.py says.
+ingest.py makes them; jobs/redaction.py removes records from them for `forget` and retention.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def raw_files(settings: Settings) -> list[RawFile]:
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
-def rested_on(
+def resolve_landed(
     raw: Iterable[RawFile], landed: Iterable[Mapping[str, Any]], register: Register
 ) -> tuple[list[RawFile], list[str]]:
     """(the raw folders of the files that a manifest says had `landed`, the names of those of which there is none).

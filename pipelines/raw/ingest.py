@@ -1,6 +1,6 @@
 """Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (index.py).
 
-The same bytes under another name, or landed again tomorrow, change nothing. Records of who was forgotten are left out
+The same bytes under another name, or landed again tomorrow, change nothing. Records of forgotten users are left out
 (erasure_register.py).
 """
 
@@ -131,7 +131,7 @@ def ingest(
     read, total = 0, sum(size for size, _ in to_read)
     for file, (size, sha256) in zip(files, to_read, strict=True):
         if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
-            if is_another_empty_one(known[identity], file):
+            if is_new_name_of_empty_file(known[identity], file):
                 again.append(file.name)
             continue
 
@@ -151,7 +151,7 @@ def ingest(
             new.append(raw)
             known[raw.identity] = raw
             sizes.add((raw.entity, raw.landed_bytes))
-        elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
+        elif is_new_name_of_empty_file(known.get((file.entity, raw, file.read_as)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
@@ -167,7 +167,7 @@ def ingest(
     return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(again))
 
 
-def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
+def is_new_name_of_empty_file(raw: RawFile | None, file: LandedFile) -> bool:
     """Whether a file of sessions without a record landed under a name that its raw folder does not tell.
 
     Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
@@ -287,7 +287,9 @@ class FoundFile:
         return self.landed.entity, self.sha256 or "", self.landed.read_as
 
 
-def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) -> tuple[list[FoundFile], IngestReport]:
+def inspect(
+    settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]
+) -> tuple[list[FoundFile], IngestReport]:
     """What `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or ignored.
 
     Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
@@ -375,7 +377,7 @@ def _write_raw(
     try:
         for read in read_landed(file, source, corruption):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            left = register.screened(file.entity, batch)
+            left = register.without_forgotten(file.entity, batch)
             writer.append(left)
             accepted += batch.accepted.num_rows
             erased += batch.accepted.num_rows - left.accepted.num_rows

@@ -1,4 +1,4 @@
-"""Which landed files were read already, so that they are not read again. Only a saving of time."""
+"""A cache of the landed files that were read already. It saves time and may be removed."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """A home, or a landing folder, on object storage: `--home s3://BUCKET/PREFIX`.
 
-    objects.py    what one does with a bucket, by obstore
-    mirror.py     the copy of a home that is worked in: pull, fetch, push
-    landing.py    what has landed in a bucket and is not in raw yet
-    replica.py    the current snapshot, for the read API
+    objects.py    operations on a bucket, by obstore
+    mirror.py     the local copy of a home that runs work in: pull, fetch, push
+    landing.py    downloads what has landed in a bucket and is not in raw yet
+    replica.py    a local copy of the current snapshot, for the read API
     httpfs.py     a database file that DuckDB reads where it lies
 
-All of it does nothing for a home that is a folder, and imports nothing either.
+For a home that is a folder all of it does nothing, and imports nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | No
     mirror.pull((only,) if only else FOLDERS)
     _mounted.append(mirror)
     try:
-        with durable_files.originating(mirror):
+        with durable_files.fetching_from(mirror):
             yield mirror
     finally:
         _mounted.pop()
@@ -106,7 +106,7 @@ def attach(settings: Settings, connection: Connection, name: str, database: str)
         httpfs.attach(connection, there, f"{there.scope}/{name}", database)
     except engine.Error as error:
         reason, file = there.without_secrets(str(error).split("\n")[0]), name.rpartition("/")[2]
-        logs.night.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", file, reason)
+        logs.run_log.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", file, reason)
         return False
     return True
 
@@ -120,7 +120,7 @@ def _objects(settings: Settings, url: str) -> Objects:
 def local_landing(
     settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
 ) -> list[Path] | None:
-    """Return the landing folders as local ones, those in buckets downloaded: see `pipelines.remote.landing.download_new`."""
+    """Return the landing folders as local ones: see `pipelines.remote.landing.download_new`."""
     if landing is None:
         return None
     folders = []
@@ -137,7 +137,8 @@ def local_landing(
 def list_pending(
     settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
 ) -> list[Pending]:
-    """List what has landed in those landing folders that are in buckets: see `pipelines.remote.landing.list_pending`."""
+    """List what has landed in those landing folders that are in buckets: see
+    `pipelines.remote.landing.list_pending`."""
     urls = [each for each in landing if isinstance(each, str)]
     if not urls:
         return []

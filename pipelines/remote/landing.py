@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
-from pipelines.landing import Ignored, named, printable_name, read_as, unfinished_part
+from pipelines.landing import Ignored, landed_file_of, printable_name, read_as, unfinished_part
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
@@ -86,7 +86,7 @@ def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: 
             if "/" in part and part.partition("/")[0] in ENTITIES:
                 unfinished[part] = None
             continue
-        landed = named(folder, name)
+        landed = landed_file_of(folder, name)
         if isinstance(landed, Ignored):
             ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
             continue

@@ -1,4 +1,4 @@
-"""A home on object storage: a copy of it here to work in, and the bucket, which is the truth.
+"""A home on object storage: a local copy to work in, and the bucket, which decides.
 
     pull   list the bucket; bring the small JSON files: sidecars, indexes, manifests, which say what there is
     fetch  bring a large file when it is checked or read for the first time
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Overtaken
+from pipelines.core.errors import PublishConflict
 from pipelines.raw.index import INDEXES
 from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import manifest as snapshots
@@ -133,7 +133,7 @@ class Mirror:
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
         it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
         """
-        spoken_for = self._spoken_for()
+        spoken_for = self._referenced()
         doomed = [name for name in self._list() if name not in spoken_for]
         # What says that something exists goes first.
         self._objects.delete([name for name in doomed if _is_small(name)])
@@ -144,7 +144,7 @@ class Mirror:
         self._save()
         return len(doomed)
 
-    def _spoken_for(self) -> set[str]:
+    def _referenced(self) -> set[str]:
         """The names of all files that are here, and of those that a small one here says exist."""
         names = set(self._files())
         for name in [name for name in names if name.endswith(".json")]:
@@ -253,14 +253,14 @@ class Mirror:
                 raise self._overtaken(f"Somebody else has removed or replaced {name}")
         try:
             etag = self._objects.replace(POINTER, content, self._pointer[1] if self._pointer else None)
-        except Overtaken:
+        except PublishConflict:
             raise self._overtaken("Somebody else has published meanwhile") from None
         self._pointer = content, etag
         if self._objects.read(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}") is None:
             raise self._overtaken(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
 
-    def _overtaken(self, why: str) -> Overtaken:
-        return Overtaken(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
+    def _overtaken(self, why: str) -> PublishConflict:
+        return PublishConflict(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
 
     # --- what is where
 

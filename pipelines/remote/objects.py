@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pipelines.core.errors import MostwatchedError, Overtaken, Unreachable, UsageError
+from pipelines.core.errors import MostwatchedError, PublishConflict, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -155,7 +155,7 @@ class Objects:
                 found = self.read(name)
                 if found is not None and found[0] == content:
                     return found[1]
-        raise Overtaken(f"{self.url}/{name} was replaced by somebody else meanwhile.")
+        raise PublishConflict(f"{self.url}/{name} was replaced by somebody else meanwhile.")
 
     def delete(self, names: list[str]) -> None:
         """Remove objects; those that are gone already are no error."""

@@ -1,4 +1,4 @@
-"""The current snapshot of a bucket, kept here, whole, for the read API to serve; and not much more than that.
+"""A local copy of the current snapshot of a bucket, for the read API to serve.
 
 Several servers may keep one copy between them: one at a time looks after it. What is half-written lies in a folder of
 its own beside the snapshots, so that no reader meets it and no run takes it for its own.
@@ -141,7 +141,7 @@ class Replica:
         since_moved = time.time() - (self._folder / snapshots.POINTER).stat().st_mtime
         if not has_moved and (since_moved < STILL_READ_SECONDS or time.monotonic() < self._tidy_at):
             return
-        if candidates := [name for name in snapshots.names(self._folder) if name not in kept]:
+        if candidates := [name for name in snapshots.snapshot_ids(self._folder) if name not in kept]:
             there = {name.split("/")[1] for name in self._objects.listed("snapshots")}
             self._remove([name for name in candidates if name not in there])
         self._tidy_at = time.monotonic() + (STILL_READ_SECONDS if has_moved else TIDY_EVERY_SECONDS)

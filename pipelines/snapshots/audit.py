@@ -30,7 +30,7 @@ from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, raw_files, rested_on
+from pipelines.raw.index import RawFile, raw_files, resolve_landed
 from pipelines.snapshots import recount
 from pipelines.snapshots.manifest import Snapshot
 
@@ -135,7 +135,7 @@ def audit(
     """
     policy = Policy.from_json(snapshot.manifest["policy"])
     held = plan.cube_days(snapshot.as_of, policy)
-    raw = _raw_of(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
+    raw = _snapshot_inputs(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
     for name, facts in snapshot.files.items():
         durable_files.verify(snapshot.path / name, facts["sha256"])
     seed = snapshot.id if seed is None else seed
@@ -267,7 +267,7 @@ def _landed_creator(raw: Sequence[RawFile], window: Window, draw: random.Random)
     files = [each.path(name) for each in sessions for name in each.files if name in names]
     if not files:
         return set()
-    with pq.ParquetFile(durable_files.present(draw.choice(files))) as file:
+    with pq.ParquetFile(durable_files.fetched(draw.choice(files))) as file:
         rows = file.read_row_group(draw.randrange(file.num_row_groups), columns=["creator_id"])
     return {draw.choice(rows["creator_id"].to_pylist())}
 
@@ -287,9 +287,9 @@ def _shortened(days: Window, sessions: Mapping[date, int]) -> Window:
     return Window(days.first_day, end)
 
 
-def _raw_of(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
+def _snapshot_inputs(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
     """The raw folders that the snapshot rests on, every file that is read checked. Raises Damaged."""
-    raw, gone = rested_on(raw_files(settings), snapshot.manifest["landed"], erasure_register.read(settings))
+    raw, gone = resolve_landed(raw_files(settings), snapshot.manifest["landed"], erasure_register.read(settings))
     if gone:
         raise Damaged(
             f"Nothing of snapshot {snapshot.id} was counted again: raw no longer holds {len(gone)} of the landed files "

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, rested_on
+from pipelines.raw.index import RawFile, resolve_landed
 
 DAYS_COMPARED = 7  # before a day, to tell whether it is complete
 
@@ -47,7 +47,7 @@ def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], 
     The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
     were forgotten: a landed file may have become another without them.
     """
-    _, gone = rested_on(raw, landed, register)
+    _, gone = resolve_landed(raw, landed, register)
     if gone:
         yield (
             f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "

@@ -1,7 +1,7 @@
 """From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
 
 The pointer's move is the only commit point that readers see. Five things refuse it, and leave the last snapshot
-where it is: too many rejected records in what newly landed, a last day that is probably not all there, landed files
+where it is: too many rejected records in what newly landed, a last day that is probably incomplete, landed files
 that the last snapshot rests on and that are gone, a published table that fails one of its checks, and some creators who
 are counted otherwise when they are counted again from raw.
 """
@@ -425,7 +425,7 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
 
 def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
     """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
-    for name in reversed(snapshots.names(folder)):
+    for name in reversed(snapshots.snapshot_ids(folder)):
         try:
             landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
             return landed

@@ -17,7 +17,7 @@ from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, point, publish, reached
 
 from pipelines.api import query_service
-from pipelines.api.insight import folded
+from pipelines.api.insight import search_key
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
 
@@ -117,7 +117,7 @@ def test_search_is_by_id_and_names_without_case_and_accents(people: Client, look
 
 
 def test_folding_leaves_what_has_no_accent() -> None:
-    assert folded("Ａｄａ ÅØ ß 日本") == "ada aø ss 日本"
+    assert search_key("Ａｄａ ÅØ ß 日本") == "ada aø ss 日本"
 
 
 def test_csv_is_safe_to_open_in_a_spreadsheet(people: Client) -> None:

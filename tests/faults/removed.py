@@ -36,7 +36,7 @@ CLIENTS = "pipelines/api/clients.py"
 ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
 OPERATORS = "pipelines/api/operators.py"
-EXPLAINING = "pipelines/api/explaining.py"
+EXPLAINING = "pipelines/api/explanations.py"
 ANALYSIS = "pipelines/snapshots/range_query.py"
 NOTIFY = "pipelines/jobs/notify.py"
 TELLING = "pipelines/jobs/run_lifecycle.py"
@@ -125,7 +125,7 @@ SAFEGUARDS = (
     Safeguard(
         "a file is compared with its sha256",
         STORE,
-        "        found = sha256_of(present(path))\n",
+        "        found = sha256_of(fetched(path))\n",
         "        found = sha256\n",
         (*STORED, *SNAPSHOT_FILES),
     ),
@@ -274,15 +274,15 @@ SAFEGUARDS = (
     Safeguard(
         "what lands later is read without those who were forgotten",
         INGEST,
-        "            left = register.screened(file.entity, batch)\n",
+        "            left = register.without_forgotten(file.entity, batch)\n",
         "            left = batch\n",
         FORGETTING,
     ),
     Safeguard(
         "days that may hold newer versions of what a snapshot rests on are kept",
         "pipelines/jobs/retention.py",
-        "    return plan.days_rested_on(as_of, policy).first_day\n",
-        "    return plan.first_day_rested_on(as_of, policy)\n",
+        "    return plan.input_days(as_of, policy).first_day\n",
+        "    return plan.first_input_day(as_of, policy)\n",
         RETENTION,
     ),
     Safeguard(
@@ -653,7 +653,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "an explanation that nobody waits for is ended",
-        "pipelines/api/wire.py",
+        "pipelines/api/http_protocol.py",
         "            self._answering.has_closed = True\n",
         "",
         EXPLAINED,
@@ -763,7 +763,7 @@ SAFEGUARDS = (
     # --- serving
     Safeguard(
         "a snapshot that cannot be loaded does not replace the one that is served",
-        "pipelines/api/watching.py",
+        "pipelines/api/snapshot_watcher.py",
         "                self.serving = load(self._directory, pointer)",
         "                self.serving = None\n                self.serving = load(self._directory, pointer)",
         ("tests/contract/test_watching.py",),

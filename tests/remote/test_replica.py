@@ -47,7 +47,7 @@ def night(machines: Machines, platform: Any, as_of: date = LAST) -> str:
 def here(settings: Settings) -> set[str]:
     """What lies beside the snapshots counts too."""
     hidden = {path.name for path in settings.snapshots.iterdir() if path.name.startswith(".")}
-    return set(manifest.names(settings.snapshots)) | hidden | left(settings)
+    return set(manifest.snapshot_ids(settings.snapshots)) | hidden | left(settings)
 
 
 def left(settings: Settings) -> set[str]:

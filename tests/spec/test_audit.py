@@ -305,7 +305,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     assert world.run(compare=False, night=NIGHT).snapshot_id == night.id  # which mends it
     facts = report.read(world.settings, AS_OF)
     assert facts["last_audit"]["passed_at"] == passed["passed_at"]
-    page = markdown.written(document(facts))
+    page = markdown.render(document(facts))
     assert f"An audit last passed at {passed['passed_at']}, of {night.id}." in page
     assert "did not pass" in page
     assert not audit_run.audit_current(world.settings, 1).differing
@@ -348,7 +348,7 @@ def test_a_replaced_file_of_the_lake_is_not_published(two):
     with pytest.raises(RefusedToPublish, match=r"has watched_seconds \d+ in .*, but \d+ when counted again") as refusal:
         two.run()
     assert two.current() == last
-    assert manifest.names(two.settings.snapshots) == [last]
+    assert manifest.snapshot_ids(two.settings.snapshots) == [last]
     assert f"move every folder but raw out of {two.settings.home}/lake and run again" in str(refusal.value)
     facts = json.loads((two.settings.reports / f"{AS_OF}.json").read_bytes())
     assert "counted again from raw" in facts["grounds"][0]

@@ -38,7 +38,7 @@ def left(world: World, as_of: date = AS_OF) -> dict[str, Any]:
     """The facts of the last run, and that its page says the same."""
     facts = report.read(world.settings, as_of)
     page = (world.settings.reports / f"{as_of}.html").read_bytes()
-    assert page == html.written(document(facts))
+    assert page == html.render(document(facts))
     return facts
 
 
@@ -270,9 +270,9 @@ def test_a_page_shows_what_others_wrote_and_obeys_none_of_it(world):
     assert not {"script", "b", "i", "img", "link", "iframe"} & set(page.elements)
     assert "<script>alert(1)</script>" in page.words
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")]
-    for text in (night.files()["report.html"].decode(), markdown.written(document(left(world)))):
+    for text in (night.files()["report.html"].decode(), markdown.render(document(left(world)))):
         assert all(char.isprintable() or char == "\n" for char in text)
-    written = markdown.written(document(left(world)))
+    written = markdown.render(document(left(world)))
     assert "<script>" not in written
     assert not re.search(r"(?<!\\)<", written.replace("```", ""))
 

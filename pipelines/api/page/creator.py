@@ -9,7 +9,7 @@ from pipelines.api.insight import Creator, Stream
 from pipelines.api.page import charts
 from pipelines.api.page.layout import RANKING, Frame, hidden, name, text
 from pipelines.api.page.ranking import Choice, controls, downloads, initials, movements, tiles
-from pipelines.api.page.translations import Words
+from pipelines.api.page.translations import Translator
 
 
 def main(frame: Frame, choice: Choice, creator: Creator, trend_from: int, longest: int) -> str:
@@ -54,7 +54,7 @@ def _figures(frame: Frame, creator: Creator) -> str:
     )
 
 
-def _charts(words: Words, creator: Creator, trend_from: int, longest: int) -> str:
+def _charts(words: Translator, creator: Creator, trend_from: int, longest: int) -> str:
     points = creator.trend[trend_from:]
     ends = [point.end - timedelta(days=1) for point in points]  # the last day of each window
     days = creator.days[min(trend_from, max(0, len(creator.days) - 2)) :]
@@ -113,7 +113,7 @@ def _charts(words: Words, creator: Creator, trend_from: int, longest: int) -> st
 
 
 def _chart(
-    words: Words,
+    words: Translator,
     key: str,
     drawing: str,
     axis: tuple[int, int],
@@ -162,13 +162,13 @@ def _chart(
 </figure>"""
 
 
-def _streams(words: Words, streams: Sequence[Stream]) -> str:
+def _streams(words: Translator, streams: Sequence[Stream]) -> str:
     shown = "".join(_stream(words, stream) for stream in streams)
     body = f'<ul class="streams">{shown}</ul>' if shown else f'<p class="empty">{words("no_streams")}</p>'
     return f'<section aria-labelledby="streams"><h2 id="streams">{words("streams")}</h2>{body}</section>'
 
 
-def _stream(words: Words, stream: Stream) -> str:
+def _stream(words: Translator, stream: Stream) -> str:
     title = name(stream.title) if stream.title else words("untitled")
     when = words("no_start")
     if stream.planned_start is not None:
@@ -180,7 +180,7 @@ def _stream(words: Words, stream: Stream) -> str:
     )
 
 
-def _funding(words: Words, stream: Stream) -> str:
+def _funding(words: Translator, stream: Stream) -> str:
     collected = None if stream.collected is None else words.money(stream.collected, stream.currency)
     if stream.goal is None or stream.percentage is None:
         gathered = f" · {words('collected', collected=text(collected))}" if collected and stream.collected else ""

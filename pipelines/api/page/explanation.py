@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.api.insight import Creator
 from pipelines.api.page.layout import text
-from pipelines.api.page.translations import Words
+from pipelines.api.page.translations import Translator
 
 # Where a step's figure stands in the answer, its sign, and what it is called in texts.py.
 _STEPS = (
@@ -33,7 +33,7 @@ _COLUMNS = (("sessions", "sessions"), ("viewers", "viewers"), ("newViewers", "wh
 _VERDICTS = ("agrees", "banned", "nobody", "differs")
 
 
-def form(words: Words, creator: Creator) -> str:
+def form(words: Translator, creator: Creator) -> str:
     """The section: a field for the token, and the steps without their figures."""
     problems = " ".join(f'data-{key}="{text(words(f"why_{key}"))}"' for key in ("unauthorized", "forbidden", "working"))
     asked = f'data-creator="{text(creator.profile.creator_id)}" data-from="{creator.range.first}"'
@@ -62,11 +62,11 @@ def form(words: Words, creator: Creator) -> str:
 </section>"""
 
 
-def _step(words: Words, at: str, sign: str, called: str) -> str:
+def _step(words: Translator, at: str, sign: str, called: str) -> str:
     kind = ' class="sum"' if sign == "=" else ""
     label = f'<th scope="row">{words(called)}</th>'
     return f'<tr data-step="{at}"{kind}><td class="sign">{sign}</td><td class="count"></td>{label}</tr>'
 
 
-def _head(words: Words, at: str, called: str) -> str:
+def _head(words: Translator, at: str, called: str) -> str:
     return f'<th scope="col" data-of="{at}">{words(called)}</th>'

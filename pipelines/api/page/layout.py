@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from pipelines.api.page import assets
-from pipelines.api.page.translations import LANGUAGES, Words
+from pipelines.api.page.translations import LANGUAGES, Translator
 
 THEMES = ("auto", "light", "dark")
 RANKING = "./"  # addresses are relative, so that the pages work behind a prefix as well
@@ -35,7 +35,7 @@ class Freshness:
 class Frame:
     """What every part of a page needs to know."""
 
-    words: Words
+    words: Translator
     theme: str
     here: str  # RANKING or CREATOR
     params: Mapping[str, str] = field(default_factory=dict)  # what was asked for, but for language and theme
@@ -140,7 +140,7 @@ def current(is_current: bool) -> str:
     return ' aria-current="true"' if is_current else ""
 
 
-def _status(words: Words, fresh: Freshness | None) -> str:
+def _status(words: Translator, fresh: Freshness | None) -> str:
     if fresh is None:
         return f'<div class="status" data-part="status"><p><span>{words("none_title")}</span></p></div>'
     state = "stale" if fresh.is_stale else "fresh"
@@ -160,7 +160,7 @@ def _status(words: Words, fresh: Freshness | None) -> str:
     )
 
 
-def _stale(words: Words, fresh: Freshness | None) -> str:
+def _stale(words: Translator, fresh: Freshness | None) -> str:
     if fresh is None or not fresh.is_stale:
         return ""
     return f'<p class="banner" role="note">{words("stale_banner", hours=words.number(fresh.stale_hours))}</p>'

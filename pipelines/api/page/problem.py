@@ -1,4 +1,4 @@
-"""What a page says when it cannot show what was asked for."""
+"""Error pages: no snapshot, an unknown creator, an invalid range."""
 
 from __future__ import annotations
 

@@ -266,8 +266,8 @@ TURKISH = {
     "missing": "Bu kimliğe sahip bir içerik üreticisi yok.",
     "to_ranking": "Sıralamaya git",
     "why": "Bu sayı neden böyle",
-    "why_note": "İşletmenler için: gecelik çalışma, bu içerik üreticisinin kayıtlarıyla, yayımlanan rakama kadar adım adım "
-    "yeniden yapılır. Birkaç saniye sürer.",
+    "why_note": "İşletmenler için: gecelik çalışma, bu içerik üreticisinin kayıtlarıyla, yayımlanan rakama kadar adım "
+    "adım yeniden yapılır. Birkaç saniye sürer.",
     "why_token": "İşletmen belirteci",
     "why_do": "Açıkla",
     "why_script": "Bunun için betik gerekir. Komut satırında: mostwatched explain",

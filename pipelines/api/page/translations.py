@@ -19,7 +19,7 @@ _MONTHS = {
 
 
 @dataclass(frozen=True)
-class Words:
+class Translator:
     """One language."""
 
     code: str
@@ -83,9 +83,9 @@ class Words:
         return self("age_hours", n=hours) if hours < 48 else self("age_days", n=self.number(hours // 24))
 
 
-LANGUAGES: Mapping[str, Words] = {
-    "en": Words("en", "English", texts.ENGLISH, thousands=",", decimal="."),
-    "tr": Words("tr", "Türkçe", texts.TURKISH, thousands=".", decimal=","),
+LANGUAGES: Mapping[str, Translator] = {
+    "en": Translator("en", "English", texts.ENGLISH, thousands=",", decimal="."),
+    "tr": Translator("tr", "Türkçe", texts.TURKISH, thousands=".", decimal=","),
 }
 
 

@@ -1,4 +1,4 @@
-"""Figures of a published night that are worth a look: nothing is refused because of them.
+"""Anomalies: published figures far outside their history. They refuse nothing.
 
 Both kinds are judged by the same two robust statistics of a history of numbers, which a few odd values in it do not
 move: its median, and its spread, which is the largest of

@@ -1,6 +1,6 @@
-"""What differs between the ranking of a snapshot and that of the one before it, in numbers.
+"""Differences between the ranking of a snapshot and the previous one, in numbers.
 
-`mostwatched snapshots diff` says why, to the viewer.
+`mostwatched snapshots diff` says why, down to the viewer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipelines.snapshots.manifest import Snapshot
 MOVERS = 10
 
 
-def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
+def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
     with report_connection(settings) as connection:
         engine.register(connection, "before", before.table("creator_rankings.parquet"))
@@ -38,7 +38,7 @@ def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str,
             for name in measures
         ],
         "movers": movers,
-        "landed_since": len(changed_days.landed_in(after) - changed_days.landed_in(before)),
+        "landed_since": len(changed_days.raw_keys(after) - changed_days.raw_keys(before)),
         "policy": sorted(
             name for name, value in after.manifest["policy"].items() if value != before.manifest["policy"].get(name)
         ),
@@ -46,7 +46,7 @@ def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str,
     }
 
 
-def late_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
+def revised_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
     """The days that both snapshots hold and of which they say something else; `reached` by what landed in between."""
     if before.manifest["policy"] != after.manifest["policy"]:
         return []

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.core.text import printable
+from pipelines.jobs.report.bar_chart import svg
 from pipelines.jobs.report.document import Bars, Bullets, Document, Section, Table, Text, is_numeric
-from pipelines.jobs.report.picture import svg
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing that a landed file says can load or run anything
 
 
-def written(report: Document) -> bytes:
+def render(report: Document) -> bytes:
     """The whole page. Text of any origin is shown, never obeyed."""
     return "\n".join(_lines(report)).encode()
 

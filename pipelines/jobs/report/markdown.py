@@ -13,7 +13,7 @@ _BAR_CHARS = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def written(report: Document) -> str:
+def render(report: Document) -> str:
     """The whole report. Text of any origin is shown, never obeyed."""
     return "\n".join(_lines(report))
 

@@ -44,7 +44,7 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
     return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
 
 
-def masked(text: str, fields: Collection[str]) -> str:
+def mask(text: str, fields: Collection[str]) -> str:
     """The shape of a line: letters as x, digits as 9, the names of `fields` as they are where they are keys."""
     kept = "".join(map(_mask, text))
     for found in _KEY.finditer(text):
@@ -98,7 +98,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
                     "file": file.landed_name,
                     "line": row["line"],
                     "field": row["field"],
-                    "shape": masked(row["text"], _FIELDS[file.entity]),
+                    "shape": mask(row["text"], _FIELDS[file.entity]),
                 }
             )
     return found

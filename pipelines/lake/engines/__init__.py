@@ -1,4 +1,4 @@
-"""Engines: what runs the SQL, and where work that is independent runs. The same models run on each of them.
+"""Engines run the SQL of the models, and map independent tasks over their workers. Each engine runs the same models.
 
 Whichever engine makes a file: its rows, their order, their types and so their digest and the names of all that rests
 on them are the same. A lake that one engine has built goes on with another.
@@ -18,7 +18,7 @@ from pipelines.lake.models import Model
 
 
 @dataclass(frozen=True, eq=False)
-class Unstored:
+class EphemeralModel:
     """A model that is made for its readers and kept nowhere. An engine may hold its rows while the same one is read."""
 
     model: Model
@@ -27,7 +27,9 @@ class Unstored:
     columns: Sequence[str]  # those that its readers read
 
 
-Relation: TypeAlias = Sequence[Path] | pa.Table | Unstored  # what a source is: Parquet files (at least one), rows, ...
+Relation: TypeAlias = (
+    Sequence[Path] | pa.Table | EphemeralModel
+)  # what a source is: Parquet files (at least one), rows, ...
 
 
 Item = TypeVar("Item")

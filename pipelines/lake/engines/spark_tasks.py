@@ -1,7 +1,7 @@
-"""What a task of ours runs on an executor: the same function, by the same program. That it is the same is checked.
+"""Tasks on executors: they run a function only where the program is the same as the driver's.
 
-What an executor parses or writes is named as if the driver had done so. With another version of this package, or of
-what it reads files with, it might not be the same: then the task says so and does nothing.
+Files that an executor writes are named as if the driver had written them. With another version of this package, or of
+the libraries that it reads files with, their rows might differ: then the task raises an error and does nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All of a synthetic platform but its viewing sessions: profiles, streams, pledges, follows and the like.
+"""The records of a synthetic platform other than viewing sessions: profiles, streams, pledges, follows and so on.
 
 There are few of these, so they are plain dictionaries. Each comes with the day on which it lands, counted
 from the first; a later version of a record lands later and has a later updatedAt.

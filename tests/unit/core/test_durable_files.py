@@ -390,24 +390,24 @@ def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
     """Of Python, of PyArrow, which leaves out where, and of the engine; any other error is none."""
     home = tmp_path / "home"
     full = OSError(errno.ENOSPC, "No space left on device", str(home / "lake" / "x"))
-    said = errors.refusal_of_the_system(full, home)
+    said = errors.os_error_message(full, home)
     assert said
     assert said.startswith(f"{home}/lake/x: No space left on device. Free space on that disk")
     gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(home / "lake" / "x"))
-    said = errors.refusal_of_the_system(gone, home)
+    said = errors.os_error_message(gone, home)
     assert said
     assert said.startswith(
         f"{home}/lake/x: No such file or directory. See whether somebody removes files there; put back"
     )
     arrow = OSError(errno.EIO, "Error writing bytes to file. Detail: [errno 5] Input/output error")
-    said = errors.refusal_of_the_system(arrow, home)
+    said = errors.os_error_message(arrow, home)
     assert said
     assert said.startswith(f"In {home}: Error writing bytes to file.")
     assert "Check that disk" in said
     with duckdb.connect() as connection, pytest.raises(duckdb.IOException) as refused:
         connection.execute(f"copy (select 1) to '{tmp_path}'")
-    said = errors.refusal_of_the_system(refused.value, home)
+    said = errors.os_error_message(refused.value, home)
     assert said
     assert str(tmp_path) in said
     for other in (ValueError("x"), BrokenPipeError(errno.EPIPE, "Broken pipe"), duckdb.BinderException("no column")):
-        assert errors.refusal_of_the_system(other, home) is None
+        assert errors.os_error_message(other, home) is None

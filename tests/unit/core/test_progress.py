@@ -129,7 +129,7 @@ def _read(terminal: int) -> bytes:
 
 def test_short_work_says_nothing(capsys):
     """What is done at once needs no signs of life."""
-    with progress.shown() as tell:
+    with progress.show_progress() as tell:
         for done in range(1000):
             tell("build", done, 999)
     assert len(capsys.readouterr().err.splitlines()) <= 1

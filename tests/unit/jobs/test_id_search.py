@@ -14,7 +14,7 @@ import pytest
 from pipelines.jobs.id_search import IdMatcher, find_files, may_hold
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import LandedFile
-from pipelines.raw.erasure_register import words_of
+from pipelines.raw.erasure_register import candidate_ids
 
 MIB = 1 << 20
 USER = "u-1"
@@ -106,7 +106,7 @@ def test_words_of_a_text_in_which_strings_do_not_end() -> None:
     def seconds(marks: int) -> float:
         text = 'ben "' + '\\"' * marks
         started = time.process_time()
-        assert {"ben", '"""'} & words_of(text, {3}) == {"ben"}
+        assert {"ben", '"""'} & candidate_ids(text, {3}) == {"ben"}
         return time.process_time() - started
 
     assert min(seconds(1 << 14) for _ in range(5)) < 8 * min(seconds(1 << 12) for _ in range(5))
@@ -123,4 +123,4 @@ def test_words_of_a_text_in_which_strings_do_not_end() -> None:
 )
 def test_words_of_a_broken_record(text: str, word: str) -> None:
     """Strings of JSON and cells of CSV are found in what is neither."""
-    assert word in words_of(text, ())
+    assert word in candidate_ids(text, ())

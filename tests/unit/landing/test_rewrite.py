@@ -21,7 +21,7 @@ from pipelines.jobs import erase_user
 from pipelines.jobs.id_search import IdMatcher, owned_lines, owned_rows
 from pipelines.landing import LandedFile, Source, find_landed, rewrite
 
-CUT = rewrite.Cut(
+CUT = rewrite.Selection(
     partial(owned_lines, sought=IdMatcher("u1"), csv_entity=None),
     partial(owned_rows, sought=IdMatcher("u1")),
 )
@@ -66,7 +66,7 @@ def test_owner_group_mode_and_times_stay(tmp_path: Path, name: str, mode: int) -
         seen.extend(stat.S_IMODE(path.stat().st_mode) for path in file.path.parent.glob(".mostwatched-*"))
         return goes(batch)
 
-    cut = rewrite.Cut(CUT.lines, rows)
+    cut = rewrite.Selection(CUT.lines, rows)
     done = rewrite.rewrite(file, cut, rewrite.find(file, cut), look)
     assert done.records == 1
     assert facts(file.path) == before

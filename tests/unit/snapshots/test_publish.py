@@ -291,7 +291,7 @@ def test_a_table_that_fails_its_check_refuses(world):
         ):
             world.run(compare=False, night=night)
     assert world.current() is None
-    assert manifest.names(world.settings.snapshots) == []
+    assert manifest.snapshot_ids(world.settings.snapshots) == []
 
 
 def test_a_check_that_only_warns_does_not_refuse(world):

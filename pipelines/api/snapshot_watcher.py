@@ -1,4 +1,4 @@
-"""The snapshot that is being served, and the watch on `current.json` that replaces it.
+"""The served snapshot, and the watcher of `current.json` that replaces it.
 
 One thread reads `current.json` about twice a second, loads what it points at, and then swaps a single reference. So
 what is served follows the pointer, in the order of its moves, half a second and the time of loading behind it. A
