@@ -32,7 +32,7 @@ class QueryApi(Api):
     queries: QueryService
 
     async def ask(self, question: Callable[[ReadySnapshot], T], now_ms: int) -> T:
-        """What `question` says. Raises Refused (503), NotUnderstood."""
+        """What `question` says. Raises Refused (503), InvalidParameter."""
         serving = await self.serving(now_ms)
         try:
             return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
@@ -62,7 +62,7 @@ class QueryEndpoint(Endpoint):
         return Reply(200, [media_type, content_length(len(body)), *headers], body)
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
-        """What to ask of a snapshot. Raises NotUnderstood, at once or when it is asked."""
+        """What to ask of a snapshot. Raises InvalidParameter, at once or when it is asked."""
         raise NotImplementedError
 
 
@@ -125,7 +125,7 @@ class CreatorReach(QueryEndpoint):
 
 
 def creator_param(asked: query_params.Query) -> str:
-    """The parameter `creatorId`. Raises NotUnderstood."""
+    """The parameter `creatorId`. Raises InvalidParameter."""
     creator_id = asked.text("creatorId")
     if not creator_id:
         raise query_params.InvalidParameter("creatorId must be given")

@@ -239,7 +239,7 @@ def _funded_headers(serving: Serving) -> list[Header]:
 
 
 class ListStreams(Endpoint):
-    """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimited)."""
+    """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimitMiddleware)."""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The streams that match the filters."""

@@ -51,7 +51,7 @@ class Explainer:
         self._asked = 0  # questions at work and waiting
 
     async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
-        """The object of `mostwatched explain --json`. Raises NotExplained. Cancelled, it leaves no process behind."""
+        """The object of `mostwatched explain --json`. Raises ExplanationError. Cancelled, it leaves no process behind."""
         if not self.can_explain:
             raise ExplanationError(
                 "This server holds what is published, not what landed: use mostwatched explain instead"

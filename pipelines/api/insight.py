@@ -205,7 +205,7 @@ class Insight:
         return self.checked_range(self.as_of.toordinal() - days, self.as_of.toordinal())
 
     def checked_range(self, first: int, end: int) -> Range:
-        """The range between two days, as ordinals. Raises NotHeld."""
+        """The range between two days, as ordinals. Raises RangeNotHeld."""
         cube = self.cube
         if cube.first_day is None or cube.end_day is None:
             raise RangeNotHeld("this snapshot holds no days")

@@ -37,7 +37,7 @@ _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
 
 
 class Prepared:
-    """The head of an answer as bytes, for our own server (wire.py); others take the headers beside it."""
+    """The head of an answer as bytes, for our own server (http_protocol.py); others take the headers beside it."""
 
     __slots__ = ("lines", "size", "status")
 

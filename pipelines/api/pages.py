@@ -110,7 +110,7 @@ class HtmlPage(Endpoint):
         return await self.curious.queries.ask(serving, question, wait=not self.curious.watcher.is_watching)
 
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
-        """The page. Raises NotUnderstood, NotHeld, UnknownCreator."""
+        """The page. Raises InvalidParameter, RangeNotHeld, UnknownCreator."""
         raise NotImplementedError
 
 
@@ -231,7 +231,7 @@ def _moment(ms: int) -> datetime:
 
 
 def _range(ready: ReadySnapshot, asked: Query) -> tuple[Range, int | None]:
-    """The range from `first` to `last`, both included, or the window of `days`. Raises NotUnderstood, NotHeld."""
+    """The range from `first` to `last`, both included, or the window of `days`. Raises InvalidParameter, RangeNotHeld."""
     first, last = asked.day("first"), asked.day("last")
     if first is None and last is None:
         days = asked.integer("days", query_params.DEFAULT_DAYS, 1, 1000)

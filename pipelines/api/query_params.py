@@ -35,14 +35,14 @@ class Query:
     values: Mapping[str, str]
 
     def text(self, name: str) -> str:
-        """A text, empty when it is not given. Raises NotUnderstood."""
+        """A text, empty when it is not given. Raises InvalidParameter."""
         text = self.values.get(name, "")
         if len(text) > MAX_TEXT:
             raise InvalidParameter(f"{name} may hold at most {MAX_TEXT} characters")
         return text
 
     def integer(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number. Raises NotUnderstood."""
+        """A whole number. Raises InvalidParameter."""
         text = self.values.get(name)
         if text is None:
             return default
@@ -51,14 +51,14 @@ class Query:
         return int(text)
 
     def one_of(self, name: str, *known: str) -> str:
-        """One of some words, the first of them when it is not given. Raises NotUnderstood."""
+        """One of some words, the first of them when it is not given. Raises InvalidParameter."""
         text = self.values.get(name, known[0])
         if text not in known:
             raise InvalidParameter(f"{name} must be {' or '.join(known)}")
         return text
 
     def day(self, name: str) -> date | None:
-        """A day such as 2026-11-21. Raises NotUnderstood."""
+        """A day such as 2026-11-21. Raises InvalidParameter."""
         text = self.values.get(name)
         if text is None:
             return None
@@ -71,7 +71,7 @@ class Query:
 
 
 def query(sent: bytes, *known: str) -> Query:
-    """The parameters `known` of a query string; others are ignored. Raises NotUnderstood."""
+    """The parameters `known` of a query string; others are ignored. Raises InvalidParameter."""
     values = {}
     for name in known if sent else ():
         try:
@@ -86,9 +86,9 @@ def query(sent: bytes, *known: str) -> Query:
 
 
 def range_param(asked: Query) -> Callable[[Insight], Range]:
-    """The range of `days`, or of `from` and `to` (exclusive): to be asked of a snapshot, which may raise NotUnderstood.
+    """The range of `days`, or of `from` and `to` (exclusive): to be asked of a snapshot, which may raise InvalidParameter.
 
-    Raises NotUnderstood.
+    Raises InvalidParameter.
     """
     first, end = asked.day("from"), asked.day("to")
     days = asked.integer("days", DEFAULT_DAYS, 1, 1000)

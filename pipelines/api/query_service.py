@@ -61,7 +61,7 @@ class NotReady(Exception):
 
 
 class QueryService:
-    """Keeps `Ready` for the snapshot that is served, and asks it one question at a time."""
+    """Keeps `ReadySnapshot` for the snapshot that is served, and asks it one question at a time."""
 
     def __init__(self) -> None:
         self._ready: ReadySnapshot | None = None

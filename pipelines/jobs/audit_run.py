@@ -31,9 +31,11 @@ def audit_current(
     except NoSnapshot:
         raise
     except Exception as error:
-        _leave(settings, snapshot_id, FAILED, 0, str(error) or type(error).__name__)
+        _write_outcome(settings, snapshot_id, FAILED, 0, str(error) or type(error).__name__)
         raise
-    _leave(settings, snapshot_id, DIFFERS if done.differing else PASSED, done.differing, first_of(done.differences))
+    _write_outcome(
+        settings, snapshot_id, DIFFERS if done.differing else PASSED, done.differing, first_of(done.differences)
+    )
     return done
 
 
@@ -49,7 +51,7 @@ def first_of(differences: Sequence[Difference]) -> str | None:
     )
 
 
-def _leave(settings: Settings, snapshot_id: str | None, outcome: str, differing: int, why: str | None) -> None:
+def _write_outcome(settings: Settings, snapshot_id: str | None, outcome: str, differing: int, why: str | None) -> None:
     before = None
     with suppress(Damaged):
         before = last_audit.read(settings.lake)

@@ -109,7 +109,7 @@ def audit_events(record: LastAudit, before: LastAudit | None) -> list[Event]:
 def late(answer: Mapping[str, Any], expected_days: int) -> list[Event]:
     """What there is to tell by the answer of `status`: no run has done what should be done by now, or days are missing.
 
-    `days_awaited` are the last days of the answer that should have landed.
+    `expected_days` are the last days of the answer that should have landed.
     """
     as_of, snapshot, run = answer["as_of"], answer["snapshot"], answer["last_run"]
     days = [row["day"] for row in answer["days"][-expected_days:] if row["state"] == "missing"]

@@ -127,7 +127,7 @@ class Lake:
     def derive_together(self, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date | None, Stored]]:
         """The files of several models, by model and day.
 
-        Models that read the same unstored one are built together, batch by batch, so that it is made once for all.
+        Models that read the same ephemeral one are built together, batch by batch, so that it is made once for all.
         """
         found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
@@ -158,11 +158,11 @@ class Lake:
         done = 0
         for batch in _batches(missing):
             steps = [step for day in batch for step, _ in day.values()]
-            unstored = self._ephemeral(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
+            ephemeral = self._ephemeral(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
             for name in found:
                 if of_this_model := [day[name] for day in batch if name in day]:
                     self._progress(name, done, len(missing))
-                    found[name].update(self._build(name, of_this_model, unstored))
+                    found[name].update(self._build(name, of_this_model, ephemeral))
             done += len(batch)
         if missing:
             self._progress(" and ".join(found), done, len(missing))
@@ -276,19 +276,19 @@ class Lake:
         return stored
 
     def _build(
-        self, name: str, batch: Sequence[tuple[Step, str]], unstored: Mapping[str, EphemeralModel] | None = None
+        self, name: str, batch: Sequence[tuple[Step, str]], ephemeral: Mapping[str, EphemeralModel] | None = None
     ) -> dict[date | None, Stored]:
         """Run one statement for all steps of a batch and keep a file for each."""
         model = models.model(name)
         steps = [step for step, _ in batch]
-        if unstored is None:
-            unstored = self._ephemeral(steps, readers=[name])
+        if ephemeral is None:
+            ephemeral = self._ephemeral(steps, readers=[name])
         if self._engine is None:
             self._engine = self._start_engine()
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: durable_files.temporary_beside(path) for day, path in targets.items()}
         try:
-            sources = {**self._sources(model, steps), **{made.name: unstored[made.name] for made in model.ephemeral}}
+            sources = {**self._sources(model, steps), **{made.name: ephemeral[made.name] for made in model.ephemeral}}
             digests = self._engine.write(model, sources, _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]

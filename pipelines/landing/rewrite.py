@@ -1,6 +1,7 @@
 """Rewrite a landed file without the records of one person, for `forget --landing-too`.
 
-Nothing else changes a landed file. Lines of text become empty, so that all others keep their numbers; rows of Parquet are left out.
+Nothing else changes a landed file. Lines of text become empty, so that all others keep their numbers; rows of Parquet
+are left out.
 """
 
 from __future__ import annotations

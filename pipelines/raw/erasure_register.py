@@ -135,8 +135,8 @@ class Register:
 
 def exclude_users(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
     """The rows of raw that are nobody's of some `users`."""
-    is_theirs = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
-    return rows.filter(pc.invert(is_theirs))
+    is_owned = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
+    return rows.filter(pc.invert(is_owned))
 
 
 _EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")

@@ -108,7 +108,7 @@ def ingest(
 ) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
-    One bad line never stops a file, one bad file never stops the run. With `spread` the files are read by others, who
+    One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by others, who
     see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
     exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """

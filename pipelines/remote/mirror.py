@@ -103,7 +103,7 @@ class Mirror:
     def push(self) -> None:
         """Write what is new here, and move the pointer last, if it moved here.
 
-        Raises Unreachable, and Overtaken when somebody else has published since `pull`: what readers see is then his.
+        Raises Unreachable, and PublishConflict when somebody else has published since `pull`: what readers see is then his.
         """
         try:
             remote = self._list()

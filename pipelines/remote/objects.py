@@ -139,7 +139,7 @@ class Objects:
                 return str(found.meta["e_tag"]) if is_ours else None
 
     def replace(self, name: str, content: bytes, etag: str | None) -> str:
-        """Put an object in the place of the one with that etag (None: of none), or raise Overtaken; returns its etag.
+        """Put an object in the place of the one with that etag (None: of none), or raise PublishConflict; returns its etag.
 
         Of two that replace the same one, the bucket lets one through.
         """

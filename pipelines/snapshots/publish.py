@@ -102,7 +102,7 @@ def publish(
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
-    `instead`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
+    `replace_current`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
     refuse it, and the pointer moves also where it is pinned, and stays pinned.
     Raises RefusedToPublish, naming every ground at once.
     """

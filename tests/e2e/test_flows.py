@@ -167,8 +167,8 @@ def run_as_flow(flows: ModuleType, stage: Callable[[], object]) -> object:
         (None, False),
     ],
 )
-def test_only_what_can_pass_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
-    assert flows.can_pass(error) is passes
+def test_only_what_is_transient_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
+    assert flows.is_transient(error) is passes
 
 
 def test_without_a_date_a_run_is_about_the_days_before_today(

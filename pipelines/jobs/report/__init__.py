@@ -145,10 +145,10 @@ class RunRecorder:
         if before is None:
             return
         compared = self._attempt("the change", lambda: change.compare(self.settings, before, snapshot), None)
-        late_days: list[dict[str, Any]] = self._attempt(
+        revised_days: list[dict[str, Any]] = self._attempt(
             "late days", lambda: change.revised_days(before, snapshot, self._reached(before, snapshot)), []
         )
-        self._of_snapshot |= {"change": compared, "late": late_days}
+        self._of_snapshot |= {"change": compared, "late": revised_days}
 
     def _judge_cube(self, built: Built) -> None:
         """Of what was not published."""

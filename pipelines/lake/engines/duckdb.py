@@ -95,7 +95,7 @@ class DuckDBEngine:
             return write_split(plain, plain.schema, targets)
 
     def _hold(self, wanted: EphemeralModel | None) -> None:
-        """Hold the rows of the one unstored model that is being read, and of no other."""
+        """Hold the rows of the one ephemeral model that is being read, and of no other."""
         if self._held is wanted:
             return
         if self._held is not None:
@@ -111,7 +111,7 @@ class DuckDBEngine:
             self._held = wanted
 
     def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """See `pipelines.lake.engines.Engine.each`: in threads of this process, one a core of a small machine."""
+        """See `pipelines.lake.engines.Engine.map_tasks`: in threads of this process, one a core of a small machine."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(function, items))
 

@@ -117,7 +117,7 @@ class SparkEngine:
             return written
 
     def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """See `pipelines.lake.engines.Engine.each`: a task an item, tried again where its executor is lost."""
+        """See `pipelines.lake.engines.Engine.map_tasks`: a task an item, tried again where its executor is lost."""
         if not items:
             return []
         with self._translate_errors("A task of Spark's failed"):

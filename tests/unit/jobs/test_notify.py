@@ -85,7 +85,7 @@ class Hook:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged."""
     lines: list[str] = []
-    monkeypatch.setattr(notify.logs.night, "warning", lambda text, *args, **_: lines.append(text % args))
+    monkeypatch.setattr(notify.logs.run_log, "warning", lambda text, *args, **_: lines.append(text % args))
     return lines
 
 

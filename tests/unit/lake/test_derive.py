@@ -311,7 +311,7 @@ def test_an_engine_that_fails_leaves_nothing(follows, lake, edit_sql):
 
 
 def test_looking_does_not_build(follows, lake):
-    """Inside finding_only nothing is built: what is not there has no rows; what was asked for is told."""
+    """Inside dry_run nothing is built: what is not there has no rows; what was asked for is told."""
     there, missing = follows.raw(("ann", "ada")), follows.raw(("bea", "ada"))
     built = follows.derive(lake, there)
     looking = Lake(lake.folder, no_engine)
