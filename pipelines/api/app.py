@@ -57,7 +57,7 @@ log = logging.getLogger("mostwatched.api")
 
 
 def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path | None = None) -> Starlette:
-    """The read API over `settings.snapshots`.
+    """Create the read API over `settings.snapshots`.
 
     Nothing is read or started before the server starts it, except the files that the settings name. Raises
     UsageError when a setting cannot be used. `clock` is for tests. `workers_in` is the folder by which the workers of
@@ -125,7 +125,7 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
 
 
 class ReadApi(Starlette):
-    """Starlette with the layers that this API needs in place of Starlette's own two.
+    """Starlette with the middleware that this API needs in place of Starlette's own two.
 
     Those turn exceptions into responses; here an endpoint raises none that is expected, `ExactRoute` and `NotFound`
     answer 405 and 404, and `MetricsMiddleware` answers for the rest. Without them a request costs a third less.
@@ -143,7 +143,7 @@ class ReadApi(Starlette):
 
 
 class PathRouter:
-    """The route of a path from a dictionary, where Starlette would ask one route after the other."""
+    """Finds the route of a path in a dictionary, where Starlette tries one route after the other."""
 
     def __init__(self, router: Router) -> None:
         self._routes = {route.path: route for route in router.routes if isinstance(route, ExactRoute)}
@@ -198,7 +198,7 @@ class NotFound:
 
 
 class MetricsMiddleware:
-    """The outermost layer: counts and times every request, and turns what nobody expected into a 500."""
+    """The outermost middleware: counts and times every request, and turns an unexpected error into a 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
         self._app = app
@@ -283,7 +283,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
 
 def _try_address(host: str, port: int) -> None:
-    """Raise where nobody can listen: uvicorn would end with the exit code of a night that is not published."""
+    """Raise UsageError where nothing can listen: uvicorn would end with the exit code of a refused publish."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # a name with an empty or a very long part is not even looked up
@@ -310,7 +310,7 @@ def _try_address(host: str, port: int) -> None:
 def server_config(
     settings: Settings, host: str, port: int, workers: int = 1, workers_in: Path | None = None
 ) -> uvicorn.Config:
-    """How uvicorn is run. Proxy headers are off: whose request it is, is decided in clients.py alone."""
+    """Return uvicorn's configuration. Proxy headers are off: clients.py alone decides on the client's address."""
     return uvicorn.Config(
         functools.partial(_worker, settings, workers_in),
         factory=True,

@@ -35,7 +35,7 @@ def networks(trusted_proxies: Sequence[str]) -> tuple[Network, ...]:
 
 
 def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """The address that a request is counted under."""
+    """Return the client address that a request is counted under."""
     peer = _address(scope["client"][0]) if scope.get("client") else None
     if peer is None:
         return UNKNOWN

@@ -27,12 +27,12 @@ _RANGE = ("days", "from", "to")
 
 @dataclass(frozen=True)
 class QueryApi(Api):
-    """What the endpoints share that ask questions about the snapshot."""
+    """What the endpoints that query the snapshot share."""
 
     queries: QueryService
 
     async def ask(self, question: Callable[[ReadySnapshot], T], now_ms: int) -> T:
-        """What `question` says. Raises Refused (503), InvalidParameter."""
+        """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
         serving = await self.serving(now_ms)
         try:
             return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
@@ -42,17 +42,17 @@ class QueryApi(Api):
 
 
 class QueryEndpoint(Endpoint):
-    """An endpoint whose answer is worked out when it is asked for."""
+    """An endpoint whose answer is computed at the request."""
 
     def __init__(self, api: QueryApi) -> None:
         super().__init__(api)
-        self.curious = api
+        self.query_api = api
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The reply, or 400 with what is wrong."""
         try:
             question = self.question(scope["query_string"])
-            tag, media_type, data, headers = await self.curious.ask(question, now_ms)
+            tag, media_type, data, headers = await self.query_api.ask(question, now_ms)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
@@ -62,7 +62,7 @@ class QueryEndpoint(Endpoint):
         return Reply(200, [media_type, content_length(len(body)), *headers], body)
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
-        """What to ask of a snapshot. Raises InvalidParameter, at once or when it is asked."""
+        """Return the query to run on a snapshot. Raises InvalidParameter, now or when it runs."""
         raise NotImplementedError
 
 

@@ -34,7 +34,7 @@ _STATUSES = frozenset({"active", "banned"})
 
 @dataclass(frozen=True)
 class Api:
-    """What the endpoints share."""
+    """What the endpoints share: the clock, the served snapshot, authorization and metrics."""
 
     clock: Clock
     watcher: Watcher
@@ -43,7 +43,7 @@ class Api:
     stale_hours: int
 
     async def serving(self, now_ms: int) -> Serving:
-        """The snapshot for one request, which must not ask twice. Raises Refused (503) when there is none."""
+        """Return the served snapshot. A request calls this once. Raises Refused (503) when there is none."""
         watcher = self.watcher
         if watcher.serving is None or not watcher.is_watching:
             await asyncio.to_thread(watcher.refresh)
@@ -115,14 +115,14 @@ class Page:
 
 
 class SnapshotHeaders:
-    """The headers that all answers of one kind share while one snapshot is served."""
+    """Headers of all answers of one kind, prepared once for each served snapshot."""
 
     def __init__(self, headers: Callable[[Serving], list[Header]]) -> None:
         self._headers = headers
         self._of: tuple[Serving, Head] | None = None
 
     def of(self, serving: Serving) -> Head:
-        """Prepared when the first answer from a snapshot asks for it."""
+        """Return the headers for the served snapshot, prepared at the first call."""
         if self._of is None or self._of[0] is not serving:
             self._of = serving, Head(self._headers(serving))
         return self._of[1]

@@ -25,7 +25,7 @@ RETRY_AFTER_SECONDS = 15  # for those that are one too many: most answers take a
 
 
 class ExplanationError(Exception):
-    """There is no answer; the message says why, and what to do."""
+    """There is no explanation; the message says why, and what to do."""
 
 
 class NoSuchCreator(ExplanationError):
@@ -33,15 +33,15 @@ class NoSuchCreator(ExplanationError):
 
 
 class InvalidRequest(ExplanationError):
-    """What cannot be handed to the command."""
+    """The request cannot be passed to the command."""
 
 
 class TooManyRequests(ExplanationError):
-    """Others are asking already."""
+    """Too many explanations are waiting already."""
 
 
 class Explainer:
-    """Asks the command line about the home of one server."""
+    """Runs the command line on the home of one server."""
 
     def __init__(self, settings: Settings, seconds: float = SECONDS) -> None:
         self._home = settings.home
@@ -51,7 +51,7 @@ class Explainer:
         self._asked = 0  # questions at work and waiting
 
     async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
-        """The object of `mostwatched explain --json`. Raises ExplanationError. Cancelled, it leaves no process behind."""
+        """Return the object of `mostwatched explain --json`. Raises ExplanationError. Cancelling ends its process."""
         if not self.can_explain:
             raise ExplanationError(
                 "This server holds what is published, not what landed: use mostwatched explain instead"

@@ -40,12 +40,12 @@ log = logging.getLogger("mostwatched.api")
 
 
 class NotAcceptable(Exception):
-    """A head that the parser takes and we do not."""
+    """A request head that the parser accepts and this server refuses."""
 
 
 @cache
 def max_connections() -> int:
-    """How many a process holds: the files that it may have open, less those that it needs itself."""
+    """The number of connections of a process: its limit of open files, less those that it needs itself."""
     may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if may_open == resource.RLIM_INFINITY else max(may_open - FILES_KEPT_FREE, FILES_KEPT_FREE)
 
@@ -82,7 +82,7 @@ class PreparedCycle(RequestResponseCycle):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. What uvicorn calls the keep-alive time-out bounds everything that a client can delay."""
+    """One connection. uvicorn's keep-alive timeout limits everything that a client can delay."""
 
     _logged_at = float("-inf")  # of all connections of the process
 

@@ -37,7 +37,7 @@ class RangeNotHeld(ValueError):
 
 
 class UnknownCreator(Exception):
-    """Nobody of that id is listed."""
+    """No creator with this ID is listed."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a creator is called; all but the id may be unknown."""
+    """The names of a creator; all but the id may be unknown."""
 
     creator_id: str
     username: str | None
@@ -95,7 +95,7 @@ class Profile:
 
     @property
     def title(self) -> str:
-        """What to call them."""
+        """The name to show."""
         return " ".join(part for part in (self.name, self.surname) if part) or self.username or self.creator_id
 
 
@@ -170,7 +170,7 @@ class Creator:
 
 
 class Insight:
-    """One snapshot, ready to be asked. For one thread at a time."""
+    """Queries over one snapshot. For one thread at a time."""
 
     def __init__(
         self, as_of: date, windows: Sequence[int], cube: Cube, creators: pa.Table, streams: Mapping[str, list[Stream]]
@@ -190,7 +190,7 @@ class Insight:
         self._kept: OrderedDict[Range, Ranked] = OrderedDict()
 
     def prepare(self) -> None:
-        """Work out what nearly every question needs, so that the first one is as fast as the next."""
+        """Compute what nearly every query needs, so that the first one is as fast as the next."""
         _ = self.cube.trend
         for days in self.windows:
             try:
@@ -256,7 +256,7 @@ class Insight:
         )
 
     def page(self, asked: Range, offset: int, limit: int, looked_for: str = "", *, with_trend: bool = False) -> Page:
-        """Rows of the ranking of a range, those that match if something is looked for; positions are of the whole."""
+        """Return rows of the ranking of a range, only those that match a search; positions are of the whole ranking."""
         if self.cube.first_day is None:
             return Page(asked, None, None, 0, 0, 0, 0, [])
         ranked = self.ranked(asked)
@@ -353,7 +353,7 @@ class Insight:
 
 
 def load(snapshot: Snapshot, before: Insight | None = None) -> Insight:
-    """Everything that can be asked of a snapshot. Raises Damaged, NoSnapshot when it is pruned meanwhile."""
+    """Load a snapshot for queries. Raises Damaged, NoSnapshot when it is pruned meanwhile."""
     with snapshot.being_read():
         return Insight(
             as_of=snapshot.as_of,
@@ -394,6 +394,6 @@ def _stream(row: Mapping[str, Any], funds: Mapping[str, Any]) -> Stream:
 
 
 def search_key(text: str) -> str:
-    """A text as it is compared in a search: without case, accents, the dot of an i, and space around it."""
+    """Return a text as a search compares it: without case, accents, the dot of an i, and surrounding space."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char)).replace("ı", "i").strip()

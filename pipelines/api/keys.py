@@ -75,7 +75,7 @@ _MEMBERS = {
 
 @dataclass(frozen=True)
 class VerificationKey:
-    """A key of a JWKS that can be used here, with what it says of itself."""
+    """A usable key of a JWKS, with its declared id and algorithms."""
 
     key: jwk.Key
     key_id: str | None
@@ -172,7 +172,7 @@ class KeySource(Protocol):
         ...
 
     async def refresh(self) -> bool:
-        """Called when no key fits a token: whether it is worth another look at `current`."""
+        """Look for new keys when no key fits a token. Returns whether `current` is worth another try."""
         ...
 
 

@@ -37,7 +37,7 @@ LIMITS = (Limit("minute", 100, 60 * SECOND), Limit("hour", 1000, 3600 * SECOND))
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one request, and how each limit stands after it (in the order of the limits)."""
+    """The decision about one request, and the state of each limit after it (in the order of the limits)."""
 
     is_admitted: bool
     remaining: tuple[int, ...]  # requests that would still be admitted now
@@ -59,7 +59,7 @@ class Limiter(Protocol):
 
 
 def rounded_up_seconds(microseconds: int) -> int:
-    """Rounded up."""
+    """Whole seconds, rounded up."""
     return -(-microseconds // SECOND)
 
 
@@ -135,7 +135,8 @@ class InMemoryLimiter:
 
 
 def headers(decision: Decision, limits: Sequence[Limit] = LIMITS) -> list[tuple[bytes, bytes]]:
-    """How a client stands, in the fields of draft-ietf-httpapi-ratelimit-headers-10 and the older X-RateLimit-*.
+    """Return the headers with a client's limits, in the fields of draft-ietf-httpapi-ratelimit-headers-10 and the older
+    X-RateLimit-*.
 
     `t`, and X-RateLimit-Reset, is in seconds until the oldest counted request leaves the window.
     X-RateLimit-* speak of the limit with the fewest requests left.

@@ -1,4 +1,4 @@
-"""Requests and replies as plain ASGI: what the endpoints need of HTTP, and no more.
+"""Requests and replies as plain ASGI.
 
 Starlette's Request and Response objects would cost more than the work itself on the hot path (the body is
 prepared bytes), so a reply is three values and a request is read straight from the ASGI scope.

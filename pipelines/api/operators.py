@@ -86,7 +86,7 @@ class CreatorExplanation(Endpoint):
 
 
 def _as_json(explanation: dict[str, Any], days: Range) -> dict[str, object]:
-    """In the words of this API: the window as elsewhere in it, names in camel case."""
+    """Return it in this API's form: the window as elsewhere in it, names in camel case."""
     said = {name: value for name, value in explanation.items() if name not in ("first_day", "end_day")}
     renamed: dict[str, object] = _camel(said)
     return {"snapshotId": renamed.pop("snapshotId"), "window": range_as_json(days)} | renamed

@@ -52,7 +52,7 @@ class RenderedPage:
 
 
 class HtmlPage(Endpoint):
-    """A page: an answer in HTML, whatever becomes of it."""
+    """A page: every answer is HTML, errors included."""
 
     here: str
     parameters: tuple[str, ...]
@@ -60,22 +60,24 @@ class HtmlPage(Endpoint):
 
     def __init__(self, api: QueryApi) -> None:
         super().__init__(api)
-        self.curious = api
+        self.query_api = api
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """The page, or a page that says why not."""
+        """Return the page, or an error page."""
         sent = scope["query_string"]
         chosen = preferences(sent, scope["headers"])
         frame = Frame(LANGUAGES[chosen.language], chosen.theme, self.here)
         try:
-            serving = await self.curious.serving(now_ms)
+            serving = await self.query_api.serving(now_ms)
         except Refused:
-            body = layout.document(frame, frame.words("none_title"), problem.no_snapshot(frame), None, refreshes=True)
+            body = layout.document(
+                frame, frame.language("none_title"), problem.no_snapshot(frame), None, refreshes=True
+            )
             return _unavailable(body, chosen)
         try:
             sheet = await self._sheet(frame, sent, serving, now_ms)
         except NotReady:
-            title, main = frame.words("unreadable_title"), problem.not_readable(frame)
+            title, main = frame.language("unreadable_title"), problem.not_readable(frame)
             return _unavailable(layout.document(frame, title, main, None, refreshes=True), chosen)
         headers = [*PAGE_HEADERS, VARY, *chosen.headers]
         if sheet.status != 200:
@@ -87,27 +89,27 @@ class HtmlPage(Endpoint):
 
     async def _sheet(self, frame: Frame, sent: bytes, serving: Serving, now_ms: int) -> RenderedPage:
         def question(ready: ReadySnapshot) -> RenderedPage:
-            fresh = freshness(ready, now_ms, self.curious.stale_hours)
+            fresh = freshness(ready, now_ms, self.query_api.stale_hours)
             asked_frame = frame
             try:
                 for name, known in _CHOICES.items():
                     query_params.query(sent, name).one_of(name, *known)
                 asked = query_params.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
-                shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
+                shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
             except (InvalidParameter, RangeNotHeld) as error:
-                title = frame.words("bad_title")
-                main = problem.not_understood(frame, _why(error, ready, frame))
+                title = frame.language("bad_title")
+                main = problem.bad_request(frame, _why(error, ready, frame))
                 return RenderedPage(400, layout.document(frame, title, main, fresh), "")
             except UnknownCreator:
-                title, main = frame.words("missing_title"), problem.not_found(frame)
+                title, main = frame.language("missing_title"), problem.not_found(frame)
                 return RenderedPage(404, layout.document(frame, title, main, fresh), "")
             digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
             return RenderedPage(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
 
-        return await self.curious.queries.ask(serving, question, wait=not self.curious.watcher.is_watching)
+        return await self.query_api.queries.ask(serving, question, wait=not self.query_api.watcher.is_watching)
 
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The page. Raises InvalidParameter, RangeNotHeld, UnknownCreator."""
@@ -133,7 +135,7 @@ class RankingPage(HtmlPage):
         page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, looked_for, with_trend=True)
         choice = ranking.choice(insight, days, window)
         main = ranking.main(frame, choice, page, ranking.trend_from(insight), looked_for, number, ready.zone)
-        return layout.document(frame, frame.words("title"), main, fresh)
+        return layout.document(frame, frame.language("title"), main, fresh)
 
 
 class CreatorPage(HtmlPage):
@@ -158,8 +160,8 @@ class CreatorPage(HtmlPage):
         longest = insight.cube.max_window_days
         main = creator.main(frame, choice, found, ranking.trend_from(insight), longest)
         if self._for_operators:
-            main += explanation.form(frame.words, found)
-        title = frame.words("title_creator", name=found.profile.title)
+            main += explanation.form(frame.language, found)
+        title = frame.language("title_creator", name=found.profile.title)
         return layout.document(frame, title, main, fresh)
 
 
@@ -174,7 +176,7 @@ class Asset(Endpoint):
         self._version = f"v={assets.version()}".encode()
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """The file, to be kept for good under its version's address; or 304."""
+        """Return the file, immutable under its version's address; or 304."""
         kept = IMMUTABLE if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
         headers = [(b"etag", self._etag), kept, *PAGE_HEADERS]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
@@ -183,7 +185,7 @@ class Asset(Endpoint):
 
 
 def preferences(sent: bytes, headers: list[Header]) -> Preferences:
-    """What a request wants: what it chooses now, what it chose before (a cookie), what its browser prefers."""
+    """Return the preferences of a request: chosen now, chosen before (a cookie), or preferred by its browser."""
     accepted = b",".join(messages.values_of(headers, b"accept-language")).decode("latin-1")
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
@@ -231,7 +233,8 @@ def _moment(ms: int) -> datetime:
 
 
 def _range(ready: ReadySnapshot, asked: Query) -> tuple[Range, int | None]:
-    """The range from `first` to `last`, both included, or the window of `days`. Raises InvalidParameter, RangeNotHeld."""
+    """The range from `first` to `last`, both included, or the window of `days`. Raises InvalidParameter,
+    RangeNotHeld."""
     first, last = asked.day("first"), asked.day("last")
     if first is None and last is None:
         days = asked.integer("days", query_params.DEFAULT_DAYS, 1, 1000)
@@ -248,13 +251,13 @@ class BadOrder(RangeNotHeld):
 
 
 def _why(error: Exception, ready: ReadySnapshot, frame: Frame) -> str:
-    words, cube = frame.words, ready.insight.cube
+    lang, cube = frame.language, ready.insight.cube
     if isinstance(error, BadOrder):
-        return words("bad_order")
+        return lang("bad_order")
     if isinstance(error, RangeNotHeld) and cube.first_day is not None and cube.end_day is not None:
         last = date.fromordinal(cube.end_day.toordinal() - 1)
-        return words("bad_range", first=words.day(cube.first_day), last=words.day(last), most=cube.max_window_days)
-    return words("bad_other")
+        return lang("bad_range", first=lang.day(cube.first_day), last=lang.day(last), most=cube.max_window_days)
+    return lang("bad_other")
 
 
 def _unavailable(body: bytes, chosen: Preferences) -> Reply:

@@ -51,7 +51,7 @@ class Query:
         return int(text)
 
     def one_of(self, name: str, *known: str) -> str:
-        """One of some words, the first of them when it is not given. Raises InvalidParameter."""
+        """One of some values, the first of them when it is not given. Raises InvalidParameter."""
         text = self.values.get(name, known[0])
         if text not in known:
             raise InvalidParameter(f"{name} must be {' or '.join(known)}")
@@ -86,7 +86,7 @@ def query(sent: bytes, *known: str) -> Query:
 
 
 def range_param(asked: Query) -> Callable[[Insight], Range]:
-    """The range of `days`, or of `from` and `to` (exclusive): to be asked of a snapshot, which may raise InvalidParameter.
+    """Return the range of `days`, or of `from` and `to` (exclusive), as a function of a snapshot, which may raise too.
 
     Raises InvalidParameter.
     """
@@ -97,7 +97,7 @@ def range_param(asked: Query) -> Callable[[Insight], Range]:
     if first is not None and "days" in asked.values:
         raise InvalidParameter("give days, or from and to")
 
-    def held(insight: Insight) -> Range:
+    def checked(insight: Insight) -> Range:
         try:
             if first is None or end is None:
                 return insight.window(days)
@@ -105,4 +105,4 @@ def range_param(asked: Query) -> Callable[[Insight], Range]:
         except RangeNotHeld as error:
             raise InvalidParameter(str(error)) from None
 
-    return held
+    return checked

@@ -33,7 +33,7 @@ log = logging.getLogger("mostwatched.api")
 
 @dataclass(frozen=True, eq=False)
 class ReadySnapshot:
-    """A snapshot that can be asked, and what was answered already."""
+    """A snapshot loaded for queries, with a cache of bodies."""
 
     insight: Insight
     snapshot_id: str
@@ -43,7 +43,7 @@ class ReadySnapshot:
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
 
     def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
-        """The bytes that `write` gives, kept under `key`, which must say everything that they depend on."""
+        """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
         found = self.bodies.get(key)
         if found is None:
             found = write()
@@ -57,11 +57,11 @@ class ReadySnapshot:
 
 
 class NotReady(Exception):
-    """No answer can be given now; in some seconds perhaps."""
+    """No answer can be given yet; try again in some seconds."""
 
 
 class QueryService:
-    """Keeps `ReadySnapshot` for the snapshot that is served, and asks it one question at a time."""
+    """Keeps a `ReadySnapshot` for the served snapshot, and runs one query at a time on it."""
 
     def __init__(self) -> None:
         self._ready: ReadySnapshot | None = None
@@ -75,7 +75,7 @@ class QueryService:
         self._loading = ThreadPoolExecutor(1, "cube")
 
     def prepare(self, serving: Serving | None) -> Future[None] | None:
-        """See to it that questions about `serving` can be answered; what there is to wait for, or None."""
+        """Load `serving` for queries. Returns what to wait for, or None."""
         if serving is None:
             return None
         with self._lock:
@@ -96,7 +96,7 @@ class QueryService:
             return self._pending
 
     async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
-        """What `question` says of the snapshot being served, or of the one before while this one is being loaded.
+        """Run `question` on the served snapshot, or on the previous one while this one is being loaded.
 
         With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
         """
@@ -118,7 +118,7 @@ class QueryService:
         return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
 
     def close(self) -> None:
-        """Take no more questions."""
+        """Run no more queries."""
         self._thinking.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)
 

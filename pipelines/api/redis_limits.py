@@ -124,7 +124,7 @@ class RedisLimiter:
         return decision
 
     async def close(self) -> None:
-        """Give the connections back; one that cannot be ended in good order is ended all the same."""
+        """Close the connections, also one that cannot be closed in good order."""
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 

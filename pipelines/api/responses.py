@@ -96,7 +96,7 @@ def spliced(text: str | None, without: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The 30-day ranking down to MAX_LIMIT, ready to be cut anywhere."""
+    """The 30-day ranking down to MAX_LIMIT, prepared so that it can be cut at any limit."""
 
     anonymous: bytes  # every creator's object with isFollowing null, joined by commas
     unfollowed: bytes  # the same with false, which is one letter longer
@@ -282,7 +282,7 @@ def _stream(row: Mapping[str, Any]) -> _Stream:
 
 
 def digest_of(*parts: object) -> str:
-    """Sixteen hex digits that stand for the parts in an ETag."""
+    """Return sixteen hex digits of a digest of the parts, for an ETag."""
     return hashlib.sha256(_encode(parts)).hexdigest()[:16]
 
 

@@ -92,7 +92,7 @@ class Watcher:
 
     @property
     def is_watching(self) -> bool:
-        """Whether somebody looks in the background; when not, a request has to `refresh`."""
+        """Whether a thread watches in the background; when not, a request has to `refresh`."""
         return self._thread is not None
 
     def start(self) -> None:

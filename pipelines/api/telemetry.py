@@ -46,7 +46,7 @@ log = logging.getLogger("mostwatched.api")
 
 
 class WorkerMetrics:
-    """The workers of one server, by what each of them leaves in a folder that is the server's alone."""
+    """The figures of the workers of one server, each in a file of a folder that is the server's alone."""
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
         """`worker` is the name that this one is known by; by default its process's number."""
@@ -54,14 +54,14 @@ class WorkerMetrics:
         self._name = f"{worker or os.getpid()}.json"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Leave this worker's figures for the others."""
+        """Save this worker's figures for the others."""
         path = self._folder / self._name
         beside = path.with_suffix(".part")
         beside.write_text(json.dumps(state))
         beside.replace(path)
 
     def others(self) -> list[dict[str, Any]]:
-        """What the others left last."""
+        """Read the figures that the others saved last."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
             if path.name != self._name:
@@ -97,20 +97,20 @@ class Metrics:
         known.seconds += seconds
 
     def snapshot(self, serving: Serving | None) -> None:
-        """An attempt to load a snapshot ended, with None when it failed."""
+        """Count an attempt to load a snapshot: None when it failed."""
         self._count("mostwatched_snapshot_loads", "failed" if serving is None else "loaded")
         self._serving = serving or self._serving
 
     def auth(self, outcome: str) -> None:
-        """An authorization ended."""
+        """Count an authorization by its outcome."""
         self._count("mostwatched_auth_requests", outcome)
 
     def rate_limited(self, *, is_admitted: bool) -> None:
-        """The rate limits decided about a request."""
+        """Count a request that the rate limits admitted or refused."""
         self._count("mostwatched_rate_limit_requests", "admitted" if is_admitted else "refused")
 
     def rate_limit_fallback(self) -> None:
-        """They decided without the shared Redis."""
+        """Count a decision without the shared Redis."""
         self._count("mostwatched_rate_limit_fallbacks", "redis_away")
 
     def text(self) -> bytes:
@@ -129,7 +129,7 @@ class Metrics:
         yield from self._gauges([worker for worker in workers if self._is_there(worker)])
 
     async def share(self) -> None:
-        """Leave the figures for the other workers, again and again until it is cancelled, and then a last time."""
+        """Save the figures for the other workers regularly until it is cancelled, and then a last time."""
         if self._colleagues is None:
             return
         is_said = False
@@ -147,7 +147,7 @@ class Metrics:
                 self.save()
 
     def save(self) -> None:
-        """Leave the figures for the other workers, if there are any."""
+        """Save the figures for the other workers, if there are any."""
         if self._colleagues is not None:
             self._colleagues.save(self._state())
 

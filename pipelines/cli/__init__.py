@@ -34,13 +34,13 @@ def main() -> None:
 
 
 def _reduce_start_up_cost() -> None:
-    """Have what a command goes on to import cost less: together a fifth of the start of a night."""
+    """Make imports cheaper: these settings save a fifth of the start-up time of a run."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no command does linear algebra; its threads would wait busily
     gc.set_threshold(20_000, *gc.get_threshold()[1:])  # modules leave no garbage, and were searched for it 165 times
 
 
 def _run_with_json_log() -> int:
-    """The same with what click has to say of wrong usage as a line of the log; the exit code, which is click's own."""
+    """Run it with click's errors about wrong usage as log lines. Returns the exit code, which is click's own."""
     try:
         ended = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -56,6 +56,6 @@ def forget(
     if as_json:
         print_json(done.as_json())
     else:
-        render.print_forgetting(done)
+        render.print_forget_report(done)
     if done.remaining:
         raise SystemExit(1)

@@ -94,7 +94,7 @@ allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publis
 
 
 class OrderedGroup(click.Group):
-    """Lists its commands in the order in which somebody meets them."""
+    """A group that lists its commands in the order of first use."""
 
     ORDER = (
         "run",
@@ -117,12 +117,12 @@ class OrderedGroup(click.Group):
         return sorted(self.commands, key=[*self.ORDER, *self.commands].index)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """As click does, once it is known how things are said: also what is said of wrong options."""
+        """Run as click does, once the log format is known, so that errors about options use it too."""
         logs.configure(wanted_log_format())
         return super().main(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does; where stderr is JSON, without the empty line that it writes there after ^C."""
+        """Invoke as click does; where stderr is JSON, without the empty line that click writes there after ^C."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, EOFError):
@@ -152,7 +152,7 @@ def cli(context: click.Context, home: str | None) -> None:
 def command(
     group: click.Group, name: str | None = None, *, pulls: bool = True, only: str | None = None, **more: Any
 ) -> Callable[[Command], Command]:
-    """A command whose function is handed the settings first.
+    """Define a command whose function gets the settings as its first argument.
 
     A home in a bucket is pulled before, or `only` the folder of it that the command reads; not for who `pulls` later
     or not at all, such as whoever locks the home first.
@@ -173,7 +173,7 @@ def command(
 
 @contextmanager
 def os_errors_explained(folder: Path) -> Iterator[None]:
-    """What the operating system refuses to the work in a folder becomes a sentence with a remedy."""
+    """Turn an error of the operating system inside into a sentence with a remedy."""
     try:
         yield
     except Exception as error:

@@ -57,8 +57,8 @@ def print_explanation(one: Explanation) -> None:
     click.echo(_verdict(one))
 
 
-def _step(count: int, words: str, sign: str = " ") -> None:
-    click.echo(f"{sign} {count:>15,}  {words}" if count >= 0 else f"- {-count:>15,}  {words}")
+def _step(count: int, text: str, sign: str = " ") -> None:
+    click.echo(f"{sign} {count:>15,}  {text}" if count >= 0 else f"- {-count:>15,}  {text}")
 
 
 def _verdict(one: Explanation) -> str:
@@ -254,7 +254,7 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {run['command_to_override']}   to publish all the same"
 
 
-def print_forgetting(done: ForgetReport) -> None:
+def print_forget_report(done: ForgetReport) -> None:
     """Print what was forgotten, what changed, and what is left to do."""
     would = "Would redact" if done.is_dry_run else "Redacted"
     records = ", ".join(f"{count:,} {entity}" for entity, count in done.records.items()) or "no record"

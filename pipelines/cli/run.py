@@ -187,4 +187,4 @@ def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...],
 
         if not notify.is_wanted(settings):
             raise UsageError("--notify needs MOSTWATCHED_NOTIFY_COMMAND or MOSTWATCHED_NOTIFY_WEBHOOK.")
-        notify.send(settings, notify.late(answer, EXPECTED_DAYS))
+        notify.send(settings, notify.late_events(answer, EXPECTED_DAYS))

@@ -43,7 +43,7 @@ def temporary_beside(final: Path) -> Path:
 
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; when the block ends well it is what stands at `final`, durably."""
+    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably."""
     temporary = temporary_beside(final)
     try:
         yield temporary
@@ -56,7 +56,7 @@ def new_file(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder to fill; when the block ends well it stands at `final`, whole and durable.
+    """Yield a temporary folder to fill; when the block succeeds it is renamed to `final`, whole and durable.
 
     Folders are named by their content, so one that already stands at `final` is kept and the new one dropped. To
     `replace` one that is damaged, it stays until the new one is whole.
@@ -91,7 +91,7 @@ def write_json(final: Path, content: Any) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """The one way we write JSON files: indented, UTF-8, keys in the given order.
+    """Format JSON as every JSON file here is: indented, UTF-8, keys in the given order.
 
     A byte of a path that is no UTF-8 stays what it is when it is read again: it is written as JSON escapes it, \\udcff.
     """
@@ -171,7 +171,7 @@ def sweep(root: Path) -> int:
 
 
 class Origin(Protocol):
-    """Where files come from that a home should hold and does not: it is a copy of one on object storage."""
+    """Where the missing files of a home are fetched from, when it is a copy of one on object storage."""
 
     def has(self, path: Path) -> bool:
         """Whether the file is there."""
@@ -187,7 +187,7 @@ _origin: Origin | None = None
 
 @contextmanager
 def fetching_from(origin: Origin) -> Iterator[None]:
-    """Inside, `exists` counts the files of an origin as there, and whatever is checked or read is fetched first."""
+    """Inside, `exists` includes the files of an origin, and a file is fetched before it is checked or read."""
     global _origin  # noqa: PLW0603  a process works in one home
     before, _origin = _origin, origin
     try:
@@ -202,7 +202,7 @@ def exists(path: Path) -> bool:
 
 
 def fetched(path: Path) -> Path:
-    """The same path, fetched if it is not here and can be. Every reader of large files comes by here."""
+    """Return the path, after fetching a file that is missing here. Every reader of large files calls this."""
     if _origin is not None and not path.exists():
         _origin.fetch(path)
     return path
@@ -226,7 +226,7 @@ class HeldLock:
 
 @contextmanager
 def lock(path: Path) -> Iterator[HeldLock]:
-    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
+    """Hold the one lock of a home, or raise Busy. The kernel frees it however its holder dies.
 
     Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
     holder; the file, because network file systems show other machines the locks of files alone. What stands in the

@@ -51,7 +51,7 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as words for people: what a command has to say."""
+    """A record as plain text for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end."""
@@ -59,7 +59,7 @@ class PlainLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """A record as a line of a log for people: when, how bad, who, what, and what it carries as `key=value`."""
+    """A record as a log line for people: time, level, logger, message, and its extra keys as `key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end; of an exception some more."""
@@ -72,7 +72,7 @@ class TextLines(logging.Formatter):
 
 
 def without_secrets(text: str) -> str:
-    """Text without what must not be in a log."""
+    """Return text without secrets."""
     return _SECRETS.sub(_hidden, text)
 
 
@@ -98,7 +98,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def configure(log_format: str | None) -> None:
-    """How the commands of this process say things: as plain words, or as JSON alone."""
+    """Set the log format of the commands of this process: plain text, or JSON alone."""
     is_json = log_format == "json"
     run_log.handlers[:] = [_Stderr(JsonLines() if is_json else PlainLines())]
     run_log.propagate = False
@@ -110,7 +110,7 @@ def configure(log_format: str | None) -> None:
 
 
 def redirect_handlers() -> None:
-    """Where lines are JSON: those of every library that has put a handler of its own on a stream, too."""
+    """Where logs are JSON, format those of libraries with handlers of their own as JSON, too."""
     if not are_json():
         return
     loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]

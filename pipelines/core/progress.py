@@ -36,7 +36,7 @@ _SECONDS_TO_MEASURE = 0.5  # of one kind of work, before anything is said of its
 
 
 class Pace:
-    """How fast one kind of work goes, and how long the rest of it will take if it goes on like this."""
+    """The rate of one kind of work, and the remaining time at that rate."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -21,7 +21,7 @@ from pipelines.snapshots.audit import RANGES, Audit, Difference, audit
 def audit_current(
     settings: Settings, ranges: int = RANGES, seed: str | None = None, *, progress: Progress = no_progress
 ) -> Audit:
-    """See `audit.audit`. How it went is recorded; hooks are called if it did not pass, and when one passes again."""
+    """See `audit.audit`. The outcome is recorded; hooks are called if it did not pass, and when one passes again."""
     snapshot_id = None
     try:
         snapshot = manifest.open_current(settings.snapshots)
@@ -63,7 +63,7 @@ def _write_outcome(settings: Settings, snapshot_id: str | None, outcome: str, di
         record = replace(record, passed_at=before.passed_at, passed_snapshot_id=before.passed_snapshot_id)
     try:
         last_audit.write(settings.lake, record)
-        metrics.write(metrics.of_audits(settings.metrics), metrics.audit_text(record))
+        metrics.write(metrics.audit_path(settings.metrics), metrics.audit_text(record))
     except OSError as error:
         logs.run_log.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
     if notify.is_wanted(settings):

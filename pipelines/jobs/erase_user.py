@@ -104,7 +104,7 @@ def forget(
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> ForgetReport:
-    """Take a person out of everything under home, or say what that would take.
+    """Erase a person from everything under home, or report what that would remove.
 
     `landing_too`: also out of landed files, which else are only named. Raises UsageError for what is no id, Busy, and
     Damaged or RefusedToPublish where a step cannot be taken: then nothing is said to be done, and the same command
@@ -116,38 +116,38 @@ def forget(
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist.")
     roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
-    sought = IdMatcher(user)
+    matcher = IdMatcher(user)
     if dry_run:
-        return _foreseen(settings, sought, roots)
+        return _foreseen(settings, matcher, roots)
     with locked_home(settings):
         remote.complete(settings)
         for root in roots:
             rewrite.sweep(root)
-        return _forget(settings, sought, roots, now, landing_too, progress)
+        return _forget(settings, matcher, roots, now, landing_too, progress)
 
 
 def _forget(
-    settings: Settings, sought: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
+    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
 ) -> ForgetReport:
     done = ForgetReport()
     register = erasure_register.read(settings)
-    entry: dict[str, Any] = dict(register.entries.get(register.digest(sought.user), {}))
+    entry: dict[str, Any] = dict(register.entries.get(register.digest(matcher.user), {}))
     done.was_forgotten = bool(entry.get("done_at"))
     before = _before(settings, entry)
     done.snapshot_before = before.id if before else None
     counted = _counts(before) if before else {}
     if not entry:
-        _land_erasure(settings, register, sought.user, now)
+        _land_erasure(settings, register, matcher.user, now)
         entry = {
-            "digest": register.digest(sought.user),
-            "length": len(sought.user),
+            "digest": register.digest(matcher.user),
+            "length": len(matcher.user),
             "requested_at": calendar_days.rfc3339(now),
             "snapshot_before": done.snapshot_before,
         }
         erasure_register.add_entry(settings, entry)
 
     progress("redact what landed", 0, 6)
-    _redact(settings, sought, done)
+    _redact(settings, matcher, done)
     progress("publish without them", 1, 6)
     with open_lake(settings, progress) as lake:
         after, raw = None, None
@@ -161,15 +161,15 @@ def _forget(
             done.snapshot_after = after.id
             done.changes = list(_changes(counted, _counts(after)))
         progress("look through the snapshots", 2, 6)
-        done.snapshots = _remove_snapshots(settings, sought, after)
+        done.snapshots = _remove_snapshots(settings, matcher, after)
         progress("remove what was made of them", 3, 6)
         done.lake_files, _ = prune.prune_derived(settings, lake, raw)
-    done.lake_files += _remove_notes(settings, sought)
+    done.lake_files += _remove_notes(settings, matcher)
     progress("look through what landed", 4, 6)
-    _empty_own(settings, sought)
-    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=landing_too))
+    _empty_own(settings, matcher)
+    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=landing_too))
     progress("look through every file", 5, 6)
-    _look_through(settings, sought, roots, done)
+    _look_through(settings, matcher, roots, done)
     progress("look through every file", 6, 6)
     done.is_forgotten = not done.remaining
     remote.tidy(settings)
@@ -207,18 +207,18 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
-def _redact(settings: Settings, sought: IdMatcher, done: ForgetReport) -> None:
+def _redact(settings: Settings, matcher: IdMatcher, done: ForgetReport) -> None:
     """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}forget"
     with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
-        found = list(redaction.find_records(connection, raw, sought.user, sought.is_owned))
+        found = list(redaction.find_records(connection, raw, matcher.user, matcher.is_owned))
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
-        redaction.redact(each, sought.user, sought.is_owned)
-    _note(done, found)
+        redaction.redact(each, matcher.user, matcher.is_owned)
+    _count_records(done, found)
 
 
-def _note(done: ForgetReport, found: Iterable[redaction.Redaction]) -> None:
+def _count_records(done: ForgetReport, found: Iterable[redaction.Redaction]) -> None:
     for each in found:
         done.raw_folders += 1
         done.rejected_records += each.rejected
@@ -252,29 +252,29 @@ def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> 
         ) from error
 
 
-def _remove_snapshots(settings: Settings, sought: IdMatcher, after: Snapshot | None) -> list[str]:
+def _remove_snapshots(settings: Settings, matcher: IdMatcher, after: Snapshot | None) -> list[str]:
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         doomed = [
             name
             for name in manifest.snapshot_ids(settings.snapshots)
-            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, sought))
+            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, matcher))
         ]
     manifest.remove(settings.snapshots, doomed)
     return doomed
 
 
 def _holding(
-    connection: engine.Connection, folder: Path, sought: IdMatcher, *, but: Path | None = None
+    connection: engine.Connection, folder: Path, matcher: IdMatcher, *, but: Path | None = None
 ) -> Iterator[Path]:
     """The files under a folder, `but` those under one in it, that hold the id where it is not public."""
     files = [path for path in _files(folder) if but is None or not path.is_relative_to(but)]
-    return (trace.path for trace in find_files(connection, files, sought) if not trace.is_public)
+    return (trace.path for trace in find_files(connection, files, matcher) if not trace.is_public)
 
 
-def _remove_notes(settings: Settings, sought: IdMatcher) -> int:
+def _remove_notes(settings: Settings, matcher: IdMatcher) -> int:
     """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        doomed = list(_holding(connection, settings.lake, sought, but=settings.lake / "raw"))
+        doomed = list(_holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
     for path in doomed:
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -285,17 +285,17 @@ def _remove_notes(settings: Settings, sought: IdMatcher) -> int:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def _empty_own(settings: Settings, sought: IdMatcher) -> None:
+def _empty_own(settings: Settings, matcher: IdMatcher) -> None:
     own = erasure_register.landing(settings)
     for root in own:
         rewrite.sweep(root)
-    for landed in _landed(settings, sought, own, is_to_be_emptied=True):
+    for landed in _landed(settings, matcher, own, is_to_be_emptied=True):
         if landed.problem:
             raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
 
 
 def _landed(
-    settings: Settings, sought: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
+    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
 ) -> Iterator[LandedRecords]:
     """The landed files that hold records of the person, emptied of them if that is asked for."""
     files, _ = find_landed([root for root in roots if root.is_dir()])
@@ -303,7 +303,7 @@ def _landed(
         if file.entity not in PERSON:  # what creators publish is public
             continue
 
-        def note(done: rewrite.Rewritten, file: LandedFile = file) -> None:
+        def record(done: rewrite.Rewritten, file: LandedFile = file) -> None:
             erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
             for raw in raw_files(settings):
                 entity, landed_sha256, how = raw.identity
@@ -312,15 +312,15 @@ def _landed(
                 ):
                     redaction.record_replacement(raw, done.sha256, done.bytes)
 
-        of_text = partial(owned_lines, sought=sought, csv_entity=file.entity if file.format == "csv" else None)
-        cut = rewrite.Selection(of_text, partial(owned_rows, sought=sought))
+        of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
+        selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
         records = 0
         try:
-            if may_hold(file, sought):
-                found = rewrite.find(file, cut)
+            if may_hold(file, matcher):
+                found = rewrite.find(file, selection)
                 records = found.records
                 if records and is_to_be_emptied:
-                    rewrite.rewrite(file, cut, found, note)
+                    rewrite.rewrite(file, selection, found, record)
         except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
             yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
         else:
@@ -331,12 +331,12 @@ def _landed(
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, sought: IdMatcher, roots: Sequence[Path], done: ForgetReport) -> None:
+def _look_through(settings: Settings, matcher: IdMatcher, roots: Sequence[Path], done: ForgetReport) -> None:
     """Note every file under home that holds the id."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        found = [*_by_name(settings, sought), *find_files(connection, others, sought)]
+        found = [*_by_name(settings, matcher), *find_files(connection, others, matcher)]
     done.public_files = sum(trace.is_public for trace in found)
     done.remaining = [
         {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
@@ -347,9 +347,9 @@ def _look_through(settings: Settings, sought: IdMatcher, roots: Sequence[Path], 
             done.remaining.append({"path": landed.file, "why": why})
 
 
-def _by_name(settings: Settings, sought: IdMatcher) -> Iterator[FileMatch]:
+def _by_name(settings: Settings, matcher: IdMatcher) -> Iterator[FileMatch]:
     for path in _files(settings.home):
-        if any(sought.is_in(part) for part in path.relative_to(settings.home).parts):
+        if any(matcher.is_in(part) for part in path.relative_to(settings.home).parts):
             yield FileMatch(path, is_public=False, problem="its name holds the id")
 
 
@@ -373,20 +373,22 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: ForgetReport
     erasure_register.add_entry(settings, entry)
 
 
-def _foreseen(settings: Settings, sought: IdMatcher, roots: Sequence[Path]) -> ForgetReport:
+def _foreseen(settings: Settings, matcher: IdMatcher, roots: Sequence[Path]) -> ForgetReport:
     """What `forget` would do, as far as that can be known without doing it."""
     done = ForgetReport(is_dry_run=True)
     register = erasure_register.read(settings)
-    done.was_forgotten = bool(register.entries.get(register.digest(sought.user), {}).get("done_at"))
+    done.was_forgotten = bool(register.entries.get(register.digest(matcher.user), {}).get("done_at"))
     pointer = manifest.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        _note(done, redaction.find_records(connection, every_raw_file(settings), sought.user, sought.is_owned))
+        _count_records(
+            done, redaction.find_records(connection, every_raw_file(settings), matcher.user, matcher.is_owned)
+        )
         for name in manifest.snapshot_ids(settings.snapshots):
-            if any(_holding(connection, settings.snapshots / name, sought)):
+            if any(_holding(connection, settings.snapshots / name, matcher)):
                 done.snapshots.append(name)
-        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, sought, but=settings.lake / "raw"))
-    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=False))
+        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
+    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=False))
     return done
 
 

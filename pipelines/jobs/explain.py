@@ -106,7 +106,7 @@ class Explanation:
 
 
 def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Window) -> Explanation:
-    """How the figure of `creator_id` over `days` came about in `snapshot`.
+    """Explain the figure of `creator_id` over `days` in `snapshot`, step by step.
 
     Raises UsageError for a creator of whom nothing is known or a range that the snapshot does not hold, Damaged when
     raw files that the snapshot rests on are damaged or gone.

@@ -27,7 +27,7 @@ AT_WORK = "at work"
 
 @dataclass(frozen=True)
 class LastRun:
-    """How the last run went, as far as it came."""
+    """The outcome of the last run, as far as it came."""
 
     as_of: str
     pid: int
@@ -47,7 +47,7 @@ class LastRun:
 
 
 class Recorder:
-    """Holds the record while its run goes on."""
+    """Collects the record of a run that goes on."""
 
     def __init__(self, record: LastRun, before: LastRun | None) -> None:
         self.record = record
@@ -70,7 +70,7 @@ class Recorder:
 
 @contextmanager
 def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
-    """Record a run that goes on inside, however it ends. Needs the lock of the home.
+    """Record the run inside, however it ends. Needs the lock of the home.
 
     A record that cannot be written, to a full disk say, neither stops the run nor hides why it failed.
     """

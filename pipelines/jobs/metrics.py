@@ -121,7 +121,7 @@ class AuditMetrics(Collector):
             yield _gauge("mostwatched_audit_passed_timestamp_seconds", "When an audit last passed.", passed)
 
 
-def of_audits(path: Path) -> Path:
+def audit_path(path: Path) -> Path:
     """Return the path of the audits' file beside that of the runs, since each is rewritten whole."""
     return path.with_name(f"{path.stem}-audit.prom")
 

@@ -59,7 +59,7 @@ class NightReport:
 
     @property
     def funnel(self) -> dict[str, int]:
-        """What became of every accepted viewing session of the lake."""
+        """Counts of every accepted viewing session of the lake by outcome."""
         return self.published.funnel
 
     @property
@@ -93,7 +93,7 @@ class NightReport:
 
 
 def in_process(name: str, function: Callable[[], Result]) -> Result:
-    """The plainest stage: call the function. prefect_flows.py hands in one that makes a Prefect task of it."""
+    """Run a stage by calling its function. prefect_flows.py passes one that makes a Prefect task of it."""
     del name
     return function()
 
@@ -219,7 +219,7 @@ def _night(
     def build_and_publish() -> NightReport:
         raw = raw_files(settings)
         require_days(raw, settings.policy, recorder.as_of)
-        lake.checked(plan.read_for_rejects(raw))  # which a night without news would not read, nor mend
+        lake.checked(plan.read_for_rejects(raw))  # which a run without changes would not read, nor repair
         built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, recorder.as_of))
         recorder.raw, recorder.built = raw, built
         recorder.published = published = stage(
@@ -243,7 +243,7 @@ def _night(
 def _reparsing_damaged_raw(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
 ) -> Result:
-    """What the function returns; raw that it finds damaged is parsed again first, one folder at a time.
+    """Call the function. A damaged raw folder that it finds is parsed again, and the function is called again.
 
     Raises Damaged for a folder that is damaged again as often as it is made again.
     """
@@ -312,7 +312,7 @@ def open_lake(settings: Settings, progress: Progress = no_progress) -> Iterator[
 
 @contextmanager
 def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
-    """What gives the engine of a run: started when it is first asked for, and ended with the run."""
+    """Yield a function that returns the engine of a run: started at the first call, and closed with the run."""
     started: list[Engine] = []
 
     def start() -> Engine:
@@ -328,7 +328,8 @@ def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
 
 
 def _map_tasks(settings: Settings, engine: Callable[[], Engine] | None) -> MapTasks | None:
-    """Where landed files are read: on the executors of a distributed engine, else one after the other in here."""
+    """Return how landed files are read: on the executors of a distributed engine, or (None) one after the other
+    here."""
     if engine is None or settings.engine != "spark":
         return None
     return lambda function, items: engine().map_tasks(function, items)

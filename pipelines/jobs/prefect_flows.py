@@ -93,7 +93,7 @@ _TRANSIENT = frozenset(
 
 @dataclass(frozen=True)
 class _Caller:
-    """What whoever runs a flow in its own process hands over without Prefect recording it."""
+    """What the caller of a flow in the same process passes without Prefect recording it."""
 
     settings: Settings
     progress: Progress
@@ -111,7 +111,7 @@ def run_flow(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
 ) -> NightReport:
-    """`nightly.run` as a Prefect flow in this process; it returns and raises just what that does.
+    """Run `nightly.run` as a Prefect flow in this process, with the same result and errors.
 
     Uses the server that PREFECT_API_URL names, else one of its own for as long as the run takes, whose database
     is under PREFECT_HOME or, where that is not set, in the home.
@@ -261,7 +261,7 @@ def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
 
 
 def as_task(name: str, function: Callable[[], Result]) -> Result:
-    """Run one stage as a Prefect task, again after a while if what failed can pass.
+    """Run one stage as a Prefect task, with retries of transient errors.
 
     Every stage is safe to repeat: what it finished before is there and is not done again.
     """
@@ -293,7 +293,7 @@ def _drop_tracebacks() -> Iterator[None]:
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether the same work may well succeed in a minute. Refusals, damage and wrong usage never do."""
+    """Whether a retry may succeed. Refusals, damage and wrong usage are never transient."""
     return isinstance(error, TimeoutError | ConnectionError) or (
         isinstance(error, OSError) and error.errno in _TRANSIENT
     )

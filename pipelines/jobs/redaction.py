@@ -34,7 +34,7 @@ EXPIRED_TEXT = "(the text of this record was removed with the last day of its fi
 
 @dataclass(frozen=True)
 class Redaction:
-    """What is to be taken out of one raw folder."""
+    """The records to remove from one raw folder."""
 
     raw: RawFile
     records: Mapping[str, int]  # accepted records by file of the folder
@@ -75,7 +75,8 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
 
 
 def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
-    """Leave the folder without the person's records, durably. Raises Damaged for one that is not what was written."""
+    """Replace the folder by one without the person's records, durably. Raises Damaged for one that is not what was
+    written."""
     raw = redaction.raw
     with _replaced(raw) as new:
         files = {}
@@ -84,13 +85,13 @@ def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> Non
                 durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
                 files[name] = facts
             elif redaction.records[name] < facts.rows:
-                files[name] = _without(raw, name, new, user)
+                files[name] = _write_rows_left(raw, name, new, user)
         rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
         erased = raw.erased + sum(redaction.records.values())
         _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
 
 
-def _without(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
+def _write_rows_left(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
     schema = RAW_SCHEMAS[raw.entity]
     facts, target = raw.files[name], new / f"{name}.parquet"
     digest = RowDigest(schema, leave_out=("line",))
@@ -128,7 +129,7 @@ def remove_pseudonyms(settings: Settings) -> None:
 
 
 def expire(raw: RawFile, days: Collection[date]) -> None:
-    """Leave a folder of sessions without some of its days, durably.
+    """Replace a folder of sessions by one without some of its days, durably.
 
     When no day is left, the texts of its rejected records go as well.
     """
@@ -172,7 +173,7 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, instead: str) -> WrittenFile | None:
+def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, replacement: str) -> WrittenFile | None:
     """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
     if raw.rejects is None:
         return None
@@ -182,7 +183,7 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
         return raw.rejects
     with durable_files.parquet_writer(target, REJECTS_SCHEMA) as writer:
         for rows in _whole_rejects(raw, raw.rejects):
-            texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+            texts = [replacement if is_in(text) else text for text in rows["text"].to_pylist()]
             columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
             writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
     return replace(raw.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))

@@ -21,7 +21,7 @@ from pipelines.snapshots import manifest
 
 @dataclass(frozen=True)
 class Expiring:
-    """Of one raw folder, the days of which something goes, and how many records that is."""
+    """The days of one raw folder that are removed, and how many records they hold."""
 
     raw: RawFile
     records: dict[date, int]
@@ -53,7 +53,7 @@ def first_day_needed(as_of: date, policy: Policy) -> date:
 
 
 def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
-    """What goes, when that is the first day that is kept."""
+    """Return the days to remove, when that is the first day that is kept."""
     found = []
     for each in raw:
         days = {date.fromisoformat(name): facts.rows for name, facts in each.files.items() if name < str(first_kept)}

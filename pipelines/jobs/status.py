@@ -76,7 +76,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
             seen.sessions = dict(_sessions(lake, seen.built, landed))
     changed: list[dict[str, Any]] = []
     with _noted(seen), lake.dry_run():
-        changed += _late(seen, lake, landed)
+        changed += _revised_days(seen, lake, landed)
     return {
         "home": str(settings.home),
         "as_of": as_of.isoformat(),
@@ -212,7 +212,7 @@ def _sessions(lake: Lake, built: Built, landed: Sequence[LandedSessions]) -> Ite
             yield day, None if any(file.count(day) for file in landed) else 0
 
 
-def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator[dict[str, Any]]:
+def _revised_days(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator[dict[str, Any]]:
     """Days that are no longer what had been published of them: in the current snapshot, and since."""
     if seen.snapshot is None:
         return

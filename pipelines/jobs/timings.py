@@ -22,7 +22,7 @@ class StepTime:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """To a millisecond."""
+        """Plain values, to a millisecond."""
         return {
             "stage": self.stage,
             "step": self.step,
@@ -32,7 +32,7 @@ class StepTime:
 
 
 class Durations:
-    """A stopwatch that is handed to a run as its `stage` and its `progress`."""
+    """A stopwatch that wraps the `stage` and the `progress` of a run."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock

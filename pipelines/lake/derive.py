@@ -118,7 +118,7 @@ class Lake:
             self._engine = None
 
     def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
-        """The files of `model` for every step, by day: found, or built.
+        """Return the files of `model` for every step, by day: found, or built.
 
         Deriving any steps in any grouping gives what deriving each alone gives: see `_batches`.
         """
@@ -212,7 +212,7 @@ class Lake:
         return rows
 
     def checked(self, files: Iterable[Stored]) -> list[Stored]:
-        """The same files, each proved against its sha256 before its first use in this run.
+        """Return the files, each verified against its sha256 before its first use in this run.
 
         A damaged file is removed and derived again. Raises RawDamaged for a raw one.
         """
@@ -225,7 +225,7 @@ class Lake:
         return [self._repair(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
 
     def _problems(self, files: Sequence[tuple[Path, str]]) -> list[str | None]:
-        """What is wrong with each file, if anything: (path, sha256). Much is read by whoever the engine spreads to."""
+        """Return what is wrong with each file (path, sha256), if anything. The engine's workers share large reads."""
         if self._engine is not None and sum(path.stat().st_size for path, _ in files if path.exists()) > _SPREAD_BYTES:
             for path, _ in files:
                 durable_files.fetched(path)  # whoever reads it elsewhere cannot fetch it

@@ -70,7 +70,7 @@ class Model:
 
     @cached_property
     def ephemeral(self) -> tuple[Model, ...]:
-        """The models that must be made for this one, since nobody keeps them."""
+        """The models that must be made for this one, since they are not stored."""
         return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
 
     @cached_property
@@ -90,7 +90,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Check:
-    """A query for offenders beside a model: no rows, no objection."""
+    """A check of a model: a query for offending rows, which passes without any."""
 
     model: str
     number: int  # of those of its model, from 1
@@ -100,7 +100,7 @@ class Check:
 
     @property
     def name(self) -> str:
-        """What `model` knows it by, as the model of its offenders."""
+        """The name of the check as a model of its offenders."""
         return f"{self.model}.check-{self.number}"
 
     def as_model(self) -> Model:

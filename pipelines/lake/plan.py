@@ -25,7 +25,7 @@ from pipelines.raw.index import RawFile
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that one as_of rests on and publishes, as files of the lake."""
+    """The files of the lake that one as_of depends on and publishes."""
 
     as_of: date
     policy: Policy
@@ -111,7 +111,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
 
 
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
-    """The raw files that `mostwatched rejects` is answered from: rejected records, and what judges pledges."""
+    """Return the raw files that `mostwatched rejects` reads: rejected records, and what pledges are judged by."""
     judging = _raw_by_entity([folder for folder in raw if folder.entity in _JUDGING])
     rejects = [
         Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
@@ -151,12 +151,13 @@ def cube_days(as_of: date, policy: Policy) -> Window:
 
 
 def first_input_day(as_of: date, policy: Policy) -> date:
-    """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
+    """Return the first UTC day of sessions that a snapshot as of `as_of` depends on."""
     return _days_counted(as_of, policy)[0]
 
 
 def input_days(as_of: date, policy: Policy) -> InclusiveRange:
-    """The UTC days of sessions that a snapshot as of `as_of` rests on, and those within reach of their versions."""
+    """Return the UTC days of sessions that a snapshot as of `as_of` depends on, with those of other versions of
+    them."""
     counted = _days_counted(as_of, policy)
     return InclusiveRange(counted[0], counted[-1]).widened(policy.revision_days)
 

@@ -30,7 +30,7 @@ PART_ROWS = 100_000
 
 
 def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
-    """The raw files of a day, as the parts that are worked out by themselves.
+    """Divide the raw files of a day into parts that are derived by themselves.
 
     Files of the same rows, landed twice, are in one part: what is derived is named by its rows, and two parts of one
     name would be counted once.
@@ -53,7 +53,7 @@ class Sessions:
 
     @property
     def outcomes(self) -> dict[str, list[Stored]]:
-        """What became of every record that ever landed, by model."""
+        """The outcomes of every record that ever landed, by model."""
         return {
             "session_outcomes": flatten(self.session_outcomes),
             "monthly_outcomes": list(self.monthly_outcomes),
@@ -135,7 +135,7 @@ def _judged_sessions(
 
 @dataclass(frozen=True)
 class Repeated:
-    """The sessions of which there is more than one record, wherever they are."""
+    """The sessions with more than one record, in any file."""
 
     versions: Parts  # of each part of a day, in the order of the parts; of days that have any
     judged: Days  # of those days: which of their versions are the newest

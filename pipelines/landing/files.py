@@ -66,7 +66,7 @@ class Postponed(Exception):
 
 
 class DamagedArchive(Exception):
-    """A compressed file breaks off, or is not what its checksum says."""
+    """A compressed file breaks off, or does not match its checksum."""
 
     def __init__(self, reason: str, corruption: CorruptionStart | None = None) -> None:
         super().__init__(reason)
@@ -107,7 +107,7 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
 
 
 def find_unfinished(roots: Sequence[Path]) -> list[Path]:
-    """What stands under the entities' folders of `roots` with a name that says it is not complete yet, by path."""
+    """Return the marker and temporary files under the entities' folders of `roots`, by path."""
     found: list[Path] = []
     for root in dict.fromkeys(roots):
         for folder, folders, files in os.walk(root):
@@ -183,7 +183,7 @@ def printable_name(path: Path | str) -> str:
 
 
 class Stamp(NamedTuple):
-    """What tells that a file is still the same file.
+    """The size, times and inode of a file, by which a change is noticed.
 
     The modification time can be set, and often is when files are copied, and the inode of a removed file is given to
     the next one: the change time is what neither a copy nor a clock set back leaves as it was.
@@ -376,7 +376,7 @@ class _VerifiedLines:
 
 
 def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
-    """The landed file that an object comes to when it is downloaded to `root`, or why it is not read."""
+    """Return the landed file that an object becomes when it is downloaded to `root`, or why it is ignored."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
@@ -386,7 +386,7 @@ def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
 
 
 def unfinished_part(name: str) -> str | None:
-    """The beginning of a name that says that what has it is not complete yet."""
+    """Return the part of a name that marks a file as not complete yet."""
     parts = PurePosixPath(name).parts
     for number, part in enumerate(parts, 1):
         if is_unfinished(part):

@@ -19,13 +19,13 @@ class Sizes:
     the column comes across it first. So there is one before, over a file of which nothing can be read.
     """
 
-    def __init__(self, told: pq.ParquetFile, names: Sequence[str]) -> None:
+    def __init__(self, file: pq.ParquetFile, names: Sequence[str]) -> None:
         """`names` are the columns that are read."""
-        columns = [told.schema.column(number) for number in range(len(told.schema))]
+        columns = [file.schema.column(number) for number in range(len(file.schema))]
         self._columns = [number for number, each in enumerate(columns) if each.path.split(".")[0] in names]
         self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
-        self._metadata = told.metadata
-        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=told.metadata)
+        self._metadata = file.metadata
+        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=file.metadata)
 
     def is_too_large(self, group: int) -> bool:
         """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""

@@ -55,22 +55,22 @@ class Rewritten:
     bytes: int
 
 
-def find(file: LandedFile, cut: Selection) -> Found:
+def find(file: LandedFile, selection: Selection) -> Found:
     """Find the records to take out of a landed file. Raises what `rewrite` does."""
     with open_landed(file.path, file.root) as source:
         lines: array[int] = array("q")
         records = 0
         if file.format == "parquet":
             with pq.ParquetFile(file.path) as table:
-                records = sum(pc.sum(cut.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
+                records = sum(pc.sum(selection.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
         else:
-            for taken in cut.lines(decompressed(source.chunks(), file.compression)):
+            for taken in selection.lines(decompressed(source.chunks(), file.compression)):
                 lines.extend(taken)
                 records += 1
         return Found(records, lines, source.stamp)
 
 
-def rewrite(file: LandedFile, cut: Selection, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
+def rewrite(file: LandedFile, selection: Selection, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
     """Put a file without the records that were found in the place of a landed one, durably.
 
     The new one has the old one's times and mode, and its owner and group where we may give a file away. `on_written` is
@@ -85,7 +85,7 @@ def rewrite(file: LandedFile, cut: Selection, found: Found, on_written: Callable
             if source.stamp != found.stamp:
                 raise Postponed("it changed while it was read")
             if file.format == "parquet":
-                _write_rows_left(file.path, temporary, cut)
+                _write_rows_left(file.path, temporary, selection)
             else:
                 chunks = decompressed(source.chunks(), file.compression)
                 with temporary.open("wb") as raw, _compressing(raw, file.compression) as out:
@@ -157,10 +157,10 @@ def _compressing(raw: IO[bytes], compression: str | None) -> Iterator[Any]:
 _BATCH_ROWS = 1 << 16
 
 
-def _write_rows_left(path: Path, target: Path, cut: Selection) -> None:
+def _write_rows_left(path: Path, target: Path, selection: Selection) -> None:
     with pq.ParquetFile(path) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
         for batch in file.iter_batches(_BATCH_ROWS):
-            writer.write_batch(batch.filter(pc.invert(cut.rows(batch))))
+            writer.write_batch(batch.filter(pc.invert(selection.rows(batch))))
 
 
 def _fsync(path: Path) -> None:

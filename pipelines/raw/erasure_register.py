@@ -76,7 +76,7 @@ class Register:
     has_pseudonyms: bool = False  # it was written by a version that kept records of the forgotten under other names
 
     def digest(self, user: str) -> str:
-        """By which an id is known again."""
+        """The keyed digest of an id."""
         # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
         return hashlib.blake2b(self._key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -95,7 +95,7 @@ class Register:
         return landed_sha256
 
     def without_forgotten(self, entity: str, batch: Batch) -> Batch:
-        """What was read of a landed file, without the records and the names of anybody who was forgotten."""
+        """Return a batch without the records and the names of forgotten users."""
         if not self.entries:
             return batch
         accepted, rejected = batch.accepted, batch.rejected
@@ -134,7 +134,7 @@ class Register:
 
 
 def exclude_users(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
-    """The rows of raw that are nobody's of some `users`."""
+    """Return the rows of raw that belong to none of some `users`."""
     is_owned = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
     return rows.filter(pc.invert(is_owned))
 

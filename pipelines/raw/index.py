@@ -313,7 +313,7 @@ def _stamp_of(path: str) -> Stamp | None:
 
 
 def as_index(raw: RawFile) -> dict[str, Any]:
-    """What index.json says of a raw folder."""
+    """Return the content of index.json for a raw folder."""
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("location", "key")
     }
@@ -335,6 +335,6 @@ def from_index(folder: Path, content: bytes) -> RawFile:
 
 
 def folder_of(settings: Settings, raw: RawFile) -> Path:
-    """Where a raw folder belongs, by what its index says."""
+    """Return the path of a raw folder by its index."""
     key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version)
     return raw_root(settings) / raw.entity / key

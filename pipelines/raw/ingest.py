@@ -108,8 +108,8 @@ def ingest(
 ) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
-    One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by others, who
-    see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
+    One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by workers,
+    which see them under the same paths; the result is the same. Raises UsageError for a landing folder that does not
     exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
@@ -290,7 +290,8 @@ class FoundFile:
 def inspect(
     settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]
 ) -> tuple[list[FoundFile], IngestReport]:
-    """What `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or ignored.
+    """Return what `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or
+    ignored.
 
     Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
     """

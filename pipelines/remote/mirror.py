@@ -62,7 +62,7 @@ class Mirror:
     # --- both ways
 
     def pull(self, folders: Collection[str] = FOLDERS) -> None:
-        """Know what some folders of the bucket hold, and bring what says so.
+        """List some folders of the bucket, and download their small JSON files.
 
         While another process works in this copy, what is in it stays as it is: it may be new, and not pushed yet.
         Raises Unreachable; the copy is then as it was.
@@ -103,7 +103,7 @@ class Mirror:
     def push(self) -> None:
         """Write what is new here, and move the pointer last, if it moved here.
 
-        Raises Unreachable, and PublishConflict when somebody else has published since `pull`: what readers see is then his.
+        Raises Unreachable, and PublishConflict when another process has published since `pull`; its snapshot stays.
         """
         try:
             remote = self._list()
@@ -128,7 +128,7 @@ class Mirror:
         map_concurrently(self._bring, [name for name in self._remote if not (self._home / name).exists()])
 
     def tidy(self) -> int:
-        """Remove from the bucket what nothing here speaks for, after `pull`; returns how many objects that were.
+        """Remove from the bucket what nothing here refers to, after `pull`. Returns the number of objects.
 
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
         it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
@@ -145,7 +145,7 @@ class Mirror:
         return len(doomed)
 
     def _referenced(self) -> set[str]:
-        """The names of all files that are here, and of those that a small one here says exist."""
+        """Return the names of all files that are here, and of those that a small file here refers to."""
         names = set(self._files())
         for name in [name for name in names if name.endswith(".json")]:
             folder, _, last = name.rpartition("/")
@@ -182,14 +182,14 @@ class Mirror:
                 temporary.unlink()
             else:
                 temporary.rename(final)
-            self._note(name, etag)
+            self._record_etag(name, etag)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _write(self, name: str) -> None:
         etag = self._objects.upload(name, self._home / name)
         assert etag is not None
-        self._note(name, etag)
+        self._record_etag(name, etag)
 
     def _publish(self, snapshot_id: str, names: list[str], remote: Mapping[str, Found]) -> None:
         """Write a snapshot's files, none over another's; its manifest last."""
@@ -206,7 +206,7 @@ class Mirror:
             etag = self._objects.upload(name, self._home / name, is_new=is_new)
             if etag is None:
                 raise self._overtaken(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
-            self._note(name, etag)
+            self._record_etag(name, etag)
 
         map_concurrently(write, [name for name in names if name != manifest])
         map_concurrently(write, [name for name in names if name == manifest])
@@ -280,7 +280,7 @@ class Mirror:
         known = self._record.get(name)
         return known is None or known[1:] != [status.st_size, status.st_mtime_ns]
 
-    def _note(self, name: str, etag: str) -> None:
+    def _record_etag(self, name: str, etag: str) -> None:
         status = (self._home / name).stat()
         with self._writing:
             self._record[name] = [etag, status.st_size, status.st_mtime_ns]
@@ -314,12 +314,12 @@ def _is_shared(name: str) -> bool:
 
 
 def _is_small(name: str) -> bool:
-    """What says of larger files that they exist."""
+    """Whether it is a small JSON file that refers to larger ones."""
     return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:
-    """Only a saving of time: one that is missing or damaged costs fetching again."""
+    """Read the record, or nothing where it is missing or damaged: files are then fetched again."""
     try:
         files: dict[str, list[Any]] = durable_files.verify_checksum(path.read_bytes())["files"]
         return files

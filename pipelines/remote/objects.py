@@ -139,7 +139,7 @@ class Objects:
                 return str(found.meta["e_tag"]) if is_ours else None
 
     def replace(self, name: str, content: bytes, etag: str | None) -> str:
-        """Put an object in the place of the one with that etag (None: of none), or raise PublishConflict; returns its etag.
+        """Replace the object with that etag (None: create it), or raise PublishConflict. Returns the new etag.
 
         Of two that replace the same one, the bucket lets one through.
         """
@@ -167,7 +167,7 @@ class Objects:
 
     @contextmanager
     def _translate_errors(self, what: str) -> Iterator[None]:
-        """Errors of the network and the bucket as a sentence without what might be secret in an address."""
+        """Turn errors of the network and the bucket into a sentence without secrets in addresses."""
         from obstore.exceptions import BaseError
 
         try:
@@ -225,7 +225,7 @@ def _session() -> Any:
 
 
 def access(url: str, endpoint: str | None) -> Access:
-    """What somebody else needs to read what lies under `url`. Raises UsageError where there are no credentials."""
+    """Return what another reader needs to access `url`. Raises UsageError where there are no credentials."""
     from pipelines.remote.httpfs import Access
 
     session = _session()
@@ -238,7 +238,7 @@ def access(url: str, endpoint: str | None) -> Access:
 
 
 def map_concurrently(function: Callable[[Item], None], items: Collection[Item]) -> None:
-    """Call a function for all items, so many at a time that waiting for answers overlaps. Raises what one raises."""
+    """Call a function for all items, several at a time. Raises what one raises."""
     with ThreadPoolExecutor(_AT_A_TIME, "bucket") as pool:
         for _ in pool.map(function, items):
             pass

@@ -49,7 +49,7 @@ _NEAR_DAYS = 1  # around a range, in which other versions of its sessions are lo
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that was published otherwise than it is counted again."""
+    """A published value that differs from the recount."""
 
     table: str  # creator_rankings, creator_reach or live_stream_funding
     key: str  # the creator or the stream
@@ -190,7 +190,7 @@ def spot_check(
     seed: str,
     cube: Mapping[date, Path],
 ) -> list[Difference]:
-    """Count some creators again: in a published window, and in a random range of the cube. What differs, if anything.
+    """Recount some creators in a published window and in a random range of the cube. Returns what differs.
 
     `connection` has the table creator_rankings. Creators and ranges are drawn by `seed`; where days hold many sessions,
     ranges are of few days. Newer versions are looked for on the days around a range, and on all within reach only if

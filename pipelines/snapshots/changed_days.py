@@ -18,7 +18,7 @@ _MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_mill
 
 
 def previous_snapshot(folder: Path, snapshot: Snapshot) -> Snapshot | None:
-    """The snapshot before another one, which need not have its name yet: of the same as_of, or of the latest before.
+    """Return the snapshot before another one, which may be unnamed yet: of the same as_of, or of the latest before.
 
     Of those of one as_of the last that was made; of its own as_of, made before it.
     """
@@ -38,7 +38,7 @@ def changed_days(
     tables: Mapping[str, Callable[[], pa.Table]],
     reached: Collection[date],
 ) -> Iterator[dict[str, Any]]:
-    """The days of `published` of which `tables` say something else than it did.
+    """Return the days of `published` whose figures differ in `tables`.
 
     A late session changes the gaps of many days after it, which is no news of those days: what counts is what their
     rows add up to; of the days that late files reached, also for each creator.
@@ -58,7 +58,7 @@ def changed_days(
 
 
 def raw_keys(snapshot: Snapshot) -> set[str]:
-    """The keys of the raw folders that a snapshot rests on."""
+    """Return the keys of the raw folders that a snapshot depends on."""
     return {file["key"] for file in snapshot.manifest["landed"]}
 
 

@@ -120,7 +120,7 @@ def _best_first(change: Change) -> tuple[int, str]:
 
 
 class _Reasons:
-    """Where the difference of a creator's viewers comes from."""
+    """Splits the difference of a creator's viewers by reason."""
 
     def __init__(
         self, settings: Settings, before: Snapshot, after: Snapshot, window_days: int, *, is_ruled_otherwise: bool

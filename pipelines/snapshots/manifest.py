@@ -82,7 +82,7 @@ class Snapshot:
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
-        """Inside, what fails because the snapshot has been pruned meanwhile raises NoSnapshot, which says so."""
+        """Inside, raise NoSnapshot for what fails because the snapshot has been pruned meanwhile."""
         try:
             yield
         except Exception as error:
@@ -91,7 +91,7 @@ class Snapshot:
             raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
 
     def damage(self) -> list[str]:
-        """What is wrong with the stored files, a sentence each; nothing when all is as published."""
+        """Return what is wrong with the stored files, a sentence each; nothing when all match the manifest."""
         found = []
         for name, facts in self.files.items():
             try:
@@ -379,7 +379,7 @@ def _remedy(as_of: date) -> str:
 
 
 def age(snapshot: Snapshot) -> tuple[date, str, str]:
-    """By which snapshots are put in order: the as_of, then when it was made."""
+    """Return the sort key of snapshots: the as_of, then when it was made."""
     return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
 
 

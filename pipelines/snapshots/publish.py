@@ -63,7 +63,7 @@ FUNNEL = (
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing came to."""
+    """The outcome of publishing."""
 
     snapshot: Snapshot
     funnel: dict[str, int]  # of the lake as it is now; a snapshot that had been published keeps that of its day
@@ -102,8 +102,8 @@ def publish(
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
-    `replace_current`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
-    refuse it, and the pointer moves also where it is pinned, and stays pinned.
+    With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
+    only a check can refuse it; a pinned pointer moves too, and stays pinned.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
@@ -197,7 +197,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check of a published table went."""
+    """The result of one check of a published table."""
 
     check: models.Check
     offenders: int
@@ -213,7 +213,7 @@ class CheckResult:
 def _spot_check(
     settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
 ) -> Iterator[str]:
-    """A sentence if some creators, drawn by the snapshot's id, are counted otherwise again from raw."""
+    """Return a sentence if a recount from raw of some creators, drawn by the snapshot's id, differs."""
     cube = {day: stored.path for day, stored in built.creator_reach.items()}
     found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
     if found:

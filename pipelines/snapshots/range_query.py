@@ -77,7 +77,7 @@ def run_query(connection: engine.Connection, settings: Settings, query: str) -> 
 
 
 def _interruptible(connection: engine.Connection, work: Callable[[], Done]) -> Done:
-    """What comes of some work of DuckDB's, in a thread: where all threads work for it, it often hears no ^C."""
+    """Run work of DuckDB's in a thread, since DuckDB often ignores ^C while all its threads work."""
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
         try:

@@ -75,7 +75,7 @@ def _most(days: int) -> str:
 
 
 def window_from_options(snapshot: Snapshot, window_days: int | None, first: date | None, end: date | None) -> Window:
-    """The range that somebody asks for: the last `window_days` days (30 unless told), or [first, end).
+    """Return the range of the options: the last `window_days` days (default 30), or [first, end).
 
     Raises UsageError for a range with no day in it, and for a window longer than the snapshot's longest.
     """

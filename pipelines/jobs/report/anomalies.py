@@ -78,7 +78,7 @@ def _compared(value: int, median: float) -> str:
     return f"{value / median:,.1f} times the median of" if value >= median else "down from a median of"
 
 
-def spread(history: Sequence[int]) -> float:
+def robust_scale(history: Sequence[int]) -> float:
     """How far numbers of this history usually lie from its median; at least 1. See above."""
     middle = statistics.median(history)
     distance = statistics.median(abs(value - middle) for value in history)
@@ -86,22 +86,22 @@ def spread(history: Sequence[int]) -> float:
 
 
 def judge_reach(creator_id: str, day: date, viewers: int, history: Sequence[int]) -> Anomaly | None:
-    """The anomaly that a creator's `viewers` of a day are beside those of its active days before, if they are one."""
+    """Return the anomaly of a creator's `viewers` on a day, if they are one beside those of its active days before."""
     if len(history) < LEAST_ACTIVE_DAYS or viewers == 0:
         return None
     middle = statistics.median(history)
-    spreads = (viewers - middle) / spread(history)
+    spreads = (viewers - middle) / robust_scale(history)
     is_far = abs(spreads) >= REACH_SPREADS and abs(viewers - middle) >= max(middle / 2, LEAST_PEOPLE)
     is_outside = viewers > max(history) or viewers < min(history)
     return Anomaly("reach", day, creator_id, viewers, middle, spreads) if is_far and is_outside else None
 
 
 def judge_day(day: date, sessions: int, history: Sequence[int]) -> Anomaly | None:
-    """The anomaly that a day's `sessions` are beside those of the same weekday before, if they are far fewer."""
+    """Return the anomaly of a day's `sessions`, if they are far fewer than those of the same weekday before."""
     if len(history) < LEAST_WEEKS:
         return None
     middle = statistics.median(history)
-    spreads = (sessions - middle) / spread(history)
+    spreads = (sessions - middle) / robust_scale(history)
     return Anomaly("day", day, None, sessions, middle, spreads) if spreads <= -DAY_SPREADS else None
 
 

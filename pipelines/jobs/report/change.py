@@ -47,7 +47,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, 
 
 
 def revised_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
-    """The days that both snapshots hold and of which they say something else; `reached` by what landed in between."""
+    """Return the days of both snapshots with different figures, among those `reached` by what landed in between."""
     if before.manifest["policy"] != after.manifest["policy"]:
         return []
     tables = {name: partial(after.table, name) for name in after.files if name.startswith(changed_days.CUBE)}

@@ -18,7 +18,7 @@ LEAST_SHARE_SHOWN = 0.005  # of a run, for a step to have a bar of its own
 class Text:
     """One paragraph."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def document(facts: dict[str, Any]) -> Document:
         Section("Worth a look", list(_worth_a_look(facts))),
         Section("The funnel: what became of the sessions", list(_funnel(facts))),
         Section("Rejected lines", list(_rejected(facts))),
-        Section("Late and missing days", list(_late(facts))),
+        Section("Late and missing days", list(_revised_days(facts))),
         Section("Changes since the previous snapshot", list(_change(facts))),
         Section("Checks", [*_checks(facts), *_last_audit(facts)]),
         Section("Durations", list(_durations(facts))),
@@ -200,7 +200,7 @@ def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
         yield Text(f"And {len(rows) - SHOWN:,} more reasons.")
 
 
-def _late(facts: dict[str, Any]) -> Iterator[Block]:
+def _revised_days(facts: dict[str, Any]) -> Iterator[Block]:
     if facts["late"]:
         yield Text("Revised days, which the previous snapshot held with other figures:")
         rows = [(row["day"], row["sessions_before"], row["sessions"]) for row in facts["late"][:SHOWN]]

@@ -30,8 +30,8 @@ def _lines(report: Document) -> Iterator[str]:
         for block in section.blocks:
             yield ""
             match block:
-                case Text(words):
-                    yield _plain(words)
+                case Text(text):
+                    yield _plain(text)
                 case Bullets(items):
                     yield from (f"- {_plain(item)}" for item in items)
                 case Table():

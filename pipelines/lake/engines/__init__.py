@@ -19,7 +19,7 @@ from pipelines.lake.models import Model
 
 @dataclass(frozen=True, eq=False)
 class EphemeralModel:
-    """A model that is made for its readers and kept nowhere. An engine may hold its rows while the same one is read."""
+    """A model that is not stored, and made for its readers. An engine may hold its rows while the same one is read."""
 
     model: Model
     sources: Mapping[str, Relation]
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Digest(Protocol):
-    """What is known of the rows of a file once it is written."""
+    """The digest and the number of rows of a written file."""
 
     @property
     def rows(self) -> int:
@@ -68,7 +68,7 @@ class Engine(Protocol):
         ...
 
     def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """What `function` returns for each item, in their order; the calls are spread over what the engine runs on.
+        """Return `function(item)` for each item, in their order; the engine runs the calls on its workers.
 
         A call may be made again after it was broken off, so it must be safe to repeat. Function and items are
         pickled, and see the files that this process sees.

@@ -44,7 +44,7 @@ def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Conne
 
 @contextmanager
 def opened(path: Path) -> Iterator[Connection]:
-    """A database file, to be read."""
+    """Open a database file read-only."""
     connection = duckdb.connect(str(path), read_only=True)
     try:
         yield connection
@@ -58,7 +58,7 @@ def attach(connection: Connection, path: Path, name: str) -> None:
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it, for statements that take no parameters."""
+    """Quote a text as an SQL literal, for statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -129,7 +129,7 @@ def _context(master: str, options: Mapping[str, str], memory_limit: str, folder:
 
 
 def error_message(error: BaseException) -> str:
-    """What an error of Spark's says, without the stack of Java's frames, and its cause at the bottom.
+    """Return the message of an error of Spark's and its root cause, without Java's stack frames.
 
     Of what was raised in a task of ours it is that: the end of Python's traceback.
     """

@@ -30,7 +30,8 @@ VERIFIED_FUNCTIONS = frozenset(
 
 
 def translate(statement: str, params: Mapping[str, object]) -> str:
-    """A statement of sql/ in Spark's dialect; `$name` becomes the marker `:name`, to be bound to `bound(params)`."""
+    """Translate a statement of sql/ into Spark's dialect; `$name` becomes the marker `:name`, bound to
+    `bind(params)`."""
     return _translated(statement, tuple(sorted((name, _made_by(value)) for name, value in params.items())))
 
 
@@ -43,13 +44,13 @@ def bind(params: Mapping[str, object]) -> dict[str, object]:
 
 
 def unverified_functions(statement: str) -> set[str]:
-    """The functions of a statement that nobody has compared on both engines yet."""
+    """Return the functions of a statement that no test has compared on both engines."""
     functions = list(sqlglot.parse_one(statement, read="duckdb").find_all(exp.Func))
     return {each.sql_name().lower() for each in functions if type(each).__name__ not in VERIFIED_FUNCTIONS}
 
 
 def empty_select(schema: pa.Schema) -> str:
-    """A statement for no rows of a schema: what Spark then need not look at, it leaves out of its plan."""
+    """Return a statement for no rows of a schema, which Spark can leave out of its plan."""
     columns = ", ".join(f"cast(null as {type_of(field.type)}) as `{field.name}`" for field in schema)
     return f"select {columns} where false"
 

@@ -24,7 +24,7 @@ _READ_WITH = ("msgspec", "polars", "pyarrow", "zstandard")  # and written
 
 @cache
 def program() -> Mapping[str, str]:
-    """What decides how this process reads and writes: versions by name, and of this package a digest of its text."""
+    """Return what decides how this process reads and writes: versions of libraries, and a digest of this package."""
     return {"mostwatched": digest_of(files("pipelines")), **{name: _version(name) for name in _READ_WITH}}
 
 

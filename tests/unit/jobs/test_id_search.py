@@ -69,11 +69,11 @@ def test_a_text_with_escapes(user: str, size: int) -> None:
 @pytest.mark.parametrize("length", [1, 5_000, 50_000])
 def test_an_id_of_any_length(length: int) -> None:
     """Also one that is longer than a piece: ids have no greatest length."""
-    sought, piece = IdMatcher("i" * length), 1 << 14
+    matcher, piece = IdMatcher("i" * length), 1 << 14
     content = b'{"viewerId":"' + b"i" * length + b'"}'
     for before in (0, piece - 20, 2 * piece - 14):
-        assert sought.is_in_chunks(pieces(b" " * before + content, piece)), before
-        assert not sought.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
+        assert matcher.is_in_chunks(pieces(b" " * before + content, piece)), before
+        assert not matcher.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
 
 
 @pytest.mark.parametrize("packed", [False, True])

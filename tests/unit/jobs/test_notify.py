@@ -175,19 +175,19 @@ def test_a_run_that_died_is_told_of_by_status(tmp_path):
         "days": [{"day": "2026-01-29", "state": "present"}, {"day": "2026-01-30", "state": "present"}],
         "last_run": {"outcome": "published", "as_of": "2026-01-31", "why": None, "report": None},
     }
-    assert notify.late(answer, 14) == []
-    (late,) = notify.late(answer | {"snapshot": {"as_of": "2026-01-30", "snapshot_id": "y"}}, 14)
+    assert notify.late_events(answer, 14) == []
+    (late,) = notify.late_events(answer | {"snapshot": {"as_of": "2026-01-30", "snapshot_id": "y"}}, 14)
     assert (late.event, late.text) == (
         "late",
         "No snapshot as of 2026-01-31 has been published yet (the newest: 2026-01-30).",
     )
-    (late,) = notify.late(answer | {"snapshot": None, "last_run": None}, 14)
+    (late,) = notify.late_events(answer | {"snapshot": None, "last_run": None}, 14)
     assert "(the newest: none)" in late.text
     days = [{"day": "2026-01-16", "state": "missing"}, *answer["days"], {"day": "2026-01-31", "state": "missing"}]
-    (late,) = notify.late(answer | {"days": days}, 3)
+    (late,) = notify.late_events(answer | {"days": days}, 3)
     assert (late.text, late.missing_days) == ("The viewing sessions of 2026-01-31 are missing.", ["2026-01-31"])
     died = {"outcome": "died", "as_of": "2026-01-31", "why": "It was killed.", "report": None}
-    (late,) = notify.late(answer | {"last_run": died}, 14)
+    (late,) = notify.late_events(answer | {"last_run": died}, 14)
     assert late.text == "The run as of 2026-01-31 died."
 
 

@@ -22,8 +22,8 @@ from pipelines.jobs.id_search import IdMatcher, owned_lines, owned_rows
 from pipelines.landing import LandedFile, Source, find_landed, rewrite
 
 CUT = rewrite.Selection(
-    partial(owned_lines, sought=IdMatcher("u1"), csv_entity=None),
-    partial(owned_rows, sought=IdMatcher("u1")),
+    partial(owned_lines, matcher=IdMatcher("u1"), csv_entity=None),
+    partial(owned_rows, matcher=IdMatcher("u1")),
 )
 
 
