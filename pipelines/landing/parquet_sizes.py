@@ -15,8 +15,8 @@ MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in 
 class Sizes:
     """How large the columns of a file are that are read of it, as it says itself, without a page of it being read.
 
-    Asked for what is said of a column, Arrow ends the process where that cannot be: with an error alone if a reader of
-    the column comes across it first. So there is one before, over a file of which nothing can be read.
+    pyarrow aborts the process on malformed column metadata; probing with a reader over an empty file first turns that
+    into an exception.
     """
 
     def __init__(self, file: pq.ParquetFile, names: Sequence[str]) -> None:

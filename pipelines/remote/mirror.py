@@ -205,7 +205,7 @@ class Mirror:
         def write(name: str) -> None:
             etag = self._objects.upload(name, self._home / name, is_new=is_new)
             if etag is None:
-                raise self._overtaken(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
+                raise self._conflict(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
             self._record_etag(name, etag)
 
         map_concurrently(write, [name for name in names if name != manifest])
@@ -250,16 +250,16 @@ class Mirror:
         there = self._objects.listed(f"snapshots/{snapshot_id}")
         for name, (known, *_) in self._record.items():
             if name.startswith(f"snapshots/{snapshot_id}/") and (name not in there or there[name].etag != known):
-                raise self._overtaken(f"Somebody else has removed or replaced {name}")
+                raise self._conflict(f"Somebody else has removed or replaced {name}")
         try:
             etag = self._objects.replace(POINTER, content, self._pointer[1] if self._pointer else None)
         except PublishConflict:
-            raise self._overtaken("Somebody else has published meanwhile") from None
+            raise self._conflict("Somebody else has published meanwhile") from None
         self._pointer = content, etag
         if self._objects.read(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}") is None:
-            raise self._overtaken(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
+            raise self._conflict(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
 
-    def _overtaken(self, why: str) -> PublishConflict:
+    def _conflict(self, why: str) -> PublishConflict:
         return PublishConflict(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
 
     # --- what is where

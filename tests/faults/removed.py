@@ -766,7 +766,7 @@ SAFEGUARDS = (
         "pipelines/api/snapshot_watcher.py",
         "                self.serving = load(self._directory, pointer)",
         "                self.serving = None\n                self.serving = load(self._directory, pointer)",
-        ("tests/contract/test_watching.py",),
+        ("tests/contract/test_snapshot_watcher.py",),
     ),
     # --- what a run tells
     Safeguard(
