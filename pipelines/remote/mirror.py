@@ -131,7 +131,7 @@ class Mirror:
         """Remove from the bucket what nothing here refers to, after `pull`. Returns the number of objects.
 
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
-        it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
+        it exists with them. What another process is half-way through writing is removed too: it is written again.
         """
         spoken_for = self._referenced()
         doomed = [name for name in self._list() if name not in spoken_for]
