@@ -41,9 +41,10 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, find_landed, rewrite
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import PERSON, Register
-from pipelines.raw.index import RawFile, every_raw_file, raw_files, resolve_landed
+from pipelines.raw.index import RawFile, every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.snapshots import manifest
+from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import publish
 
@@ -153,7 +154,7 @@ def _forget(
         after, raw = None, None
         if (pointer := manifest.current(settings.snapshots)) is not None:
             current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
-            raw = _snapshot_inputs(settings, current, pointer.landed)
+            raw = _inputs_with_erasures(settings, current, pointer.landed)
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
             built = plan.build(lake, raw, policy, current.as_of)
@@ -226,18 +227,15 @@ def _count_records(done: ForgetReport, found: Iterable[redaction.Redaction]) -> 
             done.records[each.raw.entity] = done.records.get(each.raw.entity, 0) + count
 
 
-def _snapshot_inputs(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
-    """The raw folders that a snapshot rests on, as they are now, and every erasure."""
-    raw = raw_files(settings)
-    found, gone = resolve_landed(raw, snapshot.manifest["landed"], erasure_register.read(settings))
-    if gone:
-        raise Damaged(
-            f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
-            f"{gone[0]}, so that it cannot be published again without this person: land them again, run, and give the "
-            "command again."
-        )
+def _inputs_with_erasures(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
+    """Return the raw folders that a snapshot depends on, as they are now, and every erasure."""
+    found = snapshot_inputs(
+        settings,
+        snapshot,
+        "So it cannot be published again without this person: land them again, run, and give the command again.",
+    )
     keys = {*landed, *(each.key for each in found)}
-    return [each for each in raw if each.entity == "erasures" or each.key in keys]
+    return [each for each in raw_files(settings) if each.entity == "erasures" or each.key in keys]
 
 
 def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> None:

@@ -100,8 +100,8 @@ def _not_needed(
         if snapshot.id in without:
             continue
         policy = Policy.from_json(snapshot.manifest["policy"])
-        for rested_on in (raw,) if also is None or len(also) == len(raw) else (raw, also):
+        for inputs in (raw,) if also is None or len(also) == len(raw) else (raw, also):
             with lake.dry_run() as touched:
-                plan.build(lake, rested_on, policy, snapshot.as_of)
+                plan.build(lake, inputs, policy, snapshot.as_of)
             needed |= touched
     return [path for path in lake.derived_files() if path not in needed and path.with_suffix(".parquet") not in needed]

@@ -293,8 +293,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
     grounds: list[str] = []
     flags: list[str] = []
-    rested_on = seen.pointer.landed if seen.pointer else ()
-    if found := list(gates.too_many_rejects(settings, seen.raw, rested_on)):
+    seen_before = seen.pointer.landed if seen.pointer else ()
+    if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
         grounds, flags = found, ["--accept-rejects"]
     last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
     if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
@@ -367,8 +367,8 @@ def _missing_inputs(settings: Settings, seen: _Seen, register: Register) -> Iter
         return
     with _noted(seen):
         unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
-        rested_on = publish.landed_of_newest(settings.snapshots)
-        asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
+        landed_before = publish.landed_of_newest(settings.snapshots)
+        asked = [file for file in landed_before if (file["entity"], file["name"]) not in unread]
         yield from gates.missing_inputs(asked, seen.raw, register)
 
 

@@ -133,8 +133,8 @@ class Mirror:
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
         it exists with them. What another process is half-way through writing is removed too: it is written again.
         """
-        spoken_for = self._referenced()
-        doomed = [name for name in self._list() if name not in spoken_for]
+        referenced = self._referenced()
+        doomed = [name for name in self._list() if name not in referenced]
         # What says that something exists goes first.
         self._objects.delete([name for name in doomed if _is_small(name)])
         self._objects.delete([name for name in doomed if not _is_small(name)])

@@ -29,9 +29,9 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
-from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, raw_files, resolve_landed
+from pipelines.raw.index import RawFile
 from pipelines.snapshots import recount
+from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 
 RANGES = 10
@@ -135,7 +135,7 @@ def audit(
     """
     policy = Policy.from_json(snapshot.manifest["policy"])
     held = plan.cube_days(snapshot.as_of, policy)
-    raw = _snapshot_inputs(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
+    raw = _checked_inputs(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
     for name, facts in snapshot.files.items():
         durable_files.verify(snapshot.path / name, facts["sha256"])
     seed = snapshot.id if seed is None else seed
@@ -287,14 +287,9 @@ def _shortened(days: Window, sessions: Mapping[date, int]) -> Window:
     return Window(days.first_day, end)
 
 
-def _snapshot_inputs(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
+def _checked_inputs(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
     """The raw folders that the snapshot rests on, every file that is read checked. Raises Damaged."""
-    raw, gone = resolve_landed(raw_files(settings), snapshot.manifest["landed"], erasure_register.read(settings))
-    if gone:
-        raise Damaged(
-            f"Nothing of snapshot {snapshot.id} was counted again: raw no longer holds {len(gone)} of the landed files "
-            f"that it rests on, such as {gone[0]}. Land them again and run, or audit a newer snapshot."
-        )
+    raw = snapshot_inputs(settings, snapshot, "Land them again and run, or audit a newer snapshot.")
     first, last = within.compared
     removed = [day for each in raw for day in each.removed_days if first <= date.fromisoformat(day) <= last]
     if removed:

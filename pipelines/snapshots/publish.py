@@ -108,7 +108,7 @@ def publish(
     """
     progress("check what is to be published", 0, 1)
     pointer, is_lost = _pointer(settings.snapshots)
-    rests_on = landed_of_newest(settings.snapshots)
+    landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
@@ -123,10 +123,10 @@ def publish(
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
     if not replace_current:
-        refusals += missing_inputs(rests_on, raw, erasure_register.read(settings))
+        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
     if not (accept_rejects or replace_current):
-        rested_on = set(pointer.landed) if pointer else {file["key"] for file in rests_on}
-        refusals += too_many_rejects(settings, raw, rested_on)
+        seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+        refusals += too_many_rejects(settings, raw, seen_before)
     if not (allow_incomplete or replace_current):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
         refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))

@@ -210,7 +210,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "        refusals += missing_inputs(rests_on, raw, erasure_register.read(settings))\n",
+        "        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))\n",
         "        pass\n",
         (*PUBLISHED, *STORED),
     ),

@@ -155,7 +155,7 @@ def test_what_raw_no_longer_holds_is_not_passed(world, night):
     """A landed file is gone from raw."""
     (folder, *_) = (world.settings.lake / "raw" / "viewing_sessions").iterdir()
     folder.rename(world.settings.home / "elsewhere")
-    with pytest.raises(Damaged, match=r"Nothing of snapshot .* was counted again: .*1 of the landed files"):
+    with pytest.raises(Damaged, match=r"1 landed files that snapshot .* audit a newer snapshot"):
         audited(world, night)
 
 
