@@ -99,7 +99,7 @@ def read(lake: Path) -> LastRun | None:
     try:
         content = json.loads(path.read_bytes())
         if content.pop("seal") != durable_files.checksum_of(content):
-            raise ValueError("its seal differs")
+            raise ValueError("its checksum differs")
         known = {field.name: content[field.name] for field in fields(LastRun) if field.name in content}
         lists = ("postponed", "empty_files", "missing_days")
         return LastRun(**known | {name: tuple(known.get(name, ())) for name in lists})

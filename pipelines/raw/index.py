@@ -293,8 +293,8 @@ def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
 @lru_cache(maxsize=1)
 def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _StampAndIndex]:
     try:
-        seal, _, content = path.read_bytes().partition(b"\n")
-        if seal != hashlib.sha256(content).hexdigest().encode():
+        checksum, _, content = path.read_bytes().partition(b"\n")
+        if checksum != hashlib.sha256(content).hexdigest().encode():
             return {}
         root, found = msgspec.json.decode(content, type=_Saved)
     except (OSError, ValueError, msgspec.MsgspecError):

@@ -28,8 +28,8 @@ class LandedCache:
         self._path = path
         self._known: dict[str, tuple[Stamp, str]] = {}
         with suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
-            files, _, seal = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
-            if seal != _checksum(files) + _END:
+            files, _, checksum = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
+            if checksum != _checksum(files) + _END:
                 raise ValueError("it is not what was written")
             self._known = msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
         self._saved = dict(self._known)

@@ -306,7 +306,7 @@ class Mirror:
 
 
 def _is_shared(name: str) -> bool:
-    """Not what is half-written, set aside, or of this machine alone."""
+    """Not what is half-written, quarantined, or of this machine alone."""
     parts = name.split("/")
     if any(part.startswith(".") for part in parts) or name in ("lake/landed.json", f"lake/{INDEXES}"):
         return False

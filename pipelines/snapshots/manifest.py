@@ -152,7 +152,7 @@ def _unusable(path: Path, problem: str) -> Damaged:
 def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
     """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
 
-    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own seal, its own
+    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own checksum, its own
     name, or the pointer (`manifest_sha256`, where given) says.
     """
     as_of = as_of_from_id(snapshot_id)

@@ -334,7 +334,7 @@ def two(world):
 
 
 def replace_a_cube_file(world: World) -> None:
-    """Every row of the last day has a minute more. The file's sidecar, its seal and digest match."""
+    """Every row of the last day has a minute more. The file's sidecar, its checksum and digest match."""
     (path,) = world.settings.lake.glob("creator_reach/day=2026-01-30/*.parquet")
     whole = pq.read_table(path)
     more = [count + 60_000 for count in whole["watched_milliseconds"].to_pylist()]

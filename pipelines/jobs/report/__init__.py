@@ -40,7 +40,7 @@ from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import CheckResult, Published
 
 SCHEMA_VERSION = 1  # of the JSON
-_LAST = "policy"  # the last entry: after it comes a seal, but in reports that were written before there was one
+_LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
 EXPECTED_DAYS = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
 
 Result = TypeVar("Result")
@@ -290,7 +290,7 @@ def _facts_of(path: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(content)
         last = list(facts)[-1]
-        if last != _LAST:  # it has a seal, or had one
+        if last != _LAST:  # it has a checksum, or had one
             facts = durable_files.verify_checksum(content)
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"it was written by another version (schema {facts['schema_version']})")

@@ -162,7 +162,7 @@ def test_the_bytes_that_were_checked_are_given(tmp_path):
 
 
 def test_a_name_of_any_bytes_is_written_and_read_again():
-    """A byte that is no UTF-8 is escaped as JSON does, under a seal too; all other text stays letters."""
+    """A byte that is no UTF-8 is escaped as JSON does, with a checksum too; all other text stays letters."""
     facts = {"path": os.fsdecode(b"/in/\xff\xc3.txt"), "name": "ç"}
     content = durable_files.json_bytes(durable_files.with_checksum(facts))
     assert b'"/in/\\udcff\\udcc3.txt"' in content
@@ -174,7 +174,7 @@ SEALED = durable_files.json_bytes(durable_files.with_checksum({"a": 1, "b": ["ç
 
 
 def test_a_seal_covers_every_bit():
-    """What was sealed is given back; with any bit changed, or any byte missing or too many, nothing is."""
+    """What was written with a checksum is given back; with any bit changed, missing or added, nothing is."""
     assert durable_files.verify_checksum(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
     for place in range(len(SEALED)):
         for bit in range(8):
@@ -193,7 +193,7 @@ def test_a_seal_covers_every_bit():
 
 
 def test_a_seal_covers_an_object_without_entries():
-    """Which is written on one line, and on three with its seal."""
+    """Which is written on one line, and on three with its checksum."""
     assert durable_files.verify_checksum(durable_files.json_bytes(durable_files.with_checksum({}))) == {}
     with pytest.raises(ValueError, match="not what was written"):
         durable_files.verify_checksum(durable_files.json_bytes({"seal": "0" * 64}))
