@@ -15,7 +15,7 @@ WORK = """
 import time
 from pipelines.core import progress
 progress._SECONDS_BETWEEN_LINES = 0.05
-with progress.shown() as tell:
+with progress.show_progress() as tell:
     for done in range(6):
         tell("build sessions [/x]", done, 5)  # a file may be called so: it is no markup
         time.sleep(0.06)

@@ -124,7 +124,7 @@ def known(night: World) -> dict[str, set[str]]:
     api = Metrics(lambda: 0)
     api.request("/x", 200, 0.1)
     api.auth("accepted")
-    api.limited(is_admitted=True)
+    api.rate_limited(is_admitted=True)
     api.rate_limit_fallback()
     api.snapshot(None)
     found: dict[str, set[str]] = {}
