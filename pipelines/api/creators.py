@@ -78,16 +78,16 @@ class RangeRanking(QueryEndpoint):
         of = query_params.range_param(asked)
         limit = asked.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         offset = asked.integer("offset", 0, 0, 10**8)
-        looked_for = asked.text("q")
+        search = asked.text("q")
         with_trend = asked.one_of("trend", "false", "true") == "true"
         form = asked.one_of("format", "json", "csv")
 
         def answer(ready: ReadySnapshot) -> Answer:
             days = of(ready.insight)
-            key = ("ranking", days, limit, offset, looked_for, with_trend, form)
+            key = ("ranking", days, limit, offset, search, with_trend, form)
 
             def write() -> bytes:
-                page = ready.insight.page(days, offset, limit, looked_for, with_trend=with_trend)
+                page = ready.insight.page(days, offset, limit, search, with_trend=with_trend)
                 return _ranking_csv(page) if form == "csv" else _ranking_json(ready, page, offset, limit, with_trend)
 
             return _answer(ready, key, write, form, f"ranking-{days.first}-to-{days.last}")

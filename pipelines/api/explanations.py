@@ -20,7 +20,7 @@ from pipelines.core.settings import Settings, variable
 
 SECONDS = 120  # for one answer; longer ones are for the command line
 UNKNOWN = 2  # the command's exit code for what it was asked
-AT_MOST = 2  # questions: one at work and one that waits for it
+MAX_WAITING = 2  # questions: one at work and one that waits for it
 RETRY_AFTER_SECONDS = 15  # for those that are one too many: most answers take a few seconds
 
 
@@ -58,7 +58,7 @@ class Explainer:
             )
         if "\0" in creator_id:  # an argument of a command ends there: it would be asked about another creator
             raise InvalidRequest("creatorId must not hold a NUL: no command can be asked about such an id")
-        if self._asked >= AT_MOST:
+        if self._asked >= MAX_WAITING:
             raise TooManyRequests(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
         days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
         asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]

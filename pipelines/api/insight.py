@@ -255,13 +255,13 @@ class Insight:
             position_of=position_of,
         )
 
-    def page(self, asked: Range, offset: int, limit: int, looked_for: str = "", *, with_trend: bool = False) -> Page:
+    def page(self, asked: Range, offset: int, limit: int, search: str = "", *, with_trend: bool = False) -> Page:
         """Return rows of the ranking of a range, only those that match a search; positions are of the whole ranking."""
         if self.cube.first_day is None:
             return Page(asked, None, None, 0, 0, 0, 0, [])
         ranked = self.ranked(asked)
         positions = np.arange(len(ranked.creators))
-        if wanted := search_key(looked_for):
+        if wanted := search_key(search):
             names = self._names
             positions = positions[[wanted in names[creator] for creator in ranked.creators.tolist()]]
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)

@@ -63,8 +63,8 @@ def rounded_up_seconds(microseconds: int) -> int:
     return -(-microseconds // SECOND)
 
 
-def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, came: int | None = None) -> Decision:
-    """Admit (and note `came`, by default `now`) or refuse, given the ascending instants of what was admitted.
+def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, arrived: int | None = None) -> Decision:
+    """Admit (and note `arrived`, by default `now`) or refuse, given the ascending instants of what was admitted.
 
     Instants older than the longest window are dropped. `now` must not be before the last of them.
     """
@@ -73,7 +73,7 @@ def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, cam
     used = [len(admitted) - bisect_right(admitted, now - limit.window) for limit in limits]
     is_admitted = all(count < limit.requests for count, limit in zip(used, limits, strict=True))
     if is_admitted:
-        insort(admitted, now if came is None else came)
+        insort(admitted, now if arrived is None else arrived)
         used = [count + 1 for count in used]
     resets = [admitted[-count] + limit.window - now if count else 0 for count, limit in zip(used, limits, strict=True)]
     full = [reset for count, limit, reset in zip(used, limits, resets, strict=True) if count >= limit.requests]
@@ -109,15 +109,15 @@ class InMemoryLimiter:
         """Admit and count a request of `client`, or refuse it."""
         return self.hit_now(client)
 
-    def hit_now(self, client: str, came: int | None = None, lenience: int = 0) -> Decision:
+    def hit_now(self, client: str, arrived: int | None = None, tolerance: int = 0) -> Decision:
         """The same, without waiting for anything.
 
-        The request may have come earlier than now, and what it meets may be taken for older than it is by `lenience`.
+        The request may have come earlier than now, and what it meets may be taken for older than it is by `tolerance`.
         """
         with self._lock:
             now = self._now()
             admitted = self._admitted.get(client) or array("q")
-            decision = decide(admitted, now + lenience, self._limits, now if came is None else came)
+            decision = decide(admitted, now + tolerance, self._limits, now if arrived is None else arrived)
             if decision.is_admitted:
                 # to the end of the dictionary: the idle gather at its beginning
                 self._admitted.pop(client, None)

@@ -125,16 +125,16 @@ class RankingPage(HtmlPage):
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The ranking."""
         insight = ready.insight
-        looked_for = asked.text("q")
+        search = asked.text("q")
         number = asked.integer("page", 1, 1, 10**6)
         if insight.cube.first_day is None:  # a snapshot without a day: there is nothing that could be chosen
             today = insight.as_of
             days, window = Range(today - timedelta(days=1), today), None
         else:
             days, window = _range(ready, asked)
-        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, looked_for, with_trend=True)
+        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, search, with_trend=True)
         choice = ranking.choice(insight, days, window)
-        main = ranking.main(frame, choice, page, ranking.trend_from(insight), looked_for, number, ready.zone)
+        main = ranking.main(frame, choice, page, ranking.trend_from(insight), search, number, ready.zone)
         return layout.document(frame, frame.language("title"), main, fresh)
 
 

@@ -23,7 +23,7 @@ from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
-MOST_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
+MAX_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
 KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class QueryService:
 
         With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
         """
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise NotReady("Too many questions are being asked")
         self._waiting += 1
         try:

@@ -22,7 +22,7 @@ from pipelines.core.settings import Settings
 from pipelines.raw.ingest import IngestReport
 
 NAME = "last_run.json"
-AT_WORK = "at work"
+RUNNING = "at work"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LastRun:
     pid: int
     started_at: str  # UTC, RFC 3339
     ended_at: str | None = None
-    outcome: str = AT_WORK  # then published, unchanged, refused or failed
+    outcome: str = RUNNING  # then published, unchanged, refused or failed
     snapshot_id: str | None = None
     why: str | None = None  # it was refused, or failed
     new_files: int = 0

@@ -284,7 +284,7 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     said = asdict(seen.last_run)
     for name in ("empty_files", "missing_days"):
         del said[name]
-    if said["outcome"] == last_run.AT_WORK and seen.at_work is None:
+    if said["outcome"] == last_run.RUNNING and seen.at_work is None:
         said |= {"outcome": "died", "why": "It was killed, or the machine went down. Nothing is lost: run again."}
     return said | {"postponed": list(said["postponed"])}
 
@@ -392,7 +392,7 @@ def _at_work(settings: Settings, record: last_run.LastRun | None) -> int | None:
         return None
     except (OSError, ValueError):
         pass
-    if record is None or record.outcome != last_run.AT_WORK:
+    if record is None or record.outcome != last_run.RUNNING:
         return None
     try:
         os.kill(record.pid, 0)

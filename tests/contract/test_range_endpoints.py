@@ -258,10 +258,10 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
 
 def test_questions_do_not_queue_for_ever(people: Client, monkeypatch: Any) -> None:
     """Once many wait, the next one is told so; what is prepared is served all the same."""
-    monkeypatch.setattr(query_service, "MOST_WAITING", 1)
+    monkeypatch.setattr(query_service, "MAX_WAITING", 1)
     for _ in range(3):
         assert people.get(RANKING).status_code == 200, "one after the other, none waits"
-    monkeypatch.setattr(query_service, "MOST_WAITING", 0)
+    monkeypatch.setattr(query_service, "MAX_WAITING", 0)
     answer = people.get(RANKING)
     assert (answer.status_code, answer.json()["errors"]) == (503, ["Too many questions are being asked"])
     assert answer.headers["Retry-After"] == "5"

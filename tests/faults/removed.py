@@ -640,7 +640,7 @@ SAFEGUARDS = (
     Safeguard(
         "explanations do not queue up",
         EXPLANATIONS,
-        "        if self._asked >= AT_MOST:\n",
+        "        if self._asked >= MAX_WAITING:\n",
         "        if self._asked < 0:\n",
         EXPLAINED,
     ),

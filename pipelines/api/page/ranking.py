@@ -33,7 +33,7 @@ def choice(insight: Insight, asked: Range, days: int | None) -> Choice:
     return Choice(insight.windows, asked, days, first, Range(first, end).last)
 
 
-def main(frame: Frame, choice: Choice, page: Page, trend_from: int, looked_for: str, number: int, zone: str) -> str:
+def main(frame: Frame, choice: Choice, page: Page, trend_from: int, search: str, number: int, zone: str) -> str:
     """What stands on the page. `trend_from` leaves out the windows that begin before there was any data."""
     lang = frame.language
     said = lang.counted("found", page.matched)
@@ -46,15 +46,15 @@ def main(frame: Frame, choice: Choice, page: Page, trend_from: int, looked_for: 
 <form class="search" role="search" action="./" method="get">
 <span data-part="kept">{_kept(frame)}</span>
 <label for="q">{lang("search")}</label>
-<div class="field"><input id="q" name="q" type="search" value="{text(looked_for)}" maxlength="200"
+<div class="field"><input id="q" name="q" type="search" value="{text(search)}" maxlength="200"
  placeholder="{lang("search_hint")}" autocomplete="off" spellcheck="false">
 <button type="submit">{lang("search_do")}</button></div>
 </form>
 </section>
 <section id="results" tabindex="-1" data-part="results" data-said="{said}, {lang.days(page.range)}">
 {_tiles(frame, page)}
-{_table(frame, page, trend_from) if page.rows else _nothing(frame, page, looked_for)}
-{_below(frame, choice, page, looked_for, number)}
+{_table(frame, page, trend_from) if page.rows else _nothing(frame, page, search)}
+{_below(frame, choice, page, search, number)}
 <p class="note">{lang("about", zone=text(zone))}</p>
 </section>"""
 
@@ -194,16 +194,16 @@ def _movement(frame: Frame, rank: int, before: int | None, compared: Range | Non
     )
 
 
-def _nothing(frame: Frame, page: Page, looked_for: str) -> str:
+def _nothing(frame: Frame, page: Page, search: str) -> str:
     lang = frame.language
-    if looked_for and page.total:
+    if search and page.total:
         clear = f'<p><a href="{frame.link(q=None, page=None)}" data-go>{lang("search_clear")}</a></p>'
-        said = lang("no_match", text=name(looked_for))
+        said = lang("no_match", text=name(search))
         return f'<div class="empty"><h2>{lang("no_match_title")}</h2><p>{said}</p>{clear}</div>'
     return f'<div class="empty"><h2>{lang("empty_title")}</h2><p>{lang("empty_range")}</p></div>'
 
 
-def _below(frame: Frame, choice: Choice, page: Page, looked_for: str, number: int) -> str:
+def _below(frame: Frame, choice: Choice, page: Page, search: str, number: int) -> str:
     lang = frame.language
     first = (number - 1) * ROWS + 1
     last = first + len(page.rows) - 1
@@ -222,7 +222,7 @@ def _below(frame: Frame, choice: Choice, page: Page, looked_for: str, number: in
     if pages:
         parts.append(f'<nav class="pages" aria-label="{lang("pages")}">{"".join(pages)}</nav>')
     if page.total:
-        parts.append(downloads(frame, "api/v1/creators/ranking", choice, q=looked_for, limit=10_000))
+        parts.append(downloads(frame, "api/v1/creators/ranking", choice, q=search, limit=10_000))
     return f'<div class="below">{"".join(parts)}</div>'
 
 
