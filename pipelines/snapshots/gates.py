@@ -35,7 +35,7 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Co
         if count > settings.max_rejected_share * records[entity]:
             yield (
                 f"{count} of {records[entity]} newly landed records of {entity} were rejected: "
-                f"{100 * count / records[entity]:.3g} %, limit {100 * settings.max_rejected_share:.3g} % "
+                f"{100 * count / records[entity]:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
                 "(MOSTWATCHED_MAX_REJECTED_SHARE). See `mostwatched rejects`, then land them corrected, or publish "
                 "without them with --accept-rejects."
             )
