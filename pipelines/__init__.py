@@ -1,6 +1,6 @@
 """Most-watched creators: from landed viewing sessions to served rankings.
 
-One straight line, and the module that draws each arrow of it:
+One straight line, and the module that implements each step:
 
     landing/      files the platform drops             landing/, landing/schema.py
       -> raw      typed Parquet, rejected records      raw/ingest.py, raw/index.py
@@ -9,8 +9,9 @@ One straight line, and the module that draws each arrow of it:
       -> readers  the read API, the command line       snapshots/manifest.py, api/, cli/
 
 jobs/nightly.py walks the line once; jobs/prefect_flows.py does the same under Prefect. core/durable_files.py is how any
-file gets to disk, core/row_digest.py what its rows are called. jobs/run_lifecycle.py is what a run leaves behind and
-whom it tells: jobs/report/, jobs/metrics.py, jobs/notify.py, core/logs.py. What lies in a bucket is handled by remote/.
+file gets to disk, core/row_digest.py names the rows in it. jobs/run_lifecycle.py writes the report, metrics,
+notifications and log of a run: jobs/report/, jobs/metrics.py, jobs/notify.py, core/logs.py. remote/ handles homes and
+landing folders in a bucket.
 
 Each package imports only those that stand right of it:
 

@@ -38,7 +38,7 @@ def main(flights: Path) -> None:
     cast = _cast(_read(SAMPLE / SESSIONS[-1]))
     made: dict[str, list[records.Record]] = defaultdict(list)
     first_day_streams = []
-    for entity, day, record in records.around_streams(cast):
+    for entity, day, record in records.stream_records(cast):
         if entity == "lls_streams" and day == 0:
             first_day_streams.append(record)
         else:

@@ -24,7 +24,7 @@ def replace(snapshot: Snapshot, name: str, table: pa.Table) -> None:
     del manifest["seal"]
     facts = {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": durable_files.sha256_of(path)}
     manifest["files"][name] |= facts
-    (snapshot.path / MANIFEST).write_bytes(durable_files.json_bytes(durable_files.sealed(manifest)))
+    (snapshot.path / MANIFEST).write_bytes(durable_files.json_bytes(durable_files.with_checksum(manifest)))
 
 
 def changed(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
@@ -45,9 +45,9 @@ def replace_in_lake(path: Path, table: pa.Table) -> None:
     path.unlink()
     pq.write_table(table, path)
     sidecar = path.with_suffix(".json")
-    facts = durable_files.unsealed(sidecar.read_bytes())
+    facts = durable_files.verify_checksum(sidecar.read_bytes())
     facts |= {"rows": table.num_rows, "sha256": durable_files.sha256_of(path), "digest": row_digest(table)}
-    sidecar.write_bytes(durable_files.json_bytes(durable_files.sealed(facts)))
+    sidecar.write_bytes(durable_files.json_bytes(durable_files.with_checksum(facts)))
 
 
 def point_to(snapshot: Snapshot) -> None:

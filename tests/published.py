@@ -184,7 +184,7 @@ def publish(
         "landed": [],
         "freshness": {"newest_session_at": newest_session_at},
     }
-    content = durable_files.json_bytes(durable_files.sealed(manifest))
+    content = durable_files.json_bytes(durable_files.with_checksum(manifest))
     (building / "manifest.json").write_bytes(content)
     if (folder / snapshot_id).exists():
         for path in sorted(building.rglob("*"), reverse=True):
@@ -208,7 +208,7 @@ def point(home: Path, snapshot_id: str, published_at: datetime) -> None:
         "pinned": False,
         "landed": [],
     }
-    (folder / ".tmp-current").write_bytes(durable_files.json_bytes(durable_files.sealed(pointer)))
+    (folder / ".tmp-current").write_bytes(durable_files.json_bytes(durable_files.with_checksum(pointer)))
     (folder / ".tmp-current").replace(folder / "current.json")
 
 

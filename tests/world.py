@@ -135,7 +135,7 @@ class Night:
 
     def top(self, first: str | date, end: str | date) -> list[Ranked]:
         """What `mostwatched top --from --to` answers for the days [first, end)."""
-        asked = ranking.asked_window(self.snapshot, None, day(first), day(end))
+        asked = ranking.window_from_options(self.snapshot, None, day(first), day(end))
         return [Ranked(**row) for row in ranking.ranking(self.settings, self.snapshot, asked)]
 
     def warehouse(self, query: str) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""The application and its server: routes, the layers around them, start and stop."""
+"""The application and its server: routes, middleware, start and stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from uvicorn.supervisors import Multiprocess
 
 from pipelines.api import contract, limits
 from pipelines.api.clients import Network, client_of, networks
-from pipelines.api.creators import CreatorOverTime, Curious, RankingOfRange
+from pipelines.api.creators import CreatorReach, QueryApi, RangeRanking
 from pipelines.api.endpoints import (
     Document,
     Endpoint,
@@ -35,19 +35,19 @@ from pipelines.api.endpoints import (
     Readiness,
 )
 from pipelines.api.envelope import Clock
-from pipelines.api.explaining import Explainer
+from pipelines.api.explanations import Explainer
+from pipelines.api.http_protocol import BoundedHttp
 from pipelines.api.keys import KeyUrl, key_source
-from pipelines.api.limits import InMemory, Limiter
+from pipelines.api.limits import InMemoryLimiter, Limiter
 from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
-from pipelines.api.operators import WhyThisNumber
+from pipelines.api.operators import CreatorExplanation
 from pipelines.api.pages import page_routes
-from pipelines.api.query_service import Desk
-from pipelines.api.telemetry import UNMATCHED, Colleagues, Metrics
+from pipelines.api.query_service import QueryService
+from pipelines.api.snapshot_watcher import Serving, Watcher
+from pipelines.api.telemetry import UNMATCHED, Metrics, WorkerMetrics
 from pipelines.api.tokens import Authenticator, Expected
-from pipelines.api.watching import Serving, Watcher
-from pipelines.api.wire import BoundedHttp
 from pipelines.core.errors import MostwatchedError, UsageError
-from pipelines.core.logs import log_as
+from pipelines.core.logs import configure_server
 from pipelines.core.settings import Settings
 
 METHODS = ("GET", "HEAD")
@@ -57,31 +57,31 @@ log = logging.getLogger("mostwatched.api")
 
 
 def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path | None = None) -> Starlette:
-    """The read API over `settings.snapshots`.
+    """Create the read API over `settings.snapshots`.
 
     Nothing is read or started before the server starts it, except the files that the settings name. Raises
     UsageError when a setting cannot be used. `clock` is for tests. `workers_in` is the folder by which the workers of
     one server share their metrics.
     """
     clock = clock or Clock()
-    metrics = Metrics(clock.now_ms, Colleagues(workers_in) if workers_in else None)
-    desk = Desk()
+    metrics = Metrics(clock.now_ms, WorkerMetrics(workers_in) if workers_in else None)
+    queries = QueryService()
 
     def loaded(serving: Serving | None) -> None:
         metrics.snapshot(serving)
-        desk.prepare(serving)
+        queries.prepare(serving)
 
     watcher = Watcher(settings.snapshots, loaded)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim)
-    api = Curious(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, desk)
+    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
     trusted = networks(settings.trusted_proxies)
-    alone = InMemory(clock.monotonic_us)
+    alone = InMemoryLimiter(clock.monotonic_us)
     shared = None
     if settings.redis_url is not None:
-        from pipelines.api.redis_limits import Shared  # half a second of imports, for those who use it
+        from pipelines.api.redis_limits import RedisLimiter  # half a second of imports, for those who use it
 
-        shared = Shared(settings.redis_url, alone, clock.monotonic_us, on_fallback=metrics.limited_alone)
+        shared = RedisLimiter(settings.redis_url, alone, clock.monotonic_us, on_fallback=metrics.rate_limit_fallback)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -94,12 +94,12 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         with suppress(asyncio.CancelledError):
             await sharing
         watcher.stop()
-        desk.close()
+        queries.close()
         if shared is not None:
             await shared.close()
 
     def layers(app: ASGIApp) -> ASGIApp:
-        return Observed(RateLimited(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        return MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
 
     explainer = Explainer(settings)
     openapi = contract.load()
@@ -108,9 +108,9 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         "/api/v1/live-stream/most-watched-creators": MostWatchedCreators(api),
         "/lls/v1.0/stream": ListStreams(api),
         "/api/v1/live-stream/funded": FundedStreams(api),
-        "/api/v1/creators/ranking": RankingOfRange(api),
-        "/api/v1/creators/reach": CreatorOverTime(api),
-        "/api/v1/creators/explanation": WhyThisNumber(api, settings.operators, explainer),
+        "/api/v1/creators/ranking": RangeRanking(api),
+        "/api/v1/creators/reach": CreatorReach(api),
+        "/api/v1/creators/explanation": CreatorExplanation(api, settings.operators, explainer),
         "/healthz": Health(api),
         "/readyz": Readiness(api),
         "/metrics": MetricsPage(api),
@@ -125,10 +125,10 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
 
 
 class ReadApi(Starlette):
-    """Starlette with the layers that this API needs in place of Starlette's own two.
+    """Starlette with the middleware that this API needs in place of Starlette's own two.
 
     Those turn exceptions into responses; here an endpoint raises none that is expected, `ExactRoute` and `NotFound`
-    answer 405 and 404, and `Observed` answers for the rest. Without them a request costs a third less.
+    answer 405 and 404, and `MetricsMiddleware` answers for the rest. Without them a request costs a third less.
     """
 
     def __init__(
@@ -139,11 +139,11 @@ class ReadApi(Starlette):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called by Starlette for the first request."""
-        return self._layers(ByPath(self.router))
+        return self._layers(PathRouter(self.router))
 
 
-class ByPath:
-    """The route of a path from a dictionary, where Starlette would ask one route after the other."""
+class PathRouter:
+    """Finds the route of a path in a dictionary, where Starlette tries one route after the other."""
 
     def __init__(self, router: Router) -> None:
         self._routes = {route.path: route for route in router.routes if isinstance(route, ExactRoute)}
@@ -197,8 +197,8 @@ class NotFound:
             await error(404, self._clock.now_ms())(scope, receive, send)
 
 
-class Observed:
-    """The outermost layer: counts and times every request, and turns what nobody expected into a 500."""
+class MetricsMiddleware:
+    """The outermost middleware: counts and times every request, and turns an unexpected error into a 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
         self._app = app
@@ -230,7 +230,7 @@ class Observed:
                 log.debug("request", extra=answer | {"ms": round(seconds * 1000, 3)})
 
 
-class RateLimited:
+class RateLimitMiddleware:
     """Counts every request under RATE_LIMITED_PREFIX, whatever its method and answer; refuses those over."""
 
     def __init__(
@@ -248,7 +248,7 @@ class RateLimited:
             await self._app(scope, receive, send)
             return
         decision = await self._limiter.hit(client_of(scope, self._trusted))
-        self._metrics.limited(is_admitted=decision.is_admitted)
+        self._metrics.rate_limited(is_admitted=decision.is_admitted)
         headers = limits.headers(decision)
         if not decision.is_admitted:
             retry_after = (b"retry-after", b"%d" % decision.retry_after)
@@ -269,7 +269,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     Raises UsageError for an unusable setting or address, and MostwatchedError for one that somebody else listens on,
     before anything is served. Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
     """
-    log_as(settings.log_format, settings.log_level)
+    configure_server(settings.log_format, settings.log_level)
     _try_address(host, port)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
     if workers > 1 and settings.redis_url is None:
@@ -283,7 +283,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
 
 
 def _try_address(host: str, port: int) -> None:
-    """Raise where nobody can listen: uvicorn would end with the exit code of a night that is not published."""
+    """Raise UsageError where nothing can listen: uvicorn would end with the exit code of a refused publish."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:  # a name with an empty or a very long part is not even looked up
@@ -310,7 +310,7 @@ def _try_address(host: str, port: int) -> None:
 def server_config(
     settings: Settings, host: str, port: int, workers: int = 1, workers_in: Path | None = None
 ) -> uvicorn.Config:
-    """How uvicorn is run. Proxy headers are off: whose request it is, is decided in clients.py alone."""
+    """Return uvicorn's configuration. Proxy headers are off: clients.py alone decides on the client's address."""
     return uvicorn.Config(
         functools.partial(_worker, settings, workers_in),
         factory=True,
@@ -332,5 +332,5 @@ def server_config(
 
 def _worker(settings: Settings, workers_in: Path | None) -> Starlette:
     """The application of one worker process; at module level, so that it can be sent to a new process."""
-    log_as(settings.log_format, settings.log_level)
+    configure_server(settings.log_format, settings.log_level)
     return create_app(settings, workers_in=workers_in)

@@ -1,8 +1,8 @@
-"""Whose request it is: the address behind the rate limit.
+"""The client address that a request is rate-limited by.
 
-The peer's address, unless the peer is a proxy that the settings trust; then X-Forwarded-For is walked from
-the right (each proxy appends whom it saw) to the first address that is not a trusted proxy's. What a client
-writes into the header itself stands further left and is never reached.
+It is the peer's address, unless the peer is a trusted proxy; then it is the rightmost address in X-Forwarded-For that
+is not a trusted proxy's (each proxy appends the address that it saw). Whatever a client writes into the header itself
+stands further left and is never read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def networks(trusted_proxies: Sequence[str]) -> tuple[Network, ...]:
 
 
 def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """The address that a request is counted under."""
+    """Return the client address that a request is counted under."""
     peer = _address(scope["client"][0]) if scope.get("client") else None
     if peer is None:
         return UNKNOWN

@@ -44,12 +44,12 @@ def load() -> Document:
 
 
 def as_json(document: Document) -> bytes:
-    """What /openapi.json answers."""
+    """Return the body of /openapi.json."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def as_html(document: Document) -> bytes:
-    """What /docs answers."""
+    """Return the body of /docs."""
     info = document["info"]
     operations = [
         (method.upper(), path, operation)

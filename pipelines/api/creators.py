@@ -14,7 +14,7 @@ from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
-from pipelines.api.query_service import Desk, NotReady, Ready, T
+from pipelines.api.query_service import NotReady, QueryService, ReadySnapshot, T
 from pipelines.api.responses import digest_of, json_value
 from pipelines.core.csv_escape import csv_lines
 
@@ -26,34 +26,34 @@ _RANGE = ("days", "from", "to")
 
 
 @dataclass(frozen=True)
-class Curious(Api):
-    """What the endpoints share that ask questions about the snapshot."""
+class QueryApi(Api):
+    """What the endpoints that query the snapshot share."""
 
-    desk: Desk
+    queries: QueryService
 
-    async def ask(self, question: Callable[[Ready], T], now_ms: int) -> T:
-        """What `question` says. Raises Refused (503), NotUnderstood."""
+    async def ask(self, question: Callable[[ReadySnapshot], T], now_ms: int) -> T:
+        """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
         serving = await self.serving(now_ms)
         try:
-            return await self.desk.ask(serving, question, wait=not self.watcher.is_watching)
+            return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
         except NotReady as problem:
             retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
             raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
 
 
-class Asked(Endpoint):
-    """An endpoint whose answer is worked out when it is asked for."""
+class QueryEndpoint(Endpoint):
+    """An endpoint whose answer is computed at the request."""
 
-    def __init__(self, api: Curious) -> None:
+    def __init__(self, api: QueryApi) -> None:
         super().__init__(api)
-        self.curious = api
+        self.query_api = api
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The reply, or 400 with what is wrong."""
         try:
             question = self.question(scope["query_string"])
-            tag, media_type, data, headers = await self.curious.ask(question, now_ms)
-        except query_params.NotUnderstood as problem:
+            tag, media_type, data, headers = await self.query_api.ask(question, now_ms)
+        except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), tag):
@@ -61,33 +61,33 @@ class Asked(Endpoint):
         body = envelope.success(data, now_ms) if media_type is JSON else data
         return Reply(200, [media_type, content_length(len(body)), *headers], body)
 
-    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
-        """What to ask of a snapshot. Raises NotUnderstood, at once or when it is asked."""
+    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
+        """Return the query to run on a snapshot. Raises InvalidParameter, now or when it runs."""
         raise NotImplementedError
 
 
 Answer = tuple[bytes, Header, bytes, list[Header]]  # the ETag, the media type, the body or its data, further headers
 
 
-class RankingOfRange(Asked):
+class RangeRanking(QueryEndpoint):
     """GET /api/v1/creators/ranking"""
 
-    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
+    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """A part of the ranking of a range."""
         asked = query_params.query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
-        of = query_params.asked_range(asked)
-        limit = asked.whole("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-        offset = asked.whole("offset", 0, 0, 10**8)
-        looked_for = asked.text("q")
+        of = query_params.range_param(asked)
+        limit = asked.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        offset = asked.integer("offset", 0, 0, 10**8)
+        search = asked.text("q")
         with_trend = asked.one_of("trend", "false", "true") == "true"
         form = asked.one_of("format", "json", "csv")
 
-        def answer(ready: Ready) -> Answer:
+        def answer(ready: ReadySnapshot) -> Answer:
             days = of(ready.insight)
-            key = ("ranking", days, limit, offset, looked_for, with_trend, form)
+            key = ("ranking", days, limit, offset, search, with_trend, form)
 
             def write() -> bytes:
-                page = ready.insight.page(days, offset, limit, looked_for, with_trend=with_trend)
+                page = ready.insight.page(days, offset, limit, search, with_trend=with_trend)
                 return _ranking_csv(page) if form == "csv" else _ranking_json(ready, page, offset, limit, with_trend)
 
             return _answer(ready, key, write, form, f"ranking-{days.first}-to-{days.last}")
@@ -95,7 +95,7 @@ class RankingOfRange(Asked):
         return answer
 
 
-class CreatorOverTime(Asked):
+class CreatorReach(QueryEndpoint):
     """GET /api/v1/creators/reach"""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
@@ -105,14 +105,14 @@ class CreatorOverTime(Asked):
         except UnknownCreator:
             raise Refused(error(404, now_ms)) from None
 
-    def question(self, sent: bytes) -> Callable[[Ready], Answer]:
+    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """One creator over time."""
         asked = query_params.query(sent, *_RANGE, "creatorId", "format")
-        of = query_params.asked_range(asked)
-        creator_id = asked_creator(asked)
+        of = query_params.range_param(asked)
+        creator_id = creator_param(asked)
         form = asked.one_of("format", "json", "csv")
 
-        def answer(ready: Ready) -> Answer:
+        def answer(ready: ReadySnapshot) -> Answer:
             days = of(ready.insight)
 
             def write() -> bytes:
@@ -124,15 +124,15 @@ class CreatorOverTime(Asked):
         return answer
 
 
-def asked_creator(asked: query_params.Query) -> str:
-    """The parameter `creatorId`. Raises NotUnderstood."""
+def creator_param(asked: query_params.Query) -> str:
+    """The parameter `creatorId`. Raises InvalidParameter."""
     creator_id = asked.text("creatorId")
     if not creator_id:
-        raise query_params.NotUnderstood("creatorId must be given")
+        raise query_params.InvalidParameter("creatorId must be given")
     return creator_id
 
 
-def _answer(ready: Ready, key: tuple[object, ...], write: Callable[[], bytes], form: str, name: str) -> Answer:
+def _answer(ready: ReadySnapshot, key: tuple[object, ...], write: Callable[[], bytes], form: str, name: str) -> Answer:
     body = ready.body(key, write)
     tag = f'W/"{ready.snapshot_id}-{digest_of(ready.published_ms, *map(str, key))}-{API_VERSION}"'.encode()
     headers: list[Header] = [(b"x-snapshot-id", ready.snapshot_id.encode())]
@@ -145,7 +145,7 @@ def _answer(ready: Ready, key: tuple[object, ...], write: Callable[[], bytes], f
 # --- JSON ---
 
 
-def _about(ready: Ready, days: Range, yesterday: Range | None, last_week: Range | None) -> dict[str, object]:
+def _about(ready: ReadySnapshot, days: Range, yesterday: Range | None, last_week: Range | None) -> dict[str, object]:
     return {
         "snapshotId": ready.snapshot_id,
         "publishedAt": envelope.instant(ready.published_ms).decode(),
@@ -155,7 +155,7 @@ def _about(ready: Ready, days: Range, yesterday: Range | None, last_week: Range 
     }
 
 
-def _ranking_json(ready: Ready, page: Page, offset: int, limit: int, with_trend: bool) -> bytes:
+def _ranking_json(ready: ReadySnapshot, page: Page, offset: int, limit: int, with_trend: bool) -> bytes:
     said = _about(ready, page.range, page.yesterday, page.last_week) | {
         "total": page.total,
         "sessions": page.sessions,
@@ -170,7 +170,7 @@ def _ranking_json(ready: Ready, page: Page, offset: int, limit: int, with_trend:
     return msgspec.json.encode(said | {"creators": rows})
 
 
-def _creator_json(ready: Ready, creator: Creator) -> bytes:
+def _creator_json(ready: ReadySnapshot, creator: Creator) -> bytes:
     said = _about(ready, creator.range, creator.yesterday, creator.last_week)
     said |= {"total": creator.total, "creator": _profile(creator.profile)}
     figures = None

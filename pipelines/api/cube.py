@@ -30,14 +30,14 @@ ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Visits:
-    """What one day holds of one kind of viewer: a creator, a gap, and how many came back after so long."""
+    """The rows of one day and one kind of viewer: a creator, a gap, and how many viewers returned after it."""
 
     creators: Small  # positions in Cube.ids
     gaps: npt.NDArray[np.int16]  # in days, descending; NEVER first
     viewers: Small
 
     def since(self, days: int) -> tuple[Small, Small]:
-        """Creators and viewers of the rows of those who were not there in the `days` days before."""
+        """Return creators and viewers of the rows whose viewers were absent in the `days` days before."""
         behind = len(self.gaps) - int(np.searchsorted(self.gaps[::-1], days, side="right"))
         return self.creators[:behind], self.viewers[:behind]
 

@@ -1,7 +1,7 @@
-"""The content behind a URL, bounded in size and, all in all, in time.
+"""Download a URL with a limit on its size and on the total time.
 
-A timeout of a socket bounds the wait for each piece only: a server that sends a letter now and then would be listened
-to for ever. So the connection is cut from outside once the time is over, whatever it is busy with.
+The timeout of a socket limits the wait for each piece only, so a server that sends one byte now and then would never
+end. A timer therefore closes the connection once the total time is over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each route answers. HTTP only: the bodies are prepared in responses.py and funded.py."""
+"""The documented endpoints. HTTP only: the bodies are prepared in responses.py and funded.py."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipelines.api import envelope, messages
 from pipelines.api.envelope import Clock
 from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
+from pipelines.api.snapshot_watcher import Serving, Watcher
 from pipelines.api.telemetry import Metrics
 from pipelines.api.tokens import Authenticator, InvalidToken, NotBearer
-from pipelines.api.watching import Serving, Watcher
 
 API_VERSION = "v1"  # part of every ETag: to be raised when the same snapshot is written differently
 RETRY_AFTER_SECONDS = 5  # what a 503 asks for; a new snapshot is seen within a second and loaded in a few
@@ -34,7 +34,7 @@ _STATUSES = frozenset({"active", "banned"})
 
 @dataclass(frozen=True)
 class Api:
-    """What the endpoints share."""
+    """What the endpoints share: the clock, the served snapshot, authorization and metrics."""
 
     clock: Clock
     watcher: Watcher
@@ -43,7 +43,7 @@ class Api:
     stale_hours: int
 
     async def serving(self, now_ms: int) -> Serving:
-        """The snapshot for one request, which must not ask twice. Raises Refused (503) when there is none."""
+        """Return the served snapshot. A request calls this once. Raises Refused (503) when there is none."""
         watcher = self.watcher
         if watcher.serving is None or not watcher.is_watching:
             await asyncio.to_thread(watcher.refresh)
@@ -114,15 +114,15 @@ class Page:
         return Reply(200, self.headers, body, self.prepared)
 
 
-class HeadOfSnapshot:
-    """The headers that all answers of one kind share while one snapshot is served."""
+class SnapshotHeaders:
+    """Headers of all answers of one kind, prepared once for each served snapshot."""
 
     def __init__(self, headers: Callable[[Serving], list[Header]]) -> None:
         self._headers = headers
         self._of: tuple[Serving, Head] | None = None
 
     def of(self, serving: Serving) -> Head:
-        """Prepared when the first answer from a snapshot asks for it."""
+        """Return the headers for the served snapshot, prepared at the first call."""
         if self._of is None or self._of[0] is not serving:
             self._of = serving, Head(self._headers(serving))
         return self._of[1]
@@ -134,7 +134,7 @@ class MostWatchedCreators(Endpoint):
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self._pages: dict[int, Page] = {}  # of one snapshot; what they hold of another would never be freed
-        self._for_callers = HeadOfSnapshot(_caller_headers)
+        self._for_callers = SnapshotHeaders(_caller_headers)
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The ranking, isFollowing null without a token."""
@@ -224,7 +224,7 @@ class FundedStreams(Endpoint):
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
-        self._head = HeadOfSnapshot(_funded_headers)
+        self._head = SnapshotHeaders(_funded_headers)
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The caller's funded, scheduled streams; nobody else's, and never stored."""
@@ -239,7 +239,7 @@ def _funded_headers(serving: Serving) -> list[Header]:
 
 
 class ListStreams(Endpoint):
-    """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimited)."""
+    """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimitMiddleware)."""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The streams that match the filters."""

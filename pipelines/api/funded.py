@@ -69,7 +69,7 @@ class Rental:
 
 @dataclass(frozen=True)
 class Pieces:
-    """One scheduled stream: its bytes around the caller's values, and what decides those values."""
+    """One scheduled stream: its prepared bytes around the caller's values, and the facts that decide those values."""
 
     for_strangers: bytes  # to whom it is neither theirs nor rented: nearly everybody
     cuts: tuple[int, int, int, int]  # in that: where recordingUrl begins, where replayAccess ends, where role is

@@ -1,7 +1,7 @@
-"""What the page and its endpoints ask of a snapshot: rankings of any range, movement, one creator over time.
+"""Queries over one snapshot, for the pages and their endpoints: rankings of any range, movement, one creator over time.
 
-Plain values in, plain values out, worked out from the cube and the public tables; no HTTP, no clock. Nothing of the
-private tables is in reach.
+Plain values in, plain values out, worked out from the cube and the public tables; no HTTP, no clock. It never reads
+the private tables.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ KEPT_AT_LEAST = 12
 _PROFILE = ("username", "name", "surname", "expertise")
 
 
-class NotHeld(ValueError):
+class RangeNotHeld(ValueError):
     """The snapshot cannot answer for that range; the message says what it holds."""
 
 
 class UnknownCreator(Exception):
-    """Nobody of that id is listed."""
+    """No creator with this ID is listed."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a creator is called; all but the id may be unknown."""
+    """The names of a creator; all but the id may be unknown."""
 
     creator_id: str
     username: str | None
@@ -95,7 +95,7 @@ class Profile:
 
     @property
     def title(self) -> str:
-        """What to call them."""
+        """The name to show."""
         return " ".join(part for part in (self.name, self.surname) if part) or self.username or self.creator_id
 
 
@@ -170,7 +170,7 @@ class Creator:
 
 
 class Insight:
-    """One snapshot, ready to be asked. For one thread at a time."""
+    """Queries over one snapshot. For one thread at a time."""
 
     def __init__(
         self, as_of: date, windows: Sequence[int], cube: Cube, creators: pa.Table, streams: Mapping[str, list[Stream]]
@@ -190,34 +190,34 @@ class Insight:
         self._kept: OrderedDict[Range, Ranked] = OrderedDict()
 
     def prepare(self) -> None:
-        """Work out what nearly every question needs, so that the first one is as fast as the next."""
+        """Compute what nearly every query needs, so that the first one is as fast as the next."""
         _ = self.cube.trend
         for days in self.windows:
             try:
                 self.page(self.window(days), 0, 0)
-            except NotHeld:
+            except RangeNotHeld:
                 continue
 
     # --- which range ---
 
     def window(self, days: int) -> Range:
         """The last `days` days."""
-        return self.checked(self.as_of.toordinal() - days, self.as_of.toordinal())
+        return self.checked_range(self.as_of.toordinal() - days, self.as_of.toordinal())
 
-    def checked(self, first: int, end: int) -> Range:
-        """The range between two days, as ordinals. Raises NotHeld."""
+    def checked_range(self, first: int, end: int) -> Range:
+        """The range between two days, as ordinals. Raises RangeNotHeld."""
         cube = self.cube
         if cube.first_day is None or cube.end_day is None:
-            raise NotHeld("this snapshot holds no days")
+            raise RangeNotHeld("this snapshot holds no days")
         if end <= first:
-            raise NotHeld("to is exclusive and must be after from")
+            raise RangeNotHeld("to is exclusive and must be after from")
         if end - first > cube.max_window_days:
-            raise NotHeld(f"a range may hold at most {cube.max_window_days} days")
+            raise RangeNotHeld(f"a range may hold at most {cube.max_window_days} days")
         if first < cube.first_day.toordinal() or end > cube.end_day.toordinal():
-            raise NotHeld(f"this snapshot holds the days from {cube.first_day} to {cube.end_day} (exclusive)")
+            raise RangeNotHeld(f"this snapshot holds the days from {cube.first_day} to {cube.end_day} (exclusive)")
         asked = Range(date.fromordinal(first), date.fromordinal(end))
         if not cube.holds(asked.first, asked.end):
-            raise NotHeld("this snapshot lacks a day of that range")
+            raise RangeNotHeld("this snapshot lacks a day of that range")
         return asked
 
     # --- rankings ---
@@ -255,13 +255,13 @@ class Insight:
             position_of=position_of,
         )
 
-    def page(self, asked: Range, offset: int, limit: int, looked_for: str = "", *, with_trend: bool = False) -> Page:
-        """Rows of the ranking of a range, those that match if something is looked for; positions are of the whole."""
+    def page(self, asked: Range, offset: int, limit: int, search: str = "", *, with_trend: bool = False) -> Page:
+        """Return rows of the ranking of a range, only those that match a search; positions are of the whole ranking."""
         if self.cube.first_day is None:
             return Page(asked, None, None, 0, 0, 0, 0, [])
         ranked = self.ranked(asked)
         positions = np.arange(len(ranked.creators))
-        if wanted := folded(looked_for):
+        if wanted := search_key(search):
             names = self._names
             positions = positions[[wanted in names[creator] for creator in ranked.creators.tolist()]]
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
@@ -322,7 +322,7 @@ class Insight:
         """Of every creator of the cube, what a search looks at."""
         columns = [self.cube.ids, *(self._profiles[name] for name in ("username", "name", "surname"))]
         texts = (" ".join(part for part in row if part) for row in zip(*(c.to_pylist() for c in columns), strict=True))
-        return [folded(text) for text in texts]
+        return [search_key(text) for text in texts]
 
     def creator(self, creator_id: str, asked: Range) -> Creator:
         """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed."""
@@ -353,7 +353,7 @@ class Insight:
 
 
 def load(snapshot: Snapshot, before: Insight | None = None) -> Insight:
-    """Everything that can be asked of a snapshot. Raises Damaged, NoSnapshot when it is pruned meanwhile."""
+    """Load a snapshot for queries. Raises Damaged, NoSnapshot when it is pruned meanwhile."""
     with snapshot.being_read():
         return Insight(
             as_of=snapshot.as_of,
@@ -393,7 +393,7 @@ def _stream(row: Mapping[str, Any], funds: Mapping[str, Any]) -> Stream:
     )
 
 
-def folded(text: str) -> str:
-    """A text as it is compared in a search: without case, accents, the dot of an i, and space around it."""
+def search_key(text: str) -> str:
+    """Return a text as a search compares it: without case, accents, the dot of an i, and surrounding space."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in plain if not unicodedata.combining(char)).replace("ı", "i").strip()

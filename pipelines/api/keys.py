@@ -75,14 +75,14 @@ _MEMBERS = {
 
 @dataclass(frozen=True)
 class VerificationKey:
-    """A key of a JWKS that can be used here, with what it says of itself."""
+    """A usable key of a JWKS, with its declared id and algorithms."""
 
     key: jwk.Key
     key_id: str | None
     algorithms: frozenset[str]
 
 
-def fitting(keys: Sequence[VerificationKey], algorithm: str, key_id: str | None) -> list[VerificationKey]:
+def matching_keys(keys: Sequence[VerificationKey], algorithm: str, key_id: str | None) -> list[VerificationKey]:
     """The keys that a token may have been signed with: of its `kid` if it names one, and for its algorithm."""
     return [key for key in keys if key_id in (None, key.key_id) and algorithm in key.algorithms]
 
@@ -171,8 +171,8 @@ class KeySource(Protocol):
         """Every key that may be used."""
         ...
 
-    async def renewed(self) -> bool:
-        """Called when no key fits a token: whether it is worth another look at `current`."""
+    async def refresh(self) -> bool:
+        """Look for new keys when no key fits a token. Returns whether `current` is worth another try."""
         ...
 
 
@@ -183,7 +183,7 @@ class NoKeys:
         """None."""
         return ()
 
-    async def renewed(self) -> bool:
+    async def refresh(self) -> bool:
         """Never."""
         return False
 
@@ -216,7 +216,7 @@ class KeyFile:
                 log.error("the JWKS file cannot be read: old keys stay", extra={"reason": str(error)})
         return self._keys
 
-    async def renewed(self) -> bool:
+    async def refresh(self) -> bool:
         """Never: `current` has just looked."""
         return False
 
@@ -259,7 +259,7 @@ class KeyUrl:
             self.start()
         return self._keys
 
-    async def renewed(self) -> bool:
+    async def refresh(self) -> bool:
         """Fetch if none was tried in the last 30 s (or wait for the one under way)."""
         renewal = self._renewal
         if renewal is None or renewal.done():

@@ -5,7 +5,7 @@ and a refused one takes none. So no half-open stretch of 60 s ever holds more th
 Retry-After is exact: the smallest whole number of seconds after which a request is admitted if none comes in
 between.
 
-The `limits` library was measured and set aside: its moving window is exact, but it counts one limit at a
+The `limits` library was measured and not used: its moving window is exact, but it counts one limit at a
 time, so two limits take two steps that another request can come between (and two round trips to Redis each).
 One sorted list of instants answers both limits at once.
 """
@@ -37,7 +37,7 @@ LIMITS = (Limit("minute", 100, 60 * SECOND), Limit("hour", 1000, 3600 * SECOND))
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one request, and how each limit stands after it (in the order of the limits)."""
+    """The decision about one request, and the state of each limit after it (in the order of the limits)."""
 
     is_admitted: bool
     remaining: tuple[int, ...]  # requests that would still be admitted now
@@ -47,7 +47,7 @@ class Decision:
     @property
     def retry_after(self) -> int:
         """Whole seconds, at least 1."""
-        return max(1, whole_seconds(self.wait))
+        return max(1, rounded_up_seconds(self.wait))
 
 
 class Limiter(Protocol):
@@ -58,13 +58,13 @@ class Limiter(Protocol):
         ...
 
 
-def whole_seconds(microseconds: int) -> int:
-    """Rounded up."""
+def rounded_up_seconds(microseconds: int) -> int:
+    """Whole seconds, rounded up."""
     return -(-microseconds // SECOND)
 
 
-def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, came: int | None = None) -> Decision:
-    """Admit (and note `came`, by default `now`) or refuse, given the ascending instants of what was admitted.
+def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, arrived: int | None = None) -> Decision:
+    """Admit (and note `arrived`, by default `now`) or refuse, given the ascending instants of what was admitted.
 
     Instants older than the longest window are dropped. `now` must not be before the last of them.
     """
@@ -73,7 +73,7 @@ def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, cam
     used = [len(admitted) - bisect_right(admitted, now - limit.window) for limit in limits]
     is_admitted = all(count < limit.requests for count, limit in zip(used, limits, strict=True))
     if is_admitted:
-        insort(admitted, now if came is None else came)
+        insort(admitted, now if arrived is None else arrived)
         used = [count + 1 for count in used]
     resets = [admitted[-count] + limit.window - now if count else 0 for count, limit in zip(used, limits, strict=True)]
     full = [reset for count, limit, reset in zip(used, limits, resets, strict=True) if count >= limit.requests]
@@ -85,7 +85,7 @@ def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, cam
     )
 
 
-class InMemory:
+class InMemoryLimiter:
     """The limits of one process. With several workers and no Redis, each worker counts for itself."""
 
     def __init__(
@@ -109,15 +109,15 @@ class InMemory:
         """Admit and count a request of `client`, or refuse it."""
         return self.hit_now(client)
 
-    def hit_now(self, client: str, came: int | None = None, lenience: int = 0) -> Decision:
+    def hit_now(self, client: str, arrived: int | None = None, tolerance: int = 0) -> Decision:
         """The same, without waiting for anything.
 
-        The request may have come earlier than now, and what it meets may be taken for older than it is by `lenience`.
+        The request may have come earlier than now, and what it meets may be taken for older than it is by `tolerance`.
         """
         with self._lock:
             now = self._now()
             admitted = self._admitted.get(client) or array("q")
-            decision = decide(admitted, now + lenience, self._limits, now if came is None else came)
+            decision = decide(admitted, now + tolerance, self._limits, now if arrived is None else arrived)
             if decision.is_admitted:
                 # to the end of the dictionary: the idle gather at its beginning
                 self._admitted.pop(client, None)
@@ -135,19 +135,20 @@ class InMemory:
 
 
 def headers(decision: Decision, limits: Sequence[Limit] = LIMITS) -> list[tuple[bytes, bytes]]:
-    """How a client stands, in the fields of draft-ietf-httpapi-ratelimit-headers-10 and the older X-RateLimit-*.
+    """Return the headers with a client's limits, in the fields of draft-ietf-httpapi-ratelimit-headers-10 and the older
+    X-RateLimit-*.
 
     `t`, and X-RateLimit-Reset, is in seconds until the oldest counted request leaves the window.
     X-RateLimit-* speak of the limit with the fewest requests left.
     """
     policy = ", ".join(f'"{limit.name}";q={limit.requests};w={limit.window // SECOND}' for limit in limits)
     state = list(zip(limits, decision.remaining, decision.resets, strict=True))
-    current = ", ".join(f'"{limit.name}";r={left};t={whole_seconds(reset)}' for limit, left, reset in state)
+    current = ", ".join(f'"{limit.name}";r={left};t={rounded_up_seconds(reset)}' for limit, left, reset in state)
     tightest, left, reset = min(state, key=lambda entry: (entry[1], -entry[2]))
     return [
         (b"ratelimit-policy", policy.encode()),
         (b"ratelimit", current.encode()),
         (b"x-ratelimit-limit", b"%d" % tightest.requests),
         (b"x-ratelimit-remaining", b"%d" % left),
-        (b"x-ratelimit-reset", b"%d" % whole_seconds(reset)),
+        (b"x-ratelimit-reset", b"%d" % rounded_up_seconds(reset)),
     ]

@@ -1,4 +1,4 @@
-"""Requests and replies as plain ASGI: what the endpoints need of HTTP, and no more.
+"""Requests and replies as plain ASGI.
 
 Starlette's Request and Response objects would cost more than the work itself on the hot path (the body is
 prepared bytes), so a reply is three values and a request is read straight from the ASGI scope.
@@ -37,7 +37,7 @@ _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
 
 
 class Prepared:
-    """The head of an answer as bytes, for our own server (wire.py); others take the headers beside it."""
+    """The head of an answer as bytes, for our own server (http_protocol.py); others take the headers beside it."""
 
     __slots__ = ("lines", "size", "status")
 

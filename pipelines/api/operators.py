@@ -1,4 +1,4 @@
-"""What only operators may ask: why a creator's number is what it is."""
+"""The endpoint for operators alone: the explanation of a creator's number."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from pipelines.api import envelope, messages, query_params
-from pipelines.api.creators import Curious, asked_creator, range_as_json
+from pipelines.api.creators import QueryApi, creator_param, range_as_json
 from pipelines.api.endpoints import VARY_ON_TOKEN, Endpoint, Refused
-from pipelines.api.explaining import RETRY_AFTER_SECONDS, Explainer, NotAsked, NotExplained, NothingKnown, TooMany
+from pipelines.api.explanations import (
+    RETRY_AFTER_SECONDS,
+    Explainer,
+    ExplanationError,
+    InvalidRequest,
+    NoSuchCreator,
+    TooManyRequests,
+)
 from pipelines.api.insight import Range
 from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
-from pipelines.api.query_service import Ready
+from pipelines.api.query_service import ReadySnapshot
 
 
-class WhyThisNumber(Endpoint):
+class CreatorExplanation(Endpoint):
     """GET /api/v1/creators/explanation"""
 
-    def __init__(self, api: Curious, operators: Collection[str], explainer: Explainer) -> None:
+    def __init__(self, api: QueryApi, operators: Collection[str], explainer: Explainer) -> None:
         super().__init__(api)
         self._curious = api
         self._operators = frozenset(operators)
@@ -56,22 +63,22 @@ class WhyThisNumber(Endpoint):
             raise Refused(error(403, now_ms, VARY_ON_TOKEN))
         try:
             asked = query_params.query(scope["query_string"], "days", "from", "to", "creatorId")
-            of = query_params.asked_range(asked)
-            creator_id = asked_creator(asked)
+            of = query_params.range_param(asked)
+            creator_id = creator_param(asked)
 
-            def question(ready: Ready) -> tuple[str, Range]:
+            def question(ready: ReadySnapshot) -> tuple[str, Range]:
                 return ready.snapshot_id, of(ready.insight)
 
             snapshot_id, days = await self._curious.ask(question, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
-        except (query_params.NotUnderstood, NotAsked) as problem:
+        except (query_params.InvalidParameter, InvalidRequest) as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
-        except NothingKnown as problem:
+        except NoSuchCreator as problem:
             raise Refused(error(404, now_ms, message=str(problem))) from None
-        except TooMany as problem:
+        except TooManyRequests as problem:
             retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
             raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
-        except NotExplained as problem:
+        except ExplanationError as problem:
             raise Refused(error(503, now_ms, message=str(problem))) from None
         body = envelope.success(msgspec.json.encode(_as_json(explanation, days)), now_ms)
         headers = [(b"x-snapshot-id", snapshot_id.encode()), NO_STORE, VARY_ON_TOKEN, *SAFE_DATA]
@@ -79,7 +86,7 @@ class WhyThisNumber(Endpoint):
 
 
 def _as_json(explanation: dict[str, Any], days: Range) -> dict[str, object]:
-    """In the words of this API: the window as elsewhere in it, names in camel case."""
+    """Return it in this API's form: the window as elsewhere in it, names in camel case."""
     said = {name: value for name, value in explanation.items() if name not in ("first_day", "end_day")}
     renamed: dict[str, object] = _camel(said)
     return {"snapshotId": renamed.pop("snapshotId"), "window": range_as_json(days)} | renamed

@@ -11,23 +11,23 @@ from pathlib import PurePosixPath
 from starlette.types import Scope
 
 from pipelines.api import messages, query_params
-from pipelines.api.creators import Curious
+from pipelines.api.creators import QueryApi
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
-from pipelines.api.insight import NotHeld, Range, UnknownCreator
+from pipelines.api.insight import Range, RangeNotHeld, UnknownCreator
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, explanation, layout, problem, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.translations import LANGUAGES, preferred
-from pipelines.api.query_params import NotUnderstood, Query
-from pipelines.api.query_service import NotReady, Ready
+from pipelines.api.query_params import InvalidParameter, Query
+from pipelines.api.query_service import NotReady, ReadySnapshot
 from pipelines.api.responses import digest_of
-from pipelines.api.watching import Serving, milliseconds
+from pipelines.api.snapshot_watcher import Serving, milliseconds
 
 HTML = (b"content-type", b"text/html; charset=utf-8")
 PAGE_HEADERS: tuple[Header, ...] = (*SAFE, assets.POLICY)
 VARY = (b"vary", b"Accept-Language, Cookie")
-ASK_EVERY_TIME = (b"cache-control", b"private, no-cache")
-FOR_GOOD = (b"cache-control", b"public, max-age=31536000, immutable")
+REVALIDATE = (b"cache-control", b"private, no-cache")
+IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 REMEMBERED_SECONDS = 31_536_000  # what somebody chose
 
 _CHOICES = {"lang": tuple(LANGUAGES), "theme": THEMES}
@@ -43,7 +43,7 @@ class Preferences:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class RenderedPage:
     """A page to be sent."""
 
     status: int
@@ -51,103 +51,105 @@ class Sheet:
     tag: str  # what the body depends on
 
 
-class PageForPeople(Endpoint):
-    """A page: an answer in HTML, whatever becomes of it."""
+class HtmlPage(Endpoint):
+    """A page: every answer is HTML, errors included."""
 
     here: str
     parameters: tuple[str, ...]
     variant = ""  # what the settings of this server make of it
 
-    def __init__(self, api: Curious) -> None:
+    def __init__(self, api: QueryApi) -> None:
         super().__init__(api)
-        self.curious = api
+        self.query_api = api
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """The page, or a page that says why not."""
+        """Return the page, or an error page."""
         sent = scope["query_string"]
         chosen = preferences(sent, scope["headers"])
         frame = Frame(LANGUAGES[chosen.language], chosen.theme, self.here)
         try:
-            serving = await self.curious.serving(now_ms)
+            serving = await self.query_api.serving(now_ms)
         except Refused:
-            body = layout.document(frame, frame.words("none_title"), problem.no_snapshot(frame), None, refreshes=True)
+            body = layout.document(
+                frame, frame.language("none_title"), problem.no_snapshot(frame), None, refreshes=True
+            )
             return _unavailable(body, chosen)
         try:
             sheet = await self._sheet(frame, sent, serving, now_ms)
         except NotReady:
-            title, main = frame.words("unreadable_title"), problem.not_readable(frame)
+            title, main = frame.language("unreadable_title"), problem.not_readable(frame)
             return _unavailable(layout.document(frame, title, main, None, refreshes=True), chosen)
         headers = [*PAGE_HEADERS, VARY, *chosen.headers]
         if sheet.status != 200:
             return Reply(sheet.status, [HTML, content_length(len(sheet.body)), NO_STORE, *headers], sheet.body)
-        headers = [(b"etag", sheet.tag.encode()), ASK_EVERY_TIME, *headers]
+        headers = [(b"etag", sheet.tag.encode()), REVALIDATE, *headers]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), sheet.tag.encode()):
             return Reply(304, headers, b"")
         return Reply(200, [HTML, content_length(len(sheet.body)), *headers], sheet.body)
 
-    async def _sheet(self, frame: Frame, sent: bytes, serving: Serving, now_ms: int) -> Sheet:
-        def question(ready: Ready) -> Sheet:
-            fresh = freshness(ready, now_ms, self.curious.stale_hours)
+    async def _sheet(self, frame: Frame, sent: bytes, serving: Serving, now_ms: int) -> RenderedPage:
+        def question(ready: ReadySnapshot) -> RenderedPage:
+            fresh = freshness(ready, now_ms, self.query_api.stale_hours)
             asked_frame = frame
             try:
                 for name, known in _CHOICES.items():
                     query_params.query(sent, name).one_of(name, *known)
                 asked = query_params.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
-                shown = (frame.words.code, frame.theme, fresh.age_hours, fresh.is_stale)
+                shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
-            except (NotUnderstood, NotHeld) as error:
-                title = frame.words("bad_title")
-                main = problem.not_understood(frame, _why(error, ready, frame))
-                return Sheet(400, layout.document(frame, title, main, fresh), "")
+            except (InvalidParameter, RangeNotHeld) as error:
+                title = frame.language("bad_title")
+                main = problem.bad_request(frame, _why(error, ready, frame))
+                return RenderedPage(400, layout.document(frame, title, main, fresh), "")
             except UnknownCreator:
-                title, main = frame.words("missing_title"), problem.not_found(frame)
-                return Sheet(404, layout.document(frame, title, main, fresh), "")
+                title, main = frame.language("missing_title"), problem.not_found(frame)
+                return RenderedPage(404, layout.document(frame, title, main, fresh), "")
             digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
-            return Sheet(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
+            return RenderedPage(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
 
-        return await self.curious.desk.ask(serving, question, wait=not self.curious.watcher.is_watching)
+        return await self.query_api.queries.ask(serving, question, wait=not self.query_api.watcher.is_watching)
 
-    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
-        """The page. Raises NotUnderstood, NotHeld, UnknownCreator."""
+    def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+        """The page. Raises InvalidParameter, RangeNotHeld, UnknownCreator."""
         raise NotImplementedError
 
 
-class RankingPage(PageForPeople):
+class RankingPage(HtmlPage):
     """GET /"""
 
     here = layout.RANKING
     parameters = ("days", "first", "last", "q", "page")
 
-    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+    def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The ranking."""
         insight = ready.insight
-        looked_for = asked.text("q")
-        number = asked.whole("page", 1, 1, 10**6)
+        search = asked.text("q")
+        number = asked.integer("page", 1, 1, 10**6)
         if insight.cube.first_day is None:  # a snapshot without a day: there is nothing that could be chosen
             today = insight.as_of
             days, window = Range(today - timedelta(days=1), today), None
         else:
             days, window = _range(ready, asked)
-        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, looked_for, with_trend=True)
+        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, search, with_trend=True)
         choice = ranking.choice(insight, days, window)
-        main = ranking.main(frame, choice, page, ranking.trend_from(insight), looked_for, number, ready.zone)
-        return layout.document(frame, frame.words("title"), main, fresh)
+        main = ranking.main(frame, choice, page, ranking.trend_from(insight), search, number, ready.zone)
+        return layout.document(frame, frame.language("title"), main, fresh)
 
 
-class CreatorPage(PageForPeople):
+class CreatorPage(HtmlPage):
     """GET /creator"""
 
     here = layout.CREATOR
     parameters = ("id", "days", "first", "last")
 
-    def __init__(self, api: Curious, *, for_operators: bool) -> None:
+    def __init__(self, api: QueryApi, *, for_operators: bool) -> None:
         super().__init__(api)
         self._for_operators = for_operators
         self.variant = "for operators" if for_operators else ""
 
-    def write(self, ready: Ready, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
+    def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """One creator."""
         insight = ready.insight
         if insight.cube.first_day is None:
@@ -158,15 +160,15 @@ class CreatorPage(PageForPeople):
         longest = insight.cube.max_window_days
         main = creator.main(frame, choice, found, ranking.trend_from(insight), longest)
         if self._for_operators:
-            main += explanation.form(frame.words, found)
-        title = frame.words("title_creator", name=found.profile.title)
+            main += explanation.form(frame.language, found)
+        title = frame.language("title_creator", name=found.profile.title)
         return layout.document(frame, title, main, fresh)
 
 
 class Asset(Endpoint):
     """A file that the pages load: GET /page/…"""
 
-    def __init__(self, api: Curious, name: str) -> None:
+    def __init__(self, api: QueryApi, name: str) -> None:
         super().__init__(api)
         self._body = assets.content(name)
         self._type = (b"content-type", assets.MEDIA_TYPES[PurePosixPath(name).suffix])
@@ -174,8 +176,8 @@ class Asset(Endpoint):
         self._version = f"v={assets.version()}".encode()
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """The file, to be kept for good under its version's address; or 304."""
-        kept = FOR_GOOD if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
+        """Return the file, immutable under its version's address; or 304."""
+        kept = IMMUTABLE if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
         headers = [(b"etag", self._etag), kept, *PAGE_HEADERS]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
             return Reply(304, headers, b"")
@@ -183,7 +185,7 @@ class Asset(Endpoint):
 
 
 def preferences(sent: bytes, headers: list[Header]) -> Preferences:
-    """What a request wants: what it chooses now, what it chose before (a cookie), what its browser prefers."""
+    """Return the preferences of a request: chosen now, chosen before (a cookie), or preferred by its browser."""
     accepted = b",".join(messages.values_of(headers, b"accept-language")).decode("latin-1")
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
@@ -212,7 +214,7 @@ def _cookies(headers: list[Header]) -> Mapping[str, str]:
     return {name: morsel.value for name, morsel in jar.items()}
 
 
-def freshness(ready: Ready, now_ms: int, stale_hours: int) -> Freshness:
+def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
     """How old a snapshot is, by the rule of /readyz."""
     age_ms = max(0, now_ms - ready.published_ms)
     until = ready.data_until
@@ -230,31 +232,32 @@ def _moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms // 1000, UTC)
 
 
-def _range(ready: Ready, asked: Query) -> tuple[Range, int | None]:
-    """The range from `first` to `last`, both included, or the window of `days`. Raises NotUnderstood, NotHeld."""
+def _range(ready: ReadySnapshot, asked: Query) -> tuple[Range, int | None]:
+    """The range from `first` to `last`, both included, or the window of `days`. Raises InvalidParameter,
+    RangeNotHeld."""
     first, last = asked.day("first"), asked.day("last")
     if first is None and last is None:
-        days = asked.whole("days", query_params.DEFAULT_DAYS, 1, 1000)
+        days = asked.integer("days", query_params.DEFAULT_DAYS, 1, 1000)
         return ready.insight.window(days), days
     if first is None or last is None:
-        raise NotUnderstood("first and last go together")
+        raise InvalidParameter("first and last go together")
     if last < first:
         raise BadOrder
-    return ready.insight.checked(first.toordinal(), last.toordinal() + 1), None
+    return ready.insight.checked_range(first.toordinal(), last.toordinal() + 1), None
 
 
-class BadOrder(NotHeld):
+class BadOrder(RangeNotHeld):
     """The last day is before the first."""
 
 
-def _why(error: Exception, ready: Ready, frame: Frame) -> str:
-    words, cube = frame.words, ready.insight.cube
+def _why(error: Exception, ready: ReadySnapshot, frame: Frame) -> str:
+    lang, cube = frame.language, ready.insight.cube
     if isinstance(error, BadOrder):
-        return words("bad_order")
-    if isinstance(error, NotHeld) and cube.first_day is not None and cube.end_day is not None:
+        return lang("bad_order")
+    if isinstance(error, RangeNotHeld) and cube.first_day is not None and cube.end_day is not None:
         last = date.fromordinal(cube.end_day.toordinal() - 1)
-        return words("bad_range", first=words.day(cube.first_day), last=words.day(last), most=cube.max_window_days)
-    return words("bad_other")
+        return lang("bad_range", first=lang.day(cube.first_day), last=lang.day(last), most=cube.max_window_days)
+    return lang("bad_other")
 
 
 def _unavailable(body: bytes, chosen: Preferences) -> Reply:
@@ -263,7 +266,7 @@ def _unavailable(body: bytes, chosen: Preferences) -> Reply:
     return Reply(503, headers, body)
 
 
-def page_routes(api: Curious, *, for_operators: bool) -> Mapping[str, Endpoint]:
+def page_routes(api: QueryApi, *, for_operators: bool) -> Mapping[str, Endpoint]:
     """The pages and their files, by path. `for_operators`: with what only they may ask."""
     return {
         "/": RankingPage(api),

@@ -1,7 +1,7 @@
-"""What a query asks for: a range of days, a part of a ranking, a creator. The same words for the pages and for JSON.
+"""Query parameters of the pages and of the JSON endpoints: a range of days, a part of a ranking, a creator.
 
-Every parameter is given at most once, in one spelling; what cannot be read is refused with a sentence that says which
-parameter, what it was, and what it may be.
+Every parameter may be given once, in one spelling. An invalid one is refused with a sentence that names the parameter,
+its value, and the values it may have.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import date
 from typing import TypeVar
 
 from pipelines.api import messages
-from pipelines.api.insight import Insight, NotHeld, Range
+from pipelines.api.insight import Insight, Range, RangeNotHeld
 
 MAX_TEXT = 200  # characters of what is looked for, and of an id; longer ones are nobody's name
 DEFAULT_DAYS = 30
@@ -24,7 +24,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 T = TypeVar("T")
 
 
-class NotUnderstood(ValueError):
+class InvalidParameter(ValueError):
     """A parameter cannot be read or is out of range; the message is for the caller."""
 
 
@@ -35,30 +35,30 @@ class Query:
     values: Mapping[str, str]
 
     def text(self, name: str) -> str:
-        """A text, empty when it is not given. Raises NotUnderstood."""
+        """A text, empty when it is not given. Raises InvalidParameter."""
         text = self.values.get(name, "")
         if len(text) > MAX_TEXT:
-            raise NotUnderstood(f"{name} may hold at most {MAX_TEXT} characters")
+            raise InvalidParameter(f"{name} may hold at most {MAX_TEXT} characters")
         return text
 
-    def whole(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number. Raises NotUnderstood."""
+    def integer(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number. Raises InvalidParameter."""
         text = self.values.get(name)
         if text is None:
             return default
         if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
-            raise NotUnderstood(f"{name} must be a whole number from {least} to {most}")
+            raise InvalidParameter(f"{name} must be a whole number from {least} to {most}")
         return int(text)
 
     def one_of(self, name: str, *known: str) -> str:
-        """One of some words, the first of them when it is not given. Raises NotUnderstood."""
+        """One of some values, the first of them when it is not given. Raises InvalidParameter."""
         text = self.values.get(name, known[0])
         if text not in known:
-            raise NotUnderstood(f"{name} must be {' or '.join(known)}")
+            raise InvalidParameter(f"{name} must be {' or '.join(known)}")
         return text
 
     def day(self, name: str) -> date | None:
-        """A day such as 2026-11-21. Raises NotUnderstood."""
+        """A day such as 2026-11-21. Raises InvalidParameter."""
         text = self.values.get(name)
         if text is None:
             return None
@@ -67,42 +67,42 @@ class Query:
                 raise ValueError
             return date.fromisoformat(text)
         except ValueError:
-            raise NotUnderstood(f"{name} must be a day such as 2026-11-21") from None
+            raise InvalidParameter(f"{name} must be a day such as 2026-11-21") from None
 
 
 def query(sent: bytes, *known: str) -> Query:
-    """The parameters `known` of a query string; others are ignored. Raises NotUnderstood."""
+    """The parameters `known` of a query string; others are ignored. Raises InvalidParameter."""
     values = {}
     for name in known if sent else ():
         try:
             found = messages.query_values(sent, name.encode())
         except ValueError:
-            raise NotUnderstood(f"{name} is not UTF-8") from None
+            raise InvalidParameter(f"{name} is not UTF-8") from None
         if len(found) > 1:
-            raise NotUnderstood(f"{name} is given {len(found)} times")
+            raise InvalidParameter(f"{name} is given {len(found)} times")
         if found:
             values[name] = found[0]
     return Query(values)
 
 
-def asked_range(asked: Query) -> Callable[[Insight], Range]:
-    """The range of `days`, or of `from` and `to` (exclusive): to be asked of a snapshot, which may raise NotUnderstood.
+def range_param(asked: Query) -> Callable[[Insight], Range]:
+    """Return the range of `days`, or of `from` and `to` (exclusive), as a function of a snapshot, which may raise too.
 
-    Raises NotUnderstood.
+    Raises InvalidParameter.
     """
     first, end = asked.day("from"), asked.day("to")
-    days = asked.whole("days", DEFAULT_DAYS, 1, 1000)
+    days = asked.integer("days", DEFAULT_DAYS, 1, 1000)
     if (first is None) != (end is None):
-        raise NotUnderstood("from and to go together: the days from one up to, not including, the other")
+        raise InvalidParameter("from and to go together: the days from one up to, not including, the other")
     if first is not None and "days" in asked.values:
-        raise NotUnderstood("give days, or from and to")
+        raise InvalidParameter("give days, or from and to")
 
-    def held(insight: Insight) -> Range:
+    def checked(insight: Insight) -> Range:
         try:
             if first is None or end is None:
                 return insight.window(days)
-            return insight.checked(first.toordinal(), end.toordinal())
-        except NotHeld as error:
-            raise NotUnderstood(str(error)) from None
+            return insight.checked_range(first.toordinal(), end.toordinal())
+        except RangeNotHeld as error:
+            raise InvalidParameter(str(error)) from None
 
-    return held
+    return checked

@@ -1,8 +1,7 @@
-"""Who answers questions about the snapshot: loads what they need beside what is served, thinks on a thread of its own.
+"""The query service: loads the cube of the served snapshot in the background, and runs queries on a thread of its own.
 
-The prepared endpoints never wait for any of this. The cube of a large platform takes seconds to load, so it is loaded
-behind the snapshot, in the background; until then questions are answered from the snapshot before, and if there is none
-they wait. Everything in an answer is of one snapshot.
+The prepared endpoints never wait for it. The cube of a large platform takes seconds to load; until then queries are
+answered from the previous snapshot, and without one they wait. An answer comes from one snapshot alone.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from typing import TypeVar
 
 from pipelines.api import insight as insights
 from pipelines.api.insight import Insight
-from pipelines.api.watching import Serving
+from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
-MOST_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
+MAX_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
 KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
@@ -33,8 +32,8 @@ log = logging.getLogger("mostwatched.api")
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """A snapshot that can be asked, and what was answered already."""
+class ReadySnapshot:
+    """A snapshot loaded for queries, with a cache of bodies."""
 
     insight: Insight
     snapshot_id: str
@@ -44,7 +43,7 @@ class Ready:
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
 
     def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
-        """The bytes that `write` gives, kept under `key`, which must say everything that they depend on."""
+        """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
         found = self.bodies.get(key)
         if found is None:
             found = write()
@@ -58,14 +57,14 @@ class Ready:
 
 
 class NotReady(Exception):
-    """No answer can be given now; in some seconds perhaps."""
+    """No answer can be given yet; try again in some seconds."""
 
 
-class Desk:
-    """Keeps `Ready` for the snapshot that is served, and asks it one question at a time."""
+class QueryService:
+    """Keeps a `ReadySnapshot` for the served snapshot, and runs one query at a time on it."""
 
     def __init__(self) -> None:
-        self._ready: Ready | None = None
+        self._ready: ReadySnapshot | None = None
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
@@ -76,7 +75,7 @@ class Desk:
         self._loading = ThreadPoolExecutor(1, "cube")
 
     def prepare(self, serving: Serving | None) -> Future[None] | None:
-        """See to it that questions about `serving` can be answered; what there is to wait for, or None."""
+        """Load `serving` for queries. Returns what to wait for, or None."""
         if serving is None:
             return None
         with self._lock:
@@ -96,12 +95,12 @@ class Desk:
                 )
             return self._pending
 
-    async def ask(self, serving: Serving, question: Callable[[Ready], T], *, wait: bool) -> T:
-        """What `question` says of the snapshot being served, or of the one before while this one is being loaded.
+    async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
+        """Run `question` on the served snapshot, or on the previous one while this one is being loaded.
 
         With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
         """
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise NotReady("Too many questions are being asked")
         self._waiting += 1
         try:
@@ -109,7 +108,7 @@ class Desk:
         finally:
             self._waiting -= 1
 
-    async def _answer(self, serving: Serving, question: Callable[[Ready], T], wait: bool) -> T:
+    async def _answer(self, serving: Serving, question: Callable[[ReadySnapshot], T], wait: bool) -> T:
         pending = self.prepare(serving)
         if pending is not None and (wait or self._ready is None):
             await asyncio.wrap_future(pending)
@@ -119,7 +118,7 @@ class Desk:
         return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
 
     def close(self) -> None:
-        """Take no more questions."""
+        """Run no more queries."""
         self._thinking.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)
 
@@ -140,7 +139,7 @@ class Desk:
         else:
             with self._lock:
                 zone = str(snapshot.manifest["policy"]["day_timezone"])
-                self._ready = Ready(insight, snapshot.id, published_ms, data_until, zone)
+                self._ready = ReadySnapshot(insight, snapshot.id, published_ms, data_until, zone)
             took_ms = round((time.monotonic() - started) * 1000)
             about = {"snapshot_id": snapshot.id, "loaded_in_ms": took_ms, "bytes": insight.cube.nbytes}
             log.info("answering questions", extra=about)

@@ -7,7 +7,7 @@ request, and Redis is tried again after RETRY_AFTER_SECONDS.
 What this process admitted, through Redis or alone, it remembers itself, and that counts beside what Redis
 knows: a Redis that has forgotten (a restart without persistence, an outage, a clock set forward) lets no client
 have more from one worker than the limits. While Redis knows everything it is always the stricter of the two:
-our own memory takes requests for admitted when they came, and for LENIENCE older than that, so that clocks
+our own memory takes requests for admitted when they came, and for TOLERANCE older than that, so that clocks
 that run apart refuse nobody.
 """
 
@@ -20,12 +20,12 @@ from contextlib import suppress
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from pipelines.api.limits import LIMITS, SECOND, Decision, InMemory, Limit
+from pipelines.api.limits import LIMITS, SECOND, Decision, InMemoryLimiter, Limit
 from pipelines.core.errors import UsageError
 
 TIMEOUT_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 2
-LENIENCE = SECOND  # far over what two clocks drift apart in an hour
+TOLERANCE = SECOND  # far over what two clocks drift apart in an hour
 
 log = logging.getLogger("mostwatched.api")
 
@@ -69,13 +69,13 @@ return answer
 """
 
 
-class Shared:
+class RedisLimiter:
     """The limits of all workers that share one Redis."""
 
     def __init__(
         self,
         redis_url: str,
-        fallback: InMemory,
+        fallback: InMemoryLimiter,
         monotonic_us: Callable[[], int],
         limits: Sequence[Limit] = LIMITS,
         on_fallback: Callable[[], None] = lambda: None,
@@ -103,7 +103,7 @@ class Shared:
         """Admit and count a request of `client`, or refuse it."""
         if self._away_until is not None and self._now() < self._away_until:
             return await self._alone(client)
-        came, key = self._now(), f"mostwatched:limits:{client}"
+        arrived, key = self._now(), f"mostwatched:limits:{client}"
         try:
             answer = await self._script(keys=[key], args=self._args)
         except (RedisError, OSError) as error:
@@ -116,7 +116,7 @@ class Shared:
             self._away_until = None
         decision = decision_of(answer, self._limits)
         if decision.is_admitted:
-            own = self._fallback.hit_now(client, came, LENIENCE)
+            own = self._fallback.hit_now(client, arrived, TOLERANCE)
             if not own.is_admitted:
                 with suppress(RedisError, OSError):
                     await self._redis.zrem(key, answer[0])  # a refused request takes no slot
@@ -124,7 +124,7 @@ class Shared:
         return decision
 
     async def close(self) -> None:
-        """Give the connections back; one that cannot be ended in good order is ended all the same."""
+        """Close the connections, also one that cannot be closed in good order."""
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 

@@ -1,4 +1,4 @@
-"""Published tables -> the bytes of the bodies. Pure functions and frozen values; no I/O, no clock, no HTTP.
+"""Prepare the bytes of the response bodies from published tables. Pure functions and frozen values; no I/O, no clock.
 
 Done once per snapshot, on its way in: a request only cuts the prepared bytes and splices its own few values
 (the timestamp, isFollowing, what a caller may see of a stream).
@@ -96,7 +96,7 @@ def spliced(text: str | None, without: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The 30-day ranking down to MAX_LIMIT, ready to be cut anywhere."""
+    """The 30-day ranking down to MAX_LIMIT, prepared so that it can be cut at any limit."""
 
     anonymous: bytes  # every creator's object with isFollowing null, joined by commas
     unfollowed: bytes  # the same with false, which is one letter longer
@@ -282,7 +282,7 @@ def _stream(row: Mapping[str, Any]) -> _Stream:
 
 
 def digest_of(*parts: object) -> str:
-    """Sixteen hex digits that stand for the parts in an ETag."""
+    """Return sixteen hex digits of a digest of the parts, for an ETag."""
     return hashlib.sha256(_encode(parts)).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """Metrics for Prometheus.
 
-With several workers any of them answers for all: each leaves its figures in a file of one folder every second, and
-the one that is asked adds its own, as they are now, to what the others left last. Figures of a worker that has died
-stay among them, so that no counter ever goes back.
+With several workers any of them answers for all: each saves its figures to a file in a shared folder every second, and
+the one that is asked adds its own current figures to those that the others saved last. Figures of a worker that has
+died stay among them, so that no counter ever goes back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-from pipelines.api.watching import Serving
+from pipelines.api.snapshot_watcher import Serving
 
 BUCKETS = (
     0.0005,
@@ -39,29 +39,29 @@ BUCKETS = (
 )  # seconds; a prepared answer takes < 1 ms
 UNMATCHED = "unmatched"  # the route label of unknown paths: their number is not bounded
 
-LEAVE_EVERY_SECONDS = 1.0
+SAVE_EVERY_SECONDS = 1.0
 GONE_AFTER_SECONDS = 10.0  # a worker that left nothing for so long is no more: it serves nothing
 
 log = logging.getLogger("mostwatched.api")
 
 
-class Colleagues:
-    """The workers of one server, by what each of them leaves in a folder that is the server's alone."""
+class WorkerMetrics:
+    """The figures of the workers of one server, each in a file of a folder that is the server's alone."""
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
         """`worker` is the name that this one is known by; by default its process's number."""
         self._folder = folder
         self._name = f"{worker or os.getpid()}.json"
 
-    def leave(self, state: dict[str, Any]) -> None:
-        """Leave this worker's figures for the others."""
+    def save(self, state: dict[str, Any]) -> None:
+        """Save this worker's figures for the others."""
         path = self._folder / self._name
         beside = path.with_suffix(".part")
         beside.write_text(json.dumps(state))
         beside.replace(path)
 
     def others(self) -> list[dict[str, Any]]:
-        """What the others left last."""
+        """Read the figures that the others saved last."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
             if path.name != self._name:
@@ -77,7 +77,7 @@ class Metrics:
     their labels up, which would be a tenth of what a request costs. They become its metrics when somebody asks.
     """
 
-    def __init__(self, now_ms: Callable[[], int], colleagues: Colleagues | None = None) -> None:
+    def __init__(self, now_ms: Callable[[], int], colleagues: WorkerMetrics | None = None) -> None:
         """`colleagues` are the other workers of this server, if there are any."""
         self._now_ms = now_ms
         self._colleagues = colleagues
@@ -97,28 +97,28 @@ class Metrics:
         known.seconds += seconds
 
     def snapshot(self, serving: Serving | None) -> None:
-        """An attempt to load a snapshot ended, with None when it failed."""
+        """Count an attempt to load a snapshot: None when it failed."""
         self._count("mostwatched_snapshot_loads", "failed" if serving is None else "loaded")
         self._serving = serving or self._serving
 
     def auth(self, outcome: str) -> None:
-        """An authorization ended."""
+        """Count an authorization by its outcome."""
         self._count("mostwatched_auth_requests", outcome)
 
-    def limited(self, *, is_admitted: bool) -> None:
-        """The rate limits decided about a request."""
+    def rate_limited(self, *, is_admitted: bool) -> None:
+        """Count a request that the rate limits admitted or refused."""
         self._count("mostwatched_rate_limit_requests", "admitted" if is_admitted else "refused")
 
-    def limited_alone(self) -> None:
-        """They decided without the shared Redis."""
+    def rate_limit_fallback(self) -> None:
+        """Count a decision without the shared Redis."""
         self._count("mostwatched_rate_limit_fallbacks", "redis_away")
 
     def text(self) -> bytes:
-        """In Prometheus's text format."""
+        """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
+        """Yield the metrics, as prometheus_client asks for."""
         workers = [self._state(), *(self._colleagues.others() if self._colleagues else ())]
         yield from _requests(workers)
         for name, (help_text, label) in _COUNTERS.items():
@@ -129,27 +129,27 @@ class Metrics:
         yield from self._gauges([worker for worker in workers if self._is_there(worker)])
 
     async def share(self) -> None:
-        """Leave the figures for the other workers, again and again until it is cancelled, and then a last time."""
+        """Save the figures for the other workers regularly until it is cancelled, and then a last time."""
         if self._colleagues is None:
             return
         is_said = False
         try:
             while True:
                 try:
-                    self.leave()
+                    self.save()
                 except OSError as error:
                     if not is_said:
                         log.warning("metrics cannot be shared among workers", extra={"reason": str(error)})
                     is_said = True
-                await asyncio.sleep(LEAVE_EVERY_SECONDS)
+                await asyncio.sleep(SAVE_EVERY_SECONDS)
         finally:
             with suppress(OSError):
-                self.leave()
+                self.save()
 
-    def leave(self) -> None:
-        """Leave the figures for the other workers, if there are any."""
+    def save(self) -> None:
+        """Save the figures for the other workers, if there are any."""
         if self._colleagues is not None:
-            self._colleagues.leave(self._state())
+            self._colleagues.save(self._state())
 
     def _state(self) -> dict[str, Any]:
         """This worker's figures, as plain JSON."""
@@ -176,7 +176,9 @@ class Metrics:
         info = GaugeMetricFamily(
             "mostwatched_snapshot_info", "1, labelled with the snapshot being served.", labels=["snapshot_id"]
         )
-        age = GaugeMetricFamily("mostwatched_snapshot_age_seconds", "Since the snapshot being served was published.")
+        age = GaugeMetricFamily(
+            "mostwatched_snapshot_age_seconds", "Age of the snapshot being served, since it was published."
+        )
         serving = {each["serving"]["snapshot_id"]: each["serving"] for each in workers if each["serving"]}
         for snapshot_id in sorted(serving):
             info.add_metric([snapshot_id], 1)
@@ -201,7 +203,7 @@ def _requests(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
     requests = CounterMetricFamily("mostwatched_http_requests", "Requests answered.", labels=["route", "status"])
     durations = HistogramMetricFamily(
         "mostwatched_http_request_duration_seconds",
-        "From the request's headers to the end of its answer.",
+        "Request latency, from the headers of the request to the end of the response.",
         labels=["route"],
     )
     bounds = [*map(floatToGoString, BUCKETS), "+Inf"]
@@ -230,7 +232,7 @@ _COUNTERS = {  # name -> what it counts, and its label
         "outcome",
     ),
     "mostwatched_rate_limit_requests": ("Requests that the rate limits admitted or refused.", "outcome"),
-    "mostwatched_rate_limit_fallbacks": ("Requests limited by this worker alone.", "reason"),
+    "mostwatched_rate_limit_fallbacks": ("Requests limited by one worker alone, without the shared Redis.", "reason"),
 }
 
 

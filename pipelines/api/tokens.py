@@ -22,7 +22,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 
-from pipelines.api.keys import ALGORITHMS, KeySource, VerificationKey, fitting
+from pipelines.api.keys import ALGORITHMS, KeySource, VerificationKey, matching_keys
 
 # RFC 9864 renames EdDSA to Ed25519; issuers still write EdDSA, and with keys bound to one curve it is as safe
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
@@ -162,7 +162,7 @@ class Authenticator:
         fingerprint = hashlib.sha256(compact).digest()
         known = self._verified.get(fingerprint)
         if known is not None and known.not_before_ms <= now_ms < known.expires_ms:
-            candidates = fitting(await self._keys.current(), known.algorithm, known.key_id)
+            candidates = matching_keys(await self._keys.current(), known.algorithm, known.key_id)
             if len(candidates) == 1 and candidates[0] is known.key:
                 self._verified.move_to_end(fingerprint)
                 return known.subject
@@ -176,9 +176,9 @@ class Authenticator:
         token = parse(compact)
         claims = claims_of(token)
         subject = check_claims(claims, self._expected, now_ms)  # cheap, and an expired token needs no key
-        candidates = fitting(await self._keys.current(), token.algorithm, token.key_id)
-        if not candidates and await self._keys.renewed():
-            candidates = fitting(await self._keys.current(), token.algorithm, token.key_id)
+        candidates = matching_keys(await self._keys.current(), token.algorithm, token.key_id)
+        if not candidates and await self._keys.refresh():
+            candidates = matching_keys(await self._keys.current(), token.algorithm, token.key_id)
         if len(candidates) != 1:
             raise InvalidToken("key")
         verify_signature(token, candidates[0])

@@ -1,10 +1,10 @@
-"""Count a snapshot again: audit."""
+"""The command that recounts a snapshot: audit."""
 
 from __future__ import annotations
 
 import click
 
-from pipelines.cli.group import as_json, asked_snapshot, cli, command
+from pipelines.cli.group import as_json, cli, command, snapshot_or_current
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, print_json, print_table, printable
 
@@ -29,11 +29,11 @@ def audit(settings: Settings, snapshot_id: str | None, ranges: int, seed: str | 
     from pipelines.jobs import audit_run
     from pipelines.snapshots import audit as auditing
 
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         if snapshot_id is None:
             done = audit_run.audit_current(settings, ranges, seed, progress=shown)
         else:
-            done = auditing.audit(settings, asked_snapshot(settings, snapshot_id), ranges, seed, progress=shown)
+            done = auditing.audit(settings, snapshot_or_current(settings, snapshot_id), ranges, seed, progress=shown)
     if as_json:
         print_json(done.as_json())
     else:

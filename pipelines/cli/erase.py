@@ -1,4 +1,4 @@
-"""Take a person out: forget."""
+"""The command that erases a person: forget."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def forget(
 
     if any(isinstance(folder, str) for folder in landing):
         raise click.UsageError("What has landed in a bucket is removed there, by the platform: give folders.")
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         done = forget_person(
             settings,
             user,
@@ -56,6 +56,6 @@ def forget(
     if as_json:
         print_json(done.as_json())
     else:
-        render.print_forgetting(done)
+        render.print_forget_report(done)
     if done.remaining:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""What the commands of the command line share: the group they are in, their options, what they are handed.
+"""What the commands share: their group, common options, and the settings that they are called with.
 
 Each command parses arguments, calls one function and prints what it returns. `--json` prints one object or list as the
 last line of stdout; progress and errors go to stderr. Imports that cost time are made by the command that needs them.
@@ -18,7 +18,7 @@ import click
 
 from pipelines import __version__, remote
 from pipelines.core import logs
-from pipelines.core.errors import MostwatchedError, refusal_of_the_system
+from pipelines.core.errors import MostwatchedError, os_error_message
 from pipelines.core.settings import ENGINES, Settings, is_url, load, unknown_variables, wanted_log_format
 from pipelines.core.text import printable
 
@@ -93,8 +93,8 @@ accept_rejects = click.option("--accept-rejects", is_flag=True, help="Publish ho
 allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though the last day looks too small.")
 
 
-class InOrder(click.Group):
-    """Lists its commands in the order in which somebody meets them."""
+class OrderedGroup(click.Group):
+    """A group that lists its commands in the order of first use."""
 
     ORDER = (
         "run",
@@ -117,12 +117,12 @@ class InOrder(click.Group):
         return sorted(self.commands, key=[*self.ORDER, *self.commands].index)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """As click does, once it is known how things are said: also what is said of wrong options."""
+        """Run as click does, once the log format is known, so that errors about options use it too."""
         logs.configure(wanted_log_format())
         return super().main(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does; where stderr is JSON, without the empty line that it writes there after ^C."""
+        """Invoke as click does; where stderr is JSON, without the empty line that click writes there after ^C."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, EOFError):
@@ -131,7 +131,7 @@ class InOrder(click.Group):
             raise
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--home",
     metavar="DIRECTORY",
@@ -146,13 +146,13 @@ def cli(context: click.Context, home: str | None) -> None:
     """
     context.obj = home
     for name in unknown_variables():
-        logs.night.warning("%s is not a setting and is ignored; the README lists those there are.", name)
+        logs.run_log.warning("%s is not a setting and is ignored; the README lists those there are.", name)
 
 
 def command(
     group: click.Group, name: str | None = None, *, pulls: bool = True, only: str | None = None, **more: Any
 ) -> Callable[[Command], Command]:
-    """A command whose function is handed the settings first.
+    """Define a command whose function gets the settings as its first argument.
 
     A home in a bucket is pulled before, or `only` the folder of it that the command reads; not for who `pulls` later
     or not at all, such as whoever locks the home first.
@@ -162,7 +162,7 @@ def command(
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
             settings = load(click.get_current_context().obj)
-            with refused_in_words(settings.home), remote.mounted(settings, only) if pulls else nullcontext():
+            with os_errors_explained(settings.home), remote.mounted(settings, only) if pulls else nullcontext():
                 return function(settings, *args, **kwargs)
 
         group.command(name, **more)(with_settings)
@@ -172,18 +172,18 @@ def command(
 
 
 @contextmanager
-def refused_in_words(folder: Path) -> Iterator[None]:
-    """What the operating system refuses to the work in a folder becomes a sentence with a remedy."""
+def os_errors_explained(folder: Path) -> Iterator[None]:
+    """Turn an error of the operating system inside into a sentence with a remedy."""
     try:
         yield
     except Exception as error:
-        refusal = refusal_of_the_system(error, folder)
+        refusal = os_error_message(error, folder)
         if refusal is None:
             raise
         raise MostwatchedError(refusal) from error
 
 
-def asked_snapshot(settings: Settings, snapshot_id: str | None) -> Snapshot:
+def snapshot_or_current(settings: Settings, snapshot_id: str | None) -> Snapshot:
     """The snapshot that was asked for, or the current one."""
     from pipelines.snapshots import manifest
 

@@ -1,4 +1,4 @@
-"""Questions about what was published and what landed: top, sql, explain, rejects."""
+"""Commands that query what was published and what landed: top, sql, explain, rejects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from pipelines import remote
-from pipelines.cli.group import COUNT, DAY, TEXT, as_csv, as_json, asked_snapshot, cli, command
+from pipelines.cli.group import COUNT, DAY, TEXT, as_csv, as_json, cli, command, snapshot_or_current
 from pipelines.core import logs
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
@@ -44,8 +44,8 @@ def top(
     from pipelines.snapshots import ranking
 
     _either(as_json, as_csv)
-    snapshot = asked_snapshot(settings, snapshot_id)
-    days = ranking.asked_window(snapshot, window_days, first, end)
+    snapshot = snapshot_or_current(settings, snapshot_id)
+    days = ranking.window_from_options(snapshot, window_days, first, end)
     rows = ranking.ranking(settings, snapshot, days, limit)
     if as_json:
         print_json(rows)
@@ -81,9 +81,9 @@ def sql(
     _either(as_json, as_csv)
     if query == "-":
         query = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
-    snapshot = asked_snapshot(settings, snapshot_id)
-    with range_query.opened(settings, snapshot, partial(remote.attach, settings)) as connection:
-        answer = range_query.ask(connection, settings, query)
+    snapshot = snapshot_or_current(settings, snapshot_id)
+    with range_query.open_warehouse(settings, snapshot, partial(remote.attach, settings)) as connection:
+        answer = range_query.run_query(connection, settings, query)
         if as_csv:
             print_csv(answer.columns, islice(answer.rows, limit))
         elif as_json:
@@ -91,7 +91,7 @@ def sql(
         else:
             print_table(answer.columns, islice(answer.rows, limit or _SHOWN_ROWS))
             if limit is None and next(answer.rows, None) is not None:
-                logs.night.warning("The first %d rows; --limit shows more, --csv and --json all.", _SHOWN_ROWS)
+                logs.run_log.warning("The first %d rows; --limit shows more, --csv and --json all.", _SHOWN_ROWS)
 
 
 @command(cli)
@@ -112,15 +112,15 @@ def explain(
 ) -> None:
     """Say why a creator's number is what it is.
 
-    From the landed records to the published figure, step by step. The night is done again over the creator's own
+    From the landed records to the published figure, step by step. It runs the nightly job again over the creator's own
     records. Exit code 1 if that does not give the published figure.
     """
     from pipelines.cli import render
     from pipelines.jobs import explain
     from pipelines.snapshots import ranking
 
-    snapshot = asked_snapshot(settings, snapshot_id)
-    days = ranking.asked_window(snapshot, window_days, first, end)
+    snapshot = snapshot_or_current(settings, snapshot_id)
+    days = ranking.window_from_options(snapshot, window_days, first, end)
     explanation = explain.explain(settings, snapshot, creator_id, days)
     if as_json:
         print_json(explanation.as_json())
@@ -135,7 +135,7 @@ def explain(
 @as_json
 @as_csv
 def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) -> None:
-    """List what was not accepted: where, why, what stands there.
+    """List rejected records: where, why, and their text.
 
     --csv does to texts what it does in `top`.
     """

@@ -1,4 +1,4 @@
-"""Answers in words: how `mostwatched status`, `explain`, `snapshots diff` and `forget` read on a terminal."""
+"""The text that `mostwatched status`, `explain`, `snapshots diff` and `forget` print on a terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from pipelines.core.text import counted, excerpt, print_table, printable
-from pipelines.jobs.erase_user import Forgetting
+from pipelines.jobs.erase_user import ForgetReport
 from pipelines.jobs.explain import Explanation
 from pipelines.snapshots.diff import Comparison
 
-LEFT_OUT_WORDS = {
+LEFT_OUT_TEXTS = {
     "duplicate": "the same version landed more than once",
     "superseded": "another version of the session is newer",
     "deleted": "retracted (deleted: true)",
@@ -26,7 +26,7 @@ LEFT_OUT_WORDS = {
 
 
 def print_explanation(one: Explanation) -> None:
-    """From the landed records to the published figure, a step a line."""
+    """Print the steps from the landed records to the published figure, one on each line."""
     click.echo(
         f"Creator {excerpt(one.creator_id)}, the days {one.days} (end not included), snapshot {one.snapshot_id}\n"
     )
@@ -34,7 +34,7 @@ def print_explanation(one: Explanation) -> None:
     for reason, count in one.left_out.items():
         if count:
             moved = f"; {one.moved_away:,} sessions went to another creator" if one.moved_away else ""
-            words = LEFT_OUT_WORDS[reason] + (moved if reason == "superseded" else "")
+            words = LEFT_OUT_TEXTS[reason] + (moved if reason == "superseded" else "")
             _step(-count, f"{reason.replace('_', ' ')}: {words}")
     _step(one.sessions, f"sessions in the window, {one.watched_seconds:,} watched seconds of them inside it", "=")
     for kind, daily, distinct in (
@@ -57,8 +57,8 @@ def print_explanation(one: Explanation) -> None:
     click.echo(_verdict(one))
 
 
-def _step(count: int, words: str, sign: str = " ") -> None:
-    click.echo(f"{sign} {count:>15,}  {words}" if count >= 0 else f"- {-count:>15,}  {words}")
+def _step(count: int, text: str, sign: str = " ") -> None:
+    click.echo(f"{sign} {count:>15,}  {text}" if count >= 0 else f"- {-count:>15,}  {text}")
 
 
 def _verdict(one: Explanation) -> str:
@@ -77,7 +77,7 @@ def _verdict(one: Explanation) -> str:
 
 
 def print_comparison(one: Comparison, limit: int) -> None:
-    """What differs between two snapshots, the best ranks first."""
+    """Print what differs between two snapshots, the best ranks first."""
     click.echo(f"{one.before} -> {one.after}, the last {one.window_days} days of each")
     for name, (before, after) in one.policy.items():
         click.echo(f"Policy: {name} was {before}, is {after}.")
@@ -103,7 +103,7 @@ def print_comparison(one: Comparison, limit: int) -> None:
 
 
 def print_status(answer: dict[str, Any]) -> None:
-    """How things stand, for people: the answer of `status`, a subject a paragraph."""
+    """Print the answer of `status`, one paragraph for each subject."""
     if answer["snapshot"] is None and answer["last_run"] is None and not answer["landing"]["files"]:
         click.echo(f"Nothing has landed in {answer['home']} and nothing has been published there yet.")
         return
@@ -238,7 +238,7 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
         "reads": f"would read {counted(run['reads_files'], 'file')} and publish what changes, unless refused",
         "refuses": "would refuse to publish",
         "publishes": f"would publish {run['snapshot_id'] or 'a snapshot as of ' + answer['as_of']}",
-        "unknown": "cannot be foretold: see the problems",
+        "unknown": "cannot be predicted: see the problems",
     }[run["outcome"]]
     if days := run["builds_days"]:
         between = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
@@ -254,8 +254,8 @@ def _next_run_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {run['command_to_override']}   to publish all the same"
 
 
-def print_forgetting(done: Forgetting) -> None:
-    """What was forgotten, what changed, and what is left to do."""
+def print_forget_report(done: ForgetReport) -> None:
+    """Print what was forgotten, what changed, and what is left to do."""
     would = "Would redact" if done.is_dry_run else "Redacted"
     records = ", ".join(f"{count:,} {entity}" for entity, count in done.records.items()) or "no record"
     rejected = counted(done.rejected_records, "rejected record")
@@ -283,7 +283,7 @@ def print_forgetting(done: Forgetting) -> None:
         click.echo("Not yet forgotten. Put right what is named above and give the same command again.")
 
 
-def _print_changes(done: Forgetting) -> None:
+def _print_changes(done: ForgetReport) -> None:
     if done.snapshot_before is None:
         click.echo("Nothing had been published.")
         return

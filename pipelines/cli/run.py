@@ -1,4 +1,4 @@
-"""The night, and how things stand: run, backfill, report, status."""
+"""Commands of the nightly run: run, backfill, report, status."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def run(
     accept_rejects: bool,
     allow_incomplete: bool,
 ) -> None:
-    """Do the nightly job: ingest, rank, publish a snapshot.
+    """Run the nightly job: ingest, rank, publish a snapshot.
 
-    Safe to run again at any time: what is new, late or corrected is worked in, what a killed run left is finished, and
-    the same records give the same snapshot.
+    Safe to run again at any time: new, late and corrected records are included, the work of a killed run is finished,
+    and the same records give the same snapshot.
     """
     from pipelines.core import progress
 
@@ -60,7 +60,7 @@ def run(
         from pipelines.jobs.nightly import run as run_night
     else:
         from pipelines.jobs.prefect_flows import run_flow as run_night
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         report = run_night(
             _on(engine, settings),
             as_of or today(settings),
@@ -72,7 +72,7 @@ def run(
     if as_json:
         print_json(report.as_json())
     else:
-        print_summary(report.as_json(), [each.path for each in report.ingested.ignored])
+        print_summary(report.as_json(), [(each.path, each.reason) for each in report.ingested.ignored])
 
 
 @command(cli, pulls=False)
@@ -95,15 +95,15 @@ def backfill(
 ) -> None:
     """Publish one snapshot per as_of, oldest first.
 
-    Each is made without seeing what came after it, and the newest of all stays the current one. A day that is refused
-    does not stop the others; the exit code is then 3.
+    Each is made without the records that came after it, and the newest of all stays current. A day that is refused does
+    not stop the others; the exit code is then 3. Backfills send no notifications.
     """
     from pipelines.core import progress
     from pipelines.jobs import nightly
 
     summaries: list[dict[str, Any]] = []
     refusals: list[RefusedToPublish] = []
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         nights = nightly.backfill(
             _on(engine, settings),
             first,
@@ -138,8 +138,8 @@ def _on(engine: str | None, settings: Settings) -> Settings:
 def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool) -> None:
     """Show what the last run did.
 
-    Funnel, rejected lines, late days, checks, durations, change, and figures worth a look. Every run leaves it, also
-    one that failed or was refused: HOME/reports/AS_OF.html. The run that published a snapshot leaves its own in it as
+    Funnel, rejected lines, late days, checks, durations, change, and figures worth a look. Every run writes it, also
+    one that failed or was refused: HOME/reports/AS_OF.html. The run that published a snapshot keeps its own in it as
     report.html.
     """
     from pipelines.jobs import report
@@ -152,9 +152,9 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
     if as_json:
         print_json(facts)
     elif as_html:
-        click.echo(html.written(document(facts)), nl=False)
+        click.echo(html.render(document(facts)), nl=False)
     else:
-        click.echo(markdown.written(document(facts)), nl=False)
+        click.echo(markdown.render(document(facts)), nl=False)
 
 
 @command(cli)
@@ -163,15 +163,15 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
 @click.option("--notify", "notifies", is_flag=True, help="Call the notification hooks if a run or a day is late.")
 @as_json
 def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...], notifies: bool, as_json: bool) -> None:
-    """Say how things stand, and what the next run would do.
+    """Show the state of the home, and what the next run would do.
 
     The snapshot, days present and missing, late sessions, and why a run did not publish. Reads only, also while a run
     is at work.
 
     The platform lands its sessions every day: a day without any is empty only
     if its own file, the one whose name holds its date (2026-01-05), landed and holds none; otherwise it is missing.
-    The exit code is 0 whenever there is an answer, a bad one too. With --notify, given by cron at the hour by which
-    there should be a snapshot as of today, somebody learns of a night that never began, or died.
+    The exit code is 0 whenever there is an answer, a bad one too. With --notify, run by cron at the hour by which
+    there should be a snapshot as of today, it reports a nightly run that never began, or died.
     """
     from pipelines.cli import render
     from pipelines.jobs.status import status as how_things_stand
@@ -183,8 +183,8 @@ def status(settings: Settings, as_of: date | None, landing: tuple[Landing, ...],
         render.print_status(answer)
     if notifies:
         from pipelines.jobs import notify
-        from pipelines.jobs.report import DAYS_AWAITED
+        from pipelines.jobs.report import EXPECTED_DAYS
 
         if not notify.is_wanted(settings):
             raise UsageError("--notify needs MOSTWATCHED_NOTIFY_COMMAND or MOSTWATCHED_NOTIFY_WEBHOOK.")
-        notify.tell(settings, notify.late(answer, DAYS_AWAITED))
+        notify.send(settings, notify.late_events(answer, EXPECTED_DAYS))

@@ -1,4 +1,4 @@
-"""The read API, and data to try it all on: serve, generate."""
+"""The commands that serve the read API and generate synthetic data: serve, generate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pipelines import remote
-from pipelines.cli.group import DAY, FOLDER, as_json, cli, command, refused_in_words
+from pipelines.cli.group import DAY, FOLDER, as_json, cli, command, os_errors_explained
 from pipelines.core import logs
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, print_json, printable
@@ -36,9 +36,11 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """
     from pipelines.api.app import serve as serve_api
 
-    logs.log_as(settings.log_format, settings.log_level)  # also what is said of the bucket, before there is a server
+    logs.configure_server(
+        settings.log_format, settings.log_level
+    )  # also what is said of the bucket, before there is a server
     log = logging.getLogger("mostwatched.api")
-    with remote.followed(settings, lambda problem: log.warning("%s", problem)):
+    with remote.replicating(settings, lambda problem: log.warning("%s", problem)):
         serve_api(settings, host, port, workers)
 
 
@@ -75,10 +77,10 @@ def generate(directory: Path, as_of: date | None, as_json: bool, **sizes: Any) -
 
     Every entity of it, into DIRECTORY as a landing folder.
     """
-    from pipelines.core.progress import shown
+    from pipelines.core.progress import show_progress
     from pipelines.landing.synthetic import generate as generate_platform
 
-    with shown() as progress, refused_in_words(directory):
+    with show_progress() as progress, os_errors_explained(directory):
         summary = generate_platform(
             directory,
             as_of=as_of or datetime.now(UTC).date(),

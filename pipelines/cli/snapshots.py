@@ -1,11 +1,11 @@
-"""Published snapshots: list, verify, diff, rollback, remove, fetch, prune."""
+"""Commands about published snapshots: list, verify, diff, rollback, remove, fetch, prune."""
 
 from __future__ import annotations
 
 import click
 
 from pipelines import remote
-from pipelines.cli.group import COUNT, as_json, asked_snapshot, cli, command
+from pipelines.cli.group import COUNT, as_json, cli, command, snapshot_or_current
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, print_json, printable
 
@@ -33,7 +33,7 @@ def list_snapshots(settings: Settings, as_json: bool) -> None:
         pointer = manifest.current(settings.snapshots)
     except Damaged as error:
         problems.append(str(error))
-    for name in manifest.names(settings.snapshots):
+    for name in manifest.snapshot_ids(settings.snapshots):
         try:
             listed.append(manifest.open_snapshot(settings.snapshots, name))
         except Damaged as error:
@@ -85,7 +85,7 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
             for sentence in found:
                 click.echo(f"    {printable(sentence)}")
             if found and name != manifest.POINTER:
-                click.echo(f"    `mostwatched run --as-of {manifest.as_of_of(name)}` publishes it again.")
+                click.echo(f"    `mostwatched run --as-of {manifest.as_of_from_id(name)}` publishes it again.")
     if any(damage.values()):
         raise SystemExit(1)
 
@@ -120,7 +120,9 @@ def diff(settings: Settings, before: str, after: str | None, window_days: int, l
     from pipelines.cli import render
     from pipelines.snapshots.diff import compare
 
-    compared = compare(settings, asked_snapshot(settings, before), asked_snapshot(settings, after), window_days)
+    compared = compare(
+        settings, snapshot_or_current(settings, before), snapshot_or_current(settings, after), window_days
+    )
     if as_json:
         print_json(compared.as_json())
     else:
@@ -177,7 +179,7 @@ def fetch(settings: Settings, snapshot_id: str | None) -> None:
     """
     from pipelines.core.errors import Damaged
 
-    snapshot = asked_snapshot(settings, snapshot_id)
+    snapshot = snapshot_or_current(settings, snapshot_id)
     damage = snapshot.damage()
     if damage:
         raise Damaged(f"{damage[0]} `mostwatched run --as-of {snapshot.as_of}` publishes it again.")
@@ -196,7 +198,7 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
     from pipelines.core import progress
     from pipelines.jobs import prune
 
-    with progress.shown() as shown:
+    with progress.show_progress() as shown:
         report = prune.prune(settings, dry_run=dry_run, progress=shown)
     if as_json:
         print_json(vars(report))

@@ -1,1 +1,1 @@
-"""What every layer may use: errors, settings, days, text, files that survive a crash. Imports no other package."""
+"""What every layer may use: errors, settings, days, text, durable files. It imports no other package."""

@@ -52,8 +52,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Span:
-    """Days from the first to the last, both included: it may reach to the end of the calendar."""
+class InclusiveRange:
+    """The days from the first to the last, both included. Unlike a Window it can hold the last day of the calendar."""
 
     first_day: date
     last_day: date
@@ -61,14 +61,14 @@ class Span:
     def __contains__(self, day: date) -> bool:
         return self.first_day <= day <= self.last_day
 
-    def wider_by(self, days: int) -> Span:
-        """With as many days more on both sides, as far as the calendar has them."""
+    def widened(self, days: int) -> InclusiveRange:
+        """Return the range with `days` more on both sides, as far as the calendar has them."""
         first = max(self.first_day.toordinal() - days, date.min.toordinal())
         last = min(self.last_day.toordinal() + days, date.max.toordinal())
-        return Span(date.fromordinal(first), date.fromordinal(last))
+        return InclusiveRange(date.fromordinal(first), date.fromordinal(last))
 
-    def of(self, days: Mapping[date, object]) -> list[date]:
-        """Those days of an ordered mapping that lie in it, in its order."""
+    def select(self, days: Mapping[date, object]) -> list[date]:
+        """Return the days of an ordered mapping that lie in the range, in the mapping's order."""
         ordered = list(days)
         return ordered[bisect_left(ordered, self.first_day) : bisect_right(ordered, self.last_day)]
 
@@ -79,7 +79,7 @@ def rolling(as_of: date, days: int) -> Window:
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """The UTC instants from which on a clock on a wall of a zone shows a day, and from which on it never does again.
+    """Return the UTC instants at which a day begins in a zone, and from which on it never occurs again.
 
     What lies between them is mostly the day. Two kinds of days are others. Where a zone left a whole day out, it begins
     and ends at the same instant. Where clocks go back over midnight, the day before is shown once more after the next
@@ -92,7 +92,7 @@ def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 
 def as_of_instant(as_of: date, zone: ZoneInfo) -> datetime:
-    """The instant, in UTC, at which the day before as_of is over for good. What is older is known at as_of."""
+    """Return the UTC instant at which the day before as_of is over for good. What is older is known at as_of."""
     return day_bounds(as_of - ONE_DAY, zone)[1]
 
 
@@ -201,7 +201,7 @@ def _other_day(day: date, zone: ZoneInfo) -> tuple[date, int, int] | None:
 
 
 def milliseconds(instant: datetime) -> int:
-    """Since EPOCH, rounded up: the end of time lies between two of them."""
+    """Milliseconds since EPOCH, rounded up: the last instant of the calendar lies between two of them."""
     return -((EPOCH - instant) // ONE_MILLISECOND)
 
 

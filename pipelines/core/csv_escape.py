@@ -1,4 +1,4 @@
-"""CSV that is safe to open in a spreadsheet, whoever chose the texts in it.
+"""CSV that is safe to open in a spreadsheet, whatever text it holds.
 
 A spreadsheet takes a cell that begins with = + - or @ for a formula, and a formula can send other cells away or start
 a program. The texts in ours are other people's: ids, names of files, whole landed lines.

@@ -1,4 +1,4 @@
-"""Immutable files: how anything gets to disk, and how it is known to be what was written.
+"""Durable, immutable files: how a file is written, locked, and verified against its checksum.
 
 Whatever readers may find under its final name is whole: a file or folder is built under a temporary name,
 fsynced, renamed, and the folder that holds it fsynced. After a crash there are only whole files and leftovers
@@ -27,7 +27,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.errors import Busy, Damaged, MostwatchedError, tells_of_damage
+from pipelines.core.errors import Busy, Damaged, MostwatchedError, is_file_damage
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -44,7 +44,7 @@ def temporary_beside(final: Path) -> Path:
 
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; when the block ends well it is what stands at `final`, durably."""
+    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably."""
     temporary = temporary_beside(final)
     try:
         yield temporary
@@ -57,7 +57,7 @@ def new_file(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder to fill; when the block ends well it stands at `final`, whole and durable.
+    """Yield a temporary folder to fill; when the block succeeds it is renamed to `final`, whole and durable.
 
     Folders are named by their content, so one that already stands at `final` is kept and the new one dropped. To
     `replace` one that is damaged, it stays until the new one is whole.
@@ -92,7 +92,7 @@ def write_json(final: Path, content: Any) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """The one way we write JSON files: indented, UTF-8, keys in the given order.
+    """Format JSON as every JSON file here is: indented, UTF-8, keys in the given order.
 
     A byte of a path that is no UTF-8 stays what it is when it is read again: it is written as JSON escapes it, \\udcff.
     """
@@ -172,7 +172,7 @@ def sweep(root: Path) -> int:
 
 
 class Origin(Protocol):
-    """Where files come from that a home should hold and does not: it is a copy of one on object storage."""
+    """Where the missing files of a home are fetched from, when it is a copy of one on object storage."""
 
     def has(self, path: Path) -> bool:
         """Whether the file is there."""
@@ -187,8 +187,8 @@ _origin: Origin | None = None
 
 
 @contextmanager
-def originating(origin: Origin) -> Iterator[None]:
-    """Inside, `exists` counts the files of an origin as there, and whatever is checked or read is fetched first."""
+def fetching_from(origin: Origin) -> Iterator[None]:
+    """Inside, `exists` includes the files of an origin, and a file is fetched before it is checked or read."""
     global _origin  # noqa: PLW0603  a process works in one home
     before, _origin = _origin, origin
     try:
@@ -202,8 +202,8 @@ def exists(path: Path) -> bool:
     return path.exists() or (_origin is not None and _origin.has(path))
 
 
-def present(path: Path) -> Path:
-    """The same path, fetched if it is not here and can be. Every reader of large files comes by here."""
+def fetched(path: Path) -> Path:
+    """Return the path, after fetching a file that is missing here. Every reader of large files calls this."""
     if _origin is not None and not path.exists():
         _origin.fetch(path)
     return path
@@ -219,15 +219,15 @@ _held: set[Path] = set()  # by this process
 
 
 @dataclass
-class Held:
+class HeldLock:
     """A lock that is held."""
 
     is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[Held]:
-    """Hold the one lock of a home, or raise Busy. The kernel frees it when its holder dies, however it dies.
+def lock(path: Path) -> Iterator[HeldLock]:
+    """Hold the one lock of a home, or raise Busy. The kernel frees it however its holder dies.
 
     Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
     holder; the file, because network file systems show other machines the locks of files alone. What stands in the
@@ -243,7 +243,7 @@ def lock(path: Path) -> Iterator[Held]:
                 name = f" (process {holder})" if holder.isdecimal() else ""
                 raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
             time.sleep(0.01)
-        held = Held(is_tidy=os.pread(file, 20, 0) == _TIDY)
+        held = HeldLock(is_tidy=os.pread(file, 20, 0) == _TIDY)
         with suppress(OSError):  # also on a full disk `prune` must be able to hold the lock
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
@@ -339,25 +339,25 @@ def _is_alive(process: int) -> bool:
 # --- knowing what was written ------------------------------------------------------------------------------------
 
 
-def seal_of(facts: Mapping[str, Any]) -> str:
-    """The sha256 of a JSON object without its `seal`: by that last entry it can tell that it was damaged itself."""
+def checksum_of(facts: Mapping[str, Any]) -> str:
+    """Return the sha256 of a JSON object without its entry `seal`, which holds this checksum in the stored file."""
     return hashlib.sha256(json_bytes({name: facts[name] for name in facts if name != "seal"})).hexdigest()
 
 
-def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The same object with its `seal` as the last entry."""
-    return {**facts, "seal": seal_of(facts)}
+def with_checksum(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same object with its checksum as the last entry, `seal`."""
+    return {**facts, "seal": checksum_of(facts)}
 
 
-def unsealed(content: bytes) -> dict[str, Any]:
-    """The object that a sealed JSON file holds, without its seal.
+def verify_checksum(content: bytes) -> dict[str, Any]:
+    """Return the object in a JSON file that ends with its checksum, without that checksum.
 
     Raises ValueError unless these are byte for byte what was written: also for another spelling of the same values.
     """
-    end = _SEALED_END.search(content, max(0, len(content) - _SEAL_BYTES))
+    end = _CHECKSUM_END.search(content, max(0, len(content) - _CHECKSUM_BYTES))
     if end is None:
-        raise ValueError("it has no seal")
-    # What was sealed is the text before the seal, closed again: nothing need be written out anew to compare with it.
+        raise ValueError("it has no checksum")
+    # The checksum is of the text before it, with its brace closed: nothing need be written out anew to compare with it.
     before = content[: end.start()]
     whole = before + b"\n}\n" if before != b"{" else b"{}\n"
     if hashlib.sha256(whole).hexdigest() != end["seal"].decode():
@@ -371,8 +371,8 @@ def unsealed(content: bytes) -> dict[str, Any]:
     return facts
 
 
-_SEALED_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
-_SEAL_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
+_CHECKSUM_END = re.compile(rb',?\n "seal": "(?P<seal>[0-9a-f]{64})"\n}\n\Z')
+_CHECKSUM_BYTES = len(',\n "seal": ""\n}\n') + 64  # what it matches: a manifest is not searched from its beginning
 
 
 def sha256_of(path: Path) -> str:
@@ -390,9 +390,9 @@ def verify(path: Path, sha256: str) -> None:
     Raises OSError when that cannot be told: the file may be whole.
     """
     try:
-        found = sha256_of(present(path))
+        found = sha256_of(fetched(path))
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     if found != sha256:
@@ -402,9 +402,9 @@ def verify(path: Path, sha256: str) -> None:
 def checked_bytes(path: Path, sha256: str) -> bytes:
     """The bytes of a file, the very ones that were checked against `sha256`. Raises Damaged when they are others."""
     try:
-        content = present(path).read_bytes()
+        content = fetched(path).read_bytes()
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
     found = hashlib.sha256(content).hexdigest()

@@ -17,13 +17,13 @@ class MostwatchedError(Exception):
 
 
 class UsageError(MostwatchedError):
-    """The caller asked for something that cannot be: an unknown id, a range outside the snapshot. Exit code 2."""
+    """The caller asked for something impossible: an unknown id, a range outside the snapshot. Exit code 2."""
 
     exit_code = 2
 
 
 class RefusedToPublish(MostwatchedError):
-    """The night was worked out, but publishing it could mislead: the last snapshot stays. Exit code 3."""
+    """The snapshot was built, but publishing it could mislead: the last one stays current. Exit code 3."""
 
     exit_code = 3
 
@@ -34,8 +34,8 @@ class Busy(MostwatchedError):
     exit_code = 4
 
 
-class Overtaken(Busy):
-    """Another publisher moved on in the same bucket meanwhile. Exit code 4."""
+class PublishConflict(Busy):
+    """Another publisher has moved the pointer in the same bucket meanwhile. Exit code 4."""
 
 
 class Unreachable(MostwatchedError):
@@ -73,16 +73,16 @@ _OTHER_REMEDY = f"Put that right, {_AGAIN}."
 _OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 
 
-def tells_of_damage(error: OSError) -> bool:
-    """Whether an error of reading is the file's own: it is missing, no file, or its sectors cannot be read.
+def is_file_damage(error: OSError) -> bool:
+    """Whether a read error means that the file is damaged: missing, no regular file, or with unreadable sectors.
 
     Without a descriptor or a permission to open it, it may well be whole, and nothing may be put in its place.
     """
     return error.errno in _OF_THE_FILE
 
 
-def refusal_of_the_system(error: BaseException, home: Path) -> str | None:
-    """What the operating system refused to us or to the engine, where, and what to do; None for any other error.
+def os_error_message(error: BaseException, home: Path) -> str | None:
+    """Describe an error of the operating system, ours or the engine's: what, where, and what to do; None for others.
 
     The home says where if the error does not.
     """

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from pipelines.core.text import printable
 
-night = logging.getLogger("mostwatched.night")  # what runs and commands log to
+run_log = logging.getLogger("mostwatched.night")  # what runs and commands log to
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -51,7 +51,7 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as words for people: what a command has to say."""
+    """A record as plain text for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end."""
@@ -59,7 +59,7 @@ class PlainLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """A record as a line of a log for people: when, how bad, who, what, and what it carries as `key=value`."""
+    """A record as a log line for people: time, level, logger, message, and its extra keys as `key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without its end; of an exception some more."""
@@ -72,7 +72,7 @@ class TextLines(logging.Formatter):
 
 
 def without_secrets(text: str) -> str:
-    """Text without what must not be in a log."""
+    """Return text without secrets."""
     return _SECRETS.sub(_hidden, text)
 
 
@@ -98,19 +98,19 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def configure(log_format: str | None) -> None:
-    """How the commands of this process say things: as plain words, or as JSON alone."""
+    """Set the log format of the commands of this process: plain text, or JSON alone."""
     is_json = log_format == "json"
-    night.handlers[:] = [_Stderr(JsonLines() if is_json else PlainLines())]
-    night.propagate = False
-    night.setLevel(logging.INFO if is_json else logging.WARNING)
+    run_log.handlers[:] = [_Stderr(JsonLines() if is_json else PlainLines())]
+    run_log.propagate = False
+    run_log.setLevel(logging.INFO if is_json else logging.WARNING)
     if is_json:
         logging.basicConfig(level=logging.WARNING, handlers=[_Stderr(JsonLines())], force=True)
         logging.captureWarnings(True)
         sys.excepthook = _log_the_end
 
 
-def take_over() -> None:
-    """Where lines are JSON: those of every library that has put a handler of its own on a stream, too."""
+def redirect_handlers() -> None:
+    """Where logs are JSON, format those of libraries with handlers of their own as JSON, too."""
     if not are_json():
         return
     loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
@@ -126,10 +126,10 @@ def take_over() -> None:
 
 def are_json() -> bool:
     """Whether lines are JSON in this process."""
-    return any(isinstance(handler.formatter, JsonLines) for handler in night.handlers)
+    return any(isinstance(handler.formatter, JsonLines) for handler in run_log.handlers)
 
 
-def log_as(log_format: str | None, level: str) -> None:
+def configure_server(log_format: str | None, level: str) -> None:
     """Make every logger of this process, uvicorn's too, write to stderr: JSON lines, unless text is asked for."""
     handler = _Stderr(TextLines() if log_format == "text" else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -140,7 +140,7 @@ def log_as(log_format: str | None, level: str) -> None:
 
 def _log_the_end(kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
-        night.critical("ended by an error that nobody expected", exc_info=error)
+        run_log.critical("ended by an error that nobody expected", exc_info=error)
 
 
 def _log_the_end_of_a_thread(ended: threading.ExceptHookArgs) -> None:

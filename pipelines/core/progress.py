@@ -1,4 +1,4 @@
-"""How long work shows that it goes on, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
+"""Progress of long work, its rate and its remaining time: a bar on a terminal, lines elsewhere.
 
 Always on stderr. A line is plain words, or a JSON object where logs are JSON.
 """
@@ -22,13 +22,13 @@ BYTES = "bytes"
 
 
 class Progress(Protocol):
-    """Told what is being done: a step in words, how many of its parts are done, of how many, and parts of what."""
+    """Called with the step at work, how many of its parts are done, of how many, and the unit of those parts."""
 
     def __call__(self, step: str, done: int, total: int, unit: str = "") -> None: ...
 
 
 def no_progress(step: str, done: int, total: int, unit: str = "") -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 _SECONDS_BETWEEN_LINES = 10.0  # a log file wants signs of life, not an animation
@@ -36,15 +36,15 @@ _SECONDS_TO_MEASURE = 0.5  # of one kind of work, before anything is said of its
 
 
 class Pace:
-    """How fast one kind of work goes, and how long the rest of it will take if it goes on like this."""
+    """The rate of one kind of work, and the remaining time at that rate."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kind: tuple[str, int, str] | None = None
         self._began, self._from, self._done, self._total = 0.0, 0, 0, 0
 
-    def told(self, step: str, done: int, total: int, unit: str) -> None:
-        """Work has come so far. Another kind of work, or one that begins anew, is measured by itself."""
+    def update(self, step: str, done: int, total: int, unit: str) -> None:
+        """Note how far the work has come. Another kind of work, or one that begins anew, is measured by itself."""
         kind = step.partition(" ")[0], total, unit
         if kind != self._kind or done < self._done:
             self._kind, self._began, self._from = kind, self._clock(), done
@@ -59,12 +59,12 @@ class Pace:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """For what is left of it."""
+        """Estimated seconds until the work is done; None before that can be told."""
         rate = self.per_second
         return (self._total - self._done) / rate if rate else None
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Rate and remaining time, for people; nothing before they can be told."""
         rate, remaining = self.per_second, self.remaining_seconds
         if rate is None or remaining is None or self._kind is None:
@@ -73,7 +73,7 @@ class Pace:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def show_progress() -> Iterator[Progress]:
     """Yield what to report progress to."""
     if sys.stderr.isatty() and not logs.are_json():
         with _bars() as progress:
@@ -97,14 +97,14 @@ def _bars() -> Iterator[Progress]:
 
     class Paced(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(pace.words)
+            return Text(pace.text)
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), Counted(), Paced())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=1, counted="")
 
         def progress(step: str, done: int, total: int, unit: str = "") -> None:
-            pace.told(step, done, total, unit)
+            pace.update(step, done, total, unit)
             counted = _counted(done, total, unit)
             bars.update(task, description=printable(step), completed=done, total=total, counted=counted)
 
@@ -117,7 +117,7 @@ def _lines() -> Progress:
 
     def progress(step: str, done: int, total: int, unit: str = "") -> None:
         nonlocal shown_at, shown_step
-        pace.told(step, done, total, unit)
+        pace.update(step, done, total, unit)
         waited = time.monotonic() - shown_at
         if waited >= _SECONDS_BETWEEN_LINES or (waited >= 1 and step != shown_step):
             if logs.are_json():
@@ -127,9 +127,9 @@ def _lines() -> Progress:
                     "remaining_seconds": None if remaining is None else round(remaining, 1),
                 }
                 counts = {"step": step, "done": done, "total": total, "unit": unit or "parts"}
-                logs.night.info("progress", extra=counts | measured)
+                logs.run_log.info("progress", extra=counts | measured)
             else:
-                words = f", {pace.words}" if pace.words else ""
+                words = f", {pace.text}" if pace.text else ""
                 line = f"{printable(step)}: {_counted(done, total, unit)}{words}"
                 print(line, file=sys.stderr, flush=True)
             shown_at, shown_step = time.monotonic(), step

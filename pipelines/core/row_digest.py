@@ -1,6 +1,6 @@
-"""What rows are, in sixty-four digits: the same for the same values, and for nothing else.
+"""Digests of rows: the same for the same values, and for nothing else.
 
-Names in the lake and the ids of snapshots rest on these digests: see `lake.key_of` and `snapshots.snapshot_id_of`.
+File names in the lake and ids of snapshots are made of these digests: see `lake.key_of` and `snapshots.snapshot_id_of`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The only reader of the environment: one frozen object that everything else is handed.
+"""Settings: the only reader of the environment. Everything else is passed one frozen object.
 
 Every setting is an environment variable `MOSTWATCHED_<NAME IN CAPITALS>`; README.md lists them, and a test
 compares that list with the fields below.
@@ -28,7 +28,7 @@ SERVED_WINDOW_DAYS = 30  # the API's window: always published, and the least tha
 
 @dataclass(frozen=True)
 class Policy:
-    """What decides which sessions count and where a day begins; recorded in every manifest, part of the snapshot id."""
+    """The rules by which sessions count and days begin; recorded in every manifest, part of the snapshot id."""
 
     day_timezone: str = "UTC"
     min_watched_seconds: int = 0  # of a whole session; sessions with at least this many count
@@ -39,8 +39,8 @@ class Policy:
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
 
     @property
-    def days_rested_on(self) -> int:
-        """How many days before its as_of a snapshot rests on: those of the cube, and those that gaps reach back to."""
+    def lookback_days(self) -> int:
+        """The number of days before its as_of that a snapshot depends on: those of the cube and of its gaps."""
         return 2 * self.max_window_days + self.max_session_hours // 24 + 3
 
     def as_json(self) -> dict[str, object]:
@@ -100,7 +100,7 @@ class Settings:
 
     @property
     def policy(self) -> Policy:
-        """The part that decides what the numbers are."""
+        """The settings that decide the figures."""
         return Policy(**{field.name: getattr(self, field.name) for field in fields(Policy)})
 
     @property
@@ -120,17 +120,17 @@ class Settings:
 
     @property
     def reports(self) -> Path:
-        """What the last run of each as_of did, for people and as JSON."""
+        """The reports of the last run of each as_of."""
         return self.home / "reports"
 
     @property
     def metrics(self) -> Path:
-        """What the last run came to, for Prometheus."""
+        """The metrics of the last run, for Prometheus."""
         return self.metrics_file or self.home / "metrics" / "mostwatched.prom"
 
 
 def names() -> list[str]:
-    """The settings; `home_url` is none of its own: it is what `home` is, when that is a URL."""
+    """The names of the settings. `home_url` is not one: it is set when `home` is a URL."""
     return [field.name for field in fields(Settings) if field.name != "home_url"]
 
 
@@ -159,7 +159,7 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
             f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
             f"{settings.max_window_days}: raise that, or publish shorter windows."
         )
-    at_least = settings.policy.days_rested_on
+    at_least = settings.policy.lookback_days
     if 0 < settings.keep_days < at_least:
         raise UsageError(
             f"{variable('keep_days')} is {settings.keep_days}, but a snapshot rests on the {at_least} days before its "

@@ -1,4 +1,4 @@
-"""How the command line writes: JSON on one line, CSV, tables that line up, summaries, text of any origin made safe."""
+"""Output of the command line: JSON on one line, CSV, aligned tables, summaries, and untrusted text made safe."""
 
 from __future__ import annotations
 
@@ -55,8 +55,11 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         click.echo(line.encode(), nl=False)
 
 
-def print_summary(summary: dict[str, Any], left_alone: Sequence[Path]) -> None:
-    """What a run did, for people; `left_alone` is what it found in the landing folders and did not read."""
+def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) -> None:
+    """Print what a run did, for people.
+
+    `ignored` are the paths under the landing folders that were not read, each with the reason.
+    """
     state = "published" if summary["is_new"] else "published before, unchanged"
     current = "" if summary["is_current"] else " (not current: a later or pinned snapshot is)"
     click.echo(f"Snapshot {summary['snapshot_id']}, {state}{current}.")
@@ -69,9 +72,10 @@ def print_summary(summary: dict[str, Any], left_alone: Sequence[Path]) -> None:
     click.echo(f"Sessions: {outcomes or 'none'}")
     for file in summary["postponed"]:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
-    if left_alone:
-        shown = printable(str(left_alone[0]))
-        click.echo(f"Left alone: {counted(len(left_alone), 'path')}, such as {shown}; the report says why.")
+    if ignored:
+        path, reason = ignored[0]
+        shown = printable(f"{path} ({reason})")
+        click.echo(f"Ignored: {counted(len(ignored), 'path')}, such as {shown}; the report lists them.")
     for warning in summary["warnings"]:
         click.echo(f"Warning: {printable(warning)}")
     anomalies = summary["anomalies"]

@@ -1,1 +1,1 @@
-"""What a command does from beginning to end: the nightly run, its reports and notices, pruning, erasing, auditing."""
+"""Jobs, each from beginning to end: the nightly run, its reports and notifications, pruning, erasing, auditing."""

@@ -1,4 +1,4 @@
-"""Audit the current snapshot, and let it be known how that went: for `status`, reports, Prometheus, and who is told."""
+"""Audit the current snapshot, and publish the outcome: for `status`, reports, metrics and notifications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipelines.snapshots.audit import RANGES, Audit, Difference, audit
 def audit_current(
     settings: Settings, ranges: int = RANGES, seed: str | None = None, *, progress: Progress = no_progress
 ) -> Audit:
-    """See `audit.audit`. How it went is recorded; hooks are called if it did not pass, and when one passes again."""
+    """See `audit.audit`. The outcome is recorded; hooks are called if it did not pass, and when one passes again."""
     snapshot_id = None
     try:
         snapshot = manifest.open_current(settings.snapshots)
@@ -31,9 +31,11 @@ def audit_current(
     except NoSnapshot:
         raise
     except Exception as error:
-        _leave(settings, snapshot_id, FAILED, 0, str(error) or type(error).__name__)
+        _write_outcome(settings, snapshot_id, FAILED, 0, str(error) or type(error).__name__)
         raise
-    _leave(settings, snapshot_id, DIFFERS if done.differing else PASSED, done.differing, first_of(done.differences))
+    _write_outcome(
+        settings, snapshot_id, DIFFERS if done.differing else PASSED, done.differing, first_of(done.differences)
+    )
     return done
 
 
@@ -49,7 +51,7 @@ def first_of(differences: Sequence[Difference]) -> str | None:
     )
 
 
-def _leave(settings: Settings, snapshot_id: str | None, outcome: str, differing: int, why: str | None) -> None:
+def _write_outcome(settings: Settings, snapshot_id: str | None, outcome: str, differing: int, why: str | None) -> None:
     before = None
     with suppress(Damaged):
         before = last_audit.read(settings.lake)
@@ -61,8 +63,8 @@ def _leave(settings: Settings, snapshot_id: str | None, outcome: str, differing:
         record = replace(record, passed_at=before.passed_at, passed_snapshot_id=before.passed_snapshot_id)
     try:
         last_audit.write(settings.lake, record)
-        metrics.write(metrics.of_audits(settings.metrics), metrics.audit_text(record))
+        metrics.write(metrics.audit_path(settings.metrics), metrics.audit_text(record))
     except OSError as error:
-        logs.night.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
+        logs.run_log.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
     if notify.is_wanted(settings):
-        notify.tell(settings, notify.audit_events(record, before))
+        notify.send(settings, notify.audit_events(record, before))

@@ -1,4 +1,4 @@
-"""Forget a person: what `mostwatched forget USER` does, step by step, so that it can be killed anywhere.
+"""Forget a person: the steps of `mostwatched forget USER`, which may be killed at any point and run again.
 
     1. an erasure is landed in a folder of ours that every run reads, and is read: from here on every run publishes
        without them, whatever becomes of this command
@@ -8,7 +8,7 @@
     4. the current snapshot is published again, over what it rested on; other snapshots that hold the id are removed
     5. derived files that nothing needs any more are removed: all that were made of the id
     6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
-    7. every file under home is looked through; only when none holds the id is the register told that it is done
+    7. every file under home is searched for the id; only when none holds it does the register say that it is done
 
 Given again, the same command finds what is left to do.
 """
@@ -34,16 +34,17 @@ from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
-from pipelines.jobs.id_search import Sought, Trace, may_hold, owned_lines, theirs, traces
-from pipelines.jobs.nightly import held, open_lake
+from pipelines.jobs.id_search import FileMatch, IdMatcher, find_files, may_hold, owned_lines, owned_rows
+from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import DamagedArchive, LandedFile, Postponed, find_landed, rewrite
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import PERSON, Register
-from pipelines.raw.index import RawFile, every_raw_file, raw_files, rested_on
+from pipelines.raw.index import RawFile, every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.snapshots import manifest
+from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import publish
 
@@ -69,7 +70,7 @@ class LandedRecords:
 
 
 @dataclass
-class Forgetting:
+class ForgetReport:
     """What `forget` did, or would do."""
 
     is_dry_run: bool = False
@@ -103,8 +104,8 @@ def forget(
     landing_too: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
-) -> Forgetting:
-    """Take a person out of everything under home, or say what that would take.
+) -> ForgetReport:
+    """Erase a person from everything under home, or report what that would remove.
 
     `landing_too`: also out of landed files, which else are only named. Raises UsageError for what is no id, Busy, and
     Damaged or RefusedToPublish where a step cannot be taken: then nothing is said to be done, and the same command
@@ -116,60 +117,60 @@ def forget(
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist.")
     roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
-    sought = Sought(user)
+    matcher = IdMatcher(user)
     if dry_run:
-        return _foreseen(settings, sought, roots)
-    with held(settings):
+        return _foreseen(settings, matcher, roots)
+    with locked_home(settings):
         remote.complete(settings)
         for root in roots:
             rewrite.sweep(root)
-        return _forget(settings, sought, roots, now, landing_too, progress)
+        return _forget(settings, matcher, roots, now, landing_too, progress)
 
 
 def _forget(
-    settings: Settings, sought: Sought, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
-) -> Forgetting:
-    done = Forgetting()
+    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
+) -> ForgetReport:
+    done = ForgetReport()
     register = erasure_register.read(settings)
-    entry: dict[str, Any] = dict(register.entries.get(register.digest(sought.user), {}))
+    entry: dict[str, Any] = dict(register.entries.get(register.digest(matcher.user), {}))
     done.was_forgotten = bool(entry.get("done_at"))
     before = _before(settings, entry)
     done.snapshot_before = before.id if before else None
     counted = _counts(before) if before else {}
     if not entry:
-        _land_erasure(settings, register, sought.user, now)
+        _land_erasure(settings, register, matcher.user, now)
         entry = {
-            "digest": register.digest(sought.user),
-            "length": len(sought.user),
+            "digest": register.digest(matcher.user),
+            "length": len(matcher.user),
             "requested_at": calendar_days.rfc3339(now),
             "snapshot_before": done.snapshot_before,
         }
-        erasure_register.note(settings, entry)
+        erasure_register.add_entry(settings, entry)
 
     progress("redact what landed", 0, 6)
-    _redact(settings, sought, done)
+    _redact(settings, matcher, done)
     progress("publish without them", 1, 6)
     with open_lake(settings, progress) as lake:
         after, raw = None, None
         if (pointer := manifest.current(settings.snapshots)) is not None:
             current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
-            raw = _rested_on(settings, current, pointer.landed)
+            raw = _inputs_with_erasures(settings, current, pointer.landed)
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
             built = plan.build(lake, raw, policy, current.as_of)
-            after = publish(settings, lake, built, raw, instead=True).snapshot
+            after = publish(settings, lake, built, raw, replace_current=True).snapshot
             done.snapshot_after = after.id
             done.changes = list(_changes(counted, _counts(after)))
         progress("look through the snapshots", 2, 6)
-        done.snapshots = _remove_snapshots(settings, sought, after)
+        done.snapshots = _remove_snapshots(settings, matcher, after)
         progress("remove what was made of them", 3, 6)
         done.lake_files, _ = prune.prune_derived(settings, lake, raw)
-    done.lake_files += _remove_notes(settings, sought)
+    done.lake_files += _remove_notes(settings, matcher)
     progress("look through what landed", 4, 6)
-    _empty_own(settings, sought)
-    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=landing_too))
+    _empty_own(settings, matcher)
+    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=landing_too))
     progress("look through every file", 5, 6)
-    _look_through(settings, sought, roots, done)
+    _look_through(settings, matcher, roots, done)
     progress("look through every file", 6, 6)
     done.is_forgotten = not done.remaining
     remote.tidy(settings)
@@ -207,18 +208,18 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
-def _redact(settings: Settings, sought: Sought, done: Forgetting) -> None:
+def _redact(settings: Settings, matcher: IdMatcher, done: ForgetReport) -> None:
     """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}forget"
     with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
-        found = list(redaction.naming(connection, raw, sought.user, sought.is_theirs))
+        found = list(redaction.find_records(connection, raw, matcher.user, matcher.is_owned))
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
-        redaction.redact(each, sought.user, sought.is_theirs)
-    _note(done, found)
+        redaction.redact(each, matcher.user, matcher.is_owned)
+    _count_records(done, found)
 
 
-def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
+def _count_records(done: ForgetReport, found: Iterable[redaction.Redaction]) -> None:
     for each in found:
         done.raw_folders += 1
         done.rejected_records += each.rejected
@@ -226,18 +227,15 @@ def _note(done: Forgetting, found: Iterable[redaction.Redaction]) -> None:
             done.records[each.raw.entity] = done.records.get(each.raw.entity, 0) + count
 
 
-def _rested_on(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
-    """The raw folders that a snapshot rests on, as they are now, and every erasure."""
-    raw = raw_files(settings)
-    found, gone = rested_on(raw, snapshot.manifest["landed"], erasure_register.read(settings))
-    if gone:
-        raise Damaged(
-            f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
-            f"{gone[0]}, so that it cannot be published again without this person: land them again, run, and give the "
-            "command again."
-        )
+def _inputs_with_erasures(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
+    """Return the raw folders that a snapshot depends on, as they are now, and every erasure."""
+    found = snapshot_inputs(
+        settings,
+        snapshot,
+        "So it cannot be published again without this person: land them again, run, and give the command again.",
+    )
     keys = {*landed, *(each.key for each in found)}
-    return [each for each in raw if each.entity == "erasures" or each.key in keys]
+    return [each for each in raw_files(settings) if each.entity == "erasures" or each.key in keys]
 
 
 def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> None:
@@ -252,27 +250,29 @@ def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> 
         ) from error
 
 
-def _remove_snapshots(settings: Settings, sought: Sought, after: Snapshot | None) -> list[str]:
+def _remove_snapshots(settings: Settings, matcher: IdMatcher, after: Snapshot | None) -> list[str]:
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
         doomed = [
             name
-            for name in manifest.names(settings.snapshots)
-            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, sought))
+            for name in manifest.snapshot_ids(settings.snapshots)
+            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, matcher))
         ]
     manifest.remove(settings.snapshots, doomed)
     return doomed
 
 
-def _holding(connection: engine.Connection, folder: Path, sought: Sought, *, but: Path | None = None) -> Iterator[Path]:
+def _holding(
+    connection: engine.Connection, folder: Path, matcher: IdMatcher, *, but: Path | None = None
+) -> Iterator[Path]:
     """The files under a folder, `but` those under one in it, that hold the id where it is not public."""
     files = [path for path in _files(folder) if but is None or not path.is_relative_to(but)]
-    return (trace.path for trace in traces(connection, files, sought) if not trace.is_public)
+    return (trace.path for trace in find_files(connection, files, matcher) if not trace.is_public)
 
 
-def _remove_notes(settings: Settings, sought: Sought) -> int:
+def _remove_notes(settings: Settings, matcher: IdMatcher) -> int:
     """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        doomed = list(_holding(connection, settings.lake, sought, but=settings.lake / "raw"))
+        doomed = list(_holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
     for path in doomed:
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -283,17 +283,17 @@ def _remove_notes(settings: Settings, sought: Sought) -> int:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def _empty_own(settings: Settings, sought: Sought) -> None:
+def _empty_own(settings: Settings, matcher: IdMatcher) -> None:
     own = erasure_register.landing(settings)
     for root in own:
         rewrite.sweep(root)
-    for landed in _landed(settings, sought, own, is_to_be_emptied=True):
+    for landed in _landed(settings, matcher, own, is_to_be_emptied=True):
         if landed.problem:
             raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
 
 
 def _landed(
-    settings: Settings, sought: Sought, roots: Sequence[Path], *, is_to_be_emptied: bool
+    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
 ) -> Iterator[LandedRecords]:
     """The landed files that hold records of the person, emptied of them if that is asked for."""
     files, _ = find_landed([root for root in roots if root.is_dir()])
@@ -301,24 +301,24 @@ def _landed(
         if file.entity not in PERSON:  # what creators publish is public
             continue
 
-        def note(done: rewrite.Emptied, file: LandedFile = file) -> None:
-            erasure_register.note_emptied(settings, done.sha256_before, done.sha256)
+        def record(done: rewrite.Rewritten, file: LandedFile = file) -> None:
+            erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
             for raw in raw_files(settings):
                 entity, landed_sha256, how = raw.identity
                 if (entity, how) == (file.entity, file.read_as) and (
                     done.sha256_before in (landed_sha256, *raw.also_landed)
                 ):
-                    redaction.note_also_landed(raw, done.sha256, done.bytes)
+                    redaction.record_replacement(raw, done.sha256, done.bytes)
 
-        of_text = partial(owned_lines, sought=sought, csv_entity=file.entity if file.format == "csv" else None)
-        cut = rewrite.Cut(of_text, partial(theirs, sought=sought))
+        of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
+        selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
         records = 0
         try:
-            if may_hold(file, sought):
-                found = rewrite.find(file, cut)
+            if may_hold(file, matcher):
+                found = rewrite.find(file, selection)
                 records = found.records
                 if records and is_to_be_emptied:
-                    rewrite.emptied(file, cut, found, note)
+                    rewrite.rewrite(file, selection, found, record)
         except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
             yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
         else:
@@ -329,12 +329,12 @@ def _landed(
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], done: Forgetting) -> None:
+def _look_through(settings: Settings, matcher: IdMatcher, roots: Sequence[Path], done: ForgetReport) -> None:
     """Note every file under home that holds the id."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        found = [*_by_name(settings, sought), *traces(connection, others, sought)]
+        found = [*_by_name(settings, matcher), *find_files(connection, others, matcher)]
     done.public_files = sum(trace.is_public for trace in found)
     done.remaining = [
         {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
@@ -345,17 +345,17 @@ def _look_through(settings: Settings, sought: Sought, roots: Sequence[Path], don
             done.remaining.append({"path": landed.file, "why": why})
 
 
-def _by_name(settings: Settings, sought: Sought) -> Iterator[Trace]:
+def _by_name(settings: Settings, matcher: IdMatcher) -> Iterator[FileMatch]:
     for path in _files(settings.home):
-        if any(sought.is_in(part) for part in path.relative_to(settings.home).parts):
-            yield Trace(path, is_public=False, problem="its name holds the id")
+        if any(matcher.is_in(part) for part in path.relative_to(settings.home).parts):
+            yield FileMatch(path, is_public=False, problem="its name holds the id")
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
-def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, now: datetime) -> None:
+def _register_done(settings: Settings, entry: dict[str, Any], done: ForgetReport, now: datetime) -> None:
     """Keep what was done, in numbers; what the person watched is not to be read out of it."""
     if done.was_forgotten and done.is_forgotten:
         return
@@ -368,23 +368,25 @@ def _register_done(settings: Settings, entry: dict[str, Any], done: Forgetting, 
         "changed_counts": len(done.changes),
         "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
     }
-    erasure_register.note(settings, entry)
+    erasure_register.add_entry(settings, entry)
 
 
-def _foreseen(settings: Settings, sought: Sought, roots: Sequence[Path]) -> Forgetting:
+def _foreseen(settings: Settings, matcher: IdMatcher, roots: Sequence[Path]) -> ForgetReport:
     """What `forget` would do, as far as that can be known without doing it."""
-    done = Forgetting(is_dry_run=True)
+    done = ForgetReport(is_dry_run=True)
     register = erasure_register.read(settings)
-    done.was_forgotten = bool(register.entries.get(register.digest(sought.user), {}).get("done_at"))
+    done.was_forgotten = bool(register.entries.get(register.digest(matcher.user), {}).get("done_at"))
     pointer = manifest.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
     with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-        _note(done, redaction.naming(connection, every_raw_file(settings), sought.user, sought.is_theirs))
-        for name in manifest.names(settings.snapshots):
-            if any(_holding(connection, settings.snapshots / name, sought)):
+        _count_records(
+            done, redaction.find_records(connection, every_raw_file(settings), matcher.user, matcher.is_owned)
+        )
+        for name in manifest.snapshot_ids(settings.snapshots):
+            if any(_holding(connection, settings.snapshots / name, matcher)):
                 done.snapshots.append(name)
-        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, sought, but=settings.lake / "raw"))
-    done.landed_files = list(_landed(settings, sought, roots, is_to_be_emptied=False))
+        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
+    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=False))
     return done
 
 

@@ -1,7 +1,7 @@
 """Why a creator's number is what it is: from the landed records that name the creator to the published figure.
 
-The night is done again, whole, over nothing but the records of the sessions that name this creator, in a temporary
-lake: the same models, so the same definitions. What was left out on the way is counted at the step that left it out,
+The whole nightly job runs again in a temporary lake, over nothing but the records of the sessions that name this
+creator: the same models, so the same definitions. What was left out on the way is counted at the step that left it out,
 and what remains must be exactly what the snapshot published.
 """
 
@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core import calendar_days, durable_files
-from pipelines.core.calendar_days import Span, Window
-from pipelines.core.errors import Damaged, UsageError
+from pipelines.core.calendar_days import InclusiveRange, Window
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs.retention import require_days
 from pipelines.lake import models, plan
@@ -30,10 +30,10 @@ from pipelines.lake.derive import RELATIONS, Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Batch
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, raw_files, rejects_in, rested_on
+from pipelines.raw.index import RawFile, rejects_in
 from pipelines.raw.writer import RawWriter
 from pipelines.snapshots import ranking
+from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 
 # Why an accepted record that names the creator is none of the sessions in the window, in the order of asking.
@@ -106,20 +106,18 @@ class Explanation:
 
 
 def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Window) -> Explanation:
-    """How the figure of `creator_id` over `days` came about in `snapshot`.
+    """Explain the figure of `creator_id` over `days` in `snapshot`, step by step.
 
     Raises UsageError for a creator of whom nothing is known or a range that the snapshot does not hold, Damaged when
     raw files that the snapshot rests on are damaged or gone.
     """
     ranking.require_held(snapshot, days)
     policy = Policy.from_json(snapshot.manifest["policy"])
-    raw = _rested_on(settings, snapshot)
+    raw = snapshot_inputs(settings, snapshot, "Land them again and run, or explain another snapshot.")
     require_days(raw, policy, snapshot.as_of)
     profile = _profile(snapshot, creator_id)
     with tempfile.TemporaryDirectory(prefix="mostwatched-explain-") as folder:
-        records, landed = _records_of(
-            settings, raw, plan.days_rested_on(snapshot.as_of, policy), creator_id, Path(folder)
-        )
+        records, landed = _records_of(settings, raw, plan.input_days(snapshot.as_of, policy), creator_id, Path(folder))
         if not landed.records and profile is None:
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
@@ -161,19 +159,8 @@ class _Landed:
     files: int = 0
 
 
-def _rested_on(settings: Settings, snapshot: Snapshot) -> list[RawFile]:
-    """The raw folders of what had landed when the snapshot was made. Raises Damaged when one is gone."""
-    found, gone = rested_on(raw_files(settings), snapshot.manifest["landed"], erasure_register.read(settings))
-    if gone:
-        raise Damaged(
-            f"{len(gone)} landed files that snapshot {snapshot.id} rests on are no longer in {settings.lake}, such as "
-            f"{gone[0]}: land them again and run, or explain another snapshot."
-        )
-    return found
-
-
 def _records_of(
-    settings: Settings, raw: Sequence[RawFile], rested_on: Span, creator_id: str, folder: Path
+    settings: Settings, raw: Sequence[RawFile], input_days: InclusiveRange, creator_id: str, folder: Path
 ) -> tuple[list[RawFile], _Landed]:
     """Every version of every session that any version gives to the creator, as a raw folder of its own if any.
 
@@ -184,7 +171,7 @@ def _records_of(
         for file in raw
         if file.entity == SESSIONS
         for name in file.files
-        if date.fromisoformat(name) in rested_on
+        if date.fromisoformat(name) in input_days
     ]
     for file, name in files:
         durable_files.verify(file.path(name), file.files[name].sha256)

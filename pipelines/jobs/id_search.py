@@ -1,7 +1,7 @@
-"""Where an id stands: in every file under a folder, whatever it is packed in, and in which records of landed files.
+"""Search for an id in every file under a folder, and find the records of landed files that belong to a user.
 
-Files are read as what they are: the values of Parquet and DuckDB files, the strings in JSON, the text in archives, the
-bytes of all others. Only looks; what is done about it, erase_user.py says.
+Files are read by their format: the values of Parquet and DuckDB files, the strings in JSON, the text in archives, the
+bytes of all others. Nothing here changes a file: erase_user.py does.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _OF_OTHERS = {"creatorid", "deviceid", "sessionid", "streamid", "pledgeid", "sou
 
 
 @dataclass(frozen=True)
-class Sought:
-    """An id that is looked for."""
+class IdMatcher:
+    """Matches one user's id, as a whole word, in bytes, text and records."""
 
     user: str
 
@@ -59,11 +59,11 @@ class Sought:
         return sorted(_encoded(each) for each in spellings)
 
     @cached_property
-    def _words(self) -> re.Pattern[bytes]:
+    def _word(self) -> re.Pattern[bytes]:
         return _as_word(b"|".join(re.escape(each) for each in self._spellings))
 
     @cached_property
-    def _escaped_words(self) -> re.Pattern[bytes]:
+    def _escaped_word(self) -> re.Pattern[bytes]:
         spellings = map(re.escape, self._spellings)
         return _as_word(b"|".join([*spellings, b"".join(map(_escaped, self.user))]))
 
@@ -93,7 +93,7 @@ class Sought:
     def _is_in(self, seen: bytes, start: int, *, is_end: bool, is_escaped: bool = False) -> bool:
         if not is_escaped and not any(spelling in seen for spelling in self._spellings):
             return False  # as it mostly is: sooner than by a pattern
-        words = self._escaped_words if is_escaped else self._words
+        words = self._escaped_word if is_escaped else self._word
         # At the very end of what was seen, the next byte decides whether it is a word of its own.
         return any(is_end or match.end() < len(seen) for match in words.finditer(seen, start))
 
@@ -101,10 +101,10 @@ class Sought:
         """The same of text."""
         return self.is_in_bytes(_encoded(text))
 
-    def is_theirs(self, record: bytes | str) -> bool:
-        """Whether a landed record is theirs, or names them anywhere but as a creator.
+    def is_owned(self, record: bytes | str) -> bool:
+        """Whether a landed record belongs to the user, or names them anywhere but as a creator.
 
-        What cannot be read as JSON, or is too long to be read, is theirs if the id is a word of it.
+        What cannot be read as JSON, or is too long to be read, belongs to them if the id is a word of it.
         """
         content = _encoded(record) if isinstance(record, str) else record
         if not self.is_in_bytes(content) and _ESCAPE not in content:
@@ -116,7 +116,7 @@ class Sought:
         return self.is_in_text([content])
 
     def is_in_cells(self, header: Sequence[str], cells: Sequence[str]) -> bool:
-        """Whether a record of CSV is theirs, or names them anywhere but as a creator."""
+        """Whether a record of CSV belongs to the user, or names them anywhere but as a creator."""
         return any(
             cell == self.user and _plain(name) not in _OF_OTHERS for name, cell in zip(header, cells, strict=True)
         )
@@ -166,7 +166,7 @@ def _plain(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Trace:
+class FileMatch:
     """A file that holds the id."""
 
     path: Path
@@ -174,8 +174,8 @@ class Trace:
     problem: str | None = None  # what is more than that, such as why it is not known whether the id is in it
 
 
-def traces(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
-    """Those of some files that hold the id."""
+def find_files(connection: engine.Connection, paths: Iterable[Path], matcher: IdMatcher) -> Iterator[FileMatch]:
+    """Find the files that hold the id, among `paths`."""
     tables: list[Path] = []
     for path in sorted(paths):
         if path.suffix == ".parquet":
@@ -183,56 +183,56 @@ def traces(connection: engine.Connection, paths: Iterable[Path], sought: Sought)
             continue
         try:
             if path.suffix == ".duckdb":  # of public tables
-                if _in_database(path, sought):
-                    yield Trace(path, is_public=True)
-            elif _in_json(path, sought) if path.suffix == ".json" else _in_file(path, sought):
-                yield Trace(path, is_public=False)
+                if _in_database(path, matcher):
+                    yield FileMatch(path, is_public=True)
+            elif _in_json(path, matcher) if path.suffix == ".json" else _in_file(path, matcher):
+                yield FileMatch(path, is_public=False)
         except (OSError, DamagedArchive, engine.Error) as error:
-            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
-    yield from _in_tables(connection, tables, sought)
+            yield FileMatch(path, is_public=False, problem=f"it cannot be read: {error}")
+    yield from _in_tables(connection, tables, matcher)
 
 
-def _in_json(path: Path, sought: Sought) -> bool:
+def _in_json(path: Path, matcher: IdMatcher) -> bool:
     """In a string, not in a number: a snapshot may hold as many bytes as somebody's id says."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return _in_file(path, sought)
-    return any(sought.is_in(text) for text in strings_in(content, and_numbers=False))
+        return _in_file(path, matcher)
+    return any(matcher.is_in(text) for text in strings_in(content, and_numbers=False))
 
 
-def _in_file(path: Path, sought: Sought) -> bool:
+def _in_file(path: Path, matcher: IdMatcher) -> bool:
     with path.open("rb") as file:
-        return sought.is_in_chunks(decompressed(_chunks(file), _COMPRESSIONS.get(path.suffix)))
+        return matcher.is_in_chunks(decompressed(_chunks(file), _COMPRESSIONS.get(path.suffix)))
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.read(_CHUNK_BYTES), b"")
 
 
-def _in_database(path: Path, sought: Sought) -> bool:
+def _in_database(path: Path, matcher: IdMatcher) -> bool:
     with engine.opened(path) as database:
         query = "select table_name, column_name from duckdb_columns() where data_type = 'VARCHAR' and not internal"
         for row in engine.query(database, query).to_pylist():
             table, column = (name.replace('"', '""') for name in row.values())
             asked = f'select count(*) as hits from "{table}" where contains("{column}", $user)'
-            if engine.query(database, asked, {"user": sought.user})["hits"][0].as_py():
+            if engine.query(database, asked, {"user": matcher.user})["hits"][0].as_py():
                 return True
     return False
 
 
-def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sought) -> Iterator[Trace]:
+def _in_tables(connection: engine.Connection, paths: Iterable[Path], matcher: IdMatcher) -> Iterator[FileMatch]:
     """Of Parquet files. Those of one kind, with the same columns, are asked together."""
     kinds: dict[str, tuple[pa.Schema, list[Path]]] = {}
     for path in paths:
         try:
             schema = pq.read_schema(path)
             if path.name == "rejects.parquet":
-                if any(sought.is_theirs(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
-                    yield Trace(path, is_public=False)
+                if any(matcher.is_owned(text) for rows in rejects_in(path) for text in rows["text"].to_pylist()):
+                    yield FileMatch(path, is_public=False)
                 continue
         except (OSError, pa.ArrowException) as error:
-            yield Trace(path, is_public=False, problem=f"it cannot be read: {error}")
+            yield FileMatch(path, is_public=False, problem=f"it cannot be read: {error}")
         else:
             kinds.setdefault(str(schema.remove_metadata()), (schema, []))[1].append(path)
     for schema, files in kinds.values():
@@ -244,10 +244,10 @@ def _in_tables(connection: engine.Connection, paths: Iterable[Path], sought: Sou
             if condition is None:
                 continue
             query = f"select filename, count(*) as hits from looked_at where {condition} group by filename"
-            for row in engine.query(connection, query, {"user": sought.user}).to_pylist():
+            for row in engine.query(connection, query, {"user": matcher.user}).to_pylist():
                 path = named[row["filename"]]
                 found[path] = found.get(path, True) and field.name not in PERSONAL
-        yield from (Trace(path, is_public) for path, is_public in sorted(found.items()))
+        yield from (FileMatch(path, is_public) for path, is_public in sorted(found.items()))
 
 
 def _condition(field: pa.Field) -> str | None:
@@ -265,75 +265,75 @@ def _is_text(kind: pa.DataType) -> bool:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def may_hold(file: LandedFile, sought: Sought) -> bool:
-    """Whether it is worth looking at the records of a landed file: quick, and wrong only in saying yes.
+def may_hold(file: LandedFile, matcher: IdMatcher) -> bool:
+    """Whether a landed file may hold records of the user: quick, with false positives alone.
 
     Raises OSError, and DamagedArchive for one that is not what its checksum says.
     """
     if file.format == "parquet":
         return True
     with file.path.open("rb") as opened:
-        return sought.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
+        return matcher.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
 
 
-def theirs(rows: pa.RecordBatch, sought: Sought) -> pa.Array:
-    """Of each row of a landed Parquet file whether it is the person's."""
+def owned_rows(rows: pa.RecordBatch, matcher: IdMatcher) -> pa.Array:
+    """Return for each row of a landed Parquet file whether it belongs to the user."""
     found = pa.array([False] * rows.num_rows)
     for field, column in zip(rows.schema, rows.columns, strict=True):
         if _plain(field.name) in _OF_OTHERS:
             continue
         if _is_text(field.type):
-            hit = pc.fill_null(pc.equal(column.cast(pa.string()), sought.user), False)
+            hit = pc.fill_null(pc.equal(column.cast(pa.string()), matcher.user), False)
         elif pa.types.is_nested(field.type):
-            hit = pa.array([sought.user in strings_in(value) for value in column.to_pylist()], pa.bool_())
+            hit = pa.array([matcher.user in strings_in(value) for value in column.to_pylist()], pa.bool_())
         else:
             continue
         found = pc.or_(found, hit)
     return found
 
 
-def owned_lines(chunks: Iterable[bytes], sought: Sought, *, csv_entity: str | None) -> Iterator[range]:
+def owned_lines(chunks: Iterable[bytes], matcher: IdMatcher, *, csv_entity: str | None) -> Iterator[range]:
     """The numbers of the lines, from 1, of each record of a landed text that is the person's.
 
     Records are those that a run reads of NDJSON, or of an entity's CSV, where a header is none. Raises DamagedArchive.
     """
     long: set[int] = set()
-    pieces = _pieces(chunks, sought, long)
+    pieces = _pieces(chunks, matcher, long)
     if csv_entity is not None:
-        yield from _owned_in_csv(pieces, sought, csv_entity, long)
+        yield from _owned_in_csv(pieces, matcher, csv_entity, long)
         return
     for piece in pieces:
         if isinstance(piece, LongLine) and piece.line in long:
             yield range(piece.line, piece.line + 1)
-        if isinstance(piece, Block) and (sought.is_in_bytes(piece.data) or _ESCAPE in piece.data):
+        if isinstance(piece, Block) and (matcher.is_in_bytes(piece.data) or _ESCAPE in piece.data):
             for number, text in enumerate(lines_of(piece.data), piece.first_line):
-                if sought.is_theirs(text):
+                if matcher.is_owned(text):
                     yield range(number, number + 1)
 
 
-def _pieces(chunks: Iterable[bytes], sought: Sought, long: set[int]) -> Iterator[Piece]:
+def _pieces(chunks: Iterable[bytes], matcher: IdMatcher, long: set[int]) -> Iterator[Piece]:
     """The pieces of a landed text; which lines that are too long are the person's is noted in `long`."""
     for piece in blocks_of_lines(chunks, MAX_LINE_BYTES):
         if isinstance(piece, Damage):
-            raise DamagedArchive(piece.reason, piece.unsound)
-        if isinstance(piece, LongLine) and sought.is_in_text(piece.parts):
+            raise DamagedArchive(piece.reason, piece.corruption)
+        if isinstance(piece, LongLine) and matcher.is_in_text(piece.parts):
             long.add(piece.line)
         if isinstance(piece, Block) and has_long_line(piece.data):
             lines = enumerate(lines_of(piece.data), piece.first_line)
-            long.update(line for line, text in lines if len(text) > MAX_LINE_BYTES and sought.is_in_text([text]))
+            long.update(line for line, text in lines if len(text) > MAX_LINE_BYTES and matcher.is_in_text([text]))
         yield piece
 
 
-def _owned_in_csv(pieces: Iterable[Piece], sought: Sought, entity: str, long: set[int]) -> Iterator[range]:
+def _owned_in_csv(pieces: Iterable[Piece], matcher: IdMatcher, entity: str, long: set[int]) -> Iterator[range]:
     names: list[str] | None = None  # of the columns; empty where no record of the file can be accepted
     for record in csv_records(pieces):
         if names is None and (record.problem or record.text.strip()):
             is_header = record.problem is None and Header(entity, record.cells).problem is None
             names = record.cells if is_header else []
-            is_owned = not is_header and sought.is_theirs(record.text)
+            is_owned = not is_header and matcher.is_owned(record.text)
         elif record.problem is None and names and len(record.cells) == len(names):
-            is_owned = sought.is_in_bytes(record.text) and sought.is_in_cells(names, record.cells)
+            is_owned = matcher.is_in_bytes(record.text) and matcher.is_in_cells(names, record.cells)
         else:
-            is_owned = sought.is_theirs(record.text)
+            is_owned = matcher.is_owned(record.text)
         if is_owned or record.line in long:
             yield range(record.line, record.line + record.lines)

@@ -1,6 +1,6 @@
-"""What the last audit of a current snapshot came to: `lake/last_audit.json`. Nothing is decided by it.
+"""The outcome of the last audit of a current snapshot: `lake/last_audit.json`. No decision depends on it.
 
-A record that is missing or damaged costs `status` and the report an answer; the next audit writes a new one.
+A record that is missing or damaged leaves `status` and the report without an answer; the next audit writes a new one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read(lake: Path) -> LastAudit | None:
     """The record, or None where no audit has left one. Raises Damaged when it is not what was written."""
     path = lake / NAME
     try:
-        return LastAudit(**durable_files.unsealed(path.read_bytes()))
+        return LastAudit(**durable_files.verify_checksum(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -43,4 +43,4 @@ def read(lake: Path) -> LastAudit | None:
 
 def write(lake: Path, record: LastAudit) -> None:
     """Replace the record, atomically and durably."""
-    durable_files.write_json(lake / NAME, durable_files.sealed(asdict(record)))
+    durable_files.write_json(lake / NAME, durable_files.with_checksum(asdict(record)))

@@ -1,7 +1,8 @@
-"""What the last `run` in a home came to, for `status`: `lake/last_run.json`. Nothing is decided by it.
+"""The outcome of the last `run` in a home, for `status`: `lake/last_run.json`. No decision depends on it.
 
 Written when a run begins and again when it ends, so that a run that was killed can be told from one that ended. A
-record that is missing or damaged costs `status` an answer and nothing else; the next run writes a new one.
+record that is missing or damaged leaves `status` without an answer and changes nothing else; the next run writes a new
+one.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from pipelines.core.settings import Settings
 from pipelines.raw.ingest import IngestReport
 
 NAME = "last_run.json"
-AT_WORK = "at work"
+RUNNING = "at work"
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """How the last run went, as far as it came."""
+    """The outcome of the last run, as far as it came."""
 
     as_of: str
     pid: int
     started_at: str  # UTC, RFC 3339
     ended_at: str | None = None
-    outcome: str = AT_WORK  # then published, unchanged, refused or failed
+    outcome: str = RUNNING  # then published, unchanged, refused or failed
     snapshot_id: str | None = None
     why: str | None = None  # it was refused, or failed
     new_files: int = 0
@@ -46,7 +47,7 @@ class LastRun:
 
 
 class Recorder:
-    """Holds the record while its run goes on."""
+    """Collects the record of a run that goes on."""
 
     def __init__(self, record: LastRun, before: LastRun | None) -> None:
         self.record = record
@@ -54,7 +55,7 @@ class Recorder:
 
     def ingested(self, report: IngestReport) -> None:
         """Note what was read. The names of empty files add up from run to run."""
-        self.note(
+        self.update(
             new_files=report.new_files,
             new_records=report.new_records,
             new_rejected=report.new_rejected,
@@ -62,14 +63,14 @@ class Recorder:
             empty_files=tuple(sorted({*self.record.empty_files, *report.again})),
         )
 
-    def note(self, **facts: Any) -> None:
-        """Change what the record says; it is written when the run ends."""
+    def update(self, **facts: Any) -> None:
+        """Change fields of the record, which is written when the run ends."""
         self.record = replace(self.record, **facts)
 
 
 @contextmanager
 def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
-    """Record a run that goes on inside, however it ends. Needs the lock of the home.
+    """Record the run inside, however it ends. Needs the lock of the home.
 
     A record that cannot be written, to a full disk say, neither stops the run nor hides why it failed.
     """
@@ -85,10 +86,10 @@ def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
         yield recorder
     except BaseException as error:
         outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
-        recorder.note(outcome=outcome, why=str(error) or type(error).__name__)
+        recorder.update(outcome=outcome, why=str(error) or type(error).__name__)
         raise
     finally:
-        recorder.note(ended_at=_now())
+        recorder.update(ended_at=_now())
         _write(settings.lake, recorder.record)
 
 
@@ -97,8 +98,8 @@ def read(lake: Path) -> LastRun | None:
     path = lake / NAME
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("seal") != durable_files.seal_of(content):
-            raise ValueError("its seal differs")
+        if content.pop("seal") != durable_files.checksum_of(content):
+            raise ValueError("its checksum differs")
         known = {field.name: content[field.name] for field in fields(LastRun) if field.name in content}
         lists = ("postponed", "empty_files", "missing_days")
         return LastRun(**known | {name: tuple(known.get(name, ())) for name in lists})
@@ -112,7 +113,7 @@ def read(lake: Path) -> LastRun | None:
 
 def _write(lake: Path, record: LastRun) -> None:
     with suppress(OSError):
-        durable_files.write_json(lake / NAME, durable_files.sealed(asdict(record)))
+        durable_files.write_json(lake / NAME, durable_files.with_checksum(asdict(record)))
 
 
 def _now() -> str:

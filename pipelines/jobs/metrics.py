@@ -1,4 +1,4 @@
-"""What the last run came to, for Prometheus: a file that the node_exporter's textfile collector reads.
+"""Metrics of the last run for Prometheus, in a file that the node_exporter's textfile collector reads.
 
 Instants are seconds since 1970, so that an age is `time() - …` whenever it is asked for. Rewritten whole by every run.
 """
@@ -23,14 +23,14 @@ OUTCOMES = ("published", "unchanged", "refused", "failed")
 
 
 class RunMetrics(Collector):
-    """The facts of a report, and what readers see, as metrics."""
+    """The facts of a report and the current snapshot as metrics."""
 
     def __init__(self, facts: Mapping[str, Any], pointer: Pointer | None) -> None:
         self._facts = facts
         self._pointer = pointer
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
+        """Yield the metrics, as prometheus_client asks for."""
         yield from self._run()
         yield from self._records()
         yield from self._snapshot()
@@ -40,18 +40,20 @@ class RunMetrics(Collector):
         facts = self._facts
         yield _gauge("mostwatched_run_end_timestamp_seconds", "When the last run ended.", _seconds(facts["ended_at"]))
         yield _gauge("mostwatched_run_as_of_timestamp_seconds", "The as_of of the last run.", _seconds(facts["as_of"]))
-        outcome = GaugeMetricFamily("mostwatched_run_outcome", "1 for how the last run ended.", labels=["outcome"])
+        outcome = GaugeMetricFamily(
+            "mostwatched_run_outcome", "Outcome of the last run: 1 for the one that applies.", labels=["outcome"]
+        )
         for name in OUTCOMES:
             outcome.add_metric([name], float(name == facts["outcome"]))
         yield outcome
-        yield _gauge("mostwatched_run_duration_seconds", "How long the last run took.", facts["seconds"])
+        yield _gauge("mostwatched_run_duration_seconds", "Duration of the last run.", facts["seconds"])
         steps = GaugeMetricFamily(
-            "mostwatched_run_step_duration_seconds", "How long each of its steps took.", labels=["stage", "step"]
+            "mostwatched_run_step_duration_seconds", "Duration of each step of the last run.", labels=["stage", "step"]
         )
         for row in facts["durations"]:
             steps.add_metric([row["stage"], row["step"]], row["seconds"])
         yield steps
-        yield _gauge("mostwatched_run_anomalies", "Figures worth a look that it found.", len(facts["anomalies"]))
+        yield _gauge("mostwatched_run_anomalies", "Anomalies found by the last run.", len(facts["anomalies"]))
 
     def _records(self) -> Iterator[Metric]:
         landed, lake, funnel = self._facts["landed"], self._facts["records"], self._facts["funnel"]
@@ -80,10 +82,12 @@ class RunMetrics(Collector):
             return
         published = _seconds(self._pointer.published_at)
         as_of = _seconds(self._pointer.as_of.isoformat())
-        yield _gauge("mostwatched_current_published_timestamp_seconds", "When readers got what they see.", published)
-        yield _gauge("mostwatched_current_as_of_timestamp_seconds", "The as_of of what readers see.", as_of)
+        yield _gauge(
+            "mostwatched_current_published_timestamp_seconds", "When the current snapshot was published.", published
+        )
+        yield _gauge("mostwatched_current_as_of_timestamp_seconds", "The as_of of the current snapshot.", as_of)
         pinned = float(self._pointer.pinned)
-        yield _gauge("mostwatched_current_is_pinned", "1 while readers are kept on an earlier snapshot.", pinned)
+        yield _gauge("mostwatched_current_is_pinned", "1 while the current snapshot is pinned.", pinned)
 
     def _days(self) -> Iterator[Metric]:
         facts = self._facts
@@ -92,23 +96,23 @@ class RunMetrics(Collector):
             yield _gauge("mostwatched_newest_session_timestamp_seconds", "The newest session that counts.", newest)
         missing = len(facts["missing_days"])
         yield _gauge("mostwatched_missing_days", "Days of the last 14 for which nothing has landed.", missing)
-        yield _gauge(
-            "mostwatched_late_days", "Published days that came out otherwise in the last run.", len(facts["late"])
-        )
+        yield _gauge("mostwatched_late_days", "Published days that the last run revised.", len(facts["late"]))
 
 
 class AuditMetrics(Collector):
-    """What the last audit came to, as metrics."""
+    """The last audit as metrics."""
 
     def __init__(self, record: LastAudit) -> None:
         self._record = record
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks a collector for."""
+        """Yield the metrics, as prometheus_client asks for."""
         record = self._record
         ended = _seconds(record.ended_at)
         yield _gauge("mostwatched_audit_end_timestamp_seconds", "When the last audit ended.", ended)
-        outcome = GaugeMetricFamily("mostwatched_audit_outcome", "1 for how the last audit ended.", labels=["outcome"])
+        outcome = GaugeMetricFamily(
+            "mostwatched_audit_outcome", "Outcome of the last audit: 1 for the one that applies.", labels=["outcome"]
+        )
         for name in last_audit.OUTCOMES:
             outcome.add_metric([name], float(name == record.outcome))
         yield outcome
@@ -117,20 +121,20 @@ class AuditMetrics(Collector):
             yield _gauge("mostwatched_audit_passed_timestamp_seconds", "When an audit last passed.", passed)
 
 
-def of_audits(path: Path) -> Path:
-    """The file beside that of the runs: each is rewritten whole by whom it tells of."""
+def audit_path(path: Path) -> Path:
+    """Return the path of the audits' file beside that of the runs, since each is rewritten whole."""
     return path.with_name(f"{path.stem}-audit.prom")
 
 
 def audit_text(record: LastAudit) -> bytes:
-    """In Prometheus's text format."""
+    """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(AuditMetrics(record))
     return generate_latest(registry)
 
 
 def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
-    """In Prometheus's text format."""
+    """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(RunMetrics(facts, pointer))
     return generate_latest(registry)
@@ -154,6 +158,6 @@ def _gauge(name: str, help_text: str, value: float) -> Metric:
 
 
 def _seconds(instant: str) -> float:
-    """Of an instant in UTC; of a date, that of its midnight in UTC."""
+    """Seconds since 1970 of an instant in UTC, or of the midnight of a date in UTC."""
     text = instant if "T" in instant else f"{instant}T00:00:00Z"
     return datetime.fromisoformat(text).timestamp()

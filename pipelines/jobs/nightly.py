@@ -1,7 +1,7 @@
 """The nightly job, whole: ingest what landed, build what changed, publish one snapshot.
 
-No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by handing
-in `step`.
+No Prefect in here, and no clock: `as_of` is an argument. prefect_flows.py runs the same steps as tasks by passing
+`stage`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_run, redaction
-from pipelines.jobs.report import Account
+from pipelines.jobs.report import RunRecorder
 from pipelines.jobs.retention import require_days
-from pipelines.jobs.run_lifecycle import OnReport, beginning, nobody, of_the_end, of_what_it_leaves
+from pipelines.jobs.run_lifecycle import OnReport, new_context, noop, notify_on_exit, write_artifacts
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, raw_files, raw_folders, set_aside, settle, stands
-from pipelines.raw.ingest import IngestReport, Spread, ingest
+from pipelines.raw.index import RawFile, exists, quarantine, raw_files, raw_folders, restore_quarantined
+from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots.publish import Published, publish
 
-PARSED_AGAIN_AT_MOST = 3  # in a run: a disk that damages what has just been written will not stop doing so
+MAX_REPARSES = 3  # in a run: a disk that damages what has just been written will not stop doing so
 
 Result = TypeVar("Result")
 Stage = Callable[..., Any]  # called as stage(name, function) and returns what function() returns
@@ -59,7 +59,7 @@ class NightReport:
 
     @property
     def funnel(self) -> dict[str, int]:
-        """What became of every accepted viewing session of the lake."""
+        """Counts of every accepted viewing session of the lake by outcome."""
         return self.published.funnel
 
     @property
@@ -93,7 +93,7 @@ class NightReport:
 
 
 def in_process(name: str, function: Callable[[], Result]) -> Result:
-    """The plainest stage: call the function. prefect_flows.py hands in one that makes a Prefect task of it."""
+    """Run a stage by calling its function. prefect_flows.py passes one that makes a Prefect task of it."""
     del name
     return function()
 
@@ -107,7 +107,7 @@ def run(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
     stage: Stage = in_process,
-    on_report: OnReport = nobody,
+    on_report: OnReport = noop,
 ) -> NightReport:
     """Ingest, build and publish the snapshot as of `as_of`; safe to run again at any time.
 
@@ -115,20 +115,20 @@ def run(
     work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
     """
     require_possible(settings, as_of)
-    with of_the_end(settings, as_of, on_report) as told:
-        progress, stage = told.durations.told(progress), told.durations.staged(stage)
+    with notify_on_exit(settings, as_of, on_report) as context:
+        progress, stage = context.durations.timed(progress), context.durations.timed_stage(stage)
         with (
-            held(settings),
+            locked_home(settings),
             _engine(settings) as engine,
             last_run.recorded(settings, as_of) as record,
-            of_what_it_leaves(settings, told, record) as account,
+            write_artifacts(settings, context, record) as recorder,
         ):
-            account.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
+            recorder.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
             record.ingested(ingested)
             report = _night(
                 settings,
                 engine,
-                account,
+                recorder,
                 ingested,
                 landing,
                 accept_rejects=accept_rejects,
@@ -136,8 +136,10 @@ def run(
                 progress=progress,
                 stage=stage,
             )
-            record.note(outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id)
-        return replace(report, facts=told.facts, page=told.page)
+            record.update(
+                outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id
+            )
+        return replace(report, facts=context.facts, page=context.page)
 
 
 def backfill(
@@ -150,7 +152,7 @@ def backfill(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
     stage: Stage = in_process,
-    on_report: OnReport = nobody,
+    on_report: OnReport = noop,
 ) -> Iterator[NightReport | RefusedToPublish]:
     """One snapshot for every as_of from `first` to `last`, both included, oldest first.
 
@@ -160,38 +162,38 @@ def backfill(
         raise UsageError(f"The first as_of, {first}, is after the last one, {last}.")
     require_possible(settings, first)
     require_possible(settings, last)
-    with held(settings), _engine(settings) as engine:
+    with locked_home(settings), _engine(settings) as engine:
         ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
-            told = beginning(settings, as_of)
+            context = new_context(settings, as_of)
             try:
                 try:
-                    with of_what_it_leaves(settings, told, None) as account:
-                        account.ingested = ingested
+                    with write_artifacts(settings, context, None) as recorder:
+                        recorder.ingested = ingested
                         report = _night(
                             settings,
                             engine,
-                            account,
+                            recorder,
                             ingested,
                             landing,
                             accept_rejects=accept_rejects,
                             allow_incomplete=allow_incomplete,
-                            progress=told.durations.told(progress),
-                            stage=told.durations.staged(stage),
+                            progress=context.durations.timed(progress),
+                            stage=context.durations.timed_stage(stage),
                         )
                     remote.push(settings)
                 finally:
-                    if told.facts is not None:
-                        on_report(told.facts)
-                yield replace(report, facts=told.facts, page=told.page)
+                    if context.facts is not None:
+                        on_report(context.facts)
+                yield replace(report, facts=context.facts, page=context.page)
             except RefusedToPublish as refusal:
                 yield refusal
 
 
 def require_possible(settings: Settings, as_of: date) -> None:
     """Raise UsageError for an as_of so near either end of the calendar that the days it rests on do not exist."""
-    days_before = settings.policy.days_rested_on
+    days_before = settings.policy.lookback_days
     if not date.min.toordinal() + days_before <= as_of.toordinal() < date.max.toordinal():
         raise UsageError(
             f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
@@ -202,7 +204,7 @@ def require_possible(settings: Settings, as_of: date) -> None:
 def _night(
     settings: Settings,
     engine: Callable[[], Engine],
-    account: Account,
+    recorder: RunRecorder,
     ingested: IngestReport,
     landing: Sequence[Landing] | None,
     *,
@@ -216,32 +218,32 @@ def _night(
 
     def build_and_publish() -> NightReport:
         raw = raw_files(settings)
-        require_days(raw, settings.policy, account.as_of)
-        lake.checked(plan.read_for_rejects(raw))  # which a night without news would not read, nor mend
-        built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, account.as_of))
-        account.raw, account.built = raw, built
-        account.published = published = stage(
+        require_days(raw, settings.policy, recorder.as_of)
+        lake.checked(plan.read_for_rejects(raw))  # which a run without changes would not read, nor repair
+        built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, recorder.as_of))
+        recorder.raw, recorder.built = raw, built
+        recorder.published = published = stage(
             "publish",
             lambda: publish(
                 settings,
                 lake,
                 built,
                 raw,
-                witness=account,
+                observer=recorder,
                 progress=progress,
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
             ),
         )
-        return NightReport(account.as_of, ingested, raw, published, dict(lake.built))
+        return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
 
-    return _with_raw_mended(settings, landing, progress, build_and_publish)
+    return _reparsing_damaged_raw(settings, landing, progress, build_and_publish)
 
 
-def _with_raw_mended(
+def _reparsing_damaged_raw(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
 ) -> Result:
-    """What the function returns; raw that it finds damaged is parsed again first, one folder at a time.
+    """Call the function. A damaged raw folder that it finds is parsed again, and the function is called again.
 
     Raises Damaged for a folder that is damaged again as often as it is made again.
     """
@@ -252,25 +254,25 @@ def _with_raw_mended(
         except RawDamaged as damage:
             folder = damage.stored.path.parent
             times[folder] += 1
-            if times[folder] > PARSED_AGAIN_AT_MOST:
+            if times[folder] > MAX_REPARSES:
                 raise Damaged(
-                    f"{folder} was made again {PARSED_AGAIN_AT_MOST} times and is damaged each time. Check the disk "
+                    f"{folder} was made again {MAX_REPARSES} times and is damaged each time. Check the disk "
                     f"that holds it, then run again. ({damage})"
                 ) from damage
-            set_aside(folder)
+            quarantine(folder)
             _ingest(settings, landing, progress, None)
 
 
 def _ingest(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
 ) -> IngestReport:
-    folders = remote.landed(settings, landing, functools.partial(stands, settings))
-    return ingest(settings, folders, progress, _spread(settings, engine))
+    folders = remote.local_landing(settings, landing, functools.partial(exists, settings))
+    return ingest(settings, folders, progress, _map_tasks(settings, engine))
 
 
 @contextmanager
-def held(settings: Settings) -> Iterator[None]:
-    """Hold the home: lock it and tidy up what dead runs left. In a bucket it then is what it is here."""
+def locked_home(settings: Settings) -> Iterator[None]:
+    """Lock the home and remove what dead runs left half-written. A home in a bucket is pulled first and pushed last."""
     durable_files.make_folder(settings.home)
     with durable_files.lock(settings.home / ".lock") as lock, remote.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
@@ -280,7 +282,7 @@ def held(settings: Settings) -> Iterator[None]:
                 durable_files.sweep(folder)
             durable_files.sweep(erasure_register.folder(settings))
             lock.is_tidy = True
-        settle(settings)
+        restore_quarantined(settings)
         _make_durable(settings)
         if erasure_register.read(settings).has_pseudonyms:
             remote.complete(settings)
@@ -310,7 +312,7 @@ def open_lake(settings: Settings, progress: Progress = no_progress) -> Iterator[
 
 @contextmanager
 def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
-    """What gives the engine of a run: started when it is first asked for, and ended with the run."""
+    """Yield a function that returns the engine of a run: started at the first call, and closed with the run."""
     started: list[Engine] = []
 
     def start() -> Engine:
@@ -325,8 +327,9 @@ def _engine(settings: Settings) -> Iterator[Callable[[], Engine]]:
             engine.close()
 
 
-def _spread(settings: Settings, engine: Callable[[], Engine] | None) -> Spread | None:
-    """Where landed files are read: on the executors of a distributed engine, else one after the other in here."""
+def _map_tasks(settings: Settings, engine: Callable[[], Engine] | None) -> MapTasks | None:
+    """Return how landed files are read: on the executors of a distributed engine, or (None) one after the other
+    here."""
     if engine is None or settings.engine != "spark":
         return None
-    return lambda function, items: engine().each(function, items)
+    return lambda function, items: engine().map_tasks(function, items)

@@ -1,6 +1,6 @@
-"""Tell somebody about a run that failed, was refused or is late, and when all is well again: a command, a webhook.
+"""Notifications about a run that failed, was refused or is late, and about its recovery: a command, a webhook.
 
-Both are handed the same JSON object: {"event", "text", "as_of", "home", "host", "at", "outcome", "snapshot_id", "why",
+Both get the same JSON object: {"event", "text", "as_of", "home", "host", "at", "outcome", "snapshot_id", "why",
 "missing_days", "report"}. `text` is the whole message, which is what chat webhooks show.
 
 A hook changes nothing about the run: it is called when all is done and the lock is free, has a limited time, and what
@@ -47,7 +47,7 @@ _WELL = ("published", "unchanged")
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that somebody may want to be woken for, or to be told is over."""
+    """A notification: something that needs attention, or its recovery."""
 
     event: str
     text: str
@@ -60,9 +60,9 @@ class Event:
 
 
 def events(facts: Mapping[str, Any], before: LastRun | None, report: str | None) -> list[Event]:
-    """What there is to tell after a run, given its report's facts and the record of the run before it.
+    """Return the notifications after a run, given its report's facts and the record of the run before it.
 
-    A day that is missing is told of once, by the first run that misses it.
+    A missing day is notified once, by the first run that misses it.
     """
     outcome, as_of = facts["outcome"], facts["as_of"]
     was_missing = set(before.missing_days) if before else set()
@@ -91,7 +91,7 @@ def events(facts: Mapping[str, Any], before: LastRun | None, report: str | None)
 
 
 def audit_events(record: LastAudit, before: LastAudit | None) -> list[Event]:
-    """What there is to tell after an audit, given the record of the one before it."""
+    """Return the notifications after an audit, given the record of the one before it."""
     as_of = (record.snapshot_id or "")[:10]
 
     def event(kind: str, text: str) -> Event:
@@ -106,13 +106,13 @@ def audit_events(record: LastAudit, before: LastAudit | None) -> list[Event]:
     return [event(FAILED, f"The audit of the current snapshot, {record.snapshot_id}, {said}.")]
 
 
-def late(answer: Mapping[str, Any], days_awaited: int) -> list[Event]:
-    """What there is to tell by the answer of `status`: no run has done what should be done by now, or days are missing.
+def late_events(answer: Mapping[str, Any], expected_days: int) -> list[Event]:
+    """Return the notifications by the answer of `status`: a run is late, or days are missing.
 
-    `days_awaited` are the last days of the answer that should have landed.
+    `expected_days` are the last days of the answer that should have landed.
     """
     as_of, snapshot, run = answer["as_of"], answer["snapshot"], answer["last_run"]
-    days = [row["day"] for row in answer["days"][-days_awaited:] if row["state"] == "missing"]
+    days = [row["day"] for row in answer["days"][-expected_days:] if row["state"] == "missing"]
     said = []
     if snapshot is None or snapshot["as_of"] < as_of:
         newest = snapshot["as_of"] if snapshot else "none"
@@ -140,12 +140,12 @@ def late(answer: Mapping[str, Any], days_awaited: int) -> list[Event]:
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether there is anybody to tell."""
+    """Whether a hook is configured."""
     return bool(settings.notify_command or settings.notify_webhook)
 
 
-def tell(settings: Settings, found: Sequence[Event]) -> None:
-    """Hand every event to every hook. Never raises for what goes wrong with one: that is logged."""
+def send(settings: Settings, found: Sequence[Event]) -> None:
+    """Send every event to every hook. Failures are logged and never raised."""
     for event in found:
         content = {
             "event": event.event,
@@ -162,17 +162,17 @@ def tell(settings: Settings, found: Sequence[Event]) -> None:
         }
         body = json.dumps(content).encode() + b"\n"
         if settings.notify_command:
-            _said(event, "command", _run(settings.notify_command, body))
+            _log_outcome(event, "command", _run(settings.notify_command, body))
         if settings.notify_webhook:
-            _said(event, "webhook", _post(settings.notify_webhook, body))
+            _log_outcome(event, "webhook", _post(settings.notify_webhook, body))
 
 
-def _said(event: Event, hook: str, problem: str | None) -> None:
+def _log_outcome(event: Event, hook: str, problem: str | None) -> None:
     facts = {"notification": event.event, "hook": hook}
     if problem is None:
-        logs.night.info("notified", extra=facts)
+        logs.run_log.info("notified", extra=facts)
     else:
-        logs.night.warning("the %s about %s did not get through: %s", hook, event.event, problem, extra=facts)
+        logs.run_log.warning("the %s about %s did not get through: %s", hook, event.event, problem, extra=facts)
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def _run(command: str, body: bytes) -> str | None:
     except subprocess.TimeoutExpired:
         return f"it had not ended after {COMMAND_SECONDS:g} seconds"
     except OSError as error:
-        return f"it cannot be told: {error.strerror}"
+        return f"it cannot be notified: {error.strerror}"
     finally:
         _end(process)
     return f"it ended with exit code {process.returncode}" if process.returncode else None
@@ -257,7 +257,7 @@ def _attempt(url: str, body: bytes) -> tuple[str | None, bool]:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead what is told, and the secret in the path, to anybody."""
+    """A redirect could send the notification, and the secret in the path, to anybody."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message[str, str], newurl: str

@@ -1,8 +1,8 @@
 """Prefect flows: a table of contents over plain functions, with schedules, retries and something to look at.
 
-Nothing is decided here. What is true is decided by the lake, the lock and `current.json`: a flow may be killed,
-run twice or be lost by its server, and the next one puts everything right. The only module that imports
-Prefect, and, being at the edge, one that asks the clock when a schedule gives no `as_of`.
+State lives in the lake, the lock and `current.json`, never in Prefect: a flow may be killed, run twice or be lost by
+its server, and the next one repairs everything. This is the only module that imports Prefect. Being at the edge, it
+asks the clock when a schedule gives no `as_of`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FIRST_WAIT_SECONDS = 8
 TOP = 20  # creators in the artifact
 
 # What a network file system or a busy machine gets over; a full disk or a wrong permission is not among it.
-_CAN_PASS = frozenset(
+_TRANSIENT = frozenset(
     {
         errno.EAGAIN,
         errno.EBUSY,
@@ -93,7 +93,7 @@ _CAN_PASS = frozenset(
 
 @dataclass(frozen=True)
 class _Caller:
-    """What whoever runs a flow in its own process hands over without Prefect recording it."""
+    """What the caller of a flow in the same process passes without Prefect recording it."""
 
     settings: Settings
     progress: Progress
@@ -111,14 +111,14 @@ def run_flow(
     allow_incomplete: bool = False,
     progress: Progress = no_progress,
 ) -> NightReport:
-    """`nightly.run` as a Prefect flow in this process; it returns and raises just what that does.
+    """Run `nightly.run` as a Prefect flow in this process, with the same result and errors.
 
     Uses the server that PREFECT_API_URL names, else one of its own for as long as the run takes, whose database
     is under PREFECT_HOME or, where that is not set, in the home.
     """
     token = _caller.set(_Caller(settings, progress))
     try:
-        with temporary_settings(_prefect_home(settings)), _errors_said_once():
+        with temporary_settings(_prefect_home(settings)), _silence_prefect_errors():
             return publish_most_watched_creators(
                 as_of=as_of,
                 landing=None if landing is None else [str(folder) for folder in landing],
@@ -131,9 +131,9 @@ def run_flow(
 
 
 @contextmanager
-def _errors_said_once() -> Iterator[None]:
+def _silence_prefect_errors() -> Iterator[None]:
     """Keep errors off Prefect's console: they come out of the flow, and whoever called it says them."""
-    logs.take_over()
+    logs.redirect_handlers()
     handlers = list(logging.getLogger().handlers)
 
     def is_worth_saying(record: logging.LogRecord) -> bool:
@@ -176,7 +176,7 @@ def publish_most_watched_creators(
 ) -> NightReport:
     """Publish the ranking of the days before `as_of`; without one, before today in the policy's time zone."""
     settings = _settings(home)
-    with _nothing_held_by_errors():
+    with _drop_tracebacks():
         report = nightly.run(
             settings,
             as_of or _today(settings),
@@ -216,7 +216,7 @@ def backfill(
         on_report=_show_report,
     )
     published, refused = [], []
-    with _nothing_held_by_errors():
+    with _drop_tracebacks():
         for night in nights:
             if isinstance(night, RefusedToPublish):
                 get_run_logger().error("Refused: %s", night)
@@ -261,7 +261,7 @@ def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
 
 
 def as_task(name: str, function: Callable[[], Result]) -> Result:
-    """Run one stage as a Prefect task, again after a while if what failed can pass.
+    """Run one stage as a Prefect task, with retries of transient errors.
 
     Every stage is safe to repeat: what it finished before is there and is not done again.
     """
@@ -279,7 +279,7 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def _nothing_held_by_errors() -> Iterator[None]:
+def _drop_tracebacks() -> Iterator[None]:
     """Empty the frames that an error came through.
 
     Prefect keeps the error until the process ends, and with it what those frames held: database connections, which
@@ -292,10 +292,10 @@ def _nothing_held_by_errors() -> Iterator[None]:
         raise
 
 
-def can_pass(error: BaseException | None) -> bool:
-    """Whether the same work may well succeed in a minute. Refusals, damage and wrong usage never do."""
+def is_transient(error: BaseException | None) -> bool:
+    """Whether a retry may succeed. Refusals, damage and wrong usage are never transient."""
     return isinstance(error, TimeoutError | ConnectionError) or (
-        isinstance(error, OSError) and error.errno in _CAN_PASS
+        isinstance(error, OSError) and error.errno in _TRANSIENT
     )
 
 
@@ -303,7 +303,7 @@ def _may_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     try:
         state.result()
     except Exception as error:
-        return can_pass(error)
+        return is_transient(error)
     return False
 
 
@@ -339,7 +339,7 @@ def _show_report(facts: dict[str, Any]) -> None:
     try:
         create_markdown_artifact(
             key="report",
-            markdown=markdown.written(document(facts)),
+            markdown=markdown.render(document(facts)),
             description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
         )
     except Exception as error:

@@ -11,7 +11,7 @@ from pipelines.core import durable_files
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs import redaction, report, retention
-from pipelines.jobs.nightly import held, open_lake
+from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.raw.index import RawFile, every_raw_file, raw_files
@@ -38,7 +38,7 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
     """
     if dry_run:
         return _foreseen(settings)
-    with held(settings), open_lake(settings, progress) as lake:
+    with locked_home(settings), open_lake(settings, progress) as lake:
         removed = manifest.prune(settings.snapshots, settings.keep_snapshots)
         report.prune(settings)
         days, records = _expire(settings)
@@ -100,8 +100,8 @@ def _not_needed(
         if snapshot.id in without:
             continue
         policy = Policy.from_json(snapshot.manifest["policy"])
-        for rested_on in (raw,) if also is None or len(also) == len(raw) else (raw, also):
-            with lake.finding_only(also_parts=True) as touched:
-                plan.build(lake, rested_on, policy, snapshot.as_of)
+        for inputs in (raw,) if also is None or len(also) == len(raw) else (raw, also):
+            with lake.dry_run(also_parts=True) as touched:
+                plan.build(lake, inputs, policy, snapshot.as_of)
             needed |= touched
     return [path for path in lake.derived_files() if path not in needed and path.with_suffix(".parquet") not in needed]

@@ -1,8 +1,8 @@
-"""Take something out of raw folders: a person (`forget`), or days that are too old (retention).
+"""Remove records from raw folders: those of a person (`forget`), or days that are too old (retention).
 
-A raw folder is otherwise what its landed file gave, for good. One that something was taken out of keeps its name and
-its books, so that the file it came from is not read again: accepted = what is there + erased + removed with its day.
-The old folder is set aside, as a damaged one is, until the new one has its name: a kill in between loses nothing.
+Otherwise a raw folder never changes. A redacted folder keeps its name and its counts, so that its landed file is not
+read again: accepted = rows that are there + erased + removed with their day. The old folder is quarantined, like a
+damaged one, until the new one has its name: a kill in between loses nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.index import RawFile, as_index, every_raw_file, rejects_in, set_aside
+from pipelines.raw.index import RawFile, as_index, every_raw_file, quarantine, rejects_in
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"
@@ -34,7 +34,7 @@ EXPIRED_TEXT = "(the text of this record was removed with the last day of its fi
 
 @dataclass(frozen=True)
 class Redaction:
-    """What is to be taken out of one raw folder."""
+    """The records to remove from one raw folder."""
 
     raw: RawFile
     records: Mapping[str, int]  # accepted records by file of the folder
@@ -44,7 +44,7 @@ class Redaction:
 # --- a person --------------------------------------------------------------------------------------------------------
 
 
-def naming(
+def find_records(
     connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
 ) -> Iterator[Redaction]:
     """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
@@ -75,7 +75,8 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
 
 
 def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
-    """Leave the folder without the person's records, durably. Raises Damaged for one that is not what was written."""
+    """Replace the folder by one without the person's records, durably. Raises Damaged for one that is not what was
+    written."""
     raw = redaction.raw
     with _replaced(raw) as new:
         files = {}
@@ -84,19 +85,19 @@ def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> Non
                 durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
                 files[name] = facts
             elif redaction.records[name] < facts.rows:
-                files[name] = _without(raw, name, new, user)
+                files[name] = _write_rows_left(raw, name, new, user)
         rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
         erased = raw.erased + sum(redaction.records.values())
         _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
 
 
-def _without(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
+def _write_rows_left(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
     schema = RAW_SCHEMAS[raw.entity]
     facts, target = raw.files[name], new / f"{name}.parquet"
     digest = RowDigest(schema, leave_out=("line",))
     with pq.ParquetFile(_whole(raw, name)) as file, durable_files.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
-            rows = erasure_register.without(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
+            rows = erasure_register.exclude_users(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
             digest.update(rows)
             writer.write_table(rows, row_group_size=durable_files.ROW_GROUP_ROWS)
     return WrittenFile(
@@ -118,7 +119,7 @@ def remove_pseudonyms(settings: Settings) -> None:
     for name in _PSEUDONYMS:
         raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
         with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
-            found = list(naming(connection, raw, name, lambda _: False))
+            found = list(find_records(connection, raw, name, lambda _: False))
         for each in found:
             redact(each, name, lambda _: False)
     erasure_register.write(settings, erasure_register.read(settings))
@@ -128,7 +129,7 @@ def remove_pseudonyms(settings: Settings) -> None:
 
 
 def expire(raw: RawFile, days: Collection[date]) -> None:
-    """Leave a folder of sessions without some of its days, durably.
+    """Replace a folder of sessions by one without some of its days, durably.
 
     When no day is left, the texts of its rejected records go as well.
     """
@@ -147,7 +148,7 @@ def expire(raw: RawFile, days: Collection[date]) -> None:
 # --- a folder in place of another ------------------------------------------------------------------------------------
 
 
-def note_also_landed(raw: RawFile, sha256: str, size: int) -> None:
+def record_replacement(raw: RawFile, sha256: str, size: int) -> None:
     """Note that bytes of that sha256 are what became of the folder's landed file, so that they are not read as new."""
     noted = replace(raw, also_landed={**raw.also_landed, sha256: size})
     durable_files.write_json(raw.folder / "index.json", as_index(noted))
@@ -163,7 +164,7 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         for path in new.iterdir():
             durable_files.fsync(path)
         durable_files.fsync(new)
-        aside = set_aside(raw.folder)
+        aside = quarantine(raw.folder)
         new.rename(raw.folder)
         durable_files.fsync(raw.folder.parent)
         shutil.rmtree(aside)
@@ -172,7 +173,7 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, instead: str) -> WrittenFile | None:
+def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, replacement: str) -> WrittenFile | None:
     """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
     if raw.rejects is None:
         return None
@@ -182,7 +183,7 @@ def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, inste
         return raw.rejects
     with durable_files.parquet_writer(target, REJECTS_SCHEMA) as writer:
         for rows in _whole_rejects(raw, raw.rejects):
-            texts = [instead if is_in(text) else text for text in rows["text"].to_pylist()]
+            texts = [replacement if is_in(text) else text for text in rows["text"].to_pylist()]
             columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
             writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
     return replace(raw.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))

@@ -1,4 +1,4 @@
-"""Every rejected record, whenever it was found out: when it was parsed, or when it met the stream it pledges for."""
+"""Every rejected record: those rejected by the parser, and pledges in another currency than their stream's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How long sessions are kept in raw (MOSTWATCHED_KEEP_DAYS), and what can no longer be answered once they are gone.
+"""Retention: how long sessions stay in raw (MOSTWATCHED_KEEP_DAYS), and which as_of can be run after that.
 
-A day of sessions that is too old goes from every raw folder that holds it. The folders stay, with their books: what
-landed is not read again, and what was removed is still accounted for, as `expired`. No day goes that the current or any
+A day of sessions that is too old goes from every raw folder that holds it. The folders stay, with their counts: what
+landed is not read again, and what was removed is still counted, as `expired`. No day goes that the current or any
 other snapshot rests on, nor one so near before it that it may hold a newer version of a session.
 """
 
@@ -21,7 +21,7 @@ from pipelines.snapshots import manifest
 
 @dataclass(frozen=True)
 class Expiring:
-    """Of one raw folder, the days of which something goes, and how many records that is."""
+    """The days of one raw folder that are removed, and how many records they hold."""
 
     raw: RawFile
     records: dict[date, int]
@@ -49,11 +49,11 @@ def first_day_kept(settings: Settings, without: Collection[str] = ()) -> date | 
 
 def first_day_needed(as_of: date, policy: Policy) -> date:
     """The first UTC day of sessions that a snapshot needs: what it rests on, and newer versions of that."""
-    return plan.days_rested_on(as_of, policy).first_day
+    return plan.input_days(as_of, policy).first_day
 
 
 def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
-    """What goes, when that is the first day that is kept."""
+    """Return the days to remove, when that is the first day that is kept."""
     found = []
     for each in raw:
         days = {date.fromisoformat(name): facts.rows for name, facts in each.files.items() if name < str(first_kept)}
@@ -72,7 +72,7 @@ def require_days(raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
     if not removed | expired:
         return
     first = first_day_needed(as_of, policy)
-    first_counted = plan.first_day_rested_on(as_of, policy)
+    first_counted = plan.first_input_day(as_of, policy)
     ranges = [(first, max(removed, default="0001-01-01")), (first_counted, max(expired, default="0001-01-01"))]
     last, first = max(((date.fromisoformat(last), first) for first, last in ranges), key=lambda days: days[0] - days[1])
     if first <= last:

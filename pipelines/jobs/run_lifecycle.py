@@ -1,6 +1,6 @@
-"""What a run leaves behind and whom it tells, however it ends: its report, its metrics, its notifications, its log.
+"""The report, metrics, notifications and log lines of a run, written however it ends.
 
-None of it can change how the run ended.
+Failing to write one is logged, and never changes how the run ended.
 """
 
 from __future__ import annotations
@@ -17,107 +17,110 @@ from pipelines.core.errors import Busy, Damaged, RefusedToPublish
 from pipelines.core.settings import Settings
 from pipelines.jobs import metrics, notify, report
 from pipelines.jobs.last_run import LastRun, Recorder
-from pipelines.jobs.report import Account
+from pipelines.jobs.report import RunRecorder
 from pipelines.jobs.timings import Durations
 from pipelines.snapshots import manifest
 
 OnReport = Callable[[dict[str, Any]], None]  # called with the facts of every report
 
 
-def nobody(facts: dict[str, Any]) -> None:
-    """Tell nobody."""
+def noop(facts: dict[str, Any]) -> None:
+    """Do nothing."""
 
 
 @dataclass
-class Told:
-    """A run's stopwatch and account, and what it came to."""
+class RunContext:
+    """What a run carries along: its timings and its recorder, and in the end its report."""
 
     durations: Durations
-    account: Account
+    recorder: RunRecorder
     facts: dict[str, Any] | None = None
     page: Path | None = None
     before: LastRun | None = None  # the run before it
-    error: BaseException | None = None  # that its facts tell of
+    error: BaseException | None = None  # that its facts are about
 
 
-def beginning(settings: Settings, as_of: date) -> Told:
-    """The account of a run that begins now."""
+def new_context(settings: Settings, as_of: date) -> RunContext:
+    """Return the context of a run that begins now."""
     durations = Durations()
-    return Told(durations, Account(settings, as_of, durations))
+    return RunContext(durations, RunRecorder(settings, as_of, durations))
 
 
 @contextmanager
-def of_the_end(settings: Settings, as_of: date, on_report: OnReport) -> Iterator[Told]:
-    """Around a whole run, its lock too: whom to tell once it has ended. A busy home is another run's.
+def notify_on_exit(settings: Settings, as_of: date, on_report: OnReport) -> Iterator[RunContext]:
+    """Log the beginning and the end of a run, and notify whoever is configured once it has ended.
 
-    Wrong usage is told of like any failure: at night it is a landing folder that is not mounted.
+    It goes around the whole run, the lock included. Nobody is notified of a busy home, which is another run's. Wrong
+    usage is a failure like any other: at night it is a landing folder that is not mounted.
     """
-    told = beginning(settings, as_of)
-    logs.night.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
+    context = new_context(settings, as_of)
+    logs.run_log.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
     try:
-        yield told
+        yield context
     except Busy:
         raise
     except Exception as error:
-        _tell(settings, told, error, on_report)
+        _notify(settings, context, error, on_report)
         raise
     else:
-        _tell(settings, told, None, on_report)
+        _notify(settings, context, None, on_report)
 
 
 @contextmanager
-def of_what_it_leaves(settings: Settings, told: Told, record: Recorder | None) -> Iterator[Account]:
-    """Around the work of a run, inside the lock: when it ends, its report is written, and its metrics.
+def write_artifacts(settings: Settings, context: RunContext, record: Recorder | None) -> Iterator[RunRecorder]:
+    """Write the report and the metrics of a run when its work ends. It goes inside the lock.
 
-    Without a `record` it is a night of a backfill, of which the metrics and whoever is on duty learn nothing.
+    Without a `record` the run is part of a backfill, which writes no metrics and sends no notifications.
     """
     error: BaseException | None = None
     try:
-        yield told.account
+        yield context.recorder
     except BaseException as raised:
         error = raised
         raise
     finally:
-        _leave(settings, told, record, error)
+        _write(settings, context, record, error)
 
 
-def _leave(settings: Settings, told: Told, record: Recorder | None, error: BaseException | None) -> None:
-    told.error = error
-    with _never_in_the_way("the report", error):
-        told.account.empty_files = record.record.empty_files if record else ()
-        told.facts = told.account.facts(error)
-        told.page = report.leave(settings, told.facts)
+def _write(settings: Settings, context: RunContext, record: Recorder | None, error: BaseException | None) -> None:
+    context.error = error
+    with _log_failure("the report", error):
+        context.recorder.empty_files = record.record.empty_files if record else ()
+        context.facts = context.recorder.facts(error)
+        context.page = report.save(settings, context.facts)
     if record is None:
         return
-    told.before = record.before
-    if told.facts is not None:
-        record.note(missing_days=tuple(told.facts["missing_days"]), report=told.page and str(told.page))
-        with _never_in_the_way("the metrics file", error):
-            metrics.write(settings.metrics, metrics.text(told.facts, _pointer(settings)))
+    context.before = record.before
+    if context.facts is not None:
+        record.update(missing_days=tuple(context.facts["missing_days"]), report=context.page and str(context.page))
+        with _log_failure("the metrics file", error):
+            metrics.write(settings.metrics, metrics.text(context.facts, _pointer(settings)))
 
 
-def _tell(settings: Settings, told: Told, error: Exception | None, on_report: OnReport) -> None:
-    facts = told.facts
-    if facts is None or told.error is not error:  # it failed before it could begin, or when it was to be made durable
-        facts = _facts(told, error)
+def _notify(settings: Settings, context: RunContext, error: Exception | None, on_report: OnReport) -> None:
+    facts = context.facts
+    if (
+        facts is None or context.error is not error
+    ):  # it failed before it could begin, or when it was to be made durable
+        facts = _facts(context, error)
     if facts is None:
         return
-    with _never_in_the_way("the report"):
+    with _log_failure("the report"):
         on_report(facts)
     names = ("as_of", "outcome", "snapshot_id", "seconds", "grounds", "warnings", "missing_days", "problems")
-    ended = {name: facts[name] for name in names} | {"report": told.page and str(told.page)}
-    logs.night.info("run ended", extra=ended | _counts(facts))
+    ended = {name: facts[name] for name in names} | {"report": context.page and str(context.page)}
+    logs.run_log.info("run ended", extra=ended | _counts(facts))
     if notify.is_wanted(settings):
-        with _never_in_the_way("a notification"):
-            page = str(told.page) if told.page else None
-            notify.tell(settings, notify.events(facts, told.before, page))
+        with _log_failure("a notification"):
+            page = str(context.page) if context.page else None
+            notify.send(settings, notify.events(facts, context.before, page))
 
 
-def _facts(told: Told, error: Exception | None) -> dict[str, Any] | None:
+def _facts(context: RunContext, error: Exception | None) -> dict[str, Any] | None:
     try:
-        return told.account.facts(error)
+        return context.recorder.facts(error)
     except Exception as another:
-        logs.night.warning("the report could not be worked out: %s", another)
+        logs.run_log.warning("the report could not be worked out: %s", another)
         return None
 
 
@@ -135,8 +138,8 @@ def _pointer(settings: Settings) -> manifest.Pointer | None:
 
 
 @contextmanager
-def _never_in_the_way(what: str, ended_by: BaseException | None = None) -> Iterator[None]:
-    """Say that something could not be written, unless that is one more sign of what `ended_by` says: a full disk."""
+def _log_failure(what: str, ended_by: BaseException | None = None) -> Iterator[None]:
+    """Log that something could not be written, unless `ended_by` says as much already: a full disk."""
     try:
         yield
     except Exception as error:
@@ -144,4 +147,4 @@ def _never_in_the_way(what: str, ended_by: BaseException | None = None) -> Itera
             said: object = error
             if isinstance(error, OSError) and error.strerror:
                 said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-            logs.night.warning("%s could not be written: %s", what, said)
+            logs.run_log.warning("%s could not be written: %s", what, said)

@@ -1,8 +1,8 @@
-"""How things stand in a home, for whoever is woken at four in the morning: what is published, which days are there,
-what the next run would do, and why the last one did not publish.
+"""The state of a home: what is published, which days are present, what the next run would do, and why the last one did
+not publish.
 
-Only reads: takes no lock, writes nothing, parses no landed file, and answers while a run is at work. What the next run
-would build is found by asking the lake for it without building anything. The clock is an argument.
+It only reads: it takes no lock, writes nothing, parses no landed file, and answers while a run is at work. A dry run of
+the lake finds what the next run would build. The clock is an argument.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from pipelines.landing import find_unfinished, printable_name
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, raw_files, stands
-from pipelines.raw.ingest import FoundFile, IngestReport, is_another_empty_one, look
+from pipelines.raw.index import RawFile, exists, raw_files
+from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.manifest import Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from pipelines.remote.landing import Standing
+    from pipelines.remote.landing import Pending
 
 INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
@@ -60,8 +60,8 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     seen = _Seen()
     with _noted(seen):
         seen.raw = raw_files(settings)
-    seen.found, seen.listing = look(settings, roots, seen.raw)
-    seen.in_buckets = remote.standing(settings, landing or (), partial(stands, settings), seen.raw)
+    seen.found, seen.listing = inspect(settings, roots, seen.raw)
+    seen.in_buckets = remote.list_pending(settings, landing or (), partial(exists, settings), seen.raw)
     seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
     with _noted(seen):
@@ -70,13 +70,13 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         seen.last_audit = last_audit.read(settings.lake)
     seen.at_work = _at_work(settings, seen.last_run)
     landed = _landed_sessions(settings, seen)
-    with _noted(seen), lake.finding_only():
+    with _noted(seen), lake.dry_run():
         if seen.raw:
             seen.built = plan.build(lake, seen.raw, settings.policy, as_of)
             seen.sessions = dict(_sessions(lake, seen.built, landed))
     changed: list[dict[str, Any]] = []
-    with _noted(seen), lake.finding_only():
-        changed += _late(seen, lake, landed)
+    with _noted(seen), lake.dry_run():
+        changed += _revised_days(seen, lake, landed)
     return {
         "home": str(settings.home),
         "as_of": as_of.isoformat(),
@@ -98,7 +98,7 @@ class _Seen:
     raw: Sequence[RawFile] = ()
     found: Sequence[FoundFile] = ()
     listing: IngestReport = field(default_factory=lambda: IngestReport(0, (), (), ()))
-    in_buckets: Sequence[Standing] = ()  # landing folders there
+    in_buckets: Sequence[Pending] = ()  # landing folders there
     pointer: Pointer | None = None
     snapshot: Snapshot | None = None  # the current one
     before: Snapshot | None = None  # the one that was published before it
@@ -130,7 +130,7 @@ def _look_at_snapshots(settings: Settings, seen: _Seen) -> None:
         if seen.pointer:
             vouched = (seen.pointer.snapshot_id, seen.pointer.manifest_sha256)
             seen.snapshot = manifest.open_snapshot(settings.snapshots, *vouched)
-            seen.before = changed_days.made_before(settings.snapshots, seen.snapshot)
+            seen.before = changed_days.previous_snapshot(settings.snapshots, seen.snapshot)
 
 
 def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
@@ -140,7 +140,7 @@ def _landed_sessions(settings: Settings, seen: _Seen) -> list[LandedSessions]:
     found = [file for file in seen.found if file.landed.entity == "viewing_sessions"]
     unread = [file.landed.name for file in found if file.identity not in raw]
     empty = list(seen.last_run.empty_files) if seen.last_run else []
-    empty += [file.landed.name for file in found if is_another_empty_one(raw.get(file.identity), file.landed)]
+    empty += [file.landed.name for file in found if is_new_name_of_empty_file(raw.get(file.identity), file.landed)]
     return deliveries.landed_sessions(list(raw.values()), unread, empty, zone)
 
 
@@ -179,7 +179,7 @@ def _days(settings: Settings, as_of: date, seen: _Seen, landed: Sequence[LandedS
     in_vain: set[date] = set()
     with _noted(seen):
         states = deliveries.judge(held, landed)
-        in_vain = deliveries.landed_in_vain(states, landed)
+        in_vain = deliveries.all_rejected(states, landed)
     known = {day: count for day, count in seen.sessions.items() if count is not None}
     first_landed = gates.first_day_landed(seen.raw)
     rows = []
@@ -212,13 +212,13 @@ def _sessions(lake: Lake, built: Built, landed: Sequence[LandedSessions]) -> Ite
             yield day, None if any(file.count(day) for file in landed) else 0
 
 
-def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator[dict[str, Any]]:
+def _revised_days(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator[dict[str, Any]]:
     """Days that are no longer what had been published of them: in the current snapshot, and since."""
     if seen.snapshot is None:
         return
     now, before = seen.snapshot, seen.before
     if before is not None and before.manifest["policy"] == now.manifest["policy"]:
-        arrived = changed_days.landed_in(now) - changed_days.landed_in(before)
+        arrived = changed_days.raw_keys(now) - changed_days.raw_keys(before)
         tables = {name: partial(now.table, name) for name in now.files if name.startswith(changed_days.CUBE)}
         digests = {name: now.files[name]["rows_sha256"] for name in tables}
         for changed in changed_days.changed_days(before, digests, tables, _reached(landed, arrived)):
@@ -228,7 +228,7 @@ def _late(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> Iterator
         files = {name: stored for name, stored in files.items() if stored.is_there}
         tables = {name: partial(lake.table, stored) for name, stored in files.items()}
         digests = {name: stored.digest for name, stored in files.items()}
-        arrived = {file.key for file in seen.raw} - changed_days.landed_in(now)
+        arrived = {file.key for file in seen.raw} - changed_days.raw_keys(now)
         for changed in changed_days.changed_days(now, digests, tables, _reached(landed, arrived)):
             yield changed | {"is_published": False}
 
@@ -275,7 +275,7 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
 
 
-_PART = "its name says that it is not complete yet"
+_PART = "marker or temporary file"
 
 
 def _last_run(seen: _Seen) -> dict[str, Any] | None:
@@ -284,7 +284,7 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     said = asdict(seen.last_run)
     for name in ("empty_files", "missing_days"):
         del said[name]
-    if said["outcome"] == last_run.AT_WORK and seen.at_work is None:
+    if said["outcome"] == last_run.RUNNING and seen.at_work is None:
         said |= {"outcome": "died", "why": "It was killed, or the machine went down. Nothing is lost: run again."}
     return said | {"postponed": list(said["postponed"])}
 
@@ -293,8 +293,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
     grounds: list[str] = []
     flags: list[str] = []
-    rested_on = seen.pointer.landed if seen.pointer else ()
-    if found := list(gates.too_many_rejects(settings, seen.raw, rested_on)):
+    seen_before = seen.pointer.landed if seen.pointer else ()
+    if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
         grounds, flags = found, ["--accept-rejects"]
     last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
     if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
@@ -302,7 +302,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
     register = _register(settings, seen)
-    if register and (found := list(_vanished(settings, seen, register))):
+    if register and (found := list(_missing_inputs(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
     removed = list(_removed(settings, seen, as_of))
     if removed:
@@ -321,7 +321,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     elif grounds:
         outcome = "refuses"
     elif seen.pointer and snapshot_id in (
-        [seen.pointer.snapshot_id] if is_current else manifest.names(settings.snapshots)
+        [seen.pointer.snapshot_id] if is_current else manifest.snapshot_ids(settings.snapshots)
     ):
         outcome = "nothing new"
     else:
@@ -358,8 +358,8 @@ def _removed(settings: Settings, seen: _Seen, as_of: date) -> Iterator[str]:
         yield str(error)
 
 
-def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
-    """The sentence of `gates.vanished`, if what a run would find is not all that the newest snapshot rests on.
+def _missing_inputs(settings: Settings, seen: _Seen, register: Register) -> Iterator[str]:
+    """The sentence of `gates.missing_inputs`, if what a run would find is not all that the newest snapshot rests on.
 
     A landed file that is not read yet is taken for the one of its name: the run reads it.
     """
@@ -367,9 +367,9 @@ def _vanished(settings: Settings, seen: _Seen, register: Register) -> Iterator[s
         return
     with _noted(seen):
         unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
-        rested_on = publish.landed_of_newest(settings.snapshots)
-        asked = [file for file in rested_on if (file["entity"], file["name"]) not in unread]
-        yield from gates.vanished(asked, seen.raw, register)
+        landed_before = publish.landed_of_newest(settings.snapshots)
+        asked = [file for file in landed_before if (file["entity"], file["name"]) not in unread]
+        yield from gates.missing_inputs(asked, seen.raw, register)
 
 
 def _would_be_current(seen: _Seen, as_of: date) -> bool:
@@ -392,7 +392,7 @@ def _at_work(settings: Settings, record: last_run.LastRun | None) -> int | None:
         return None
     except (OSError, ValueError):
         pass
-    if record is None or record.outcome != last_run.AT_WORK:
+    if record is None or record.outcome != last_run.RUNNING:
         return None
     try:
         os.kill(record.pid, 0)

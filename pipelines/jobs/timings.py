@@ -1,4 +1,4 @@
-"""How long each step of a run took: what was being done is told by the stages of the run and by its progress."""
+"""How long each step of a run took. The stages of the run and its progress say which step is at work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ BETWEEN = "finding and checking what is there"  # inside a stage, where no step 
 
 
 @dataclass(frozen=True)
-class Took:
-    """All the time that one step of one stage took, in one piece or in many."""
+class StepTime:
+    """The time that one step of one stage took, in one piece or in many."""
 
     stage: str
     step: str
@@ -22,7 +22,7 @@ class Took:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """To a millisecond."""
+        """Plain values, to a millisecond."""
         return {
             "stage": self.stage,
             "step": self.step,
@@ -32,7 +32,7 @@ class Took:
 
 
 class Durations:
-    """A stopwatch that is handed to a run as its `stage` and its `progress`."""
+    """A stopwatch that wraps the `stage` and the `progress` of a run."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -42,8 +42,8 @@ class Durations:
         self._since = self._began
         self._took: dict[tuple[str, str], tuple[float, float]] = {}  # (after, seconds), in the order of beginning
 
-    def staged(self, stage: Callable[..., Any]) -> Callable[..., Any]:
-        """`stage`, timed: also each time that it is tried again."""
+    def timed_stage(self, stage: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `stage`, timed: also each time that it is tried again."""
 
         def timed(name: str, function: Callable[[], Any]) -> Any:
             def within() -> Any:
@@ -57,8 +57,8 @@ class Durations:
 
         return timed
 
-    def told(self, progress: Progress) -> Progress:
-        """`progress`, which also says when a step begins and, when all of it is done, ends."""
+    def timed(self, progress: Progress) -> Progress:
+        """Return `progress`, timed: it also tells when a step begins and when all of it is done."""
 
         def tell(step: str, done: int, total: int, unit: str = "") -> None:
             if self._stage is not None:
@@ -67,17 +67,17 @@ class Durations:
 
         return tell
 
-    def so_far(self) -> list[Took]:
+    def so_far(self) -> list[StepTime]:
         """Every step, in the order in which they began."""
         self._turn(self._stage, self._step)
-        return [Took(*key, after, seconds) for key, (after, seconds) in self._took.items()]
+        return [StepTime(*key, after, seconds) for key, (after, seconds) in self._took.items()]
 
     def seconds(self) -> float:
         """Since the beginning of the run."""
         return self._clock() - self._began
 
     def _turn(self, stage: str | None, step: str) -> None:
-        """From now on it is this step."""
+        """Begin this step, and end the one before."""
         now = self._clock()
         if self._stage is not None:
             key = self._stage, self._step

@@ -1,1 +1,1 @@
-"""The lake: the SQL models, what each file of theirs rests on, and the engines that run them."""
+"""The lake: the SQL models, the inputs of each of their files, and the engines that run them."""

@@ -30,11 +30,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Damaged, tells_of_damage
+from pipelines.core.errors import Damaged, is_file_damage
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.row_digest import row_digest
 from pipelines.lake import models
-from pipelines.lake.engines import Engine, Relation, Unstored
+from pipelines.lake.engines import Engine, EphemeralModel, Relation
 from pipelines.landing.schema import RAW_SCHEMAS
 from pipelines.raw.index import RUN_AGAIN
 
@@ -65,7 +65,7 @@ class Stored:
 
     @property
     def is_there(self) -> bool:
-        """False only for what `finding_only` did not find."""
+        """False only for what a `dry_run` did not find."""
         return self.digest != ""
 
 
@@ -82,7 +82,7 @@ class Step:
     sources: Callable[[], Mapping[str, Sequence[Stored]]] | None = None
 
     @property
-    def reads_its_own_day(self) -> bool:
+    def is_single_day(self) -> bool:
         """Whether every input is of the day itself, or of no day."""
         return all(stored.day in (self.day, None) for files in self.inputs.values() for stored in files)
 
@@ -118,7 +118,7 @@ class Lake:
             self._engine = None
 
     def derive(self, model: str, steps: Sequence[Step]) -> dict[date | None, Stored]:
-        """The files of `model` for every step, by day: found, or built.
+        """Return the files of `model` for every step, by day: found, or built.
 
         Deriving any steps in any grouping gives what deriving each alone gives: see `_batches`.
         """
@@ -127,7 +127,7 @@ class Lake:
     def derive_together(self, wanted: Mapping[str, Sequence[Step]]) -> dict[str, dict[date | None, Stored]]:
         """The files of several models, by model and day.
 
-        Models that read the same unstored one are built together, batch by batch, so that it is made once for all.
+        Models that read the same ephemeral one are built together, batch by batch, so that it is made once for all.
         """
         found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
@@ -158,11 +158,11 @@ class Lake:
         done = 0
         for batch in _batches(missing):
             steps = [step for day in batch for step, _ in day.values()]
-            unstored = self._unstored(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
+            ephemeral = self._ephemeral(steps, readers=list(dict.fromkeys(name for day in batch for name in day)))
             for name in found:
                 if of_this_model := [day[name] for day in batch if name in day]:
                     self._progress(name, done, len(missing))
-                    found[name].update(self._build(name, of_this_model, unstored))
+                    found[name].update(self._build(name, of_this_model, ephemeral))
             done += len(batch)
         if missing:
             self._progress(" and ".join(found), done, len(missing))
@@ -180,8 +180,8 @@ class Lake:
         return self.derive(model, [Step(None, inputs, relations or {}, params or {}, sources=sources)])[None]
 
     @contextmanager
-    def finding_only(self, also_parts: bool = False) -> Iterator[set[Path]]:
-        """Inside, nothing is built: what is not there counts as without rows. Yields the files asked for.
+    def dry_run(self, also_parts: bool = False) -> Iterator[set[Path]]:
+        """Build nothing inside: a file that is not there counts as without rows. Yields the files asked for.
 
         With `also_parts` those too that sums are made of: they are kept, so that little must be built for a late file.
         """
@@ -209,13 +209,13 @@ class Lake:
         try:
             rows = durable_files.checked_table(stored.path, stored.sha256)
         except Damaged as error:
-            stored = self._mend(stored, str(error))
+            stored = self._repair(stored, str(error))
             rows = durable_files.checked_table(stored.path, stored.sha256)
         self._checked.add(stored.path)
         return rows
 
     def checked(self, files: Iterable[Stored]) -> list[Stored]:
-        """The same files, each proved against its sha256 before its first use in this run.
+        """Return the files, each verified against its sha256 before its first use in this run.
 
         A damaged file is removed and derived again. Raises RawDamaged for a raw one.
         """
@@ -225,18 +225,18 @@ class Lake:
             zip(unchecked, self._problems([(stored.path, stored.sha256) for stored in unchecked]), strict=True)
         )
         self._checked.update(stored.path for stored, problem in problems.items() if problem is None)
-        return [self._mend(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
+        return [self._repair(stored, problem) if (problem := problems.get(stored)) else stored for stored in files]
 
     def _problems(self, files: Sequence[tuple[Path, str]]) -> list[str | None]:
-        """What is wrong with each file, if anything: (path, sha256). Much is read by whoever the engine spreads to."""
+        """Return what is wrong with each file (path, sha256), if anything. The engine's workers share large reads."""
         if self._engine is not None and sum(path.stat().st_size for path, _ in files if path.exists()) > _SPREAD_BYTES:
             for path, _ in files:
-                durable_files.present(path)  # whoever reads it elsewhere cannot fetch it
-            return self._engine.each(_problem, files)
+                durable_files.fetched(path)  # whoever reads it elsewhere cannot fetch it
+            return self._engine.map_tasks(_problem, files)
         with ThreadPoolExecutor(_VERIFIERS) as pool:
             return list(pool.map(_problem, files))
 
-    def _mend(self, stored: Stored, problem: str) -> Stored:
+    def _repair(self, stored: Stored, problem: str) -> Stored:
         if stored.step is None:
             raise RawDamaged(stored, problem)
         if self._only_finding:
@@ -265,12 +265,12 @@ class Lake:
         if path in self._known:
             return self._known[path]
         try:
-            facts = durable_files.unsealed(_sidecar(path).read_bytes())
+            facts = durable_files.verify_checksum(_sidecar(path).read_bytes())
             stored = Stored(
                 model, step.day, facts["key"], str(path), facts["rows"], facts["sha256"], facts["digest"], step
             )
         except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, OSError) and not tells_of_damage(error):
+            if isinstance(error, OSError) and not is_file_damage(error):
                 raise  # it may exist: `prune` would remove it
             return None  # a file without its sidecar does not exist
         if stored.key != key or not durable_files.exists(path):
@@ -279,19 +279,19 @@ class Lake:
         return stored
 
     def _build(
-        self, name: str, batch: Sequence[tuple[Step, str]], unstored: Mapping[str, Unstored] | None = None
+        self, name: str, batch: Sequence[tuple[Step, str]], ephemeral: Mapping[str, EphemeralModel] | None = None
     ) -> dict[date | None, Stored]:
         """Run one statement for all steps of a batch and keep a file for each."""
         model = models.model(name)
         steps = [step for step, _ in batch]
-        if unstored is None:
-            unstored = self._unstored(steps, readers=[name])
+        if ephemeral is None:
+            ephemeral = self._ephemeral(steps, readers=[name])
         if self._engine is None:
             self._engine = self._start_engine()
         targets = {step.day: self._path(name, step.day, key) for step, key in batch}
         temporary = {day: durable_files.temporary_beside(path) for day, path in targets.items()}
         try:
-            sources = {**self._sources(model, steps), **{made.name: unstored[made.name] for made in model.unstored}}
+            sources = {**self._sources(model, steps), **{made.name: ephemeral[made.name] for made in model.ephemeral}}
             digests = self._engine.write(model, sources, _params(model, steps), temporary)
             for step, key in batch:
                 final = targets[step.day]
@@ -301,7 +301,7 @@ class Lake:
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
                 facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
-                durable_files.write_json(_sidecar(final), durable_files.sealed(facts))
+                durable_files.write_json(_sidecar(final), durable_files.with_checksum(facts))
                 self._known[final] = Stored(name, step.day, key, str(final), rows, sha256, digest, step)
                 self._checked.add(final)
         finally:
@@ -312,12 +312,12 @@ class Lake:
             self.built[name] = self.built.get(name, 0) + days
         return {day: self._known[path] for day, path in targets.items()}
 
-    def _unstored(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, Unstored]:
+    def _ephemeral(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, EphemeralModel]:
         """The models that are made for their readers in a batch of steps, by name."""
         reading = [models.model(name) for name in readers]
-        made = {model.name: model for reader in reading for model in reader.unstored}
+        made = {model.name: model for reader in reading for model in reader.ephemeral}
         return {
-            name: Unstored(
+            name: EphemeralModel(
                 model,
                 self._sources(model, steps),
                 _params(model, steps),
@@ -331,7 +331,7 @@ class Lake:
         read = [step.inputs if step.sources is None else step.sources() for step in steps]
         sources: dict[str, Relation] = {}
         for source in model.sources:
-            if source not in model.rests_on:  # it is made for the model, of other sources
+            if source not in model.leaf_sources:  # it is made for the model, of other sources
                 continue
             tables = [step.relations[source] for step in steps if source in step.relations]
             if tables or source in RELATIONS:
@@ -370,11 +370,11 @@ RELATIONS = {
 def key_of(model: models.Model, step: Step) -> str:
     """The name of the file that `step` derives: 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.unstored)):
+    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.ephemeral)):
         digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
         for param in step.params if made.is_keyed_by_raw else made.params:
             digest.update(f"\n{param}={step.params.get(param)!r}".encode())
-    for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.rests_on:
+    for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.leaf_sources:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
             digest.update(row_digest(step.relations[source]).encode())
@@ -395,7 +395,7 @@ def _batches(
     weight = 0
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
-        is_alone = not all(models.model(name).is_batched and step.reads_its_own_day for name, (step, _) in day.items())
+        is_alone = not all(models.model(name).is_batched and step.is_single_day for name, (step, _) in day.items())
         if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch
             batch, weight = [], 0

@@ -69,8 +69,8 @@ class Model:
         return re.search(rf"\b{re.escape(column)}\b", self.canonical) is not None
 
     @cached_property
-    def unstored(self) -> tuple[Model, ...]:
-        """The models that must be made for this one, since nobody keeps them."""
+    def ephemeral(self) -> tuple[Model, ...]:
+        """The models that must be made for this one, since they are not stored."""
         return tuple(model(source) for source in self.sources if source in LINE and not model(source).is_stored)
 
     @cached_property
@@ -81,16 +81,16 @@ class Model:
         return tuple(model(name) for name in LINE if name in names | below)
 
     @cached_property
-    def rests_on(self) -> tuple[str, ...]:
+    def leaf_sources(self) -> tuple[str, ...]:
         """The sources that are files or relations: its own, and those of what is made for it."""
-        made = {each.name: each.sources for each in self.unstored}
+        made = {each.name: each.sources for each in self.ephemeral}
         names = [name for source in self.sources for name in made.get(source, (source,))]
         return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
 class Check:
-    """A query for offenders beside a model: no rows, no objection."""
+    """A check of a model: a query for offending rows, which passes without any."""
 
     model: str
     number: int  # of those of its model, from 1
@@ -100,7 +100,7 @@ class Check:
 
     @property
     def name(self) -> str:
-        """What `model` knows it by, as the model of its offenders."""
+        """The name of the check as a model of its offenders."""
         return f"{self.model}.check-{self.number}"
 
     def as_model(self) -> Model:

@@ -1,4 +1,4 @@
-"""The line from raw to the tables that are published, day by day: which files each model's day rests on.
+"""The plan from raw to the published tables, day by day: the inputs of every file.
 
 Nothing here computes a number; that is done by the SQL in sql/. This module only says what each file is derived
 from, in days, so that a changed input reaches what depends on it and nothing else.
@@ -15,17 +15,17 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines.core import calendar_days
-from pipelines.core.calendar_days import Span, Window
+from pipelines.core.calendar_days import InclusiveRange, Window
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
-from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flat, rows_of, sessions
+from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
 from pipelines.raw.index import RawFile
 
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that one as_of rests on and publishes, as files of the lake."""
+    """The files of the lake that one as_of depends on and publishes."""
 
     as_of: date
     policy: Policy
@@ -47,7 +47,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     cube = _creator_reach(lake, made.viewer_days, policy, as_of)
 
     def of(entity: str) -> list[Stored]:
-        return flat(landed[entity])
+        return flatten(landed[entity])
 
     def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
         return lake.derive_one(model, inputs, params=params)
@@ -111,14 +111,14 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
 
 
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
-    """The raw files that `mostwatched rejects` is answered from: rejected records, and what judges pledges."""
+    """Return the raw files that `mostwatched rejects` reads: rejected records, and what pledges are judged by."""
     judging = _raw_by_entity([folder for folder in raw if folder.entity in _JUDGING])
     rejects = [
         Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
         for folder in raw
         if folder.rejects
     ]
-    return rejects + [file for days in judging.values() for file in flat(days)]
+    return rejects + [file for days in judging.values() for file in flatten(days)]
 
 
 _JUDGING = ("live_streams", "pledges")
@@ -128,7 +128,7 @@ def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: dat
     """live_streams, as they were known at as_of."""
     landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
     until = _known_until(raw, "live_streams", calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
-    return lake.derive_one("live_streams", {"raw_live_streams": flat(landed)}, params={"as_of_instant": until})
+    return lake.derive_one("live_streams", {"raw_live_streams": flatten(landed)}, params={"as_of_instant": until})
 
 
 def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:
@@ -150,15 +150,16 @@ def cube_days(as_of: date, policy: Policy) -> Window:
     return calendar_days.rolling(as_of, policy.max_window_days + 1)
 
 
-def first_day_rested_on(as_of: date, policy: Policy) -> date:
-    """The first UTC day of sessions that a snapshot as of `as_of` rests on."""
+def first_input_day(as_of: date, policy: Policy) -> date:
+    """Return the first UTC day of sessions that a snapshot as of `as_of` depends on."""
     return _days_counted(as_of, policy)[0]
 
 
-def days_rested_on(as_of: date, policy: Policy) -> Span:
-    """The UTC days of sessions that a snapshot as of `as_of` rests on, and those within reach of their versions."""
+def input_days(as_of: date, policy: Policy) -> InclusiveRange:
+    """Return the UTC days of sessions that a snapshot as of `as_of` depends on, with those of other versions of
+    them."""
     counted = _days_counted(as_of, policy)
-    return Span(counted[0], counted[-1]).wider_by(policy.revision_days)
+    return InclusiveRange(counted[0], counted[-1]).widened(policy.revision_days)
 
 
 def _days_counted(as_of: date, policy: Policy) -> list[date]:

@@ -1,7 +1,7 @@
-"""What is made of viewing sessions, by the UTC day on which they start: the newest versions, outcomes, viewer_days.
+"""The part of the plan about viewing sessions, by the UTC day on which they start: versions, outcomes, viewer_days.
 
-What landed for a day comes in parts, so that a few sessions that land late leave what was worked out of the day's large
-file as it is. As in plan.py, nothing here computes a number.
+What landed for a day comes in parts, so that a few sessions that land late do not rebuild what was derived from the
+day's large file. As in plan.py, nothing here computes a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from pipelines.core import calendar_days
-from pipelines.core.calendar_days import Span
+from pipelines.core.calendar_days import InclusiveRange
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
@@ -31,7 +31,7 @@ PART_ROWS = 100_000
 
 
 def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
-    """The raw files of a day, as the parts that are worked out by themselves.
+    """Divide the raw files of a day into parts that are derived by themselves.
 
     Files of the same rows, landed twice, are in one part: what is derived is named by its rows, and two parts of one
     name would be counted once.
@@ -54,9 +54,9 @@ class Sessions:
 
     @property
     def outcomes(self) -> dict[str, list[Stored]]:
-        """What became of every record that ever landed, by model."""
+        """The outcomes of every record that ever landed, by model."""
         return {
-            "session_outcomes": flat(self.session_outcomes),
+            "session_outcomes": flatten(self.session_outcomes),
             "monthly_outcomes": list(self.monthly_outcomes),
             "yearly_outcomes": list(self.yearly_outcomes),
         }
@@ -68,10 +68,10 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
     landed, but for a file a year that must be found.
     """
-    near = Span(counted[0].replace(day=1), _last_of_month(counted[-1]))
+    near = InclusiveRange(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
     erased_in = cache(partial(_erased_in, lake, landed))
-    by_year: dict[int, list[Span]] = defaultdict(list)
+    by_year: dict[int, list[InclusiveRange]] = defaultdict(list)
     for month in _months(day for day in landed["viewing_sessions"] if day not in near):
         by_year[month.first_day.year].append(month)
     monthly, yearly = [], []
@@ -80,34 +80,38 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
         if near.first_day.year <= year <= near.last_day.year:
             monthly += of_months()
             continue
-        whole = Span(date(year, 1, 1), date(year, 12, 31))
-        erased = erased_in(whole.wider_by(policy.revision_days))
+        whole = InclusiveRange(date(year, 1, 1), date(year, 12, 31))
+        erased = erased_in(whole.widened(policy.revision_days))
         yearly.append(_sums(lake, landed, policy, "yearly_outcomes", whole, erased, of_months))
         if lake.asks_for_parts:
             of_months()
     return Sessions(viewer_days, outcomes, monthly, yearly)
 
 
-def _erased_in(lake: Lake, landed: Landed, span: Span) -> list[Stored]:
+def _erased_in(lake: Lake, landed: Landed, span: InclusiveRange) -> list[Stored]:
     """Who is to be erased of a month, or of a year and what is within reach of it; nothing where no erasure landed."""
     if not landed["erasures"]:
         return []
     raw = _files_of(landed["viewing_sessions"], span)
-    inputs = {"raw_viewing_sessions": raw, "raw_erasures": flat(landed["erasures"])}
+    inputs = {"raw_viewing_sessions": raw, "raw_erasures": flatten(landed["erasures"])}
     return [lake.derive_one("erased_viewers", inputs)]
 
 
 def _monthly_outcomes(
-    lake: Lake, landed: Landed, policy: Policy, months: Sequence[Span], erased_in: Callable[[Span], list[Stored]]
+    lake: Lake,
+    landed: Landed,
+    policy: Policy,
+    months: Sequence[InclusiveRange],
+    erased_in: Callable[[InclusiveRange], list[Stored]],
 ) -> list[Stored]:
     """The sums of some months, a file each."""
 
-    def outcomes(month: Span) -> list[Stored]:
-        return flat(_judged_sessions(lake, landed, policy, month, frozenset())[0])
+    def outcomes(month: InclusiveRange) -> list[Stored]:
+        return flatten(_judged_sessions(lake, landed, policy, month, frozenset())[0])
 
     found = []
     for month in months:
-        touched = _months(month.wider_by(policy.revision_days).of(landed["viewing_sessions"]))
+        touched = _months(month.widened(policy.revision_days).select(landed["viewing_sessions"]))
         erased = [file for each in touched for file in erased_in(each)]
         found.append(_sums(lake, landed, policy, "monthly_outcomes", month, erased, partial(outcomes, month)))
     return found
@@ -118,12 +122,12 @@ def _sums(
     landed: Landed,
     policy: Policy,
     model: str,
-    span: Span,
+    span: InclusiveRange,
     erased: Sequence[Stored],
     parts: Callable[[], Sequence[Stored]],
 ) -> Stored:
     """The sums of a month or of a year, found by what landed within reach of it; `parts` are what it is built of."""
-    raw = _files_of(landed["viewing_sessions"], span.wider_by(policy.revision_days))
+    raw = _files_of(landed["viewing_sessions"], span.widened(policy.revision_days))
     source = models.model(model).sources[0]
     return lake.derive_one(
         model,
@@ -134,14 +138,14 @@ def _sums(
     )
 
 
-def _files_of(days: Parts, span: Span) -> list[Stored]:
-    return [file for day in span.of(days) for file in days[day]]
+def _files_of(days: Parts, span: InclusiveRange) -> list[Stored]:
+    return [file for day in span.select(days) for file in days[day]]
 
 
-def _months(days: Iterable[date]) -> list[Span]:
+def _months(days: Iterable[date]) -> list[InclusiveRange]:
     """The months in which the days lie, in their order."""
     named = dict.fromkeys((day.year, day.month) for day in days)
-    return [Span(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
+    return [InclusiveRange(first, _last_of_month(first)) for first in (date(year, month, 1) for year, month in named)]
 
 
 def _last_of_month(day: date) -> date:
@@ -149,7 +153,7 @@ def _last_of_month(day: date) -> date:
 
 
 def _judged_sessions(
-    lake: Lake, landed: Landed, policy: Policy, span: Span, counted: Collection[date]
+    lake: Lake, landed: Landed, policy: Policy, span: InclusiveRange, counted: Collection[date]
 ) -> tuple[Parts, Parts]:
     """(session_outcomes of the days of a span, viewer_days of those that are `counted`).
 
@@ -158,41 +162,41 @@ def _judged_sessions(
     """
     days = landed["viewing_sessions"]
     reach = policy.revision_days
-    parts = {day: parts_of(days[day]) for day in span.wider_by(2 * reach).of(days)}
-    erased = _erased_viewers(lake, landed, span.wider_by(reach))
+    parts = {day: parts_of(days[day]) for day in span.widened(2 * reach).select(days)}
+    erased = _erased_viewers(lake, landed, span.widened(reach))
     repeated = _repeated_sessions(lake, parts, erased, span, reach)
     return _outcomes_and_viewer_days(lake, parts, erased, repeated, policy, span, counted)
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """The sessions of which there is more than one record, wherever they are."""
+    """The sessions with more than one record, in any file."""
 
     versions: Parts  # of each part of a day, in the order of the parts; of days that have any
     judged: Days  # of those days: which of their versions are the newest
 
 
-def _erased_viewers(lake: Lake, landed: Landed, span: Span) -> Days:
+def _erased_viewers(lake: Lake, landed: Landed, span: InclusiveRange) -> Days:
     """Who of a day is to be erased, for every day of a span; nothing where no erasure has landed."""
-    erasures = flat(landed["erasures"])
+    erasures = flatten(landed["erasures"])
     if not erasures:
         return {}
     days = landed["viewing_sessions"]
     steps = [
         Step(day, {"raw_viewing_sessions": days[day], "raw_erasures": erasures}, weight=rows_of(days[day]))
-        for day in span.of(days)
+        for day in span.select(days)
     ]
     return by_day(lake.derive("erased_viewers", steps))
 
 
 def _repeated_sessions(
-    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: Span, revision_days: int
+    lake: Lake, parts: Mapping[date, Sequence[Sequence[Stored]]], erased: Days, span: InclusiveRange, revision_days: int
 ) -> Repeated:
     """Find them and decide between their records: what one day holds of another is read only where it says so.
 
     A day rests on the `revision_days` before and after it, and on no others.
     """
-    days, within_reach = list(parts), span.wider_by(revision_days)
+    days, within_reach = list(parts), span.widened(revision_days)
     keys = _in_rounds(
         lake,
         {
@@ -265,13 +269,13 @@ def _outcomes_and_viewer_days(
     erased: Days,
     repeated: Repeated,
     policy: Policy,
-    span: Span,
+    span: InclusiveRange,
     counted: Collection[date],
 ) -> tuple[Parts, Parts]:
     zone = ZoneInfo(policy.day_timezone)
     params = _params(policy)
     steps = []
-    for day in span.of(parts):
+    for day in span.select(parts):
         relations = {"calendar": _calendar_relation(day, policy, zone)}
         its_versions: Sequence[Stored | None] = repeated.versions.get(day) or [None] * len(parts[day])
         for part, versions in zip(parts[day], its_versions, strict=True):
@@ -325,7 +329,7 @@ def _in_rounds(lake: Lake, wanted: Mapping[str, Sequence[Step]]) -> dict[str, di
     return found
 
 
-def flat(parts: Parts) -> list[Stored]:
+def flatten(parts: Parts) -> list[Stored]:
     return [file for files in parts.values() for file in files]
 
 

@@ -16,23 +16,23 @@ from pipelines.landing.batches import Batch, RejectedLine
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import read_fast
 from pipelines.landing.files import (
+    CorruptionStart,
     DamagedArchive,
     Ignored,
     LandedFile,
     Postponed,
     Source,
     Stamp,
-    Unsoundness,
     decompressed,
     find_landed,
     find_unfinished,
-    named,
+    landed_file_of,
     open_landed,
     printable_name,
     read_as,
     unfinished_part,
 )
-from pipelines.landing.lines import Damage, Piece, blocks_of_lines, with_unsound
+from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.ndjson import read_ndjson, read_response
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
@@ -40,6 +40,8 @@ from pipelines.landing.schema import FLAT_ENTITIES
 
 __all__ = [
     "Batch",
+    "ChecksumMismatch",
+    "CorruptionStart",
     "DamagedArchive",
     "Ignored",
     "LandedFile",
@@ -47,13 +49,11 @@ __all__ = [
     "RejectedLine",
     "Source",
     "Stamp",
-    "Unbelievable",
-    "Unsoundness",
     "count_unknown",
     "decompressed",
     "find_landed",
     "find_unfinished",
-    "named",
+    "landed_file_of",
     "open_landed",
     "printable_name",
     "read_as",
@@ -62,40 +62,40 @@ __all__ = [
 ]
 
 
-class Unbelievable(Exception):
-    """An archive turned out not to be what its checksum says, after lines of it were read as if it were."""
+class ChecksumMismatch(Exception):
+    """An archive does not match its own checksum, found out after lines of it had been read."""
 
-    def __init__(self, unsound: Unsoundness) -> None:
-        super().__init__(unsound)
-        self.unsound = unsound
+    def __init__(self, corruption: CorruptionStart) -> None:
+        super().__init__(corruption)
+        self.corruption = corruption
 
 
-def read_landed(file: LandedFile, source: Source, unsound: Unsoundness | None = None) -> Iterator[Batch]:
+def read_landed(file: LandedFile, source: Source, corruption: CorruptionStart | None = None) -> Iterator[Batch]:
     """Every record of an open landed file, accepted or rejected, in order; nothing in it stops the reading.
 
-    But for an archive that is not what its checksum says. That raises Unbelievable: what was read is to be thrown away,
-    and the file to be read again with what the exception says is `unsound`. Those lines are then rejected.
+    But for an archive that is not what its checksum says. That raises ChecksumMismatch: what was read is to be thrown
+    away, and the file to be read again with the exception's `corruption`. Those lines are then rejected.
     """
-    chunks = decompressed(source.chunks(), file.compression, unsound)
+    chunks = decompressed(source.chunks(), file.compression, corruption)
     match file.format:
         case "ndjson":
             if file.entity in FLAT_ENTITIES:
-                return read_fast(file.entity, _pieces(chunks, unsound))
-            return read_ndjson(file.entity, _pieces(chunks, unsound))
+                return read_fast(file.entity, _pieces(chunks, corruption))
+            return read_ndjson(file.entity, _pieces(chunks, corruption))
         case "json":
             return read_response(chunks)
         case "csv":
-            return read_csv(file.entity, _pieces(chunks, unsound))
+            return read_csv(file.entity, _pieces(chunks, corruption))
         case "parquet":
             return read_parquet(file.entity, source)
     raise ValueError(f"{file.format} is not a format that lands")
 
 
-def _pieces(chunks: Iterator[bytes], unsound: Unsoundness | None) -> Iterator[Piece]:
-    if unsound is not None:
-        yield from with_unsound(blocks_of_lines(chunks), unsound.sound_lines)
+def _pieces(chunks: Iterator[bytes], corruption: CorruptionStart | None) -> Iterator[Piece]:
+    if corruption is not None:
+        yield from split_corrupt(blocks_of_lines(chunks), corruption.verified_lines)
         return
     for piece in blocks_of_lines(chunks):
-        if isinstance(piece, Damage) and piece.unsound is not None:
-            raise Unbelievable(piece.unsound)
+        if isinstance(piece, Damage) and piece.corruption is not None:
+            raise ChecksumMismatch(piece.corruption)
         yield piece

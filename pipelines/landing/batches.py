@@ -15,7 +15,7 @@ from pipelines.landing.schema import RAW_SCHEMAS, Landed
 
 NOT_UTF8 = "not valid UTF-8"
 LINE_TOO_LONG = "the line is longer than 1 MiB"
-UNSOUND = "the archive is not what its checksum says: no line of it can be believed"
+CORRUPT_ARCHIVE = "the archive is not what its checksum says: no line of it can be believed"
 
 
 class RejectedLine(NamedTuple):

@@ -43,7 +43,7 @@ class _Key:
     known: ValueCache = dataclasses.field(default_factory=ValueCache, compare=False)  # of its values
 
 
-class CompactForm:
+class CommonForm:
     """Reads the lines of a block that are written in one form. Several threads may match blocks at once."""
 
     unknown: tuple[str, ...] = ()  # fields of such a line that the contract does not know: none
@@ -115,7 +115,7 @@ class CompactForm:
         return functools.partial(_value, key, self._acceptor)
 
 
-def learn(entity: str, lines: Sequence[str]) -> CompactForm | None:
+def learn(entity: str, lines: Sequence[str]) -> CommonForm | None:
     """The form that accepted lines have in common, or None if they have none."""
     objects = [json.loads(line) for line in lines]
     order = _common_order([list(each) for each in objects])
@@ -135,7 +135,7 @@ def learn(entity: str, lines: Sequence[str]) -> CompactForm | None:
         return None
     whole = "".join(f"{line}\n" for line in lines).encode()
     for colon, comma in _SPACINGS:
-        form = CompactForm(entity, keys, colon, comma)
+        form = CommonForm(entity, keys, colon, comma)
         if form.match(whole, len(lines))[0].num_rows * 2 > len(lines):
             return form
     return None

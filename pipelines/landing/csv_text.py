@@ -23,10 +23,10 @@ from pipelines.landing.lines import (
     LONG_LINE_TEXT_BYTES,
     MAX_LINE_BYTES,
     Block,
+    CorruptBlock,
     Damage,
     LongLine,
     Piece,
-    Unsound,
     is_blank,
 )
 from pipelines.landing.matching import constant, split
@@ -65,7 +65,7 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
             rows.blank += piece.lines
             yield rows.batch()
             continue
-        if isinstance(piece, Unsound):
+        if isinstance(piece, CorruptBlock):
             read_piece(piece if header else _without_first_line(piece), rows)
             header = header or Header(entity, None)
             yield rows.batch()
@@ -309,7 +309,7 @@ class _Lines:
             self.line = piece.first_line
             self._waiting.extend(_lines(piece.data))
         else:
-            assert not isinstance(piece, Unsound)
+            assert not isinstance(piece, CorruptBlock)
             self.line = piece.line
             self._waiting.append(piece)
 
@@ -393,10 +393,10 @@ class _Lines:
         return line.decode("utf-8", "surrogateescape")
 
 
-def _without_first_line(piece: Unsound) -> Unsound:
+def _without_first_line(piece: CorruptBlock) -> CorruptBlock:
     """Without the header, which is no record."""
     block = piece.block
-    return Unsound(Block(block.first_line + 1, block.data.partition(b"\n")[2], block.lines - 1))
+    return CorruptBlock(Block(block.first_line + 1, block.data.partition(b"\n")[2], block.lines - 1))
 
 
 def _lines(data: bytes) -> list[bytes]:

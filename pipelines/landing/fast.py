@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from pipelines.landing import common_form
 from pipelines.landing.batches import Batch, Rows
-from pipelines.landing.common_form import CompactForm
+from pipelines.landing.common_form import CommonForm
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,
@@ -85,7 +85,7 @@ class FastReader:
         self._matchers: dict[tuple[str, ...], Matcher] = {}  # by the fixed pieces of their templates
         self._first: Matcher | None = None
         self._is_mixed = False  # lines of several shapes come one after the other
-        self._form: CompactForm | None = None  # what they have in common
+        self._form: CommonForm | None = None  # what they have in common
         self._has_form = True  # until it turns out otherwise
 
     def read_piece(self, piece: Piece) -> Batch:
@@ -115,7 +115,7 @@ class FastReader:
             reading.match_by_shape(self._learn_and_match)
         return reading.finish()
 
-    def _common_form(self, reading: BlockReading) -> CompactForm | None:
+    def _common_form(self, reading: BlockReading) -> CommonForm | None:
         """The form of this file's lines, learned from some of them."""
         with self._learning:
             if self._form is None and self._has_form:

@@ -66,18 +66,18 @@ class Postponed(Exception):
 
 
 class DamagedArchive(Exception):
-    """A compressed file breaks off, or is not what its checksum says."""
+    """A compressed file breaks off, or does not match its checksum."""
 
-    def __init__(self, reason: str, unsound: Unsoundness | None = None) -> None:
+    def __init__(self, reason: str, corruption: CorruptionStart | None = None) -> None:
         super().__init__(reason)
-        self.unsound = unsound  # None: it just breaks off, and what came before that can be believed
+        self.corruption = corruption  # None: it just breaks off, and what came before that can be believed
 
 
 @dataclass(frozen=True)
-class Unsoundness:
-    """From where on an archive is not what its checksum says, so that the text in it may be anything."""
+class CorruptionStart:
+    """Where the part of an archive begins that does not match its checksum: the text in it may be anything."""
 
-    sound_lines: int  # whole lines in the parts before, whose checksums were right
+    verified_lines: int  # whole lines in the parts before, whose checksums were right
     offset: int  # in the file: before this byte nothing was noticed, and soon after it the archive cannot be read
 
 
@@ -107,7 +107,7 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
 
 
 def find_unfinished(roots: Sequence[Path]) -> list[Path]:
-    """What stands under the entities' folders of `roots` with a name that says it is not complete yet, by path."""
+    """Return the marker and temporary files under the entities' folders of `roots`, by path."""
     found: list[Path] = []
     for root in dict.fromkeys(roots):
         for folder, folders, files in os.walk(root):
@@ -183,7 +183,7 @@ def printable_name(path: Path | str) -> str:
 
 
 class Stamp(NamedTuple):
-    """What tells that a file is still the same file.
+    """The size, times and inode of a file, by which a change is noticed.
 
     The modification time can be set, and often is when files are copied, and the inode of a removed file is given to
     the next one: the change time is what neither a copy nor a clock set back leaves as it was.
@@ -279,14 +279,14 @@ def _open_below(root: Path, path: Path) -> int:
 
 
 def decompressed(
-    chunks: Iterable[bytes], compression: str | None, unsound: Unsoundness | None = None
+    chunks: Iterable[bytes], compression: str | None, corruption: CorruptionStart | None = None
 ) -> Iterator[bytes]:
     """The bytes inside a landed file, at most about CHUNK_BYTES at a time.
 
     Archives of several members or frames are read through. Raises DamagedArchive at the point of the damage, after
-    everything before it was yielded; up to the last byte only when it is known to be `unsound`, as that is slow.
+    everything before it was yielded; up to the last byte only when `corruption` is known, as that is slow.
     """
-    careful_from = unsound.offset if unsound else None
+    careful_from = corruption.offset if corruption else None
     if compression == "gz":
         return _gunzip(_slices(chunks, _GZIP_SLICE_BYTES, careful_from))
     if compression == "zst":
@@ -312,7 +312,7 @@ def _slices(chunks: Iterable[bytes], size: int, careful_from: int | None) -> Ite
 
 def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     member = None
-    lines = _SoundLines()
+    lines = _VerifiedLines()
     for offset, chunk in slices:
         rest = chunk
         while rest:
@@ -325,13 +325,13 @@ def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
                 out = member.decompress(rest, CHUNK_BYTES)
             except zlib.error:
                 reason = "a gzip member is not what its checksum says, or is not gzip"
-                raise DamagedArchive(reason, Unsoundness(lines.sound, offset)) from None
+                raise DamagedArchive(reason, CorruptionStart(lines.sound, offset)) from None
             if out:
                 lines.add(out)
                 yield out
             rest = member.unconsumed_tail
             if member.eof:
-                lines.part_was_sound()
+                lines.part_verified()
                 rest, member = member.unused_data, None
     if member is not None:
         raise DamagedArchive("it ends in the middle")
@@ -339,7 +339,7 @@ def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
 
 def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     frame = None
-    lines = _SoundLines()
+    lines = _VerifiedLines()
     context = zstandard.ZstdDecompressor()
     for offset, chunk in slices:
         rest = chunk
@@ -349,20 +349,20 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
                 out = frame.decompress(rest)
             except zstandard.ZstdError:
                 reason = "a zstd frame is not what its checksum says, or is not zstd"
-                raise DamagedArchive(reason, Unsoundness(lines.sound, offset)) from None
+                raise DamagedArchive(reason, CorruptionStart(lines.sound, offset)) from None
             if out:
                 lines.add(out)
                 yield out
             rest = b""
             if frame.eof:
-                lines.part_was_sound()
+                lines.part_verified()
                 rest, frame = frame.unused_data, None
     if frame is not None:
         raise DamagedArchive("it ends in the middle")
 
 
-class _SoundLines:
-    """Counts the whole lines in the parts of an archive whose checksums were right."""
+class _VerifiedLines:
+    """Counts the whole lines in the parts of an archive that match their checksums."""
 
     def __init__(self) -> None:
         self.sound = 0
@@ -371,12 +371,12 @@ class _SoundLines:
     def add(self, out: bytes) -> None:
         self._so_far += out.count(b"\n")
 
-    def part_was_sound(self) -> None:
+    def part_verified(self) -> None:
         self.sound = self._so_far
 
 
-def named(root: Path, name: str) -> LandedFile | Ignored:
-    """The landed file that an object comes to when it is brought to `root`, or why it is not read."""
+def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
+    """Return the landed file that an object becomes when it is downloaded to `root`, or why it is ignored."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
@@ -386,7 +386,7 @@ def named(root: Path, name: str) -> LandedFile | Ignored:
 
 
 def unfinished_part(name: str) -> str | None:
-    """The beginning of a name that says that what has it is not complete yet."""
+    """Return the part of a name that marks a file as not complete yet."""
     parts = PurePosixPath(name).parts
     for number, part in enumerate(parts, 1):
         if is_unfinished(part):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
-from pipelines.landing.files import DamagedArchive, Unsoundness
+from pipelines.landing.files import CorruptionStart, DamagedArchive
 
 MAX_LINE_BYTES = 1 << 20  # the largest real line seen is 2 kB; bounds the memory that one line can take
 LONG_LINE_TEXT_BYTES = 1 << 16  # what is kept of a longer one
@@ -43,17 +43,17 @@ class Damage:
 
     line: int
     reason: str
-    unsound: Unsoundness | None = None  # None: what came before it can be believed
+    corruption: CorruptionStart | None = None  # None: what came before it can be believed
 
 
 @dataclass(frozen=True, slots=True)
-class Unsound:
-    """Lines of an archive that is not what its checksum says: what stands in them may be anything."""
+class CorruptBlock:
+    """Lines of an archive that does not match its checksum: the text in them may be anything."""
 
     block: Block
 
 
-Piece = Block | LongLine | Damage | Unsound
+Piece = Block | LongLine | Damage | CorruptBlock
 
 
 def blocks_of_lines(
@@ -94,7 +94,7 @@ def blocks_of_lines(
             block = Block(line, data, newlines(data))
             yield from _of_few_lines(block, block_lines)
             line += block.lines
-        yield Damage(line, f"the archive is damaged: {error}", error.unsound)
+        yield Damage(line, f"the archive is damaged: {error}", error.corruption)
         return
     if data := b"".join(pending):
         block = Block(line, data, newlines(data) + (not data.endswith(b"\n")))
@@ -137,17 +137,17 @@ def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def with_unsound(pieces: Iterable[Piece], sound_lines: int) -> Iterator[Piece]:
-    """The same pieces, the lines after the first `sound_lines` as unsound ones."""
+def split_corrupt(pieces: Iterable[Piece], verified_lines: int) -> Iterator[Piece]:
+    """The same pieces, the lines after the first `verified_lines` as corrupt blocks."""
     for piece in pieces:
-        if not isinstance(piece, Block) or piece.first_line + piece.lines - 1 <= sound_lines:
+        if not isinstance(piece, Block) or piece.first_line + piece.lines - 1 <= verified_lines:
             yield piece
             continue
-        sound = max(0, sound_lines + 1 - piece.first_line)
+        sound = max(0, verified_lines + 1 - piece.first_line)
         cut = line_starts(piece.data)[sound].as_py() if sound else 0
         if sound:
             yield Block(piece.first_line, piece.data[:cut], sound)
-        yield Unsound(Block(piece.first_line + sound, piece.data[cut:], piece.lines - sound))
+        yield CorruptBlock(Block(piece.first_line + sound, piece.data[cut:], piece.lines - sound))
 
 
 def _of_few_lines(block: Block, most: int) -> Iterator[Block]:

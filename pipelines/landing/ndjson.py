@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, UNSOUND, Batch, Rows
+from pipelines.landing.batches import CORRUPT_ARCHIVE, LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.files import DamagedArchive
 from pipelines.landing.lines import (
     LONG_LINE_TEXT_BYTES,
     MAX_LINE_BYTES,
     Block,
+    CorruptBlock,
     Damage,
     LongLine,
     Piece,
-    Unsound,
     is_blank,
     lines_of,
 )
@@ -40,18 +40,18 @@ def read_piece(piece: Piece, rows: Rows) -> None:
         case Block(first_line, data, _):
             for line, text in enumerate(lines_of(data), first_line):
                 read_line(line, text, rows)
-        case Unsound(block):
+        case CorruptBlock(block):
             for line, text in enumerate(lines_of(block.data), block.first_line):
-                _read_unsound(line, text, rows)
+                _reject_corrupt(line, text, rows)
         case LongLine(line, head):
             rows.reject(line, None, LINE_TOO_LONG, head)
         case Damage(line, reason, _):
             rows.reject(line, None, reason, "")
 
 
-def _read_unsound(line: int, landed: bytes, rows: Rows) -> None:
+def _reject_corrupt(line: int, landed: bytes, rows: Rows) -> None:
     if landed.strip():
-        rows.reject(line, None, UNSOUND, landed[:MAX_LINE_BYTES])
+        rows.reject(line, None, CORRUPT_ARCHIVE, landed[:MAX_LINE_BYTES])
     else:
         rows.blank += 1
 

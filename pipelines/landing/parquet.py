@@ -43,15 +43,15 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
     rows = Rows(entity)
     row = 1
     try:
-        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as told:
-            file = pq.ParquetFile(handle, metadata=told.metadata, read_dictionary=_texts(told.schema))
-            reader = _Reader(entity, told.schema_arrow, fast)
-            sizes = Sizes(told, reader.columns)
+        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as opened:
+            file = pq.ParquetFile(handle, metadata=opened.metadata, read_dictionary=_texts(opened.schema))
+            reader = _Reader(entity, opened.schema_arrow, fast)
+            sizes = Sizes(opened, reader.columns)
             for group in range(file.num_row_groups):
                 if sizes.is_too_large(group):
                     rows.reject(row, None, TOO_LARGE_GROUP, "")
                     yield rows.batch()
-                    row += told.metadata.row_group(group).num_rows
+                    row += opened.metadata.row_group(group).num_rows
                     continue
                 for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns, use_threads=False):
                     if not reader.columns:

@@ -1,4 +1,4 @@
-"""How large a landed Parquet file says that it is: asked before any of it is unpacked, and never so that it ends us."""
+"""The sizes in the metadata of a landed Parquet file, checked before any of it is unpacked."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in 
 class Sizes:
     """How large the columns of a file are that are read of it, as it says itself, without a page of it being read.
 
-    Asked for what is said of a column, Arrow ends the process where that cannot be: with an error alone if a reader of
-    the column comes across it first. So there is one before, over a file of which nothing can be read.
+    pyarrow aborts the process on malformed column metadata; probing with a reader over an empty file first turns that
+    into an exception.
     """
 
-    def __init__(self, told: pq.ParquetFile, names: Sequence[str]) -> None:
+    def __init__(self, file: pq.ParquetFile, names: Sequence[str]) -> None:
         """`names` are the columns that are read."""
-        columns = [told.schema.column(number) for number in range(len(told.schema))]
+        columns = [file.schema.column(number) for number in range(len(file.schema))]
         self._columns = [number for number, each in enumerate(columns) if each.path.split(".")[0] in names]
         self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
-        self._metadata = told.metadata
-        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=told.metadata)
+        self._metadata = file.metadata
+        self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=file.metadata)
 
     def is_too_large(self, group: int) -> bool:
         """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""

@@ -1,7 +1,7 @@
-"""Write a landed file anew without the records of one person. The only place where a landed file is changed, and only
-where somebody asked for it: `forget --landing-too`.
+"""Rewrite a landed file without the records of one person, for `forget --landing-too`.
 
-Lines of text become empty and all others keep their numbers; rows of Parquet are left out.
+Nothing else changes a landed file. Lines of text become empty, so that all others keep their numbers; rows of Parquet
+are left out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PREFIX = ".mostwatched-"  # of a file that is being written; a name that no run 
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What is to be taken out."""
+class Selection:
+    """Which records are to be taken out."""
 
     lines: Callable[[Iterable[bytes]], Iterator[range]]  # the numbers of the lines, from 1, of each record that goes
     rows: Callable[[pa.RecordBatch], pa.Array]  # which rows of Parquet go
@@ -38,7 +38,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to take out of a landed file."""
+    """The records to take out of a landed file."""
 
     records: int
     lines: array[int]  # their numbers, from 1; none of Parquet
@@ -46,7 +46,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Emptied:
+class Rewritten:
     """A landed file before and after."""
 
     records: int  # that are gone
@@ -55,27 +55,28 @@ class Emptied:
     bytes: int
 
 
-def find(file: LandedFile, cut: Cut) -> Found:
-    """What there is to take out of a landed file. Raises what `emptied` does."""
+def find(file: LandedFile, selection: Selection) -> Found:
+    """Find the records to take out of a landed file. Raises what `rewrite` does."""
     with open_landed(file.path, file.root) as source:
         lines: array[int] = array("q")
         records = 0
         if file.format == "parquet":
             with pq.ParquetFile(file.path) as table:
-                records = sum(pc.sum(cut.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
+                records = sum(pc.sum(selection.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
         else:
-            for taken in cut.lines(decompressed(source.chunks(), file.compression)):
+            for taken in selection.lines(decompressed(source.chunks(), file.compression)):
                 lines.extend(taken)
                 records += 1
         return Found(records, lines, source.stamp)
 
 
-def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable[[Emptied], None]) -> Emptied:
+def rewrite(file: LandedFile, selection: Selection, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
     """Put a file without the records that were found in the place of a landed one, durably.
 
-    The new one has the old one's times and mode, and its owner and group where we may give a file away.
-    `before_it_stands` is called when it is whole and durable. Raises Postponed if the landed file changed since it was
-    looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays as it was.
+    The new one has the old one's times and mode, and its owner and group where we may give a file away. `on_written` is
+    called when it is whole and durable, before it takes the landed file's name. Raises Postponed if the landed file
+    changed since it was looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays
+    as it was.
     """
     temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
     try:
@@ -84,11 +85,11 @@ def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable
             if source.stamp != found.stamp:
                 raise Postponed("it changed while it was read")
             if file.format == "parquet":
-                _write_rows_left(file.path, temporary, cut)
+                _write_rows_left(file.path, temporary, selection)
             else:
                 chunks = decompressed(source.chunks(), file.compression)
                 with temporary.open("wb") as raw, _compressing(raw, file.compression) as out:
-                    for part in _without_lines(chunks, found.lines):
+                    for part in _blank_records(chunks, found.lines):
                         out.write(part)
             sha256_before = source.sha256()
             source.check_unchanged()
@@ -96,8 +97,8 @@ def emptied(file: LandedFile, cut: Cut, found: Found, before_it_stands: Callable
             _fsync(temporary)
             with temporary.open("rb") as written:
                 sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-            done = Emptied(found.records, sha256_before, sha256, temporary.stat().st_size)
-            before_it_stands(done)
+            done = Rewritten(found.records, sha256_before, sha256, temporary.stat().st_size)
+            on_written(done)
             if Stamp.of(os.lstat(file.path)) != source.stamp:
                 raise Postponed("it changed while it was read")
         temporary.rename(file.path)
@@ -121,10 +122,10 @@ def sweep(root: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _without_lines(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
-    """A text of which some lines, by their numbers from 1 on, are nothing but their ends."""
-    emptied = iter(numbers)
-    following = next(emptied, None)
+def _blank_records(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
+    """Yield a text with some lines, by their numbers from 1 on, made empty."""
+    blanked = iter(numbers)
+    following = next(blanked, None)
     line = 1  # in which the chunk begins
     for chunk in chunks:
         last = line + chunk.count(b"\n")  # in which it ends
@@ -136,7 +137,7 @@ def _without_lines(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[
                 parts[following - line] = b""
                 if following == last:  # it may go on in the next chunk
                     break
-                following = next(emptied, None)
+                following = next(blanked, None)
             yield b"\n".join(parts)
         line = last
 
@@ -156,10 +157,10 @@ def _compressing(raw: IO[bytes], compression: str | None) -> Iterator[Any]:
 _BATCH_ROWS = 1 << 16
 
 
-def _write_rows_left(path: Path, target: Path, cut: Cut) -> None:
+def _write_rows_left(path: Path, target: Path, selection: Selection) -> None:
     with pq.ParquetFile(path) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
         for batch in file.iter_batches(_BATCH_ROWS):
-            writer.write_batch(batch.filter(pc.invert(cut.rows(batch))))
+            writer.write_batch(batch.filter(pc.invert(selection.rows(batch))))
 
 
 def _fsync(path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Raw: what landed, parsed once: one immutable folder a landed file, and what keeps an erased id out of it."""
+"""Raw: landed files parsed once, each into one immutable folder, and the register that keeps erased ids out of them."""

@@ -68,8 +68,8 @@ def judge(days: Sequence[date], deliveries: Sequence[Delivery]) -> dict[date, st
     return {} if first is None else {day: found[day] for day in days if day >= first}
 
 
-def landed_in_vain(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
-    """The days that are missing though their own file landed and was read: records of it were rejected."""
+def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
+    """Return the days that are missing though their own file landed and was read: its records were rejected."""
     own, _ = _by_day(deliveries)
     return {day for day, state in states.items() if state == MISSING and own.get(day)}
 
@@ -92,7 +92,8 @@ _FILES_LEARNED_FROM = 15  # the latest; a platform that changes how it names fil
 
 
 def usual_shift(deliveries: Iterable[tuple[date, Delivery]]) -> int:
-    """How many days after the one that it holds a file is named, by most of the latest: (named day, file)."""
+    """Return by how many days file names are later than the day in the file, by most of the latest: (named day,
+    file)."""
     shifts: Counter[int] = Counter()
     for named, file in sorted(deliveries, key=lambda pair: pair[0], reverse=True):
         held = {day: count for day in file.may_hold() if (count := file.count(day))}

@@ -1,7 +1,7 @@
-"""Who was forgotten, without saying who: what keeps an id out of the lake for good once it was taken out of it.
+"""The register of forgotten users, by keyed digests of their ids: it keeps an id out of the lake once it was erased.
 
     <home>/forgotten/                 0700
-        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600, sealed
+        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600
         landing/erasures/             a landing folder of our own, which every run reads beside the platform's
             forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
 
@@ -76,7 +76,7 @@ class Register:
     has_pseudonyms: bool = False  # it was written by a version that kept records of the forgotten under other names
 
     def digest(self, user: str) -> str:
-        """By which an id is known again."""
+        """The keyed digest of an id."""
         # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
         return hashlib.blake2b(self._key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -94,14 +94,14 @@ class Register:
             landed_sha256 = self.emptied[landed_sha256]
         return landed_sha256
 
-    def screened(self, entity: str, batch: Batch) -> Batch:
-        """What was read of a landed file, without the records and the names of anybody who was forgotten."""
+    def without_forgotten(self, entity: str, batch: Batch) -> Batch:
+        """Return a batch without the records and the names of forgotten users."""
         if not self.entries:
             return batch
         accepted, rejected = batch.accepted, batch.rejected
         column = PERSON.get(entity)
         if column is not None and accepted.num_rows and (found := self._among(accepted[column])):
-            accepted = without(entity, accepted, found)
+            accepted = exclude_users(entity, accepted, found)
         if any(self._is_named_in(line.text) for line in rejected):
             rejected = [
                 RejectedLine(line.line, line.field, line.reason, FORGOTTEN_TEXT)
@@ -126,17 +126,17 @@ class Register:
         ]
 
     def _is_named_in(self, text: str) -> bool:
-        return any(self.holds(word) for word in words_of(text, self._lengths))
+        return any(self.holds(word) for word in candidate_ids(text, self._lengths))
 
     @cached_property
     def _lengths(self) -> frozenset[int]:
         return frozenset(entry["length"] for entry in self.entries.values())
 
 
-def without(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
-    """The rows of raw that are nobody's of some `users`."""
-    is_theirs = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
-    return rows.filter(pc.invert(is_theirs))
+def exclude_users(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
+    """Return the rows of raw that belong to none of some `users`."""
+    is_owned = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
+    return rows.filter(pc.invert(is_owned))
 
 
 _EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")
@@ -145,7 +145,7 @@ _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _CSV_CELL = re.compile(r'"((?:[^"]|"")*)"')
 
 
-def words_of(text: str, lengths: Collection[int]) -> set[str]:
+def candidate_ids(text: str, lengths: Collection[int]) -> set[str]:
     """What could be an id in the text of a landed record: what is as long as one and no part of a longer word, its
     quoted parts, and every string of its JSON."""
     edges = {edge.start() for edge in _EDGE.finditer(text)}
@@ -181,7 +181,7 @@ def read(settings: Settings) -> Register:
     """
     path = folder(settings) / REGISTER
     try:
-        content = durable_files.unsealed(path.read_bytes())
+        content = durable_files.verify_checksum(path.read_bytes())
         entries = {entry["digest"]: entry for entry in content["forgotten"]}
         return Register(str(content["key"]), entries, dict(content["emptied"]), has_pseudonyms="outdone" in content)
     except FileNotFoundError:
@@ -198,13 +198,13 @@ _REMEDY = (
 )
 
 
-def note(settings: Settings, entry: Mapping[str, Any]) -> None:
+def add_entry(settings: Settings, entry: Mapping[str, Any]) -> None:
     """Add an entry, or put it in place of the one of its digest; durable when this returns."""
     register = read(settings)
     write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
 
 
-def note_emptied(settings: Settings, sha256_before: str, sha256: str) -> None:
+def record_rewrite(settings: Settings, sha256_before: str, sha256: str) -> None:
     """Note that a landed file is going to be another, so that it is not missed; durable when this returns."""
     register = read(settings)
     write(settings, replace(register, emptied={**register.emptied, sha256_before: sha256}))
@@ -216,4 +216,4 @@ def write(settings: Settings, register: Register) -> None:
     content = {"key": register.key, "forgotten": entries, "emptied": dict(register.emptied)}
     with durable_files.new_file(folder(settings) / REGISTER) as temporary:
         temporary.touch(mode=0o600)
-        temporary.write_bytes(durable_files.json_bytes(durable_files.sealed(content)))
+        temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(content)))

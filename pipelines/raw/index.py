@@ -5,7 +5,7 @@
         rejects.parquet          what was not accepted: line, field, reason, text
         index.json               what is in the folder, and from which landed file; a folder without it does not exist
 
-ingest.py makes them; what `forget` and retention take out of a folder later, jobs/redaction.py says.
+ingest.py makes them; jobs/redaction.py removes records from them for `forget` and retention.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.durable_files import sealed, unsealed, verify, write_bytes
+from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as
@@ -116,14 +116,14 @@ def raw_files(settings: Settings) -> list[RawFile]:
     Raises Damaged for an index that cannot be read.
     """
     latest: dict[tuple[str, str, str], RawFile] = {}
-    for raw in indexes(settings, on_damage=complain):
+    for raw in indexes(settings, on_damage=raise_damaged):
         known = latest.get(raw.identity)
         if known is None or known.parser_version < raw.parser_version:
             latest[raw.identity] = raw
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
-def rested_on(
+def resolve_landed(
     raw: Iterable[RawFile], landed: Iterable[Mapping[str, Any]], register: Register
 ) -> tuple[list[RawFile], list[str]]:
     """(the raw folders of the files that a manifest says had `landed`, the names of those of which there is none).
@@ -145,7 +145,7 @@ def rested_on(
 
 def every_raw_file(settings: Settings) -> list[RawFile]:
     """Every complete raw folder, also those of earlier parsers. Raises Damaged for an index that cannot be read."""
-    return list(indexes(settings, on_damage=complain))
+    return list(indexes(settings, on_damage=raise_damaged))
 
 
 def raw_folders(settings: Settings) -> list[Path]:
@@ -183,21 +183,21 @@ def rejects_in(path: Path) -> Iterator[pa.RecordBatch]:
 # --- damaged folders: never removed before there is another in their place -----------------------------------------
 
 
-SET_ASIDE_PREFIX = ".damaged-"
+QUARANTINE_PREFIX = ".damaged-"
 
 
-def set_aside(folder: Path) -> Path:
-    """Take a raw folder out of the way until there is another in its place: for a damaged one the next `ingest` makes
-    it again from what landed. Returns where it is now."""
+def quarantine(folder: Path) -> Path:
+    """Rename a raw folder out of the way until another takes its place: the next `ingest` makes a damaged one again
+    from what landed. Returns its new path."""
     (folder.parents[2] / INDEXES).unlink(missing_ok=True)  # what is remembered of it goes too
-    return folder.rename(folder.with_name(SET_ASIDE_PREFIX + folder.name))
+    return folder.rename(folder.with_name(QUARANTINE_PREFIX + folder.name))
 
 
-def settle(settings: Settings) -> list[Path]:
-    """Remove what was set aside and has been made again; put the rest back. Returns the folders that were put back."""
+def restore_quarantined(settings: Settings) -> list[Path]:
+    """Remove quarantined folders that have been made again; put the others back. Returns those that were put back."""
     lost = []
-    for aside in _all_set_aside(settings):
-        named = folder = aside.with_name(aside.name.removeprefix(SET_ASIDE_PREFIX))
+    for aside in _all_quarantined(settings):
+        named = folder = aside.with_name(aside.name.removeprefix(QUARANTINE_PREFIX))
         with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
             folder = folder_of(settings, from_index(aside, (aside / "index.json").read_bytes()))
         if folder.exists():
@@ -209,12 +209,12 @@ def settle(settings: Settings) -> list[Path]:
     return lost
 
 
-def _all_set_aside(settings: Settings) -> list[Path]:
+def _all_quarantined(settings: Settings) -> list[Path]:
     return [
         folder / name
         for folder in raw_folders(settings)
         for name in sorted(os.listdir(folder))  # noqa: PTH208 (names are enough, of thousands)
-        if name.startswith(SET_ASIDE_PREFIX)
+        if name.startswith(QUARANTINE_PREFIX)
     ]
 
 
@@ -222,12 +222,12 @@ def raw_root(settings: Settings) -> Path:
     return settings.lake / "raw"
 
 
-def stands(settings: Settings, entity: str, landed_sha256: str, read_as: str) -> bool:
-    """Whether raw holds what a landed file of these bytes comes to."""
+def exists(settings: Settings, entity: str, landed_sha256: str, read_as: str) -> bool:
+    """Whether raw has a folder for a landed file of these bytes."""
     return (raw_root(settings) / entity / raw_key(entity, landed_sha256, read_as) / "index.json").is_file()
 
 
-def complain(folder: Path) -> None:
+def raise_damaged(folder: Path) -> None:
     raise Damaged(
         f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
         "landed; if the landed file is no longer there, land it again."
@@ -293,8 +293,8 @@ def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
 @lru_cache(maxsize=1)
 def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _StampAndIndex]:
     try:
-        seal, _, content = path.read_bytes().partition(b"\n")
-        if seal != hashlib.sha256(content).hexdigest().encode():
+        checksum, _, content = path.read_bytes().partition(b"\n")
+        if checksum != hashlib.sha256(content).hexdigest().encode():
             return {}
         root, found = msgspec.json.decode(content, type=_Saved)
     except (OSError, ValueError, msgspec.MsgspecError):
@@ -313,7 +313,7 @@ def _stamp_of(path: str) -> Stamp | None:
 
 
 def as_index(raw: RawFile) -> dict[str, Any]:
-    """What index.json says of a raw folder."""
+    """Return the content of index.json for a raw folder."""
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("location", "key")
     }
@@ -324,17 +324,17 @@ def as_index(raw: RawFile) -> dict[str, Any]:
     index["rejects"] = (
         {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
     )
-    return sealed(index)
+    return with_checksum(index)
 
 
 def from_index(folder: Path, content: bytes) -> RawFile:
-    index = unsealed(content)
+    index = verify_checksum(content)
     if index.get("rejects"):
         index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
     return msgspec.convert({**index, "location": str(folder), "key": folder.name}, RawFile)
 
 
 def folder_of(settings: Settings, raw: RawFile) -> Path:
-    """Where a raw folder belongs, by what its index says."""
+    """Return the path of a raw folder by its index."""
     key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version)
     return raw_root(settings) / raw.entity / key

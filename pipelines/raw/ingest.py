@@ -1,6 +1,6 @@
 """Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (index.py).
 
-The same bytes under another name, or landed again tomorrow, change nothing. Records of who was forgotten are left out
+The same bytes under another name, or landed again tomorrow, change nothing. Records of forgotten users are left out
 (erasure_register.py).
 """
 
@@ -21,13 +21,13 @@ from pipelines.core.errors import Damaged
 from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
+    ChecksumMismatch,
+    CorruptionStart,
     Ignored,
     LandedFile,
     Postponed,
     Source,
     Stamp,
-    Unbelievable,
-    Unsoundness,
     count_unknown,
     find_landed,
     open_landed,
@@ -38,16 +38,16 @@ from pipelines.raw.index import (
     PARSER_VERSION,
     RawFile,
     as_index,
-    complain,
+    exists,
     from_index,
     indexes,
+    quarantine,
+    raise_damaged,
     raw_folders,
     raw_key,
     raw_root,
+    restore_quarantined,
     save_indexes,
-    set_aside,
-    settle,
-    stands,
 )
 from pipelines.raw.seen_cache import LandedCache
 from pipelines.raw.writer import RawWriter, within_days
@@ -97,19 +97,19 @@ class IngestReport:
 
 
 # Called as spread(function, items): what `function` returns for each item, wherever it is run and if need be again.
-Spread = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+MapTasks = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 
 def ingest(
     settings: Settings,
     landing: Sequence[Path] | None = None,
     progress: Progress = no_progress,
-    spread: Spread | None = None,
+    map_tasks: MapTasks | None = None,
 ) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
-    One bad line never stops a file, one bad file never stops the run. With `spread` the files are read by others, who
-    see them under the same paths; what comes of it is the same. Raises UsageError for a landing folder that does not
+    One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by workers,
+    which see them under the same paths; the result is the same. Raises UsageError for a landing folder that does not
     exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
@@ -118,20 +118,20 @@ def ingest(
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
     register = erasure_register.read(settings)
     seen = LandedCache(settings.lake / "landed.json")
-    there = list(indexes(settings, on_damage=set_aside))
+    there = list(indexes(settings, on_damage=quarantine))
     known = {raw.identity: raw for raw in there}
     parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    read_apart = _read_apart(settings, files, seen, aliases, spread) if spread is not None else {}
+    read_apart = _read_apart(settings, files, seen, aliases, map_tasks) if map_tasks is not None else {}
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
     for file, (size, sha256) in zip(files, to_read, strict=True):
         if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
-            if is_another_empty_one(known[identity], file):
+            if is_new_name_of_empty_file(known[identity], file):
                 again.append(file.name)
             continue
 
@@ -151,7 +151,7 @@ def ingest(
             new.append(raw)
             known[raw.identity] = raw
             sizes.add((raw.entity, raw.landed_bytes))
-        elif is_another_empty_one(known.get((file.entity, raw, file.read_as)), file):
+        elif is_new_name_of_empty_file(known.get((file.entity, raw, file.read_as)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
@@ -159,7 +159,7 @@ def ingest(
             settings, [*there, *(from_index(raw.folder, (raw.folder / "index.json").read_bytes()) for raw in new)]
         )
     progress("read landed files", total, total, BYTES)
-    lost = settle(settings)
+    lost = restore_quarantined(settings)
     if lost:
         raise Damaged(
             f"{lost[0]} is damaged, and what it was parsed from is not in the landing folder: land that file again."
@@ -167,7 +167,7 @@ def ingest(
     return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(again))
 
 
-def is_another_empty_one(raw: RawFile | None, file: LandedFile) -> bool:
+def is_new_name_of_empty_file(raw: RawFile | None, file: LandedFile) -> bool:
     """Whether a file of sessions without a record landed under a name that its raw folder does not tell.
 
     Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
@@ -208,7 +208,7 @@ def _read_apart(
     files: Sequence[LandedFile],
     seen: LandedCache,
     aliases: Mapping[tuple[str, str, str], str],
-    spread: Spread,
+    map_tasks: MapTasks,
 ) -> dict[tuple[str, str, str], RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
 
@@ -220,12 +220,12 @@ def _read_apart(
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
             known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
-            if known_as is None or not stands(settings, file.entity, known_as, file.read_as):
+            if known_as is None or not exists(settings, file.entity, known_as, file.read_as):
                 groups[file.entity, source.stamp.size].append(file)
-    known = _sizes(indexes(settings, on_damage=complain))
+    known = _sizes(indexes(settings, on_damage=raise_damaged))
     tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
     found: dict[tuple[str, str, str], RawFile] = {}
-    for read in spread(_read_group, tasks):
+    for read in map_tasks(_read_group, tasks):
         for path, stamp, raw in read:
             seen.put(path, stamp, raw.landed_sha256)
             found.setdefault(raw.identity, raw)
@@ -287,8 +287,11 @@ class FoundFile:
         return self.landed.entity, self.sha256 or "", self.landed.read_as
 
 
-def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) -> tuple[list[FoundFile], IngestReport]:
-    """What `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or ignored.
+def inspect(
+    settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]
+) -> tuple[list[FoundFile], IngestReport]:
+    """Return what `ingest` would find: every landed file, and (as if nothing had been read) what is postponed or
+    ignored.
 
     Parses nothing and writes nothing. A file that is not in the cache is hashed if the lake has bytes of its size.
     """
@@ -310,7 +313,7 @@ def look(settings: Settings, landing: Sequence[Path], raw: Sequence[RawFile]) ->
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
-        if sha256 is not None and not stands(settings, file.entity, sha256, file.read_as):
+        if sha256 is not None and not exists(settings, file.entity, sha256, file.read_as):
             sha256 = None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
@@ -330,21 +333,21 @@ def ingest_file(
     how = file.read_as
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+        if sha256 is not None and exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
             return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if stands(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+            if exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
         try:
             raw = _write_raw(settings, file, source, register, tell)
-        except Unbelievable as error:
+        except ChecksumMismatch as error:
             source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, error.unsound)
+            raw = _write_raw(settings, file, source, register, tell, error.corruption)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -355,9 +358,9 @@ def _write_raw(
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
-    unsound: Unsoundness | None = None,
+    corruption: CorruptionStart | None = None,
 ) -> RawFile:
-    """Read a file and leave its raw folder, whole. `unsound` as for `read_landed`, which may raise Unbelievable.
+    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`, which may raise ChecksumMismatch.
 
     How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
@@ -373,9 +376,9 @@ def _write_raw(
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for read in read_landed(file, source, unsound):
+        for read in read_landed(file, source, corruption):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            left = register.screened(file.entity, batch)
+            left = register.without_forgotten(file.entity, batch)
             writer.append(left)
             accepted += batch.accepted.num_rows
             erased += batch.accepted.num_rows - left.accepted.num_rows

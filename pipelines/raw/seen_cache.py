@@ -1,4 +1,4 @@
-"""Which landed files were read already, so that they are not read again. Only a saving of time."""
+"""A cache of the landed files that were read already. It saves time and may be removed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LandedCache:
         self._path = path
         self._known: dict[str, tuple[Stamp, str]] = {}
         with suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
-            files, _, seal = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_SEAL)
-            if seal != _seal(files) + _END:
+            files, _, checksum = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
+            if checksum != _checksum(files) + _END:
                 raise ValueError("it is not what was written")
             self._known = msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
         self._saved = dict(self._known)
@@ -55,15 +55,15 @@ class LandedCache:
         self._known = {name: known for name, known in self._known.items() if name in there}
         if self._known != self._saved:
             files = json.dumps(self._known, separators=(",", ":"), sort_keys=True).encode()  # ASCII, whatever the names
-            write_bytes(self._path, _BEGIN + files + _BEFORE_SEAL + _seal(files) + _END)
+            write_bytes(self._path, _BEGIN + files + _BEFORE_CHECKSUM + _checksum(files) + _END)
 
     def _absolute(self, path: Path | str) -> str:
         """The name by which a file is known, from whichever folder the command was started."""
         return os.path.join(self._here, path)  # noqa: PTH118 (as Path.absolute, in a tenth of the time)
 
 
-_BEGIN, _BEFORE_SEAL, _END = b'{"files":', b',"seal":"', b'"}\n'
+_BEGIN, _BEFORE_CHECKSUM, _END = b'{"files":', b',"seal":"', b'"}\n'
 
 
-def _seal(files: bytes) -> bytes:
+def _checksum(files: bytes) -> bytes:
     return hashlib.sha256(files).hexdigest().encode()

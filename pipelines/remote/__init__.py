@@ -1,12 +1,12 @@
 """A home, or a landing folder, on object storage: `--home s3://BUCKET/PREFIX`.
 
-    objects.py    what one does with a bucket, by obstore
-    mirror.py     the copy of a home that is worked in: pull, fetch, push
-    landing.py    what has landed in a bucket and is not in raw yet
-    replica.py  the current snapshot, for the read API
-    httpfs.py   a database file that DuckDB reads where it lies
+    objects.py    operations on a bucket, by obstore
+    mirror.py     the local copy of a home that runs work in: pull, fetch, push
+    landing.py    downloads what has landed in a bucket and is not in raw yet
+    replica.py    a local copy of the current snapshot, for the read API
+    httpfs.py     a database file that DuckDB reads where it lies
 
-All of it does nothing for a home that is a folder, and imports nothing either.
+For a home that is a folder all of it does nothing, and imports nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipelines.lake.engines.duckdb import Connection
     from pipelines.raw.index import RawFile
     from pipelines.remote.httpfs import Access
-    from pipelines.remote.landing import Standing
+    from pipelines.remote.landing import Pending
     from pipelines.remote.mirror import Mirror
     from pipelines.remote.objects import Objects
 
@@ -54,7 +54,7 @@ def mounted(settings: Settings, only: str | None = None) -> Iterator[Mirror | No
     mirror.pull((only,) if only else FOLDERS)
     _mounted.append(mirror)
     try:
-        with durable_files.originating(mirror):
+        with durable_files.fetching_from(mirror):
             yield mirror
     finally:
         _mounted.pop()
@@ -106,7 +106,7 @@ def attach(settings: Settings, connection: Connection, name: str, database: str)
         httpfs.attach(connection, there, f"{there.scope}/{name}", database)
     except engine.Error as error:
         reason, file = there.without_secrets(str(error).split("\n")[0]), name.rpartition("/")[2]
-        logs.night.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", file, reason)
+        logs.run_log.warning("DuckDB's httpfs cannot read %s in its bucket (%s): it is fetched.", file, reason)
         return False
     return True
 
@@ -117,39 +117,40 @@ def _objects(settings: Settings, url: str) -> Objects:
     return Objects(url, settings.s3_endpoint, settings.s3_timeout_seconds)
 
 
-def landed(
+def local_landing(
     settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
 ) -> list[Path] | None:
-    """The landing folders, those in buckets as folders here: see `pipelines.remote.landing.brought`."""
+    """Return the landing folders as local ones: see `pipelines.remote.landing.download_new`."""
     if landing is None:
         return None
     folders = []
     for each in landing:
         if isinstance(each, str):
-            from pipelines.remote.landing import brought
+            from pipelines.remote.landing import download_new
 
-            folders.append(brought(settings, _objects(settings, each), is_in_raw))
+            folders.append(download_new(settings, _objects(settings, each), is_in_raw))
         else:
             folders.append(each)
     return folders
 
 
-def standing(
+def list_pending(
     settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
-) -> list[Standing]:
-    """What stands in those landing folders that are in buckets: see `pipelines.remote.landing.standing`."""
+) -> list[Pending]:
+    """List what has landed in those landing folders that are in buckets: see
+    `pipelines.remote.landing.list_pending`."""
     urls = [each for each in landing if isinstance(each, str)]
     if not urls:
         return []
-    from pipelines.remote.landing import standing
+    from pipelines.remote.landing import list_pending
 
     raw = list(raw)
-    return [standing(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
+    return [list_pending(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
 
 
 @contextmanager
-def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
-    """Inside, a thread keeps the copy's current snapshot that of the bucket, whole, for the read API to serve.
+def replicating(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
+    """Keep a local copy of the bucket's current snapshot up to date inside, in a thread, for the read API to serve.
 
     While the bucket cannot be reached, the last one is served.
     """
@@ -157,22 +158,22 @@ def followed(settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     from pipelines.core import durable_files
-    from pipelines.remote.replica import Follower
+    from pipelines.remote.replica import Replica
 
     durable_files.make_folder(settings.snapshots)
-    follower = Follower(_objects(settings, settings.home_url), settings.home)
+    replica = Replica(_objects(settings, settings.home_url), settings.home)
     over = threading.Event()
 
-    def follow() -> None:
+    def sync() -> None:
         while True:
             try:
-                follower.follow()
+                replica.sync()
             except Exception as error:  # whatever it is, the last snapshot can be served, and the next look may succeed
                 log(str(error))
             if over.wait(settings.s3_look_every_seconds):
                 return
 
-    thread = threading.Thread(target=follow, name="follow the bucket", daemon=True)
+    thread = threading.Thread(target=sync, name="sync with the bucket", daemon=True)
     thread.start()
     try:
         yield

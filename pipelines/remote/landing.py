@@ -1,4 +1,4 @@
-"""Landing folders in buckets: what is not in raw yet is brought here to be read, or only told of."""
+"""Landing folders in buckets: what is not in raw yet is downloaded to be read, or only listed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
-from pipelines.landing import Ignored, named, printable_name, read_as, unfinished_part
+from pipelines.landing import Ignored, landed_file_of, printable_name, read_as, unfinished_part
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
 from pipelines.remote.mirror import read_record
-from pipelines.remote.objects import Found, Objects, each
+from pipelines.remote.objects import Found, Objects, map_concurrently
 
 IsInRaw = Callable[[str, str, str], bool]
 
 
-def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
-    """A folder here that holds what landed in a bucket and is not in raw.
+def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
+    """Download what landed in a bucket and is not in raw. Returns the local folder that holds it.
 
     `is_in_raw(entity, sha256, read_as)` tells whether raw holds what a landed file of these bytes comes to. An object
     that changes while it is fetched waits for the next run, like any file.
@@ -51,24 +51,26 @@ def brought(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
 
-    each(bring, sorted(name for name in wanted if not _is_here(folder / name, known.get(name), found[name])))
+    map_concurrently(
+        bring, sorted(name for name in wanted if not _is_here(folder / name, known.get(name), found[name]))
+    )
     files = {name: known[name] for name in sorted(known) if name in found}
     durable_files.make_folder(settings.lake)
-    durable_files.write_json(record, durable_files.sealed({"url": objects.url, "files": files}))
+    durable_files.write_json(record, durable_files.with_checksum({"url": objects.url, "files": files}))
     return folder
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What stands in a landing folder in a bucket, without a byte of it having been read."""
+class Pending:
+    """What has landed in a folder in a bucket and what of it is not in raw yet, by its listing alone."""
 
     found: list[FoundFile]
     ignored: list[tuple[str, str]]  # (URL, why it is not read)
     unfinished: list[tuple[str, str]]  # (entity, name) of what is not complete yet, by its name
 
 
-def standing(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iterable[RawFile]) -> Standing:
-    """What a run would find there, by listing it: takes nothing, writes nothing, and leaves a run at work alone.
+def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iterable[RawFile]) -> Pending:
+    """List what a run would find there: downloads nothing, writes nothing, and leaves a run at work alone.
 
     A landed file is in raw if a run of this home noted these very bytes of it; each other one the next run fetches.
     """
@@ -84,7 +86,7 @@ def standing(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iter
             if "/" in part and part.partition("/")[0] in ENTITIES:
                 unfinished[part] = None
             continue
-        landed = named(folder, name)
+        landed = landed_file_of(folder, name)
         if isinstance(landed, Ignored):
             ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
             continue
@@ -92,11 +94,11 @@ def standing(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iter
         was_read = sha256 is None and (name in known or (landed.entity, landed.name) in names)
         found.append(FoundFile(landed, one.size, one.modified.timestamp(), sha256, was_read))
     named_unfinished = [(name.partition("/")[0], printable_name(Path(name))) for name in unfinished]
-    return Standing(found, sorted(ignored.items()), named_unfinished)
+    return Pending(found, sorted(ignored.items()), named_unfinished)
 
 
 def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:
-    """(the folder that objects are brought to, the file that notes which of them are in raw)"""
+    """(the folder that objects are downloaded to, the file that notes which of them are in raw)"""
     name = hashlib.sha256(objects.url.encode()).hexdigest()[:16]
     return settings.home / "landed" / name, settings.lake / f"landed-{name}.json"
 

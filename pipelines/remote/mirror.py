@@ -1,4 +1,4 @@
-"""A home on object storage: a copy of it here to work in, and the bucket, which is the truth.
+"""A home on object storage: a local copy to work in, and the bucket, which decides.
 
     pull   list the bucket; bring the small JSON files: sidecars, indexes, manifests, which say what there is
     fetch  bring a large file when it is checked or read for the first time
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Overtaken
+from pipelines.core.errors import PublishConflict
 from pipelines.raw.index import INDEXES
-from pipelines.remote.objects import Found, Objects, each
+from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import manifest as snapshots
 
 FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
@@ -62,7 +62,7 @@ class Mirror:
     # --- both ways
 
     def pull(self, folders: Collection[str] = FOLDERS) -> None:
-        """Know what some folders of the bucket hold, and bring what says so.
+        """List some folders of the bucket, and download their small JSON files.
 
         While another process works in this copy, what is in it stays as it is: it may be new, and not pushed yet.
         Raises Unreachable; the copy is then as it was.
@@ -73,7 +73,9 @@ class Mirror:
             if is_ours:
                 self._remove_outdated(folders)
         small = [name for name in self._remote if _is_small(name)]
-        each(self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()])
+        map_concurrently(
+            self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()]
+        )
         with durable_files.unless_locked(self._home / ".lock") as is_ours:
             if is_ours:
                 self._take_over_the_pointer()
@@ -101,7 +103,7 @@ class Mirror:
     def push(self) -> None:
         """Write what is new here, and move the pointer last, if it moved here.
 
-        Raises Unreachable, and Overtaken when somebody else has published since `pull`: what readers see is then his.
+        Raises Unreachable, and PublishConflict when another process has published since `pull`; its snapshot stays.
         """
         try:
             remote = self._list()
@@ -110,9 +112,9 @@ class Mirror:
             lake = [
                 name for name in changed if name.startswith("lake/") and (name not in remote or name in self._remote)
             ]
-            each(self._write, [name for name in lake if not _is_small(name)])
-            each(self._write, [name for name in lake if _is_small(name)])
-            each(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
+            map_concurrently(self._write, [name for name in lake if not _is_small(name)])
+            map_concurrently(self._write, [name for name in lake if _is_small(name)])
+            map_concurrently(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
             published = [name for name in changed if name.startswith("snapshots/")]
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
@@ -123,16 +125,16 @@ class Mirror:
 
     def complete(self) -> None:
         """Bring all that the bucket holds."""
-        each(self._bring, [name for name in self._remote if not (self._home / name).exists()])
+        map_concurrently(self._bring, [name for name in self._remote if not (self._home / name).exists()])
 
     def tidy(self) -> int:
-        """Remove from the bucket what nothing here speaks for, after `pull`; returns how many objects that were.
+        """Remove from the bucket what nothing here refers to, after `pull`. Returns the number of objects.
 
         Every small file was brought by `pull`: what is missing of those has been removed here, and what they said that
-        it exists with them. What stands there half-written by somebody at work just now goes too: he writes it again.
+        it exists with them. What another process is half-way through writing is removed too: it is written again.
         """
-        spoken_for = self._spoken_for()
-        doomed = [name for name in self._list() if name not in spoken_for]
+        referenced = self._referenced()
+        doomed = [name for name in self._list() if name not in referenced]
         # What says that something exists goes first.
         self._objects.delete([name for name in doomed if _is_small(name)])
         self._objects.delete([name for name in doomed if not _is_small(name)])
@@ -142,8 +144,8 @@ class Mirror:
         self._save()
         return len(doomed)
 
-    def _spoken_for(self) -> set[str]:
-        """The names of all files that are here, and of those that a small one here says exist."""
+    def _referenced(self) -> set[str]:
+        """Return the names of all files that are here, and of those that a small file here refers to."""
         names = set(self._files())
         for name in [name for name in names if name.endswith(".json")]:
             folder, _, last = name.rpartition("/")
@@ -180,14 +182,14 @@ class Mirror:
                 temporary.unlink()
             else:
                 temporary.rename(final)
-            self._note(name, etag)
+            self._record_etag(name, etag)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _write(self, name: str) -> None:
         etag = self._objects.upload(name, self._home / name)
         assert etag is not None
-        self._note(name, etag)
+        self._record_etag(name, etag)
 
     def _publish(self, snapshot_id: str, names: list[str], remote: Mapping[str, Found]) -> None:
         """Write a snapshot's files, none over another's; its manifest last."""
@@ -203,11 +205,11 @@ class Mirror:
         def write(name: str) -> None:
             etag = self._objects.upload(name, self._home / name, is_new=is_new)
             if etag is None:
-                raise self._overtaken(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
-            self._note(name, etag)
+                raise self._conflict(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
+            self._record_etag(name, etag)
 
-        each(write, [name for name in names if name != manifest])
-        each(write, [name for name in names if name == manifest])
+        map_concurrently(write, [name for name in names if name != manifest])
+        map_concurrently(write, [name for name in names if name == manifest])
 
     def _is_published_by_others(self, folder: str, manifest: str) -> bool:
         """Wait until a snapshot that stands there without being ours is whole, or nobody goes on with it.
@@ -248,17 +250,17 @@ class Mirror:
         there = self._objects.listed(f"snapshots/{snapshot_id}")
         for name, (known, *_) in self._record.items():
             if name.startswith(f"snapshots/{snapshot_id}/") and (name not in there or there[name].etag != known):
-                raise self._overtaken(f"Somebody else has removed or replaced {name}")
+                raise self._conflict(f"Somebody else has removed or replaced {name}")
         try:
             etag = self._objects.replace(POINTER, content, self._pointer[1] if self._pointer else None)
-        except Overtaken:
-            raise self._overtaken("Somebody else has published meanwhile") from None
+        except PublishConflict:
+            raise self._conflict("Somebody else has published meanwhile") from None
         self._pointer = content, etag
         if self._objects.read(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}") is None:
-            raise self._overtaken(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
+            raise self._conflict(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
 
-    def _overtaken(self, why: str) -> Overtaken:
-        return Overtaken(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
+    def _conflict(self, why: str) -> PublishConflict:
+        return PublishConflict(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")
 
     # --- what is where
 
@@ -278,7 +280,7 @@ class Mirror:
         known = self._record.get(name)
         return known is None or known[1:] != [status.st_size, status.st_mtime_ns]
 
-    def _note(self, name: str, etag: str) -> None:
+    def _record_etag(self, name: str, etag: str) -> None:
         status = (self._home / name).stat()
         with self._writing:
             self._record[name] = [etag, status.st_size, status.st_mtime_ns]
@@ -298,11 +300,13 @@ class Mirror:
     def _save(self) -> None:
         with self._writing:
             record = {name: self._record[name] for name in sorted(self._record)}
-        durable_files.write_json(self._home / RECORD, durable_files.sealed({"url": self._objects.url, "files": record}))
+        durable_files.write_json(
+            self._home / RECORD, durable_files.with_checksum({"url": self._objects.url, "files": record})
+        )
 
 
 def _is_shared(name: str) -> bool:
-    """Not what is half-written, set aside, or of this machine alone."""
+    """Not what is half-written, quarantined, or of this machine alone."""
     parts = name.split("/")
     if any(part.startswith(".") for part in parts) or name in ("lake/landed.json", f"lake/{INDEXES}"):
         return False
@@ -310,14 +314,14 @@ def _is_shared(name: str) -> bool:
 
 
 def _is_small(name: str) -> bool:
-    """What says of larger files that they exist."""
+    """Whether it is a small JSON file that refers to larger ones."""
     return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:
-    """Only a saving of time: one that is missing or damaged costs fetching again."""
+    """Read the record, or nothing where it is missing or damaged: files are then fetched again."""
     try:
-        files: dict[str, list[Any]] = durable_files.unsealed(path.read_bytes())["files"]
+        files: dict[str, list[Any]] = durable_files.verify_checksum(path.read_bytes())["files"]
         return files
     except (OSError, ValueError, KeyError):
         return {}

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pipelines.core.errors import MostwatchedError, Overtaken, Unreachable, UsageError
+from pipelines.core.errors import MostwatchedError, PublishConflict, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -65,7 +65,7 @@ class Objects:
         """Every object whose name begins with the folder `under`."""
         import obstore
 
-        with self._told(f"list {under or 'it'}"):
+        with self._translate_errors(f"list {under or 'it'}"):
             return {
                 each["path"]: Found(each["size"], str(each["e_tag"]), each["last_modified"])
                 for page in obstore.list(self._store, under or None)
@@ -76,7 +76,7 @@ class Objects:
         """(content, etag) of a small object; None if there is none."""
         import obstore
 
-        with self._told(f"read {name}"):
+        with self._translate_errors(f"read {name}"):
             try:
                 found = obstore.get(self._store, name)
                 return bytes(found.bytes()), str(found.meta["e_tag"])
@@ -87,7 +87,7 @@ class Objects:
         """Whether an object has another etag than `since`, or is gone."""
         import obstore
 
-        with self._told(f"look at {name}"):
+        with self._translate_errors(f"look at {name}"):
             try:
                 return str(obstore.head(self._store, name)["e_tag"]) != since
             except FileNotFoundError:
@@ -98,7 +98,7 @@ class Objects:
         import obstore
         from obstore.exceptions import PreconditionError
 
-        with self._told(f"fetch {name}"):
+        with self._translate_errors(f"fetch {name}"):
             try:
                 found = obstore.get(self._store, name, options={"if_match": etag} if etag else None)
                 size = 0
@@ -121,7 +121,7 @@ class Objects:
         from obstore.exceptions import AlreadyExistsError
 
         mode: Literal["create", "overwrite"] = "create" if is_new else "overwrite"
-        with self._told(f"write {name}"):
+        with self._translate_errors(f"write {name}"):
             try:
                 if source.stat().st_size < _MULTIPART_FROM_BYTES:
                     put = obstore.put(self._store, name, source.read_bytes(), mode=mode, use_multipart=False)
@@ -139,7 +139,7 @@ class Objects:
                 return str(found.meta["e_tag"]) if is_ours else None
 
     def replace(self, name: str, content: bytes, etag: str | None) -> str:
-        """Put an object in the place of the one with that etag (None: of none), or raise Overtaken; returns its etag.
+        """Replace the object with that etag (None: create it), or raise PublishConflict. Returns the new etag.
 
         Of two that replace the same one, the bucket lets one through.
         """
@@ -147,7 +147,7 @@ class Objects:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         mode: Any = "create" if etag is None else {"e_tag": etag}
-        with self._told(f"replace {name}"):
+        with self._translate_errors(f"replace {name}"):
             try:
                 return str(obstore.put(self._store, name, content, mode=mode, use_multipart=False)["e_tag"])
             except (AlreadyExistsError, PreconditionError):
@@ -155,19 +155,19 @@ class Objects:
                 found = self.read(name)
                 if found is not None and found[0] == content:
                     return found[1]
-        raise Overtaken(f"{self.url}/{name} was replaced by somebody else meanwhile.")
+        raise PublishConflict(f"{self.url}/{name} was replaced by somebody else meanwhile.")
 
     def delete(self, names: list[str]) -> None:
         """Remove objects; those that are gone already are no error."""
         import obstore
 
-        with self._told("remove objects"):
+        with self._translate_errors("remove objects"):
             for start in range(0, len(names), 1000):
                 obstore.delete(self._store, names[start : start + 1000])
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Errors of the network and the bucket as a sentence without what might be secret in an address."""
+    def _translate_errors(self, what: str) -> Iterator[None]:
+        """Turn errors of the network and the bucket into a sentence without secrets in addresses."""
         from obstore.exceptions import BaseError
 
         try:
@@ -225,7 +225,7 @@ def _session() -> Any:
 
 
 def access(url: str, endpoint: str | None) -> Access:
-    """What somebody else needs to read what lies under `url`. Raises UsageError where there are no credentials."""
+    """Return what another reader needs to access `url`. Raises UsageError where there are no credentials."""
     from pipelines.remote.httpfs import Access
 
     session = _session()
@@ -237,8 +237,8 @@ def access(url: str, endpoint: str | None) -> Access:
     return Access(url.rstrip("/"), region, frozen.access_key, frozen.secret_key, frozen.token, endpoint)
 
 
-def each(function: Callable[[Item], None], items: Collection[Item]) -> None:
-    """Call a function for all items, so many at a time that waiting for answers overlaps. Raises what one raises."""
+def map_concurrently(function: Callable[[Item], None], items: Collection[Item]) -> None:
+    """Call a function for all items, several at a time. Raises what one raises."""
     with ThreadPoolExecutor(_AT_A_TIME, "bucket") as pool:
         for _ in pool.map(function, items):
             pass

@@ -1,4 +1,4 @@
-"""The current snapshot of a bucket, kept here, whole, for the read API to serve; and not much more than that.
+"""A local copy of the current snapshot of a bucket, for the read API to serve.
 
 Several servers may keep one copy between them: one at a time looks after it. What is half-written lies in a folder of
 its own beside the snapshots, so that no reader meets it and no run takes it for its own.
@@ -26,8 +26,8 @@ STILL_READ_SECONDS = 300.0  # after the pointer moved, a server may still be loa
 TIDY_EVERY_SECONDS = 600.0  # a prune in the bucket takes up no room here for longer
 
 
-class Follower:
-    """Looks at the pointer in a bucket, and after the copy here."""
+class Replica:
+    """A local copy of the current snapshot of a bucket, which follows the bucket's pointer."""
 
     def __init__(self, objects: Objects, home: Path) -> None:
         self._objects = objects
@@ -41,7 +41,7 @@ class Follower:
         self._tidy_at = 0.0
         self._is_swept = False
 
-    def follow(self) -> None:
+    def sync(self) -> None:
         """Bring the current snapshot, or what is missing or damaged of it; the pointer here moves once all of it is
         here. Then remove the snapshots that the bucket has no longer.
 
@@ -141,7 +141,7 @@ class Follower:
         since_moved = time.time() - (self._folder / snapshots.POINTER).stat().st_mtime
         if not has_moved and (since_moved < STILL_READ_SECONDS or time.monotonic() < self._tidy_at):
             return
-        if candidates := [name for name in snapshots.names(self._folder) if name not in kept]:
+        if candidates := [name for name in snapshots.snapshot_ids(self._folder) if name not in kept]:
             there = {name.split("/")[1] for name in self._objects.listed("snapshots")}
             self._remove([name for name in candidates if name not in there])
         self._tidy_at = time.monotonic() + (STILL_READ_SECONDS if has_moved else TIDY_EVERY_SECONDS)

@@ -1,1 +1,1 @@
-"""Published snapshots: how one is judged and written, and every question that is put to one."""
+"""Published snapshots: the gates before one is published, how it is written, and every query over one."""

@@ -29,9 +29,9 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
-from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, raw_files, rested_on
+from pipelines.raw.index import RawFile
 from pipelines.snapshots import recount
+from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 
 RANGES = 10
@@ -49,7 +49,7 @@ _NEAR_DAYS = 1  # around a range, in which other versions of its sessions are lo
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that was published otherwise than it is counted again."""
+    """A published value that differs from the recount."""
 
     table: str  # creator_rankings, creator_reach or live_stream_funding
     key: str  # the creator or the stream
@@ -135,7 +135,7 @@ def audit(
     """
     policy = Policy.from_json(snapshot.manifest["policy"])
     held = plan.cube_days(snapshot.as_of, policy)
-    raw = _raw_of(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
+    raw = _checked_inputs(settings, snapshot, recount.scope(held.first_day, held.end_day, policy))
     for name, facts in snapshot.files.items():
         durable_files.verify(snapshot.path / name, facts["sha256"])
     seed = snapshot.id if seed is None else seed
@@ -190,7 +190,7 @@ def spot_check(
     seed: str,
     cube: Mapping[date, Path],
 ) -> list[Difference]:
-    """Count some creators again: in a published window, and in a random range of the cube. What differs, if anything.
+    """Recount some creators in a published window and in a random range of the cube. Returns what differs.
 
     `connection` has the table creator_rankings. Creators and ranges are drawn by `seed`; where days hold many sessions,
     ranges are of few days. Newer versions are looked for on the days around a range, and on all within reach only if
@@ -267,7 +267,7 @@ def _landed_creator(raw: Sequence[RawFile], window: Window, draw: random.Random)
     files = [each.path(name) for each in sessions for name in each.files if name in names]
     if not files:
         return set()
-    with pq.ParquetFile(durable_files.present(draw.choice(files))) as file:
+    with pq.ParquetFile(durable_files.fetched(draw.choice(files))) as file:
         rows = file.read_row_group(draw.randrange(file.num_row_groups), columns=["creator_id"])
     return {draw.choice(rows["creator_id"].to_pylist())}
 
@@ -287,14 +287,9 @@ def _shortened(days: Window, sessions: Mapping[date, int]) -> Window:
     return Window(days.first_day, end)
 
 
-def _raw_of(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
+def _checked_inputs(settings: Settings, snapshot: Snapshot, within: recount.Scope) -> list[RawFile]:
     """The raw folders that the snapshot rests on, every file that is read checked. Raises Damaged."""
-    raw, gone = rested_on(raw_files(settings), snapshot.manifest["landed"], erasure_register.read(settings))
-    if gone:
-        raise Damaged(
-            f"Nothing of snapshot {snapshot.id} was counted again: raw no longer holds {len(gone)} of the landed files "
-            f"that it rests on, such as {gone[0]}. Land them again and run, or audit a newer snapshot."
-        )
+    raw = snapshot_inputs(settings, snapshot, "Land them again and run, or audit a newer snapshot.")
     first, last = within.compared
     removed = [day for each in raw for day in each.removed_days if first <= date.fromisoformat(day) <= last]
     if removed:

@@ -1,4 +1,4 @@
-"""Days that are no longer what had been published of them, and the snapshot that they are compared with."""
+"""Days whose figures differ from the previous snapshot, and which snapshot that is."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CUBE = "creator_reach/"
 _MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
 
 
-def made_before(folder: Path, snapshot: Snapshot) -> Snapshot | None:
-    """The snapshot before another one, which need not have its name yet: of the same as_of, or of the latest before.
+def previous_snapshot(folder: Path, snapshot: Snapshot) -> Snapshot | None:
+    """Return the snapshot before another one, which may be unnamed yet: of the same as_of, or of the latest before.
 
     Of those of one as_of the last that was made; of its own as_of, made before it.
     """
-    as_ofs = {manifest.as_of_of(name) for name in manifest.names(folder)}
+    as_ofs = {manifest.as_of_from_id(name) for name in manifest.snapshot_ids(folder)}
     for as_of in sorted((each for each in as_ofs if each <= snapshot.as_of), reverse=True):
         made = [one for one in manifest.listed(folder, of=as_of) if one.id != snapshot.id]
         if as_of == snapshot.as_of:
@@ -38,7 +38,7 @@ def changed_days(
     tables: Mapping[str, Callable[[], pa.Table]],
     reached: Collection[date],
 ) -> Iterator[dict[str, Any]]:
-    """The days of `published` of which `tables` say something else than it did.
+    """Return the days of `published` whose figures differ in `tables`.
 
     A late session changes the gaps of many days after it, which is no news of those days: what counts is what their
     rows add up to; of the days that late files reached, also for each creator.
@@ -57,8 +57,8 @@ def changed_days(
             }
 
 
-def landed_in(snapshot: Snapshot) -> set[str]:
-    """The keys of the raw folders that a snapshot rests on."""
+def raw_keys(snapshot: Snapshot) -> set[str]:
+    """Return the keys of the raw folders that a snapshot depends on."""
     return {file["key"] for file in snapshot.manifest["landed"]}
 
 

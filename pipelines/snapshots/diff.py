@@ -71,7 +71,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot, window_days: 
     """What differs in the ranking of `window_days` days. Raises UsageError for a length that one does not hold."""
     rows = {}
     for snapshot in (before, after):
-        days = ranking.asked_window(snapshot, window_days, None, None)
+        days = ranking.window_from_options(snapshot, window_days, None, None)
         rows[snapshot.id] = {row["creator_id"]: row for row in ranking.ranking(settings, snapshot, days)}
     was, now = rows[before.id], rows[after.id]
     policy = {
@@ -120,7 +120,7 @@ def _best_first(change: Change) -> tuple[int, str]:
 
 
 class _Reasons:
-    """Where the difference of a creator's viewers comes from."""
+    """Splits the difference of a creator's viewers by reason."""
 
     def __init__(
         self, settings: Settings, before: Snapshot, after: Snapshot, window_days: int, *, is_ruled_otherwise: bool

@@ -1,6 +1,6 @@
-"""The grounds on which a night is not published because of what landed: one place for `run` and for `status`.
+"""Publishing gates: reasons to refuse a snapshot because of what landed, shared by `run` and `status`.
 
-And what is said of a night that is published all the same.
+And the warnings that do not refuse one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, rested_on
+from pipelines.raw.index import RawFile, resolve_landed
 
-DAYS_COMPARED = 7  # before a day, to tell whether it is all there
+DAYS_COMPARED = 7  # before a day, to tell whether it is complete
 
 
 def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Collection[str]) -> Iterator[str]:
-    """A sentence for each entity of which too many records were rejected.
+    """Yield a sentence for each entity with too many rejected records.
 
     Judged are the files that newly landed: those whose keys are not among `seen_before`, which the current snapshot
     rested on.
@@ -34,19 +34,20 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Co
     for entity, count in rejected.items():
         if count > settings.max_rejected_share * records[entity]:
             yield (
-                f"{count} of {records[entity]} newly landed records of {entity} were rejected, over the limit of "
-                f"{settings.max_rejected_share} (MOSTWATCHED_MAX_REJECTED_SHARE): see `mostwatched rejects`, then land "
-                "them corrected, or publish without them with --accept-rejects."
+                f"{count} of {records[entity]} newly landed records of {entity} were rejected: "
+                f"{100 * count / records[entity]:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
+                "(MOSTWATCHED_MAX_REJECTED_SHARE). See `mostwatched rejects`, then land them corrected, or publish "
+                "without them with --accept-rejects."
             )
 
 
-def vanished(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
-    """A sentence if files that had `landed` for the newest snapshot are in the lake no more.
+def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
+    """Yield a sentence if files that had `landed` for the newest snapshot are no longer in the lake.
 
     The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
     were forgotten: a landed file may have become another without them.
     """
-    _, gone = rested_on(raw, landed, register)
+    _, gone = resolve_landed(raw, landed, register)
     if gone:
         yield (
             f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "
@@ -55,7 +56,7 @@ def vanished(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], regist
 
 
 def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: date | None) -> str | None:
-    """Why a day is probably not all there, in half a sentence: under half the median of the seven days before it.
+    """Say why a day is probably incomplete, in half a sentence: under half the median of the seven days before it.
 
     None where it is not, and where there are no seven days before it: nothing had landed yet. `first_landed` is the
     first UTC day of which sessions landed.
@@ -71,7 +72,7 @@ def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: d
 
 
 def incomplete_last_day(sessions: Mapping[date, int], as_of: date, first_landed: date | None) -> Iterator[str]:
-    """A sentence if the last day before as_of is probably not all there."""
+    """Yield a sentence if the last day before as_of is probably incomplete."""
     last_day = as_of - timedelta(days=1)
     if why := probably_incomplete(sessions, last_day, first_landed):
         yield (
@@ -87,7 +88,7 @@ def first_day_landed(raw: Iterable[RawFile]) -> date | None:
 
 
 def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
-    """A sentence if no session starts on the last days before as_of.
+    """Yield a sentence if no session starts on the last days before as_of.
 
     It refuses nothing. What refuses the first nights of an outage does not refuse later ones: most of the seven days
     that the last one is compared with are then empty as well.

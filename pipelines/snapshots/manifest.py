@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.core import calendar_days, durable_files
-from pipelines.core.errors import Damaged, NoSnapshot, UsageError, tells_of_damage
+from pipelines.core.errors import Damaged, NoSnapshot, UsageError, is_file_damage
 from pipelines.core.row_digest import combined_digest
 
 SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
@@ -41,7 +41,7 @@ class Pointer:
     @property
     def as_of(self) -> date:
         """The exclusive end of the snapshot's windows."""
-        return as_of_of(self.snapshot_id)
+        return as_of_from_id(self.snapshot_id)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Snapshot:
 
     @contextmanager
     def being_read(self) -> Iterator[None]:
-        """Inside, what fails because the snapshot has been pruned meanwhile raises NoSnapshot, which says so."""
+        """Inside, raise NoSnapshot for what fails because the snapshot has been pruned meanwhile."""
         try:
             yield
         except Exception as error:
@@ -91,7 +91,7 @@ class Snapshot:
             raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
 
     def damage(self) -> list[str]:
-        """What is wrong with the stored files, a sentence each; nothing when all is as published."""
+        """Return what is wrong with the stored files, a sentence each; nothing when all match the manifest."""
         found = []
         for name, facts in self.files.items():
             try:
@@ -103,7 +103,7 @@ class Snapshot:
         return found + [f"{path} does not belong to the snapshot." for path in strangers]
 
 
-def as_of_of(snapshot_id: str) -> date:
+def as_of_from_id(snapshot_id: str) -> date:
     """The date that a snapshot id begins with. Raises UsageError when it is not an id."""
     try:
         if len(snapshot_id) != len("2026-11-21-0123456789ab") or snapshot_id[10] != "-":
@@ -120,11 +120,11 @@ def current(snapshots: Path) -> Pointer | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        if not names(snapshots):
+        if not snapshot_ids(snapshots):
             return None
         raise _unusable(path, "is missing") from None
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise _unusable(path, f"cannot be read: {error.strerror}") from error
     return pointer_of(path, content)
@@ -133,7 +133,7 @@ def current(snapshots: Path) -> Pointer | None:
 def pointer_of(path: Path, content: bytes) -> Pointer:
     """What the `content` of `current.json` says. Raises Damaged."""
     try:
-        said = durable_files.unsealed(content)
+        said = durable_files.verify_checksum(content)
         return Pointer(
             snapshot_id=said["snapshot_id"],
             published_at=said["published_at"],
@@ -152,27 +152,27 @@ def _unusable(path: Path, problem: str) -> Damaged:
 def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None = None) -> Snapshot:
     """A snapshot by its id. Its manifest is checked; tables are checked as they are read.
 
-    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own seal, its own
+    Raises UsageError when there is none of that name, Damaged when its manifest is not what its own checksum, its own
     name, or the pointer (`manifest_sha256`, where given) says.
     """
-    as_of = as_of_of(snapshot_id)
+    as_of = as_of_from_id(snapshot_id)
     path = snapshots / snapshot_id
     try:
         content = (path / MANIFEST).read_bytes()
     except FileNotFoundError:
         if manifest_sha256 is not None or path.is_dir():
             raise Damaged(f"{path / MANIFEST} is missing. {_remedy(as_of)}") from None
-        known = ", ".join(names(snapshots)[-5:]) or "none"
+        known = ", ".join(snapshot_ids(snapshots)[-5:]) or "none"
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}. The newest are: {known}.") from None
     except OSError as error:
-        if not tells_of_damage(error):
+        if not is_file_damage(error):
             raise
         raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}. {_remedy(as_of)}") from error
     found = hashlib.sha256(content).hexdigest()
     if manifest_sha256 is not None and found != manifest_sha256:
         raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
     try:
-        manifest = _unsealed_once(content)
+        manifest = _verified_once(content)
         version, stated = manifest["schema_version"], manifest["snapshot_id"]
         if version > SCHEMA_VERSION:
             raise UsageError(
@@ -188,7 +188,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
 
 
 # One run opens the same manifests several times, and each names all that ever landed.
-_unsealed_once = lru_cache(maxsize=2)(durable_files.unsealed)
+_verified_once = lru_cache(maxsize=2)(durable_files.verify_checksum)
 
 
 def open_current(snapshots: Path) -> Snapshot:
@@ -213,13 +213,13 @@ def snapshot_id_of(as_of: date, policy: dict[str, Any], rows_sha256: dict[str, s
     return f"{as_of}-{combined_digest(parts)[:12]}"
 
 
-def names(snapshots: Path) -> list[str]:
+def snapshot_ids(snapshots: Path) -> list[str]:
     """The ids of all published snapshots, damaged ones too, oldest as_of first."""
     found = []
     # Not glob(): to it a folder that may not be listed is an empty one.
     for path in snapshots.iterdir() if snapshots.exists() else ():
         try:
-            as_of_of(path.name)
+            as_of_from_id(path.name)
         except UsageError:
             continue
         if path.is_dir():  # without a manifest it is damaged, not absent
@@ -230,8 +230,8 @@ def names(snapshots: Path) -> list[str]:
 def listed(snapshots: Path, of: date | None = None) -> list[Snapshot]:
     """Every published snapshot whose manifest is whole (`of` an as_of, or of all), by (as_of, when it was made)."""
     found = []
-    for name in names(snapshots):
-        if of is not None and as_of_of(name) != of:
+    for name in snapshot_ids(snapshots):
+        if of is not None and as_of_from_id(name) != of:
             continue
         try:
             found.append(open_snapshot(snapshots, name))
@@ -264,7 +264,7 @@ def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pi
         "pinned": pinned,
         "landed": list(landed),
     }
-    durable_files.write_json(snapshots / POINTER, durable_files.sealed(pointer))
+    durable_files.write_json(snapshots / POINTER, durable_files.with_checksum(pointer))
 
 
 def pointer_damage(snapshots: Path) -> list[str]:
@@ -324,13 +324,13 @@ def to_prune(snapshots: Path, keep: int) -> list[str]:
     """The ids of the snapshots that `prune` would remove."""
     pointer = current(snapshots)
     kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
-    return [name for name in names(snapshots) if name not in kept]
+    return [name for name in snapshot_ids(snapshots) if name not in kept]
 
 
 def remove_one(snapshots: Path, snapshot_id: str) -> None:
     """Remove a snapshot. Raises UsageError when there is none of that name, or when it is the current one."""
-    as_of_of(snapshot_id)
-    if snapshot_id not in names(snapshots):
+    as_of_from_id(snapshot_id)
+    if snapshot_id not in snapshot_ids(snapshots):
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}.")
     pointer = current(snapshots)
     if pointer is not None and pointer.snapshot_id == snapshot_id:
@@ -361,7 +361,7 @@ def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[st
     One that is pruned while it is read is left out: it is gone, not damaged. Raises UsageError for an id that is none.
     """
     found = {}
-    for name in names(snapshots) if snapshot_id is None else [snapshot_id]:
+    for name in snapshot_ids(snapshots) if snapshot_id is None else [snapshot_id]:
         try:
             found[name] = open_snapshot(snapshots, name).damage()
         except (Damaged, OSError) as error:
@@ -379,7 +379,7 @@ def _remedy(as_of: date) -> str:
 
 
 def age(snapshot: Snapshot) -> tuple[date, str, str]:
-    """By which snapshots are put in order: the as_of, then when it was made."""
+    """Return the sort key of snapshots: the as_of, then when it was made."""
     return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
 
 

@@ -1,7 +1,7 @@
 """From built tables to a published snapshot: judge, write whole, verify, then move the pointer.
 
 The pointer's move is the only commit point that readers see. Five things refuse it, and leave the last snapshot
-where it is: too many rejected records in what newly landed, a last day that is probably not all there, landed files
+where it is: too many rejected records in what newly landed, a last day that is probably incomplete, landed files
 that the last snapshot rests on and that are gone, a published table that fails one of its checks, and some creators who
 are counted otherwise when they are counted again from raw.
 """
@@ -36,8 +36,8 @@ from pipelines.snapshots.gates import (
     days_without_sessions,
     first_day_landed,
     incomplete_last_day,
+    missing_inputs,
     too_many_rejects,
-    vanished,
 )
 from pipelines.snapshots.manifest import Snapshot
 
@@ -63,7 +63,7 @@ FUNNEL = (
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing came to."""
+    """The outcome of publishing."""
 
     snapshot: Snapshot
     funnel: dict[str, int]  # of the lake as it is now; a snapshot that had been published keeps that of its day
@@ -72,8 +72,8 @@ class Published:
     warnings: tuple[str, ...]
 
 
-class Witness(Protocol):
-    """Whoever keeps account of the run."""
+class RunObserver(Protocol):
+    """What is called while a run is judged and published."""
 
     def judged(
         self,
@@ -82,7 +82,7 @@ class Witness(Protocol):
         results: Sequence[CheckResult],
         refusals: Sequence[str],
     ) -> None:
-        """Told what was found before anything is published or refused."""
+        """Called with what was found, before anything is published or refused."""
 
     def page(self, snapshot: Snapshot) -> bytes:
         """The page about the run that goes into a snapshot, all of which is there but its manifest and its name."""
@@ -94,21 +94,21 @@ def publish(
     built: Built,
     raw: Sequence[RawFile],
     *,
-    witness: Witness | None = None,
+    observer: RunObserver | None = None,
     progress: Progress = no_progress,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
-    instead: bool = False,
+    replace_current: bool = False,
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
-    `instead`: in place of the current snapshot, of what that rests on. Nothing has newly landed, so only a check can
-    refuse it, and the pointer moves also where it is pinned, and stays pinned.
+    With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
+    only a check can refuse it; a pinned pointer moves too, and stays pinned.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
     pointer, is_lost = _pointer(settings.snapshots)
-    rests_on = landed_of_newest(settings.snapshots)
+    landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
@@ -122,16 +122,16 @@ def publish(
         differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
-    if not instead:
-        refusals += vanished(rests_on, raw, erasure_register.read(settings))
-    if not (accept_rejects or instead):
-        rested_on = set(pointer.landed) if pointer else {file["key"] for file in rests_on}
-        refusals += too_many_rejects(settings, raw, rested_on)
-    if not (allow_incomplete or instead):
+    if not replace_current:
+        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
+    if not (accept_rejects or replace_current):
+        seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+        refusals += too_many_rejects(settings, raw, seen_before)
+    if not (allow_incomplete or replace_current):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
         refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))
-    if witness is not None:
-        witness.judged(funnel, newest_session, results, refusals)
+    if observer is not None:
+        observer.judged(funnel, newest_session, results, refusals)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
@@ -141,7 +141,7 @@ def publish(
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
         manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
         progress("write the snapshot", 0, 1)
-        _write(settings, built, files, snapshot_id, manifest, witness, progress)
+        _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
         snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
         damage = snapshot.damage()
@@ -153,7 +153,7 @@ def publish(
         pointer = snapshots.current(settings.snapshots)
         warnings += (_POINTER_LOST,)
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
-    moves = instead or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
+    moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
     if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
@@ -197,7 +197,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check of a published table went."""
+    """The result of one check of a published table."""
 
     check: models.Check
     offenders: int
@@ -213,7 +213,7 @@ class CheckResult:
 def _spot_check(
     settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
 ) -> Iterator[str]:
-    """A sentence if some creators, drawn by the snapshot's id, are counted otherwise again from raw."""
+    """Return a sentence if a recount from raw of some creators, drawn by the snapshot's id, differs."""
     cube = {day: stored.path for day, stored in built.creator_reach.items()}
     found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
     if found:
@@ -290,7 +290,7 @@ def _write(
     files: Mapping[str, Stored],
     snapshot_id: str,
     manifest: dict[str, Any],
-    witness: Witness | None,
+    observer: RunObserver | None,
     progress: Progress,
 ) -> None:
     """Write the snapshot's folder beside its final name and rename it there, whole.
@@ -325,14 +325,14 @@ def _write(
             for name, stored in sorted(files.items())
         }
         facts[path.name] = _facts_without_rows(path)
-        if witness is not None:
+        if observer is not None:
             # Not part of the snapshot's id, which is of rows alone: the same rows take another time on another day.
             progress("write the report", 0, 1)
             path = folder / REPORT
-            path.write_bytes(witness.page(Snapshot(folder, manifest | {"files": facts}, "")))
+            path.write_bytes(observer.page(Snapshot(folder, manifest | {"files": facts}, "")))
             facts[path.name] = _facts_without_rows(path)
         (folder / snapshots.MANIFEST).write_bytes(
-            durable_files.json_bytes(durable_files.sealed(manifest | {"files": facts}))
+            durable_files.json_bytes(durable_files.with_checksum(manifest | {"files": facts}))
         )
 
 
@@ -425,7 +425,7 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
 
 def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
     """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
-    for name in reversed(snapshots.names(folder)):
+    for name in reversed(snapshots.snapshot_ids(folder)):
         try:
             landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
             return landed

@@ -1,7 +1,7 @@
-"""Ask a published snapshot anything, in SQL: its warehouse.duckdb, opened to be read.
+"""Run SQL over a published snapshot: its warehouse.duckdb, opened read-only.
 
-Who asks may know how to attach the file where it lies, in a bucket (remote/httpfs.py). Else, or if the copy here has it
-already, that copy is asked, checked against the manifest as everywhere.
+The caller may pass a function that attaches the file where it lies, in a bucket (remote/httpfs.py). Otherwise, or if
+the local copy has it already, that copy is opened, checked against the manifest as everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pipelines.core import durable_files
-from pipelines.core.errors import UsageError, refusal_of_the_system
+from pipelines.core.errors import UsageError, os_error_message
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots.manifest import Snapshot
@@ -40,7 +40,7 @@ Attach = Callable[[engine.Connection, str, str], bool]
 
 
 @contextmanager
-def opened(
+def open_warehouse(
     settings: Settings, snapshot: Snapshot, attach_in_place: Attach | None = None
 ) -> Iterator[engine.Connection]:
     """A connection whose default database is the snapshot's warehouse, which it cannot change.
@@ -57,7 +57,7 @@ def opened(
         yield connection
 
 
-def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
+def run_query(connection: engine.Connection, settings: Settings, query: str) -> Rows:
     """The answer to a query, or to the last of several; days, instants, intervals and bytes as DuckDB writes them.
 
     Raises UsageError in DuckDB's words for a query that has no answer.
@@ -66,18 +66,18 @@ def ask(connection: engine.Connection, settings: Settings, query: str) -> Rows:
         query.encode()
     except UnicodeEncodeError:
         raise UsageError("That is no query: it is not UTF-8.") from None
-    with _told(settings):
+    with _translate_errors(settings):
         statements = connection.extract_statements(query)
         if not statements:
             raise UsageError(
                 "Ask something: a query in DuckDB's SQL, such as \"from ranking('2026-01-31', 7) limit 10\"."
             )
-        columns = _heeding_interrupts(connection, lambda: _execute(connection, statements))
+        columns = _interruptible(connection, lambda: _execute(connection, statements))
     return Rows(columns, _rows(connection, settings))
 
 
-def _heeding_interrupts(connection: engine.Connection, work: Callable[[], Done]) -> Done:
-    """What comes of some work of DuckDB's, in a thread: where all threads work for it, it often hears no ^C."""
+def _interruptible(connection: engine.Connection, work: Callable[[], Done]) -> Done:
+    """Run work of DuckDB's in a thread, since DuckDB often ignores ^C while all its threads work."""
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
         try:
@@ -148,8 +148,8 @@ _NESTED = ("list", "array", "struct", "map", "tuple", "union")
 
 def _rows(connection: engine.Connection, settings: Settings) -> Iterator[tuple[Any, ...]]:
     while connection.description:
-        with _told(settings):
-            rows = _heeding_interrupts(connection, lambda: connection.fetchmany(_ROWS_AT_A_TIME))
+        with _translate_errors(settings):
+            rows = _interruptible(connection, lambda: connection.fetchmany(_ROWS_AT_A_TIME))
         if not rows:
             return
         yield from (tuple(map(_plain, row)) for row in rows)
@@ -175,11 +175,11 @@ _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query n
 
 
 @contextmanager
-def _told(settings: Settings) -> Iterator[None]:
+def _translate_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except engine.Error as error:
-        if refusal_of_the_system(error, settings.home) and _NO_SUCH_FILES not in str(error):
+        if os_error_message(error, settings.home) and _NO_SUCH_FILES not in str(error):
             raise
         # What follows its first paragraph draws the place, or tells what to type at a prompt.
         said = " ".join(str(error).split("\n\n")[0].split())

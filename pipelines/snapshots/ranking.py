@@ -1,4 +1,4 @@
-"""Ask a published snapshot for the ranking of any range of days that its cube holds.
+"""The ranking of any range of days that the cube of a published snapshot holds.
 
 The definition is sql/cube/creator_windows.sql and sql/tables/creator_rankings.sql, the same that made the published
 table.
@@ -74,8 +74,8 @@ def _most(days: int) -> str:
     return f"{days} (MOSTWATCHED_MAX_WINDOW_DAYS)"
 
 
-def asked_window(snapshot: Snapshot, window_days: int | None, first: date | None, end: date | None) -> Window:
-    """The range that somebody asks for: the last `window_days` days (30 unless told), or [first, end).
+def window_from_options(snapshot: Snapshot, window_days: int | None, first: date | None, end: date | None) -> Window:
+    """Return the range of the options: the last `window_days` days (default 30), or [first, end).
 
     Raises UsageError for a range with no day in it, and for a window longer than the snapshot's longest.
     """

@@ -190,7 +190,7 @@ class Recount:
     def _register(self, entity: str, paths: Sequence[Path]) -> None:
         name = f"landed_{entity}"
         if paths:
-            engine.register(self.connection, name, [durable_files.present(path) for path in paths], with_place=True)
+            engine.register(self.connection, name, [durable_files.fetched(path) for path in paths], with_place=True)
         else:
             place = [pa.field("filename", pa.string()), pa.field("file_row_number", pa.int64())]
             engine.register(self.connection, name, pa.schema([*RAW_SCHEMAS[entity], *place]).empty_table())

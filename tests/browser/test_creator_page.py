@@ -42,9 +42,9 @@ def test_every_chart_has_its_table(visit: Callable[..., Visit], server: str) -> 
     said = asked(server, creatorId="c001")
     assert one.texts(".chart h2") == [
         "Rolling 30-day reach",
-        "Viewers a day, new and returning",
+        "Daily viewers, new and returning",
         "Rank over time",
-        "Hours watched a day",
+        "Daily hours watched",
     ]
     for summary in one.page.locator(".chart summary").all():
         summary.click()

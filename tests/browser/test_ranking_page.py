@@ -320,7 +320,7 @@ def test_an_empty_ranking(visit: Callable[..., Visit], served: Callable[..., str
         ("/?first=2020-01-01&last=2020-01-02", 400, "This snapshot holds the days from 22 Aug 2026 to 20 Nov 2026"),
         ("/?first=2026-10-02&last=2026-10-01", 400, "The last day must not be before the first."),
         ("/?days=x", 400, "The address holds something that cannot be read."),
-        ("/creator?id=nobody", 404, "This snapshot holds nobody of that id."),
+        ("/creator?id=nobody", 404, "No creator with this ID."),
     ],
 )
 def test_what_cannot_be_shown(visit: Callable[..., Visit], server: str, path: str, status: int, said: str) -> None:

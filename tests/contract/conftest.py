@@ -14,7 +14,7 @@ from published import EXAMPLE, publish
 from tokens import jwks
 
 from pipelines.api.app import create_app
-from pipelines.api.query_service import Desk
+from pipelines.api.query_service import QueryService
 from pipelines.core.settings import Settings
 
 
@@ -22,15 +22,15 @@ from pipelines.core.settings import Settings
 def _loaded_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No application is still loading the cube of a home that goes with its test: the next one would hear of it."""
     loading: list[Future[None]] = []
-    prepare = Desk.prepare
+    prepare = QueryService.prepare
 
-    def preparing(desk: Desk, serving: Any) -> Future[None] | None:
+    def preparing(desk: QueryService, serving: Any) -> Future[None] | None:
         pending = prepare(desk, serving)
         if pending is not None:
             loading.append(pending)
         return pending
 
-    monkeypatch.setattr(Desk, "prepare", preparing)
+    monkeypatch.setattr(QueryService, "prepare", preparing)
     yield
     for pending in loading:
         with suppress(CancelledError):

@@ -25,7 +25,7 @@ from world import Night, World
 
 from pipelines.api import contract
 from pipelines.api.app import create_app
-from pipelines.api.explaining import Explainer, NotExplained
+from pipelines.api.explanations import Explainer, ExplanationError
 from pipelines.api.insight import Range
 from pipelines.core.calendar_days import Window
 from pipelines.core.settings import Settings
@@ -139,7 +139,7 @@ def test_it_is_ended_when_it_takes_too_long(night: Night) -> None:
     async def ask() -> None:
         impatient = Explainer(night.settings, seconds=0.05)
         started = time.monotonic()
-        with pytest.raises(NotExplained, match="longer than 0 seconds: use mostwatched explain"):
+        with pytest.raises(ExplanationError, match="longer than 0 seconds: use mostwatched explain"):
             await impatient.explain(night.snapshot.id, "ada", days)
         assert time.monotonic() - started < 10
         impatient._seconds = 120

@@ -284,8 +284,8 @@ def test_whatever_a_process_says_is_one_line_of_json(tmp_path: Path) -> None:
     """Also Python's own warnings, and what ends a thread."""
     script = """
 import threading, warnings
-from pipelines.core.logs import log_as
-log_as(None, "INFO")
+from pipelines.core.logs import configure_server
+configure_server(None, "INFO")
 warnings.warn("one\\ntwo")
 def fail():
     raise ValueError("three\\x1bfour")

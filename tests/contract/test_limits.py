@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from pipelines.api.app import create_app
 from pipelines.api.envelope import Clock
-from pipelines.api.limits import SECOND, InMemory, Limit
+from pipelines.api.limits import SECOND, InMemoryLimiter, Limit
 from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 
@@ -167,7 +167,7 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=80))
 def test_exactly_what_brute_force_admits(gaps: list[int]) -> None:
     now = 0
-    limiter = InMemory(lambda: now, SMALL)
+    limiter = InMemoryLimiter(lambda: now, SMALL)
     instants, answers = [], []
     for gap in gaps:
         now += gap
@@ -180,7 +180,7 @@ def test_exactly_what_brute_force_admits(gaps: list[int]) -> None:
 @given(st.lists(steps, min_size=5, max_size=60))
 def test_retry_after_is_the_smallest_that_works(gaps: list[int]) -> None:
     now = 0
-    limiter = InMemory(lambda: now, SMALL)
+    limiter = InMemoryLimiter(lambda: now, SMALL)
     instants: list[int] = []
     for gap in gaps:
         now += gap
@@ -196,7 +196,7 @@ def test_retry_after_is_the_smallest_that_works(gaps: list[int]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 20 * SECOND), st.sampled_from("abcdef")), max_size=80))
 def test_forgetting_the_idle_forgets_nothing_that_counts(hits: list[tuple[int, str]]) -> None:
     now = 0
-    limiter = InMemory(lambda: now, SMALL)
+    limiter = InMemoryLimiter(lambda: now, SMALL)
     of_client: dict[str, list[int]] = {}
     answers: dict[str, list[bool]] = {}
     for gap, client in hits:
@@ -208,7 +208,7 @@ def test_forgetting_the_idle_forgets_nothing_that_counts(hits: list[tuple[int, s
 
 def test_memory_is_bounded() -> None:
     now = 0
-    limiter = InMemory(lambda: now, SMALL, max_clients=50)
+    limiter = InMemoryLimiter(lambda: now, SMALL, max_clients=50)
     for at in range(1000):
         limiter.hit_now(f"client {at}")
     assert len(limiter) == 50
@@ -258,9 +258,9 @@ def test_a_redis_that_does_not_let_go_is_left(monkeypatch: pytest.MonkeyPatch) -
         raise redis.exceptions.TimeoutError("Timed out closing connection after 0.25")
 
     monkeypatch.setattr(Redis, "aclose", hangs)
-    from pipelines.api.redis_limits import Shared
+    from pipelines.api.redis_limits import RedisLimiter
 
-    asyncio.run(Shared("redis://127.0.0.1:9", InMemory(lambda: 0), lambda: 0).close())
+    asyncio.run(RedisLimiter("redis://127.0.0.1:9", InMemoryLimiter(lambda: 0), lambda: 0).close())
 
 
 def test_a_bad_redis_url_is_told_at_once(home: Path) -> None:
@@ -291,13 +291,13 @@ def test_two_workers_share_their_limits(home: Path, redis_url: str) -> None:
 
 def test_redis_decides_as_memory_does(redis_url: str) -> None:
     """The same windows, in real time: short ones, so that they pass while the test runs."""
-    from pipelines.api.redis_limits import Shared
+    from pipelines.api.redis_limits import RedisLimiter
 
     limits = (Limit("short", 3, SECOND // 5), Limit("long", 5, SECOND))
     monotonic_us = Clock().monotonic_us
 
     async def play() -> list[tuple[bool, tuple[int, ...]]]:
-        shared = Shared(redis_url, InMemory(monotonic_us, limits), monotonic_us, limits)
+        shared = RedisLimiter(redis_url, InMemoryLimiter(monotonic_us, limits), monotonic_us, limits)
         try:
             seen = []
             for pause in (0, 0, 0, 0, 0.25, 0, 0, 0.9, 0):
@@ -326,14 +326,16 @@ def test_a_redis_that_forgets_gives_nobody_more_from_one_worker(redis_url: str) 
     """What a worker has admitted it remembers itself; a refused request takes no slot of the others."""
     from redis import Redis
 
-    from pipelines.api.redis_limits import Shared
+    from pipelines.api.redis_limits import RedisLimiter
 
     limits = (Limit("short", 3, 60 * SECOND), Limit("long", 5, 3600 * SECOND))
     now = 0
 
     async def play() -> list[tuple[bool, int]]:
         nonlocal now
-        one, other = (Shared(redis_url, InMemory(lambda: now, limits), lambda: now, limits) for _ in range(2))
+        one, other = (
+            RedisLimiter(redis_url, InMemoryLimiter(lambda: now, limits), lambda: now, limits) for _ in range(2)
+        )
         seen = []
         try:
             seen += [(await one.hit("forgotten")).is_admitted for _ in range(3)]
@@ -354,7 +356,7 @@ def test_a_redis_that_forgets_gives_nobody_more_from_one_worker(redis_url: str) 
 
 def test_a_redis_whose_clock_is_set_back_counts_longer_and_never_shorter(tmp_path: Path) -> None:
     """What came before the clock was set back counts longer, by so much; what comes after it, as ever."""
-    from pipelines.api.redis_limits import Shared
+    from pipelines.api.redis_limits import RedisLimiter
 
     limits = (Limit("short", 3, 10 * SECOND), Limit("long", 50, 60 * SECOND))
     start = 1_780_000_000
@@ -363,7 +365,7 @@ def test_a_redis_whose_clock_is_set_back_counts_longer_and_never_shorter(tmp_pat
 
     async def play(url: str) -> list[int]:
         nonlocal ours
-        shared = Shared(url, InMemory(lambda: ours * SECOND, limits), lambda: ours * SECOND, limits)
+        shared = RedisLimiter(url, InMemoryLimiter(lambda: ours * SECOND, limits), lambda: ours * SECOND, limits)
         admitted = []
         try:
             for at in (0, 1, 2, 3, 11, 12, 12, 39, 40):

@@ -8,7 +8,7 @@ import pytest
 from calling import Client
 from tokens import bearer
 
-from pipelines.api.telemetry import Colleagues, Metrics
+from pipelines.api.telemetry import Metrics, WorkerMetrics
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
 STREAMS = "/lls/v1.0/stream"
@@ -72,7 +72,7 @@ def figures(metrics: Metrics) -> dict[str, str]:
 def test_any_worker_answers_for_all(tmp_path: Path) -> None:
     """Each adds its own figures to what the others left; those of one that has died stay, and it is no worker more."""
     now = [1_000_000]
-    first, second, third = (Metrics(lambda: now[0], Colleagues(tmp_path, name)) for name in ("a", "b", "c"))
+    first, second, third = (Metrics(lambda: now[0], WorkerMetrics(tmp_path, name)) for name in ("a", "b", "c"))
     for metrics, seconds in ((first, 0.0001), (first, 0.3), (second, 5.0)):
         metrics.request("/x", 200, seconds)
     second.request("/x", 404, 0.0001)
@@ -80,7 +80,7 @@ def test_any_worker_answers_for_all(tmp_path: Path) -> None:
     first.auth("accepted")
     second.auth("accepted")
     for metrics in (first, second):
-        metrics.leave()
+        metrics.save()
     for answers in (first, second, third):
         told = figures(answers)
         assert told['mostwatched_http_requests_total{route="/x",status="200"}'] == "3.0"

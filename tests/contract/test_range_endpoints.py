@@ -17,7 +17,7 @@ from calling import Client, running
 from published import CREATOR_ID, EXAMPLE, point, publish, reached
 
 from pipelines.api import query_service
-from pipelines.api.insight import folded
+from pipelines.api.insight import search_key
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
 
@@ -117,7 +117,7 @@ def test_search_is_by_id_and_names_without_case_and_accents(people: Client, look
 
 
 def test_folding_leaves_what_has_no_accent() -> None:
-    assert folded("Ａｄａ ÅØ ß 日本") == "ada aø ss 日本"
+    assert search_key("Ａｄａ ÅØ ß 日本") == "ada aø ss 日本"
 
 
 def test_csv_is_safe_to_open_in_a_spreadsheet(people: Client) -> None:
@@ -248,9 +248,9 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
     client = client_for()
     assert client.get(RANKING).status_code == 503
     pq.write_table(rows, folder / name, compression="none")
-    manifest = durable_files.unsealed((folder / "manifest.json").read_bytes())
+    manifest = durable_files.verify_checksum((folder / "manifest.json").read_bytes())
     manifest["files"][name]["sha256"] = durable_files.sha256_of(folder / name)
-    durable_files.write_json(folder / "manifest.json", durable_files.sealed(manifest))
+    durable_files.write_json(folder / "manifest.json", durable_files.with_checksum(manifest))
     point(home, snapshot_id, datetime.now(UTC))
     monkeypatch.setattr(query_service, "RETRY_AFTER_SECONDS", 0.0)
     assert client.get(RANKING).status_code == 200
@@ -258,10 +258,10 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
 
 def test_questions_do_not_queue_for_ever(people: Client, monkeypatch: Any) -> None:
     """Once many wait, the next one is told so; what is prepared is served all the same."""
-    monkeypatch.setattr(query_service, "MOST_WAITING", 1)
+    monkeypatch.setattr(query_service, "MAX_WAITING", 1)
     for _ in range(3):
         assert people.get(RANKING).status_code == 200, "one after the other, none waits"
-    monkeypatch.setattr(query_service, "MOST_WAITING", 0)
+    monkeypatch.setattr(query_service, "MAX_WAITING", 0)
     answer = people.get(RANKING)
     assert (answer.status_code, answer.json()["errors"]) == (503, ["Too many questions are being asked"])
     assert answer.headers["Retry-After"] == "5"

@@ -25,7 +25,7 @@ class Keys:
     async def current(self) -> Sequence[VerificationKey]:
         return self.keys
 
-    async def renewed(self) -> bool:
+    async def refresh(self) -> bool:
         return False
 
 

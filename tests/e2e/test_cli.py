@@ -92,7 +92,7 @@ def home(tmp_path: Path, three_nights: World) -> Path:
 
 @pytest.fixture
 def ids(three_nights: World) -> list[str]:
-    return manifest.names(three_nights.settings.snapshots)
+    return manifest.snapshot_ids(three_nights.settings.snapshots)
 
 
 SESSION = '{"sessionId":"s%d","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
@@ -116,11 +116,11 @@ def test_a_run_publishes_what_landed(mostwatched, tmp_path):
     assert done.out.startswith("Snapshot 2026-01-31-")
     assert "New: 1 file with 1 record, 0 rejected." in done.out
     assert "1 ranked" in done.out
-    assert "Left alone" not in done.out
+    assert "Ignored" not in done.out
     (tmp_path / "home" / "landing" / "viewing_session").mkdir()
     again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert "published before, unchanged" in again.out
-    assert re.search(r"Left alone: 1 path, such as .*/landing/viewing_session; the report says why", again.out)
+    assert re.search(r"Ignored: 1 path, such as .*/landing/viewing_session \(.+\); the report lists them", again.out)
 
 
 def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):
@@ -215,7 +215,7 @@ def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch)
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     said = mostwatched("snapshots", "prune", "--dry-run", "--json").json
     assert (said["snapshots"], said["is_dry_run"]) == (ids[:2], True)
-    assert manifest.names(home / "snapshots") == ids
+    assert manifest.snapshot_ids(home / "snapshots") == ids
     done = mostwatched("snapshots", "prune", "--json").json
     assert done == said | {"is_dry_run": False}
 
@@ -533,7 +533,7 @@ def test_a_snapshot_of_a_mistaken_day_is_taken_back(mostwatched, home, ids):
     assert mostwatched("snapshots", "rollback").code == 0
     assert mostwatched("snapshots", "remove", mistake).out == f"Removed snapshot {mistake}.\n"
     assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
-    assert manifest.names(home / "snapshots") == ids
+    assert manifest.snapshot_ids(home / "snapshots") == ids
     assert mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31").json["is_current"]
 
 
@@ -542,7 +542,7 @@ def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     done = mostwatched("snapshots", "prune")
     assert done.out.startswith("Removed 2 snapshots and ")
-    assert manifest.names(home / "snapshots") == ids[2:]
+    assert manifest.snapshot_ids(home / "snapshots") == ids[2:]
     nothing = {"snapshots": [], "lake_files": 0, "lake_bytes": 0, "days": [], "records": 0, "is_dry_run": False}
     assert mostwatched("snapshots", "prune", "--json").json == nothing
 
@@ -579,7 +579,7 @@ def test_explain_ends_in_the_published_figure(mostwatched, home):
 
 def test_diff_says_who_moved_and_why(mostwatched, home):
     """From one snapshot to another, or to the current one; as a table for people, whole as JSON."""
-    first, second, third = manifest.names(home / "snapshots")
+    first, second, third = manifest.snapshot_ids(home / "snapshots")
     done = mostwatched("snapshots", "diff", first, second)
     assert done.code == 0
     assert "new days +1" in done.out
@@ -649,7 +649,7 @@ def test_prune_needs_no_space(home, mostwatched, monkeypatch):
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")
     with no_space():
         assert mostwatched("snapshots", "prune", "--json").code == 0
-    assert len(manifest.names(home / "snapshots")) == 1
+    assert len(manifest.snapshot_ids(home / "snapshots")) == 1
 
 
 # --- what a run tells ----------------------------------------------------------------------------------------------
@@ -660,7 +660,7 @@ def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
     landed(tmp_path / "home" / "landing", SESSION % 1 + "{}\n")
     assert mostwatched("run", "--direct", "--as-of", "2026-01-31").code == 3
     words = mostwatched("report")
-    assert (words.code, words.out.splitlines()[0]) == (0, "# The night before 2026-01-31: refused")
+    assert (words.code, words.out.splitlines()[0]) == (0, "# Nightly run as of 2026-01-31: refused")
     assert "--accept-rejects" in words.out
     page = mostwatched("report", "--as-of", "2026-01-31", "--html")
     assert page.out == (tmp_path / "home" / "reports" / "2026-01-31.html").read_text()
@@ -797,7 +797,7 @@ def test_what_cannot_be_is_wrong_usage(mostwatched, three_nights, tmp_path, monk
     """However far it is from what can be: a sentence and 2, never a traceback."""
     (tmp_path / "home").symlink_to(three_nights.settings.home)
     monkeypatch.chdir(tmp_path)
-    before = manifest.names(three_nights.settings.snapshots)[0]
+    before = manifest.snapshot_ids(three_nights.settings.snapshots)[0]
     done = mostwatched(*(before if each == "BEFORE" else each for each in arguments))
     assert (done.code, said in done.err, done.out) == (2, True, "")
     assert not (tmp_path / "g").exists()

@@ -95,7 +95,7 @@ def test_the_run_leaves_artifacts(
     assert '"position": 1,' in left["most-watched-creators"]["data"]
     assert '"ranked"' in left["funnel"]["data"]
     assert report.snapshot_id in left["snapshot"]["data"]
-    assert left["report"]["data"].startswith("# The night before 2026-03-02: published")
+    assert left["report"]["data"].startswith("# Nightly run as of 2026-03-02: published")
 
 
 def test_a_refusal_is_not_retried_and_fails_the_run(
@@ -112,7 +112,7 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
     tasks = prefect_server.ask("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
     assert {task["run_count"] for task in tasks} == {1}
     said = artifacts(prefect_server)["report"]["data"]
-    assert said.startswith("# The night before 2026-03-02: refused")
+    assert said.startswith("# Nightly run as of 2026-03-02: refused")
     assert "accept\\-rejects" in said or "--accept-rejects" in said
     assert flows.run_flow(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
 
@@ -167,8 +167,8 @@ def run_as_flow(flows: ModuleType, stage: Callable[[], object]) -> object:
         (None, False),
     ],
 )
-def test_only_what_can_pass_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
-    assert flows.can_pass(error) is passes
+def test_only_what_is_transient_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
+    assert flows.is_transient(error) is passes
 
 
 def test_without_a_date_a_run_is_about_the_days_before_today(

@@ -108,7 +108,7 @@ def torn(home: Path) -> list[str]:
     """The ids that are there as snapshots and are not whole."""
     folder = home / "snapshots"
     found = []
-    for name in manifest.names(folder):
+    for name in manifest.snapshot_ids(folder):
         try:
             if manifest.open_snapshot(folder, name).damage():
                 found.append(name)

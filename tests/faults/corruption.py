@@ -28,7 +28,7 @@ from faults import corruption_bare, corruption_cost
 from faults.campaign import Effort, Figure, not_tried
 from faults.corruption_readers import API, LISTS, RANKINGS, Outcome, Readers, without_times
 from faults.corruption_ways import Damage, Damager, kinds
-from pipelines.api.watching import Watcher
+from pipelines.api.snapshot_watcher import Watcher
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly

@@ -84,7 +84,7 @@ def _with_timed_checks() -> list[float]:
 
     durable_files.verify = timed(durable_files.verify)
     durable_files.checked_bytes = timed(durable_files.checked_bytes)
-    durable_files.unsealed = timed(durable_files.unsealed)
+    durable_files.verify_checksum = timed(durable_files.verify_checksum)
     return spent
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from noise import USERS
 
-from pipelines.api.watching import Serving, Watcher
+from pipelines.api.snapshot_watcher import Serving, Watcher
 from pipelines.cli import cli
 from pipelines.core.errors import Damaged, MostwatchedError, NoSnapshot
 

@@ -18,8 +18,8 @@ from faults.campaign import Effort, Figure
 from faults.judge import REAL, SECOND, SMALL, Judge, Rules, schedule, too_many
 from faults.server import SharedClock
 from faults.store import embedded_store
-from pipelines.api.limits import LIMITS, Decision, InMemory, Limit
-from pipelines.api.redis_limits import Shared
+from pipelines.api.limits import LIMITS, Decision, InMemoryLimiter, Limit
+from pipelines.api.redis_limits import RedisLimiter
 
 START = 1_780_000_000 * SECOND
 Hit = Callable[[str, int], Awaitable[Decision]]
@@ -74,9 +74,9 @@ def _in_memory(effort: Effort) -> Iterator[Figure]:
         figure = Figure(f"decisions that are not the judge's, {name}", note=f"{count:,} schedules")
         for number in range(count):
             at = [START]
-            limiter = InMemory(lambda at=at: at[0], limits_of(rules))  # type: ignore[misc]
+            limiter = InMemoryLimiter(lambda at=at: at[0], limits_of(rules))  # type: ignore[misc]
 
-            async def hit(client: str, now: int, at: list[int] = at, limiter: InMemory = limiter) -> Decision:
+            async def hit(client: str, now: int, at: list[int] = at, limiter: InMemoryLimiter = limiter) -> Decision:
                 at[0] = now
                 return await limiter.hit(client)
 
@@ -100,7 +100,7 @@ async def _shared(effort: Effort, clock: SharedClock, url: str) -> list[Figure]:
             draw = effort.random(f"shared {name} {number}")
             trio = _workers(url, rules, lambda: clock.us, fallbacks)
 
-            async def hit(client: str, now: int, trio: list[Shared] = trio, draw: Random = draw) -> Decision:
+            async def hit(client: str, now: int, trio: list[RedisLimiter] = trio, draw: Random = draw) -> Decision:
                 clock.us = now
                 return await draw.choice(trio).hit(client)
 
@@ -166,11 +166,11 @@ async def _forgotten(effort: Effort, clock: SharedClock, url: str) -> Figure:
     return figure
 
 
-def _workers(url: str, rules: Rules, monotonic_us: Callable[[], int], fallbacks: list[int]) -> list[Shared]:
+def _workers(url: str, rules: Rules, monotonic_us: Callable[[], int], fallbacks: list[int]) -> list[RedisLimiter]:
     """Three, as three processes would have them."""
     limits = limits_of(rules)
 
     def fell_back() -> None:
         fallbacks[0] += 1
 
-    return [Shared(url, InMemory(monotonic_us, limits), monotonic_us, limits, fell_back) for _ in range(3)]
+    return [RedisLimiter(url, InMemoryLimiter(monotonic_us, limits), monotonic_us, limits, fell_back) for _ in range(3)]

@@ -107,7 +107,7 @@ def _nights(draw: Random, folder: Path) -> tuple[int, list[str]]:
     kept = {}
     for world in made:
         prune.prune(world.settings.__class__(**vars(world.settings) | {"keep_snapshots": 1}))
-        kept[world] = manifest.names(world.settings.snapshots)
+        kept[world] = manifest.snapshot_ids(world.settings.snapshots)
     check(kept[calm] == kept[hectic], f"pruned to {kept[hectic]} instead of {kept[calm]}")
     return 2 * len(nights) + 6, wrong
 

@@ -25,7 +25,7 @@ SNAPSHOTS = "pipelines/snapshots/manifest.py"
 PUBLISH = "pipelines/snapshots/publish.py"
 LAKE = "pipelines/lake/derive.py"
 INGEST = "pipelines/raw/ingest.py"
-LANDED_CACHE = "pipelines/raw/seen_cache.py"
+SEEN_CACHE = "pipelines/raw/seen_cache.py"
 FILES = "pipelines/landing/files.py"
 RECORDS = "pipelines/landing/records.py"
 VALUES = "pipelines/landing/values.py"
@@ -36,10 +36,10 @@ CLIENTS = "pipelines/api/clients.py"
 ENDPOINTS = "pipelines/api/endpoints.py"
 FUNDED = "pipelines/api/funded.py"
 OPERATORS = "pipelines/api/operators.py"
-EXPLAINING = "pipelines/api/explaining.py"
-ANALYSIS = "pipelines/snapshots/range_query.py"
+EXPLANATIONS = "pipelines/api/explanations.py"
+RANGE_QUERY = "pipelines/snapshots/range_query.py"
 NOTIFY = "pipelines/jobs/notify.py"
-TELLING = "pipelines/jobs/run_lifecycle.py"
+RUN_LIFECYCLE = "pipelines/jobs/run_lifecycle.py"
 SAMPLES = "pipelines/jobs/report/samples.py"
 
 WRITING = ("tests/unit/core/test_durability.py",)
@@ -50,9 +50,9 @@ PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 RETENTION = ("tests/spec/test_retention.py",)
-TRACES = ("tests/unit/jobs/test_id_search.py",)
+ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
-FOLLOWING = ("tests/remote/test_replica.py",)
+REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
 LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
@@ -125,7 +125,7 @@ SAFEGUARDS = (
     Safeguard(
         "a file is compared with its sha256",
         STORE,
-        "        found = sha256_of(present(path))\n",
+        "        found = sha256_of(fetched(path))\n",
         "        found = sha256\n",
         (*STORED, *SNAPSHOT_FILES),
     ),
@@ -137,16 +137,16 @@ SAFEGUARDS = (
         SNAPSHOT_FILES,
     ),
     Safeguard(
-        "a sidecar, an index, the pointer is compared with its seal",
+        "a sidecar, an index, the pointer is compared with its checksum",
         STORE,
         '    if hashlib.sha256(whole).hexdigest() != end["seal"].decode():',
         "    if False:",
         (*STORED, *SNAPSHOT_FILES),
     ),
     Safeguard(
-        "the cache of landed files is compared with its seal",
-        LANDED_CACHE,
-        "if seal != _seal(files) + _END:",
+        "the cache of landed files is compared with its checksum",
+        SEEN_CACHE,
+        "if checksum != _checksum(files) + _END:",
         "if False:",
         ("tests/unit/raw/test_ingest.py",),
     ),
@@ -210,7 +210,7 @@ SAFEGUARDS = (
     Safeguard(
         "records that are gone refuse a publish",
         PUBLISH,
-        "        refusals += vanished(rests_on, raw, erasure_register.read(settings))\n",
+        "        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))\n",
         "        pass\n",
         (*PUBLISHED, *STORED),
     ),
@@ -274,15 +274,15 @@ SAFEGUARDS = (
     Safeguard(
         "what lands later is read without those who were forgotten",
         INGEST,
-        "            left = register.screened(file.entity, batch)\n",
+        "            left = register.without_forgotten(file.entity, batch)\n",
         "            left = batch\n",
         FORGETTING,
     ),
     Safeguard(
         "days that may hold newer versions of what a snapshot rests on are kept",
         "pipelines/jobs/retention.py",
-        "    return plan.days_rested_on(as_of, policy).first_day\n",
-        "    return plan.first_day_rested_on(as_of, policy)\n",
+        "    return plan.input_days(as_of, policy).first_day\n",
+        "    return plan.first_input_day(as_of, policy)\n",
         RETENTION,
     ),
     Safeguard(
@@ -311,14 +311,14 @@ SAFEGUARDS = (
         "pipelines/jobs/id_search.py",
         "seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at\n",
         'seen, waiting, size, decided = b"", [], 0, 0\n',
-        TRACES,
+        ID_SEARCH,
     ),
     Safeguard(
         "the API's copy of a bucket lets go of nothing that a run at work has just published",
         "pipelines/remote/replica.py",
         '        with durable_files.lock(self._home / ".lock"):\n            yield\n',
         "        yield\n",
-        FOLLOWING,
+        REPLICA,
     ),
     Safeguard(
         "who reads in the copy of a bucket's home leaves the pointer of a run at work in it",
@@ -372,7 +372,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "the cache does not trust a stamp of the last moments",
-        LANDED_CACHE,
+        SEEN_CACHE,
         "        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:",
         "        if True:",
         ("tests/unit/raw/test_ingest.py",),
@@ -639,21 +639,21 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "explanations do not queue up",
-        EXPLAINING,
-        "        if self._asked >= AT_MOST:\n",
+        EXPLANATIONS,
+        "        if self._asked >= MAX_WAITING:\n",
         "        if self._asked < 0:\n",
         EXPLAINED,
     ),
     Safeguard(
         "an id that no command can be asked about is refused",
-        EXPLAINING,
+        EXPLANATIONS,
         '        if "\\0" in creator_id:',
         "        if not creator_id:",
         EXPLAINED,
     ),
     Safeguard(
         "an explanation that nobody waits for is ended",
-        "pipelines/api/wire.py",
+        "pipelines/api/http_protocol.py",
         "            self._answering.has_closed = True\n",
         "",
         EXPLAINED,
@@ -667,14 +667,14 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "an id that a caller sends is never an option of a command",
-        EXPLAINING,
+        EXPLANATIONS,
         '"--json", "--", creator_id]',
         '"--json", creator_id]',
         EXPLAINED,
     ),
     Safeguard(
         "an explanation that takes too long is ended",
-        EXPLAINING,
+        EXPLANATIONS,
         "await asyncio.wait_for(child.communicate(), self._seconds)",
         "await child.communicate()",
         EXPLAINED,
@@ -763,10 +763,10 @@ SAFEGUARDS = (
     # --- serving
     Safeguard(
         "a snapshot that cannot be loaded does not replace the one that is served",
-        "pipelines/api/watching.py",
+        "pipelines/api/snapshot_watcher.py",
         "                self.serving = load(self._directory, pointer)",
         "                self.serving = None\n                self.serving = load(self._directory, pointer)",
-        ("tests/contract/test_watching.py",),
+        ("tests/contract/test_snapshot_watcher.py",),
     ),
     # --- what a run tells
     Safeguard(
@@ -786,7 +786,7 @@ SAFEGUARDS = (
     Safeguard(
         "a report that was changed is not shown",
         "pipelines/jobs/report/__init__.py",
-        "            facts = durable_files.unsealed(content)\n",
+        "            facts = durable_files.verify_checksum(content)\n",
         '            facts.pop("seal", None)\n',
         REPORTED,
     ),
@@ -799,7 +799,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "a report that cannot be written stops no run",
-        TELLING,
+        RUN_LIFECYCLE,
         "    try:\n        yield\n    except Exception as error:\n        if ended_by",
         "    try:\n        yield\n    except ZeroDivisionError as error:\n        if ended_by",
         REPORTED,
@@ -841,7 +841,7 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "a damaged warehouse is not asked",
-        ANALYSIS,
+        RANGE_QUERY,
         '            durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])\n',
         "",
         ASKED,

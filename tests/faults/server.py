@@ -117,7 +117,7 @@ def main() -> None:
 
     from pipelines.api.app import create_app, server_config
     from pipelines.api.envelope import Clock
-    from pipelines.core.logs import log_as
+    from pipelines.core.logs import configure_server
     from pipelines.core.settings import Settings
 
     asked = json.loads(sys.argv[1])
@@ -125,7 +125,7 @@ def main() -> None:
     given = asked["settings"] | {"home": Path(asked["settings"]["home"])}
     given["trusted_proxies"] = tuple(given.get("trusted_proxies", ()))
     settings = Settings(**given)
-    log_as(None, "INFO")
+    configure_server(None, "INFO")
     config = server_config(settings, "127.0.0.1", 0)
     clock = Clock(now_ms=lambda: shared.us // 1000, monotonic_us=lambda: shared.us)
     config.app = functools.partial(create_app, settings, clock)

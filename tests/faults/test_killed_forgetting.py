@@ -50,7 +50,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         home = Path(shutil.copytree(world.settings.home, folder / "undisturbed"))
         done = children.done(home, FORGET)
         assert done.json["is_forgotten"]
-        kept = manifest.names(home / "snapshots")
+        kept = manifest.snapshot_ids(home / "snapshots")
         yield Played(children, world.settings.home, old_id, done.json["snapshot_after"], kept, len(done.operations))
 
 
@@ -68,6 +68,10 @@ def test_forgetting_can_be_killed_before_any_change(tmp_path, played):
         again = played.children.do(home, FORGET)
         assert again.exit == 0, f"{why}: {again.out} {again.err}"
         assert (again.json["is_forgotten"], again.json["snapshot_after"]) == (True, played.new_id), why
-        assert (seen(home), torn(home), manifest.names(home / "snapshots")) == (played.new_id, [], played.kept), why
+        assert (seen(home), torn(home), manifest.snapshot_ids(home / "snapshots")) == (
+            played.new_id,
+            [],
+            played.kept,
+        ), why
         assert holding(home, USER, DEVICE) == [], why
         shutil.rmtree(home)

@@ -10,7 +10,7 @@ from random import Random
 from threading import Event, Thread
 
 from faults.campaign import Figure
-from pipelines.api.watching import Watcher
+from pipelines.api.snapshot_watcher import Watcher
 from pipelines.core import durable_files
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots import manifest

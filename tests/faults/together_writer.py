@@ -112,7 +112,7 @@ class Writer:
     def flips(self) -> None:
         """Many rollbacks, faster than anybody looks."""
         for _ in range(10):
-            self.roll_back_to(self.draw.choice(manifest.names(self.folder)))
+            self.roll_back_to(self.draw.choice(manifest.snapshot_ids(self.folder)))
             time.sleep(self.draw.choice([0, 0, 0.05, 0.4]))
         self.release()
 
@@ -153,7 +153,7 @@ class Writer:
     def storm(self) -> None:
         """The pointer is replaced as fast as it can be, now and then by what is none, and then comes to rest."""
         folder, pointers = self.folder, {}
-        for snapshot_id in self.draw.sample(manifest.names(folder), k=2):
+        for snapshot_id in self.draw.sample(manifest.snapshot_ids(folder), k=2):
             self.roll_back_to(snapshot_id)
             pointers[snapshot_id] = (folder / manifest.POINTER).read_bytes()
         good = next(iter(pointers.values()))
@@ -198,7 +198,7 @@ class Moving:
 
     def __exit__(self, *_: object) -> None:
         writer, ended = self.writer, time.monotonic()
-        for snapshot_id in manifest.names(writer.folder):
+        for snapshot_id in manifest.snapshot_ids(writer.folder):
             if not (writer.archive / snapshot_id).exists():
                 shutil.copytree(writer.folder / snapshot_id, writer.archive / snapshot_id, copy_function=os.link)
         pointer = manifest.current(writer.folder)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.api.keys import ALGORITHMS, fitting, parse_jwks
+from pipelines.api.keys import ALGORITHMS, matching_keys, parse_jwks
 from pipelines.api.tokens import InvalidToken, NotBearer, bearer, parse, verify_signature
 
 SIGNATURES = "json_web_signature_test"
@@ -60,7 +60,7 @@ def refusal(vector: Vector) -> str | None:
     try:
         keys = parse_jwks(json.dumps(vector.key_set).encode(), with_symmetric=True)
         token = parse(bearer([b"Bearer " + vector.token.encode()]))
-        candidates = fitting(keys, token.algorithm, token.key_id)
+        candidates = matching_keys(keys, token.algorithm, token.key_id)
         if len(candidates) != 1:
             return "key"
         verify_signature(token, candidates[0])

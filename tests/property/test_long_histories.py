@@ -425,7 +425,7 @@ class Home:
         self.named.look_at(self.world.settings.lake)
 
     def _prune(self, step: Prune) -> None:
-        keep_days = self.world.settings.policy.days_rested_on
+        keep_days = self.world.settings.policy.lookback_days
         pruned = dataclasses.replace(self.world.settings, keep_days=keep_days, keep_snapshots=step.keep_snapshots)
         self.is_pruned = bool(prune.prune(pruned).days) or self.is_pruned
 

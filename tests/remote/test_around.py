@@ -76,7 +76,7 @@ def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Mach
     landing, (first, second) = platform
     run(machines, "one", FIRST, landing)
     run(machines, "one", SECOND, landing)
-    assert len(manifest.names(machines.settings("one").snapshots)) == 2
+    assert len(manifest.snapshot_ids(machines.settings("one").snapshots)) == 2
     with in_bucket.mounted(machines.settings("two")):
         pass
     report = prune.prune(machines.settings("two", MOSTWATCHED_KEEP_SNAPSHOTS="1"))
@@ -90,7 +90,7 @@ def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Mach
     with in_bucket.mounted(settings):
         assert manifest.open_current(settings.snapshots).damage() == []
     with in_bucket.mounted(machines.settings("one")):
-        assert manifest.names(machines.settings("one").snapshots) == [second], "pruned elsewhere, gone here"
+        assert manifest.snapshot_ids(machines.settings("one").snapshots) == [second], "pruned elsewhere, gone here"
 
 
 def test_rollback(bucket: Bucket, machines: Machines, platform: Any, monkeypatch: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_snapshot_that_is_removed_is_gone_everywhere(
     cli.main(["snapshots", "remove", first], standalone_mode=False)
     assert {name.split("/")[2] for name in bucket.names("home/snapshots")} == {second, "current.json"}
     with in_bucket.mounted(machines.settings("one")):
-        assert manifest.names(machines.settings("one").snapshots) == [second]
+        assert manifest.snapshot_ids(machines.settings("one").snapshots) == [second]
 
 
 def test_a_snapshot_is_fetched_whole(
@@ -161,7 +161,7 @@ def test_the_api_follows_the_bucket(bucket: Bucket, machines: Machines, platform
     run(machines, "job", FIRST, landing)
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), served(settings) as client:
+    with in_bucket.replicating(settings, told.append), served(settings) as client:
         wait_for(client, first)
         run(machines, "job", SECOND, landing)
         wait_for(client, second)
@@ -182,7 +182,7 @@ def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machin
     bucket.write(name, bytes(content))
     settings = machines.settings("api", MOSTWATCHED_S3_LOOK_EVERY_SECONDS="1")
     told: list[str] = []
-    with in_bucket.followed(settings, told.append), served(settings) as client:
+    with in_bucket.replicating(settings, told.append), served(settings) as client:
         until = time.monotonic() + 20
         while not any("is damaged" in each for each in told):
             assert time.monotonic() < until

@@ -18,7 +18,7 @@ from machines import ACCEPT, AS_OF, Machines
 from s3 import SECRET, Bucket, bad, broken_from
 
 from pipelines import remote as home_in_bucket
-from pipelines.core.errors import Overtaken, Unreachable, UsageError
+from pipelines.core.errors import PublishConflict, Unreachable, UsageError
 from pipelines.core.settings import Settings, load
 from pipelines.jobs import nightly
 from pipelines.remote.mirror import Mirror
@@ -39,7 +39,7 @@ def night(settings: Settings, as_of: date, landing: Any) -> str:
 def top(settings: Settings) -> list[dict[str, Any]]:
     with home_in_bucket.mounted(settings, "snapshots"):
         snapshot = manifest.open_current(settings.snapshots)
-        return ranking.ranking(settings, snapshot, ranking.asked_window(snapshot, None, None, None))
+        return ranking.ranking(settings, snapshot, ranking.window_from_options(snapshot, None, None, None))
 
 
 def problem(machines: Machines, *ids: str | None) -> str | None:
@@ -159,7 +159,7 @@ def test_what_is_damaged_there_is_mended_there(bucket: Bucket, machines: Machine
     assert "is damaged" in str(problem(machines, second))
     assert night(machines.settings("three"), SECOND, landing) == second
     assert problem(machines, second) is None
-    assert first in manifest.names(machines.settings("three").snapshots)
+    assert first in manifest.snapshot_ids(machines.settings("three").snapshots)
 
 
 # --- two at once -----------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_of_two_publishers_one_wins(bucket: Bucket, machines: Machines, platform
     landing, (first, second) = platform
     settings = machines.settings("one")
     stage = published_meanwhile(machines, "two", SECOND, landing)
-    with pytest.raises(Overtaken, match="Somebody else has published meanwhile") as refused:
+    with pytest.raises(PublishConflict, match="Somebody else has published meanwhile") as refused:
         nightly.run(settings, FIRST, [landing], **ACCEPT, stage=stage)
     assert refused.value.exit_code == 4
     assert problem(machines, second) is None
@@ -236,7 +236,7 @@ def test_two_that_publish_the_same_snapshot(machines: Machines, platform: Any) -
     landing, (_, second) = platform
     settings = machines.settings("one")
     stage = published_meanwhile(machines, "two", SECOND, landing)
-    with pytest.raises(Overtaken):
+    with pytest.raises(PublishConflict):
         nightly.run(settings, SECOND, [landing], **ACCEPT, stage=stage)
     assert problem(machines, second) is None
     assert night(settings, SECOND, landing) == second

@@ -20,7 +20,7 @@ from pipelines.core.settings import Settings
 from pipelines.jobs import nightly, prune
 from pipelines.jobs.erase_user import forget
 from pipelines.remote import replica
-from pipelines.remote.replica import Follower
+from pipelines.remote.replica import Replica
 from pipelines.snapshots import manifest
 
 pytestmark = pytest.mark.xdist_group("bucket")
@@ -33,11 +33,11 @@ def api(machines: Machines) -> Settings:
     return machines.settings("api")
 
 
-def follower(settings: Settings) -> Follower:
+def follower(settings: Settings) -> Replica:
     """That of a server that has just been started."""
     assert settings.home_url is not None
     durable_files.make_folder(settings.snapshots)
-    return Follower(in_bucket._objects(settings, settings.home_url), settings.home)
+    return Replica(in_bucket._objects(settings, settings.home_url), settings.home)
 
 
 def night(machines: Machines, platform: Any, as_of: date = LAST) -> str:
@@ -47,7 +47,7 @@ def night(machines: Machines, platform: Any, as_of: date = LAST) -> str:
 def here(settings: Settings) -> set[str]:
     """What lies beside the snapshots counts too."""
     hidden = {path.name for path in settings.snapshots.iterdir() if path.name.startswith(".")}
-    return set(manifest.names(settings.snapshots)) | hidden | left(settings)
+    return set(manifest.snapshot_ids(settings.snapshots)) | hidden | left(settings)
 
 
 def left(settings: Settings) -> set[str]:
@@ -70,13 +70,13 @@ def test_the_copy_does_not_grow(
     for number in range(2, -1, -1):
         published.append(night(machines, platform, LAST - timedelta(days=number)))
         prune.prune(machines.settings("job", MOSTWATCHED_KEEP_SNAPSHOTS="1"))
-        one.follow()
+        one.sync()
         assert served(api) == published[-1]
         assert here(api) == set(published[-2:])
-    one.follow()
+    one.sync()
     assert here(api) == set(published[-2:]), "somebody may still be reading it"
     monkeypatch.setattr(replica, "STILL_READ_SECONDS", 0)
-    follower(api).follow()
+    follower(api).sync()
     assert here(api) == {served(api)} == {published[-1]}
 
 
@@ -87,10 +87,10 @@ def test_what_the_bucket_keeps_stays(
     monkeypatch.setattr(replica, "STILL_READ_SECONDS", 0)
     first = night(machines, platform, LAST - timedelta(days=1))
     one = follower(api)
-    one.follow()
+    one.sync()
     second = night(machines, platform)
     for each in (one, one, follower(api)):
-        each.follow()
+        each.sync()
         assert here(api) == {first, second}
 
 
@@ -101,38 +101,38 @@ def test_what_is_missing_or_damaged_is_fetched_again(
     """File by file, whether the server was running or not; nothing else is fetched."""
     current = night(machines, platform)
     one = follower(api)
-    one.follow()
+    one.sync()
     folder = api.snapshots / current
     names = ["creators.parquet", "private/follows.parquet", "warehouse.duckdb", "manifest.json", "../current.json"]
     for name in names:
         for spoil in (Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?")):
             spoil(folder / name)
             asked = len(bucket.server.requests)
-            (follower(api) if restarted else one).follow()
+            (follower(api) if restarted else one).sync()
             assert served(api) == current
             fetched = {path for method, path in bucket.server.requests[asked:] if f"/{current}/" in path}
             if name not in ("manifest.json", "../current.json"):
                 assert {path.partition(f"{current}/")[2] for path in fetched} == {name}
     shutil.rmtree(folder / "private")
-    one.follow()
+    one.sync()
     assert served(api) == current
     assert (folder / "private").stat().st_mode & 0o777 == 0o700
     asked = len(bucket.server.requests)
-    one.follow()
+    one.sync()
     assert len(bucket.server.requests) == asked + 1, "when all is well it only looks at the pointer"
 
 
 def test_what_a_killed_server_left_is_swept(machines: Machines, api: Settings, platform: Any) -> None:
     """At the start of the next one, but not from under a run that is at work in this copy."""
     current = night(machines, platform)
-    follower(api).follow()
+    follower(api).sync()
     for half in (api.snapshots / ".tmp-0123-x", api.home / "following" / "2026-01-01-0123456789ab"):
         (half / "private").mkdir(parents=True)
         (half / "private" / "follows.parquet").write_bytes(b"PAR1")
     with durable_files.lock(api.home / ".lock"):
-        follower(api).follow()
+        follower(api).sync()
         assert here(api) == {current, ".tmp-0123-x"}
-    follower(api).follow()
+    follower(api).sync()
     assert here(api) == {current}
 
 
@@ -140,22 +140,22 @@ def test_a_run_at_work_in_the_same_copy_is_left_alone(machines: Machines, api: S
     """What it has published here and not written to the bucket yet is neither removed nor taken back."""
     first = night(machines, platform, LAST - timedelta(days=1))
     one = follower(api)
-    one.follow()
-    with nightly.held(api):
+    one.sync()
+    with nightly.locked_home(api):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(in_bucket, "push", lambda settings: None)
             second = nightly_in(api, platform)
         for each in (one, follower(api)):
-            each.follow()
+            each.sync()
             assert served(api) == second
-    follower(machines.settings("other")).follow()
+    follower(machines.settings("other")).sync()
     assert served(machines.settings("other")) == second != first
 
 
 def nightly_in(settings: Settings, platform: Any) -> str:
     """A night of somebody who holds the home already."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nightly, "held", _holds)
+        patch.setattr(nightly, "locked_home", _holds)
         return nightly.run(settings, LAST, [platform[0]], **ACCEPT).snapshot_id
 
 
@@ -172,16 +172,16 @@ def test_servers_that_share_a_copy(machines: Machines, api: Settings, platform: 
     problems: list[str] = []
     over = threading.Event()
 
-    def serve(one: Follower) -> None:
+    def serve(one: Replica) -> None:
         while not over.is_set():
-            one.follow()
+            one.sync()
             try:
                 served(api)
             except Exception as error:
                 problems.append(repr(error))
 
     published = {night(machines, platform, LAST - timedelta(days=1))}
-    follower(api).follow()
+    follower(api).sync()
     threads = [threading.Thread(target=serve, args=(follower(api),)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -191,7 +191,7 @@ def test_servers_that_share_a_copy(machines: Machines, api: Settings, platform: 
         over.set()
         for thread in threads:
             thread.join(30)
-    follower(api).follow()
+    follower(api).sync()
     assert problems == []
     assert here(api) == published
 
@@ -205,11 +205,11 @@ def test_who_was_forgotten_is_gone_from_the_copy(
     person.platform(world)
     nightly.run(machines.settings("job"), LAST, [world.settings.landing], **ACCEPT)
     one = follower(api)
-    one.follow()
+    one.sync()
     assert person.holding(api.home, person.USER)
     assert forget(machines.settings("job"), person.USER, datetime(2026, 2, 1, tzinfo=UTC)).is_forgotten
-    one.follow()
+    one.sync()
     monkeypatch.setattr(replica, "STILL_READ_SECONDS", 0)
     one._tidy_at = 0
-    one.follow()
+    one.sync()
     assert person.holding(api.home, person.USER) == []

@@ -74,14 +74,14 @@ def test_a_killed_executor_changes_nothing(cluster, tmp_path, monkeypatch):
         if world.settings.engine == "spark":
             killer.start()
 
-    spread, files = spark.SparkEngine._spread, []
+    spread, files = spark.SparkEngine._write_parts, []
 
     def writing(*given: Any) -> Any:
         killer.phase = "writing"
         files.append(len(given[2]))
         return spread(*given)
 
-    monkeypatch.setattr(spark.SparkEngine, "_spread", writing)
+    monkeypatch.setattr(spark.SparkEngine, "_write_parts", writing)
     on_duckdb, on_spark = both(tmp_path, land)
     killer.done.set()
     killer.join()

@@ -102,8 +102,10 @@ def test_a_generated_platform_written_by_executors(tmp_path, monkeypatch):
     """What is too much to be collected is written by executors, in the same files."""
     monkeypatch.setattr(spark, "COLLECTED_BYTES", 100_000)
     spread = []
-    original = spark.SparkEngine._spread
-    monkeypatch.setattr(spark.SparkEngine, "_spread", lambda *given: spread.append(len(given[2])) or original(*given))
+    original = spark.SparkEngine._write_parts
+    monkeypatch.setattr(
+        spark.SparkEngine, "_write_parts", lambda *given: spread.append(len(given[2])) or original(*given)
+    )
     platform: dict[str, Any] = {"days": 2, "sessions_per_day": 2500, "seed": 7, "as_of": date(2026, 1, 31)}
     on_duckdb, on_spark = both(tmp_path, lambda world: synthetic.generate(world.settings.landing, **platform))
     same(on_duckdb, on_spark)

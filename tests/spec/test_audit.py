@@ -155,7 +155,7 @@ def test_what_raw_no_longer_holds_is_not_passed(world, night):
     """A landed file is gone from raw."""
     (folder, *_) = (world.settings.lake / "raw" / "viewing_sessions").iterdir()
     folder.rename(world.settings.home / "elsewhere")
-    with pytest.raises(Damaged, match=r"Nothing of snapshot .* was counted again: .*1 of the landed files"):
+    with pytest.raises(Damaged, match=r"1 landed files that snapshot .* audit a newer snapshot"):
         audited(world, night)
 
 
@@ -254,7 +254,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     """To status, to metrics and to the hooks; what passed last stays known while none passes."""
     told = []
     monkeypatch.setattr(notify, "is_wanted", lambda _: True)
-    monkeypatch.setattr(notify, "tell", lambda _, events: told.extend((one.event, one.text, one.why) for one in events))
+    monkeypatch.setattr(notify, "send", lambda _, events: told.extend((one.event, one.text, one.why) for one in events))
 
     def status_says():
         answer = status.status(world.settings, AS_OF, None, datetime.now(UTC))
@@ -305,7 +305,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     assert world.run(compare=False, night=NIGHT).snapshot_id == night.id  # which mends it
     facts = report.read(world.settings, AS_OF)
     assert facts["last_audit"]["passed_at"] == passed["passed_at"]
-    page = markdown.written(document(facts))
+    page = markdown.render(document(facts))
     assert f"An audit last passed at {passed['passed_at']}, of {night.id}." in page
     assert "did not pass" in page
     assert not audit_run.audit_current(world.settings, 1).differing
@@ -334,7 +334,7 @@ def two(world):
 
 
 def replace_a_cube_file(world: World) -> None:
-    """Every row of the last day has a minute more. The file's sidecar, its seal and digest match."""
+    """Every row of the last day has a minute more. The file's sidecar, its checksum and digest match."""
     (path,) = world.settings.lake.glob("creator_reach/day=2026-01-30/*.parquet")
     whole = pq.read_table(path)
     more = [count + 60_000 for count in whole["watched_milliseconds"].to_pylist()]
@@ -348,7 +348,7 @@ def test_a_replaced_file_of_the_lake_is_not_published(two):
     with pytest.raises(RefusedToPublish, match=r"has watched_seconds \d+ in .*, but \d+ when counted again") as refusal:
         two.run()
     assert two.current() == last
-    assert manifest.names(two.settings.snapshots) == [last]
+    assert manifest.snapshot_ids(two.settings.snapshots) == [last]
     assert f"move every folder but raw out of {two.settings.home}/lake and run again" in str(refusal.value)
     facts = json.loads((two.settings.reports / f"{AS_OF}.json").read_bytes())
     assert "counted again from raw" in facts["grounds"][0]

@@ -17,7 +17,7 @@ from pipelines.snapshots import ranking
 
 
 def explained(night, creator, window=30, days=(None, None)) -> Explanation:
-    asked = ranking.asked_window(night.snapshot, None if days[0] else window, *days)
+    asked = ranking.window_from_options(night.snapshot, None if days[0] else window, *days)
     return explain(night.settings, night.snapshot, creator, asked)
 
 

@@ -18,11 +18,11 @@ from world import AS_OF, World
 
 from pipelines.core.errors import Damaged, UsageError
 from pipelines.jobs import status
-from pipelines.jobs.erase_user import Forgetting, forget
+from pipelines.jobs.erase_user import ForgetReport, forget
 from pipelines.jobs.rejects import all_rejected
 from pipelines.raw import erasure_register
 from pipelines.raw.index import raw_files
-from pipelines.raw.ingest import ingest, look
+from pipelines.raw.ingest import ingest, inspect
 from pipelines.snapshots import manifest
 
 pytestmark = pytest.mark.xdist_group("forgetting")  # what is to be forgotten is made once, whichever worker has it
@@ -36,7 +36,7 @@ def pair_keys(world: World) -> set[Any]:
     return {key for path in files for key in pq.read_table(path, columns=["pair_key"])["pair_key"].to_pylist()}
 
 
-def forgotten_in(world: World, **asked: Any) -> Forgetting:
+def forgotten_in(world: World, **asked: Any) -> ForgetReport:
     return forget(world.settings, USER, NOW, **{"landing_too": True} | asked)
 
 
@@ -58,7 +58,7 @@ def full(world: World, made: Path) -> World:
 
 
 @pytest.fixture(scope="module")
-def done(made: Path, tmp_path_factory) -> tuple[Path, Forgetting]:
+def done(made: Path, tmp_path_factory) -> tuple[Path, ForgetReport]:
     """Such a home after USER was forgotten, landed files too, and what was said of it."""
     world = World(tmp_path_factory.mktemp("done"))
     shutil.copytree(made, world.settings.home)
@@ -66,7 +66,7 @@ def done(made: Path, tmp_path_factory) -> tuple[Path, Forgetting]:
 
 
 @pytest.fixture
-def after(world: World, done: tuple[Path, Forgetting]) -> World:
+def after(world: World, done: tuple[Path, ForgetReport]) -> World:
     shutil.copytree(done[0], world.settings.home)
     return world
 
@@ -199,7 +199,7 @@ def test_an_emptied_file_that_is_given_its_right_name_is_read_once(world):
     misnamed.rename(misnamed.with_suffix(".ndjson"))
     assert ingest(world.settings).new_accepted == 2
     assert ingest(world.settings).new_files == 0
-    found, _ = look(world.settings, [world.settings.landing], raw_files(world.settings))
+    found, _ = inspect(world.settings, [world.settings.landing], raw_files(world.settings))
     assert [file.landed.name for file in found if file.sha256 is None] == []
 
 
@@ -229,7 +229,7 @@ def test_other_snapshots_that_hold_the_id_are_removed(world):
     third = world.run(night={"allow_incomplete": True}).snapshot_id
     done = forgotten_in(world)
     assert sorted(done.snapshots) == sorted([second, third])
-    assert manifest.names(world.settings.snapshots) == [first, done.snapshot_after]
+    assert manifest.snapshot_ids(world.settings.snapshots) == [first, done.snapshot_after]
 
 
 def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):

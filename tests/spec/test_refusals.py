@@ -19,13 +19,14 @@ def good(first: int, count: int) -> str:
 
 
 def test_too_many_rejected_records_refuse(world):
-    """Over the limit of rejected records nothing is published, and the message names a way out."""
+    """Over the limit of rejected records nothing is published; the message gives both shares and a way out."""
     world.land_text("viewing_sessions", good(1, 10))
     first = world.run(compare=False)
     world.land_text("viewing_sessions", good(11, 9) + BAD)
     with pytest.raises(RefusedToPublish, match="accept-rejects") as refusal:
         world.run(compare=False)
     assert refusal.value.exit_code == 3
+    assert "were rejected: 10 %, limit 1 % (MOSTWATCHED_MAX_REJECTED_SHARE)" in str(refusal.value)
     assert world.current() == first.snapshot_id
 
 

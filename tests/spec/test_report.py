@@ -38,7 +38,7 @@ def left(world: World, as_of: date = AS_OF) -> dict[str, Any]:
     """The facts of the last run, and that its page says the same."""
     facts = report.read(world.settings, as_of)
     page = (world.settings.reports / f"{as_of}.html").read_bytes()
-    assert page == html.written(document(facts))
+    assert page == html.render(document(facts))
     return facts
 
 
@@ -97,7 +97,7 @@ def test_the_snapshot_holds_the_report_of_the_run_that_published_it(world):
     assert facts["rows_sha256"] is None
     words = Page(page).words
     assert f"Snapshot {night.snapshot_id} was published" in words
-    for section in ("The funnel", "Rejected lines", "Late and missing days", "Checks", "Where the time went"):
+    for section in ("The funnel", "Rejected lines", "Late and missing days", "Checks", "Durations"):
         assert section in words
     (night.snapshot.path / "report.html").write_bytes(page.replace(b"published", b"forgotten"))
     assert "report.html is damaged" in night.snapshot.damage()[0]
@@ -270,9 +270,9 @@ def test_a_page_shows_what_others_wrote_and_obeys_none_of_it(world):
     assert not {"script", "b", "i", "img", "link", "iframe"} & set(page.elements)
     assert "<script>alert(1)</script>" in page.words
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")]
-    for text in (night.files()["report.html"].decode(), markdown.written(document(left(world)))):
+    for text in (night.files()["report.html"].decode(), markdown.render(document(left(world)))):
         assert all(char.isprintable() or char == "\n" for char in text)
-    written = markdown.written(document(left(world)))
+    written = markdown.render(document(left(world)))
     assert "<script>" not in written
     assert not re.search(r"(?<!\\)<", written.replace("```", ""))
 

@@ -38,7 +38,7 @@ def three_nights(world, made):
 def test_a_run_moves_the_pointer_to_what_it_published(world, three_nights):
     """Readers see the newest night; the nights before are still there."""
     assert world.current() == three_nights[2].snapshot_id
-    assert manifest.names(world.settings.snapshots) == [night.snapshot_id for night in three_nights]
+    assert manifest.snapshot_ids(world.settings.snapshots) == [night.snapshot_id for night in three_nights]
 
 
 def test_a_run_never_moves_the_pointer_to_an_earlier_as_of(world, three_nights):

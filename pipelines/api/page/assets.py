@@ -1,6 +1,6 @@
-"""The files that the pages load: read once, and named by a hash of their content, so that they can be kept for good.
+"""The files that the pages load: read once, named by a hash of their content, so that browsers may keep them.
 
-An address without that hash, or with an older one, works as well; it is only asked about every time.
+An address without that hash, or with an older one, works as well; browsers then revalidate it every time.
 """
 
 from __future__ import annotations

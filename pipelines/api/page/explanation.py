@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pipelines.api.insight import Creator
 from pipelines.api.page.layout import text
-from pipelines.api.page.translations import Words
+from pipelines.api.page.translations import Language
 
 # Where a step's figure stands in the answer, its sign, and what it is called in texts.py.
 _STEPS = (
@@ -33,40 +33,40 @@ _COLUMNS = (("sessions", "sessions"), ("viewers", "viewers"), ("newViewers", "wh
 _VERDICTS = ("agrees", "banned", "nobody", "differs")
 
 
-def form(words: Words, creator: Creator) -> str:
+def form(lang: Language, creator: Creator) -> str:
     """The section: a field for the token, and the steps without their figures."""
-    problems = " ".join(f'data-{key}="{text(words(f"why_{key}"))}"' for key in ("unauthorized", "forbidden", "working"))
+    problems = " ".join(f'data-{key}="{text(lang(f"why_{key}"))}"' for key in ("unauthorized", "forbidden", "working"))
     asked = f'data-creator="{text(creator.profile.creator_id)}" data-from="{creator.range.first}"'
     return f"""
 <section class="why" aria-labelledby="why">
-<h2 id="why">{words("why")}</h2>
-<p class="note">{words("why_note")}</p>
+<h2 id="why">{lang("why")}</h2>
+<p class="note">{lang("why_note")}</p>
 <form class="token" {problems}>
-<label for="token">{words("why_token")}</label>
+<label for="token">{lang("why_token")}</label>
 <div class="field"><input id="token" type="password" autocomplete="off" spellcheck="false" required maxlength="8192">
-<button>{words("why_do")}</button></div>
+<button>{lang("why_do")}</button></div>
 </form>
-<noscript><p class="empty">{words("why_script")}</p></noscript>
+<noscript><p class="empty">{lang("why_script")}</p></noscript>
 <p class="empty" id="why-said" role="status" hidden></p>
 <div data-part="explanation" {asked} data-to="{creator.range.end}" hidden>
-<h3 tabindex="-1">{words.days(creator.range)}</h3>
-<table class="data steps">{"".join(_step(words, *step) for step in _STEPS)}</table>
-{"".join(f'<p data-verdict="{verdict}" hidden>{words(f"why_{verdict}")}</p>' for verdict in _VERDICTS)}
-<p data-rejects hidden>{words("why_rejects")}</p>
-<details><summary>{words("why_days")}</summary>
-<div class="scroll" tabindex="0" role="region" aria-label="{words("why_days")}"><table class="data by-day">
-<thead><tr><th scope="col">{words("day")}</th>{"".join(_head(words, *column) for column in _COLUMNS)}</tr></thead>
+<h3 tabindex="-1">{lang.days(creator.range)}</h3>
+<table class="data steps">{"".join(_step(lang, *step) for step in _STEPS)}</table>
+{"".join(f'<p data-verdict="{verdict}" hidden>{lang(f"why_{verdict}")}</p>' for verdict in _VERDICTS)}
+<p data-rejects hidden>{lang("why_rejects")}</p>
+<details><summary>{lang("why_days")}</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="{lang("why_days")}"><table class="data by-day">
+<thead><tr><th scope="col">{lang("day")}</th>{"".join(_head(lang, *column) for column in _COLUMNS)}</tr></thead>
 <tbody></tbody>
 </table></div></details>
 </div>
 </section>"""
 
 
-def _step(words: Words, at: str, sign: str, called: str) -> str:
+def _step(lang: Language, at: str, sign: str, called: str) -> str:
     kind = ' class="sum"' if sign == "=" else ""
-    label = f'<th scope="row">{words(called)}</th>'
+    label = f'<th scope="row">{lang(called)}</th>'
     return f'<tr data-step="{at}"{kind}><td class="sign">{sign}</td><td class="count"></td>{label}</tr>'
 
 
-def _head(words: Words, at: str, called: str) -> str:
-    return f'<th scope="col" data-of="{at}">{words(called)}</th>'
+def _head(lang: Language, at: str, called: str) -> str:
+    return f'<th scope="col" data-of="{at}">{lang(called)}</th>'

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from pipelines.api.page import assets
-from pipelines.api.page.translations import LANGUAGES, Words
+from pipelines.api.page.translations import LANGUAGES, Language
 
 THEMES = ("auto", "light", "dark")
 RANKING = "./"  # addresses are relative, so that the pages work behind a prefix as well
@@ -21,7 +21,7 @@ _CONTROLS = dict.fromkeys(_NO_TEXT, "\N{REPLACEMENT CHARACTER}")
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old what is shown is; always in view."""
+    """The age of the data that is shown."""
 
     snapshot_id: str
     published: datetime
@@ -33,9 +33,9 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Frame:
-    """What every part of a page needs to know."""
+    """The context of a page: language, theme, path and parameters."""
 
-    words: Words
+    language: Language
     theme: str
     here: str  # RANKING or CREATOR
     params: Mapping[str, str] = field(default_factory=dict)  # what was asked for, but for language and theme
@@ -58,17 +58,17 @@ def name(value: str) -> str:
 
 
 def hidden(said: str) -> str:
-    """A text for those who listen."""
+    """Return a text for screen readers alone."""
     return f'<span class="vh">{said}</span>'
 
 
 def document(frame: Frame, title: str, main: str, fresh: Freshness | None, *, refreshes: bool = False) -> bytes:
     """A whole page around `main`. It is painted once it is there to its end: what comes late would move the rest."""
-    words = frame.words
+    lang = frame.language
     theme = f' data-theme="{frame.theme}"' if frame.theme != "auto" else ""
     again = ' data-again="5"' if refreshes else ""
     return f"""<!doctype html>
-<html lang="{words.code}"{theme}>
+<html lang="{lang.code}"{theme}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -79,20 +79,20 @@ def document(frame: Frame, title: str, main: str, fresh: Freshness | None, *, re
 <link rel="stylesheet" href="{assets.address("page.css")}">
 <script type="module" src="{assets.address("page.js")}"></script>
 </head>
-<body{again} data-failed="{text(words("failed"))}">
-<a class="skip" href="#content">{words("skip")}</a>
+<body{again} data-failed="{text(lang("failed"))}">
+<a class="skip" href="#content">{lang("skip")}</a>
 <header class="top">
 <div class="bar">
-<a class="brand" href="{RANKING}" aria-label="{words("title")}">{_MARK}<span>{words("title")}</span></a>
+<a class="brand" href="{RANKING}" aria-label="{lang("title")}">{_MARK}<span>{lang("title")}</span></a>
 {_switches(frame)}
 </div>
 </header>
-{_status(words, fresh)}
+{_status(lang, fresh)}
 <main id="content" tabindex="-1">
-{_stale(words, fresh)}
+{_stale(lang, fresh)}
 {main}
 </main>
-<footer class="foot" id="end"><p><a href="docs">{words("api")}</a></p></footer>
+<footer class="foot" id="end"><p><a href="docs">{lang("api")}</a></p></footer>
 <p id="announce" class="vh" role="status"></p>
 </body>
 </html>
@@ -107,20 +107,20 @@ _MARK = (
 
 
 def _switches(frame: Frame) -> str:
-    words = frame.words
+    lang = frame.language
     languages = "".join(
         f'<a href="{frame.link(lang=code)}" lang="{code}" hreflang="{code}" aria-label="{other.name}"'
-        f"{current(code == words.code)}>{code.upper()}</a>"
+        f"{current(code == lang.code)}>{code.upper()}</a>"
         for code, other in LANGUAGES.items()
     )
     themes = "".join(
         f'<a href="{frame.link(theme=theme)}" data-theme-choice="{theme}"{current(theme == frame.theme)}>'
-        f"{_ICONS[theme]}{hidden(words(f'theme_{theme}'))}</a>"
+        f"{_ICONS[theme]}{hidden(lang(f'theme_{theme}'))}</a>"
         for theme in THEMES
     )
     return (
-        f'<nav class="switch" aria-label="{words("language")}">{languages}</nav>'
-        f'<nav class="switch" aria-label="{words("theme")}" id="themes">{themes}</nav>'
+        f'<nav class="switch" aria-label="{lang("language")}">{languages}</nav>'
+        f'<nav class="switch" aria-label="{lang("theme")}" id="themes">{themes}</nav>'
     )
 
 
@@ -140,27 +140,27 @@ def current(is_current: bool) -> str:
     return ' aria-current="true"' if is_current else ""
 
 
-def _status(words: Words, fresh: Freshness | None) -> str:
+def _status(lang: Language, fresh: Freshness | None) -> str:
     if fresh is None:
-        return f'<div class="status" data-part="status"><p><span>{words("none_title")}</span></p></div>'
+        return f'<div class="status" data-part="status"><p><span>{lang("none_title")}</span></p></div>'
     state = "stale" if fresh.is_stale else "fresh"
-    spans = "".join(f' data-{unit}="{text(words.texts[f"age_{unit}"])}"' for unit in ("hours", "days"))
-    age = f'<time datetime="{fresh.published.isoformat()}" data-age{spans}>{words.age(fresh.age_hours)}</time>'
-    published = f'<span class="wide">{words.instant(fresh.published)}, </span>{age}'
+    spans = "".join(f' data-{unit}="{text(lang.texts[f"age_{unit}"])}"' for unit in ("hours", "days"))
+    age = f'<time datetime="{fresh.published.isoformat()}" data-age{spans}>{lang.age(fresh.age_hours)}</time>'
+    published = f'<span class="wide">{lang.instant(fresh.published)}, </span>{age}'
     until = ""
     if fresh.data_until is not None:
-        when = f'<time datetime="{fresh.data_until.isoformat()}">{words.instant(fresh.data_until)}</time>'
-        until = f'<span class="wide"><b>{words("data_until")}</b> {when}</span>'
+        when = f'<time datetime="{fresh.data_until.isoformat()}">{lang.instant(fresh.data_until)}</time>'
+        until = f'<span class="wide"><b>{lang("data_until")}</b> {when}</span>'
     return (
         f'<div class="status {state}" data-part="status"><p>'
-        f'<span class="state"><i class="dot"></i>{words(state)}</span>'
-        f"<span><b>{words('snapshot')}</b> <code>{text(fresh.snapshot_id)}</code></span>"
-        f"<span><b>{words('published')}</b> {published}</span>"
+        f'<span class="state"><i class="dot"></i>{lang(state)}</span>'
+        f"<span><b>{lang('snapshot')}</b> <code>{text(fresh.snapshot_id)}</code></span>"
+        f"<span><b>{lang('published')}</b> {published}</span>"
         f"{until}</p></div>"
     )
 
 
-def _stale(words: Words, fresh: Freshness | None) -> str:
+def _stale(lang: Language, fresh: Freshness | None) -> str:
     if fresh is None or not fresh.is_stale:
         return ""
-    return f'<p class="banner" role="note">{words("stale_banner", hours=words.number(fresh.stale_hours))}</p>'
+    return f'<p class="banner" role="note">{lang("stale_banner", hours=lang.number(fresh.stale_hours))}</p>'

@@ -1,4 +1,4 @@
-"""What a page says when it cannot show what was asked for."""
+"""Error pages: no snapshot, an unknown creator, an invalid range."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pipelines.api.page.layout import RANKING, Frame
 
 def no_snapshot(frame: Frame) -> str:
     """Nothing has been published yet; the page looks again by itself."""
-    words = frame.words
-    return _problem(words("none_title"), words("none"), f'<a class="button" href="{RANKING}">{words("again")}</a>')
+    lang = frame.language
+    return _problem(lang("none_title"), lang("none"), f'<a class="button" href="{RANKING}">{lang("again")}</a>')
 
 
 def not_readable(frame: Frame) -> str:
     """There is a snapshot, and what the page needs of it cannot be loaded."""
-    words = frame.words
-    again = f'<a class="button" href="{frame.link()}">{words("again")}</a>'
-    return _problem(words("unreadable_title"), words("unreadable"), again)
+    lang = frame.language
+    again = f'<a class="button" href="{frame.link()}">{lang("again")}</a>'
+    return _problem(lang("unreadable_title"), lang("unreadable"), again)
 
 
-def not_understood(frame: Frame, why: str) -> str:
+def bad_request(frame: Frame, why: str) -> str:
     """A range that is not held, or an address that somebody has changed by hand."""
-    words = frame.words
-    return _problem(words("bad_title"), why, f'<a class="button" href="{RANKING}">{words("to_ranking")}</a>')
+    lang = frame.language
+    return _problem(lang("bad_title"), why, f'<a class="button" href="{RANKING}">{lang("to_ranking")}</a>')
 
 
 def not_found(frame: Frame) -> str:
     """No creator of that id is listed."""
-    words = frame.words
-    to_ranking = f'<a class="button" href="{RANKING}">{words("to_ranking")}</a>'
-    return _problem(words("missing_title"), words("missing"), to_ranking)
+    lang = frame.language
+    to_ranking = f'<a class="button" href="{RANKING}">{lang("to_ranking")}</a>'
+    return _problem(lang("missing_title"), lang("missing"), to_ranking)
 
 
 def _problem(title: str, why: str, way_out: str) -> str:

@@ -17,7 +17,7 @@ _HUES = 8  # of the initials
 
 @dataclass(frozen=True)
 class Choice:
-    """What can be chosen, and what was."""
+    """The ranges that can be chosen, and the one that was."""
 
     windows: tuple[int, ...]
     range: Range
@@ -33,29 +33,29 @@ def choice(insight: Insight, asked: Range, days: int | None) -> Choice:
     return Choice(insight.windows, asked, days, first, Range(first, end).last)
 
 
-def main(frame: Frame, choice: Choice, page: Page, trend_from: int, looked_for: str, number: int, zone: str) -> str:
+def main(frame: Frame, choice: Choice, page: Page, trend_from: int, search: str, number: int, zone: str) -> str:
     """What stands on the page. `trend_from` leaves out the windows that begin before there was any data."""
-    words = frame.words
-    said = words.counted("found", page.matched)
+    lang = frame.language
+    said = lang.counted("found", page.matched)
     return f"""<div class="intro">
-<h1>{words("title")}</h1>
-<p class="lede" data-part="lede">{words("lede", range=_nowrap(words.days(page.range)))}</p>
+<h1>{lang("title")}</h1>
+<p class="lede" data-part="lede">{lang("lede", range=_nowrap(lang.days(page.range)))}</p>
 </div>
-<section class="controls" aria-label="{words("window")}">
+<section class="controls" aria-label="{lang("window")}">
 {controls(frame, choice)}
 <form class="search" role="search" action="./" method="get">
 <span data-part="kept">{_kept(frame)}</span>
-<label for="q">{words("search")}</label>
-<div class="field"><input id="q" name="q" type="search" value="{text(looked_for)}" maxlength="200"
- placeholder="{words("search_hint")}" autocomplete="off" spellcheck="false">
-<button type="submit">{words("search_do")}</button></div>
+<label for="q">{lang("search")}</label>
+<div class="field"><input id="q" name="q" type="search" value="{text(search)}" maxlength="200"
+ placeholder="{lang("search_hint")}" autocomplete="off" spellcheck="false">
+<button type="submit">{lang("search_do")}</button></div>
 </form>
 </section>
-<section id="results" tabindex="-1" data-part="results" data-said="{said}, {words.days(page.range)}">
+<section id="results" tabindex="-1" data-part="results" data-said="{said}, {lang.days(page.range)}">
 {_tiles(frame, page)}
-{_table(frame, page, trend_from) if page.rows else _nothing(frame, page, looked_for)}
-{_below(frame, choice, page, looked_for, number)}
-<p class="note">{words("about", zone=text(zone))}</p>
+{_table(frame, page, trend_from) if page.rows else _nothing(frame, page, search)}
+{_below(frame, choice, page, search, number)}
+<p class="note">{lang("about", zone=text(zone))}</p>
 </section>"""
 
 
@@ -65,10 +65,10 @@ def _nowrap(said: str) -> str:
 
 def controls(frame: Frame, choice: Choice) -> str:
     """The windows, and the form for any range of days."""
-    words = frame.words
+    lang = frame.language
     windows = "".join(
         f'<a href="{frame.link(days=days, first=None, last=None, page=None)}" data-go id="days-{days}"'
-        f"{current(days == choice.days)}>{words.counted('window', days)}</a>"
+        f"{current(days == choice.days)}>{lang.counted('window', days)}</a>"
         for days in choice.windows
     )
     others = "".join(
@@ -77,13 +77,13 @@ def controls(frame: Frame, choice: Choice) -> str:
         if key in ("q", "id")
     )
     bounds = f'min="{choice.first_day}" max="{choice.last_day}" required'
-    return f"""<nav class="windows" aria-label="{words("window")}" data-part="windows">{windows}</nav>
-<form class="dates" action="{frame.here}" method="get" data-part="dates" aria-label="{words("dates")}">{others}
-<label for="first">{words("first_day")}</label>
+    return f"""<nav class="windows" aria-label="{lang("window")}" data-part="windows">{windows}</nav>
+<form class="dates" action="{frame.here}" method="get" data-part="dates" aria-label="{lang("dates")}">{others}
+<label for="first">{lang("first_day")}</label>
 <input id="first" name="first" type="date" value="{choice.range.first}" {bounds}>
-<label for="last">{words("last_day")}</label>
+<label for="last">{lang("last_day")}</label>
 <input id="last" name="last" type="date" value="{choice.range.last}" {bounds}>
-<button type="submit" id="show">{words("show")}</button>
+<button type="submit" id="show">{lang("show")}</button>
 </form>"""
 
 
@@ -97,14 +97,14 @@ def _kept(frame: Frame) -> str:
 
 
 def _tiles(frame: Frame, page: Page) -> str:
-    words = frame.words
+    lang = frame.language
     figures = (
-        ("tile_creators", words.number(page.total)),
-        ("tile_sessions", words.number(page.sessions)),
-        ("tile_hours", words.hours(page.watched_seconds)),
-        ("tile_days", words.number(page.range.days)),
+        ("tile_creators", lang.number(page.total)),
+        ("tile_sessions", lang.number(page.sessions)),
+        ("tile_hours", lang.hours(page.watched_seconds)),
+        ("tile_days", lang.number(page.range.days)),
     )
-    return tiles((words(key), figure) for key, figure in figures)
+    return tiles((lang(key), figure) for key, figure in figures)
 
 
 def tiles(figures: Iterable[tuple[str, str]]) -> str:
@@ -114,40 +114,40 @@ def tiles(figures: Iterable[tuple[str, str]]) -> str:
 
 
 def _table(frame: Frame, page: Page, trend_from: int) -> str:
-    words = frame.words
+    lang = frame.language
     rows = "".join(_row(frame, page, row, trend_from) for row in page.rows)
     return f"""<table class="ranking">
-<caption class="vh">{words("caption", range=words.days(page.range))}</caption>
+<caption class="vh">{lang("caption", range=lang.days(page.range))}</caption>
 <thead><tr>
-<th scope="col" class="rank">{words("rank")}</th>
-<th scope="col" class="move">{words("movement")}
-<small aria-hidden="true"><span>{words("day_short")}</span><span>{words("week_short")}</span></small></th>
-<th scope="col" class="who">{words("creator")}</th>
-<th scope="col" class="trend">{words("trend")}</th>
-<th scope="col" class="num">{words("viewers")}</th>
-<th scope="col" class="num more">{words("anonymous")}</th>
-<th scope="col" class="num more">{words("sessions")}</th>
-<th scope="col" class="num more">{words("hours")}</th>
+<th scope="col" class="rank">{lang("rank")}</th>
+<th scope="col" class="move">{lang("movement")}
+<small aria-hidden="true"><span>{lang("day_short")}</span><span>{lang("week_short")}</span></small></th>
+<th scope="col" class="who">{lang("creator")}</th>
+<th scope="col" class="trend">{lang("trend")}</th>
+<th scope="col" class="num">{lang("viewers")}</th>
+<th scope="col" class="num more">{lang("anonymous")}</th>
+<th scope="col" class="num more">{lang("sessions")}</th>
+<th scope="col" class="num more">{lang("hours")}</th>
 </tr></thead>
 <tbody>{rows}</tbody>
 </table>"""
 
 
 def _row(frame: Frame, page: Page, row: Row, trend_from: int) -> str:
-    words = frame.words
+    lang = frame.language
     address = frame.link(CREATOR, id=row.profile.creator_id, **_chosen(frame))
     trend = row.trend[trend_from:]
-    first, last = (words.number(trend[at]) if trend else words.number(0) for at in (0, -1))
+    first, last = (lang.number(trend[at]) if trend else lang.number(0) for at in (0, -1))
     return (
-        f'<tr><td class="rank">{words.number(row.rank)}</td>'
+        f'<tr><td class="rank">{lang.number(row.rank)}</td>'
         f'<td class="move">{movements(frame, page.yesterday, page.last_week, row)}</td>'
         f'<th scope="row" class="who"><div class="name">{initials(row.profile)}<span><a href="{address}">'
         f"{name(row.profile.title)}</a>{_byline(row.profile)}</span></div></th>"
-        f'<td class="trend">{sparkline(trend)}{hidden(words("trend_said", first=first, last=last))}</td>'
-        f'<td class="num viewers">{words.number(row.viewers)}</td>'
-        f'<td class="num more">{words.number(row.anonymous_viewers)}</td>'
-        f'<td class="num more">{words.number(row.sessions)}</td>'
-        f'<td class="num more">{words.hours(row.watched_seconds)}</td></tr>\n'
+        f'<td class="trend">{sparkline(trend)}{hidden(lang("trend_said", first=first, last=last))}</td>'
+        f'<td class="num viewers">{lang.number(row.viewers)}</td>'
+        f'<td class="num more">{lang.number(row.anonymous_viewers)}</td>'
+        f'<td class="num more">{lang.number(row.sessions)}</td>'
+        f'<td class="num more">{lang.hours(row.watched_seconds)}</td></tr>\n'
     )
 
 
@@ -162,67 +162,67 @@ def _byline(profile: Profile) -> str:
 
 def initials(profile: Profile) -> str:
     """Two letters on a colour of their own; photos would come from other hosts."""
-    words = [part for part in profile.title.split() if part[0].isalnum()] or [profile.creator_id or "?"]
-    letters = (words[0][0] + (words[1][0] if len(words) > 1 else words[0][1:2])).upper()
+    lang = [part for part in profile.title.split() if part[0].isalnum()] or [profile.creator_id or "?"]
+    letters = (lang[0][0] + (lang[1][0] if len(lang) > 1 else lang[0][1:2])).upper()
     hue = zlib.crc32(profile.creator_id.encode("utf-8", "replace")) % _HUES
     return f'<span class="initials hue-{hue}" aria-hidden="true">{text(letters)}</span>'
 
 
 def movements(frame: Frame, yesterday: Range | None, last_week: Range | None, row: Row) -> str:
     """How the rank has moved since yesterday and since last week, to see and to hear."""
-    words = frame.words
-    return _movement(frame, row.rank, row.rank_yesterday, yesterday, words("since_yesterday"), words("day_short")) + (
-        _movement(frame, row.rank, row.rank_last_week, last_week, words("since_last_week"), words("week_short"))
+    lang = frame.language
+    return _movement(frame, row.rank, row.rank_yesterday, yesterday, lang("since_yesterday"), lang("day_short")) + (
+        _movement(frame, row.rank, row.rank_last_week, last_week, lang("since_last_week"), lang("week_short"))
     )
 
 
 def _movement(frame: Frame, rank: int, before: int | None, compared: Range | None, since: str, short: str) -> str:
-    words = frame.words
+    lang = frame.language
     if compared is None:
-        kind, sign, said = "none", "·", words("unknown")
+        kind, sign, said = "none", "·", lang("unknown")
     elif before is None:
-        kind, sign, said = "new", words("new"), words("new")
+        kind, sign, said = "new", lang("new"), lang("new")
     elif before == rank:
-        kind, sign, said = "same", "–", words("same")
+        kind, sign, said = "same", "–", lang("same")
     else:
         kind, arrow = ("up", "▲") if before > rank else ("down", "▼")
-        steps = words.number(abs(before - rank))
-        sign, said = f"{arrow}\N{NO-BREAK SPACE}{steps}", words(kind, n=steps)
+        steps = lang.number(abs(before - rank))
+        sign, said = f"{arrow}\N{NO-BREAK SPACE}{steps}", lang(kind, n=steps)
     return (
         f'<span class="{kind}" title="{since}: {said}"><span aria-hidden="true">{sign}</span>'
         f"{hidden(f'{since}: {said}. ')}</span>"
     )
 
 
-def _nothing(frame: Frame, page: Page, looked_for: str) -> str:
-    words = frame.words
-    if looked_for and page.total:
-        clear = f'<p><a href="{frame.link(q=None, page=None)}" data-go>{words("search_clear")}</a></p>'
-        said = words("no_match", text=name(looked_for))
-        return f'<div class="empty"><h2>{words("no_match_title")}</h2><p>{said}</p>{clear}</div>'
-    return f'<div class="empty"><h2>{words("empty_title")}</h2><p>{words("empty_range")}</p></div>'
+def _nothing(frame: Frame, page: Page, search: str) -> str:
+    lang = frame.language
+    if search and page.total:
+        clear = f'<p><a href="{frame.link(q=None, page=None)}" data-go>{lang("search_clear")}</a></p>'
+        said = lang("no_match", text=name(search))
+        return f'<div class="empty"><h2>{lang("no_match_title")}</h2><p>{said}</p>{clear}</div>'
+    return f'<div class="empty"><h2>{lang("empty_title")}</h2><p>{lang("empty_range")}</p></div>'
 
 
-def _below(frame: Frame, choice: Choice, page: Page, looked_for: str, number: int) -> str:
-    words = frame.words
+def _below(frame: Frame, choice: Choice, page: Page, search: str, number: int) -> str:
+    lang = frame.language
     first = (number - 1) * ROWS + 1
     last = first + len(page.rows) - 1
     parts = []
     if page.rows:
-        shown = words("shown", first=words.number(first), last=words.number(last), total=words.number(page.matched))
+        shown = lang("shown", first=lang.number(first), last=lang.number(last), total=lang.number(page.matched))
         parts.append(f'<p class="shown">{shown}</p>')
     pages = []
     if number > 1:
         pages.append(
             f'<a href="{frame.link(page=number - 1 if number > 2 else None)}" rel="prev" data-go>'
-            f"{words('previous_page')}</a>"
+            f"{lang('previous_page')}</a>"
         )
     if last < page.matched:
-        pages.append(f'<a href="{frame.link(page=number + 1)}" rel="next" data-go>{words("next_page")}</a>')
+        pages.append(f'<a href="{frame.link(page=number + 1)}" rel="next" data-go>{lang("next_page")}</a>')
     if pages:
-        parts.append(f'<nav class="pages" aria-label="{words("pages")}">{"".join(pages)}</nav>')
+        parts.append(f'<nav class="pages" aria-label="{lang("pages")}">{"".join(pages)}</nav>')
     if page.total:
-        parts.append(downloads(frame, "api/v1/creators/ranking", choice, q=looked_for, limit=10_000))
+        parts.append(downloads(frame, "api/v1/creators/ranking", choice, q=search, limit=10_000))
     return f'<div class="below">{"".join(parts)}</div>'
 
 
@@ -235,7 +235,7 @@ def downloads(frame: Frame, path: str, choice: Choice, **more: str | int | None)
         f'<a href="{frame.link(path, **window, **more, format=form)}" download>{form.upper()}</a>'
         for form in ("csv", "json")
     )
-    return f'<p class="downloads"><span>{frame.words("download")}</span>{links}</p>'
+    return f'<p class="downloads"><span>{frame.language("download")}</span>{links}</p>'
 
 
 def trend_from(insight: Insight) -> int:

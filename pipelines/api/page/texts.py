@@ -71,16 +71,16 @@ ENGLISH = {
     "no_match": "No creator in this ranking matches “{text}”.",
     "about": "A viewer is counted once per creator, however many days they came back. Anonymous devices are counted "
     "beside viewers, never added in. Days are calendar days in {zone}.",
-    "api": "Documentation of the API",
+    "api": "API documentation",
     "back": "All creators",
     "in_range": "In this range",
     "not_in_range": "No sessions in this range of days.",
     "of_total": "of {total}",
     "chart_reach": "Rolling 30-day reach",
     "chart_reach_note": "Distinct viewers in the 30 days up to and including each day.",
-    "chart_viewers": "Viewers a day, new and returning",
+    "chart_viewers": "Daily viewers, new and returning",
     "chart_viewers_note": "New: not seen with this creator in the {days} days before.",
-    "chart_hours": "Hours watched a day",
+    "chart_hours": "Daily hours watched",
     "chart_hours_note": "The part of every session that lies on the day, of all viewers.",
     "chart_rank": "Rank over time",
     "chart_rank_note": "In the 30 days up to and including each day, by today’s list of creators.",
@@ -105,7 +105,7 @@ ENGLISH = {
     "backers_many": "{n} backers",
     "none_title": "No snapshot yet",
     "none": "Nothing has been published yet. This page looks again every few seconds and shows the ranking as soon as "
-    "the first night is done.",
+    "the first nightly run has published.",
     "unreadable_title": "The snapshot cannot be read",
     "unreadable": "It will be tried again in a few seconds.",
     "again": "Try again",
@@ -114,10 +114,10 @@ ENGLISH = {
     "bad_order": "The last day must not be before the first.",
     "bad_other": "The address holds something that cannot be read.",
     "missing_title": "No such creator",
-    "missing": "This snapshot holds nobody of that id.",
+    "missing": "No creator with this ID.",
     "to_ranking": "Go to the ranking",
     "why": "Why this number",
-    "why_note": "For operators: the night is done again over what landed of this creator, step by step, down to the "
+    "why_note": "For operators: the nightly job runs again over this creator's records, step by step, down to the "
     "published figure. It takes some seconds.",
     "why_token": "Operator’s token",
     "why_do": "Explain",
@@ -253,8 +253,8 @@ TURKISH = {
     "backers_one": "1 destekçi",
     "backers_many": "{n} destekçi",
     "none_title": "Henüz anlık görüntü yok",
-    "none": "Henüz hiçbir şey yayımlanmadı. Bu sayfa birkaç saniyede bir yeniden bakar ve ilk gece tamamlanır "
-    "tamamlanmaz sıralamayı gösterir.",
+    "none": "Henüz hiçbir şey yayımlanmadı. Bu sayfa birkaç saniyede bir yeniden bakar ve ilk gecelik çalışma "
+    "yayımlanır yayımlanmaz sıralamayı gösterir.",
     "unreadable_title": "Anlık görüntü okunamıyor",
     "unreadable": "Birkaç saniye içinde yeniden denenecek.",
     "again": "Yeniden dene",
@@ -263,11 +263,11 @@ TURKISH = {
     "bad_order": "Son gün, ilk günden önce olamaz.",
     "bad_other": "Adreste okunamayan bir şey var.",
     "missing_title": "Böyle bir içerik üreticisi yok",
-    "missing": "Bu anlık görüntüde bu kimliğe sahip kimse yok.",
+    "missing": "Bu kimliğe sahip bir içerik üreticisi yok.",
     "to_ranking": "Sıralamaya git",
     "why": "Bu sayı neden böyle",
-    "why_note": "İşletmenler için: gece, bu içerik üreticisine ait gelen kayıtlarla, yayımlanan rakama kadar adım adım "
-    "yeniden hesaplanır. Birkaç saniye sürer.",
+    "why_note": "İşletmenler için: gecelik çalışma, bu içerik üreticisinin kayıtlarıyla, yayımlanan rakama kadar adım "
+    "adım yeniden yapılır. Birkaç saniye sürer.",
     "why_token": "İşletmen belirteci",
     "why_do": "Açıkla",
     "why_script": "Bunun için betik gerekir. Komut satırında: mostwatched explain",

@@ -19,8 +19,8 @@ _MONTHS = {
 
 
 @dataclass(frozen=True)
-class Words:
-    """One language."""
+class Language:
+    """One lang."""
 
     code: str
     name: str
@@ -83,9 +83,9 @@ class Words:
         return self("age_hours", n=hours) if hours < 48 else self("age_days", n=self.number(hours // 24))
 
 
-LANGUAGES: Mapping[str, Words] = {
-    "en": Words("en", "English", texts.ENGLISH, thousands=",", decimal="."),
-    "tr": Words("tr", "Türkçe", texts.TURKISH, thousands=".", decimal=","),
+LANGUAGES: Mapping[str, Language] = {
+    "en": Language("en", "English", texts.ENGLISH, thousands=",", decimal="."),
+    "tr": Language("tr", "Türkçe", texts.TURKISH, thousands=".", decimal=","),
 }
 
 

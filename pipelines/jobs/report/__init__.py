@@ -1,13 +1,13 @@
-"""What one run did, for whoever owns the night: facts, gathered as the run goes on, and two ways to write them.
+"""The report of a run: facts, gathered as the run goes on, and their rendering as HTML and Markdown.
 
     anomalies   figures worth a look          samples    rejected lines by reason
-    change      against the snapshot before   document   the sections of a report
-    markdown, html, picture                   how they are written
+    change      against the previous snapshot document   the sections of a report
+    markdown, html, bar_chart                 how they are rendered
 
-The run that publishes a snapshot leaves its report in it (report.html). The last run of every as_of, however it ended,
-leaves one under reports/: the same, whole, with what came after the snapshot was written.
+The run that publishes a snapshot writes its report into it (report.html). The last run of every as_of, however it
+ended, writes one under reports/: the same, complete, with what came after the snapshot was written.
 
-A report never stops a run: what cannot be worked out for it is said in it instead.
+A report never stops a run: a part of it that fails is named in it instead.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import CheckResult, Published
 
 SCHEMA_VERSION = 1  # of the JSON
-_LAST = "policy"  # the last entry: after it comes a seal, but in reports that were written before there was one
-DAYS_AWAITED = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
+_LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
+EXPECTED_DAYS = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
 
 Result = TypeVar("Result")
 
 
-class Account:
-    """Everything that is known of a run so far. `publish` tells it what it finds, and asks it for the page."""
+class RunRecorder:
+    """Collects what is known of a run so far, and writes its report. `publish` calls it as a RunObserver."""
 
     def __init__(self, settings: Settings, as_of: date, durations: Durations) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class Account:
         results: Sequence[CheckResult],
         refusals: Sequence[str],
     ) -> None:
-        """See `publish.Witness`."""
+        """See `publish.RunObserver`."""
         self._judged = {
             "funnel": dict(funnel),
             "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
@@ -88,21 +88,21 @@ class Account:
         }
 
     def page(self, snapshot: Snapshot) -> bytes:
-        """See `publish.Witness`: the report as far as the run has come."""
-        self._look_at(snapshot)
+        """See `publish.RunObserver`: the report as far as the run has come."""
+        self._compare(snapshot)
         facts = self._facts("published", snapshot_id=snapshot.id)
-        return html.written(document(facts))
+        return html.render(document(facts))
 
     def facts(self, error: BaseException | None = None) -> dict[str, Any]:
         """The documented object of `mostwatched report --json`, of a run that has ended; `error` is what ended it."""
         ended = {"ended_at": calendar_days.rfc3339(datetime.now(UTC))}
         if error is not None or self.published is None:
             if self.built is not None:
-                self._look_at_the_cube(self.built)
+                self._judge_cube(self.built)
             outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
             return self._facts(outcome, why=str(error) or type(error).__name__, **ended)
         done = self.published
-        self._look_at(done.snapshot)
+        self._compare(done.snapshot)
         return self._facts(
             "published" if done.is_new else "unchanged",
             snapshot_id=done.snapshot.id,
@@ -114,7 +114,7 @@ class Account:
     def missing_days(self) -> list[date]:
         """The days before as_of that should have landed and have not."""
         zone = ZoneInfo(self.settings.day_timezone)
-        awaited = [self.as_of - timedelta(days=back) for back in range(DAYS_AWAITED, 0, -1)]
+        awaited = [self.as_of - timedelta(days=back) for back in range(EXPECTED_DAYS, 0, -1)]
         landed = deliveries.landed_sessions(self.raw, self._unread(), self.empty_files, zone)
         return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
 
@@ -124,7 +124,7 @@ class Account:
             if file.entity == "viewing_sessions":
                 yield file.name
 
-    def _look_at(self, snapshot: Snapshot) -> None:
+    def _compare(self, snapshot: Snapshot) -> None:
         """Work out what the snapshot says beside others and beside itself, once."""
         if self._of_snapshot:
             return
@@ -133,8 +133,8 @@ class Account:
             for name in snapshot.files
             if name.startswith(changed_days.CUBE)
         }
-        before = self._tried(
-            "the snapshot before", lambda: changed_days.made_before(self.settings.snapshots, snapshot), None
+        before = self._attempt(
+            "the snapshot before", lambda: changed_days.previous_snapshot(self.settings.snapshots, snapshot), None
         )
         self._of_snapshot = {
             "anomalies": self._anomalies(cube),
@@ -144,19 +144,19 @@ class Account:
         }
         if before is None:
             return
-        compared = self._tried("the change", lambda: change.compared(self.settings, before, snapshot), None)
-        late_days: list[dict[str, Any]] = self._tried(
-            "late days", lambda: change.late_days(before, snapshot, self._reached(before, snapshot)), []
+        compared = self._attempt("the change", lambda: change.compare(self.settings, before, snapshot), None)
+        revised_days: list[dict[str, Any]] = self._attempt(
+            "late days", lambda: change.revised_days(before, snapshot, self._reached(before, snapshot)), []
         )
-        self._of_snapshot |= {"change": compared, "late": late_days}
+        self._of_snapshot |= {"change": compared, "late": revised_days}
 
-    def _look_at_the_cube(self, built: Built) -> None:
+    def _judge_cube(self, built: Built) -> None:
         """Of what was not published."""
         cube = {day: stored.path for day, stored in built.creator_reach.items() if stored.is_there}
         self._of_snapshot = {"anomalies": self._anomalies(cube)}
 
     def _anomalies(self, cube: Mapping[date, Path]) -> list[dict[str, Any]]:
-        found: list[anomalies.Anomaly] = self._tried(
+        found: list[anomalies.Anomaly] = self._attempt(
             "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
         )
         return [one.as_json() for one in found]
@@ -164,7 +164,7 @@ class Account:
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""
         zone = ZoneInfo(self.settings.day_timezone)
-        arrived = changed_days.landed_in(after) - changed_days.landed_in(before)
+        arrived = changed_days.raw_keys(after) - changed_days.raw_keys(before)
         landed = [
             LandedSessions(file.landed_name, file, zone)
             for file in self.raw
@@ -175,11 +175,11 @@ class Account:
     def _facts(self, outcome: str, **more: Any) -> dict[str, Any]:
         new = {file.key for file in self.ingested.new} if self.ingested else set()
         if self._rejected is None:
-            rejected: list[dict[str, Any]] = self._tried(
+            rejected: list[dict[str, Any]] = self._attempt(
                 "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
             )
             self._rejected = rejected
-        missing: list[date] = self._tried("missing days", self.missing_days, [])
+        missing: list[date] = self._attempt("missing days", self.missing_days, [])
         facts: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "outcome": outcome,
@@ -222,7 +222,7 @@ class Account:
             record = last_audit.read(self.settings.lake)
             return asdict(record) if record else None
 
-        return self._tried("the last audit", read, None)
+        return self._attempt("the last audit", read, None)
 
     def _landed(self) -> dict[str, Any] | None:
         found = self.ingested
@@ -243,7 +243,7 @@ class Account:
             return None
         return {name: sum(getattr(file, name) for file in self.raw) for name in ("records", "accepted", "rejected")}
 
-    def _tried(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
+    def _attempt(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
         """What a report says is worth no night: what fails is said in it."""
         try:
             return work_out()
@@ -253,15 +253,15 @@ class Account:
             return otherwise
 
 
-def leave(settings: Settings, facts: Mapping[str, Any]) -> Path:
-    """Write the report of a run that has ended under reports/, for people and as JSON; where the page is.
+def save(settings: Settings, facts: Mapping[str, Any]) -> Path:
+    """Write the report of a run that has ended under reports/, as a page and as JSON. Returns the path of the page.
 
     The last run of an as_of leaves the report of it. Needs the lock of the home.
     """
     durable_files.make_folder(settings.reports)
     path = settings.reports / f"{facts['as_of']}.html"
-    durable_files.write_json(path.with_suffix(".json"), durable_files.sealed(facts))
-    durable_files.write_bytes(path, html.written(document(dict(facts))))
+    durable_files.write_json(path.with_suffix(".json"), durable_files.with_checksum(facts))
+    durable_files.write_bytes(path, html.render(document(dict(facts))))
     return path
 
 
@@ -290,8 +290,8 @@ def _facts_of(path: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(content)
         last = list(facts)[-1]
-        if last != _LAST:  # it has a seal, or had one
-            facts = durable_files.unsealed(content)
+        if last != _LAST:  # it has a checksum, or had one
+            facts = durable_files.verify_checksum(content)
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
         if last == _LAST and facts["ended_at"]:
@@ -307,11 +307,11 @@ def _facts_of(path: Path) -> dict[str, Any]:
 
 def prune(settings: Settings) -> None:
     """Remove the reports of what is older than the oldest snapshot that is kept."""
-    kept = manifest.names(settings.snapshots)
+    kept = manifest.snapshot_ids(settings.snapshots)
     if not kept:
         return
     # Each half by its own name: after a kill or a power failure either may be left alone.
-    first_kept = manifest.as_of_of(kept[0])
+    first_kept = manifest.as_of_from_id(kept[0])
     old = [path for half in (".html", ".json") for as_of, path in _kept(settings, half).items() if as_of < first_kept]
     for path in old:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Figures of a published night that are worth a look: nothing is refused because of them.
+"""Anomalies: published figures far outside their history. They refuse nothing.
 
 Both kinds are judged by the same two robust statistics of a history of numbers, which a few odd values in it do not
 move: its median, and its spread, which is the largest of
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
-from pipelines.jobs.report.connection import connected
+from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 
 HISTORY_DAYS = 28  # four of each weekday
@@ -62,23 +62,23 @@ class Anomaly:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The anomaly as a sentence."""
         if self.creator_id is None:
             return (
-                f"{self.day}, a {self.day:%A}, has {self.value:,} sessions; the same weekday has {self.median:,.0f} "
-                f"in the middle of the weeks before it"
+                f"{self.day}, a {self.day:%A}, has {self.value:,} sessions; "
+                f"the same weekday had a median of {self.median:,.0f} before"
             )
         return (
             f"{self.creator_id} reached {self.value:,} people on {self.day}, {_compared(self.value, self.median)} "
-            f"{self.median:,.0f} in the middle of its days before"
+            f"{self.median:,.0f} on the days before"
         )
 
 
 def _compared(value: int, median: float) -> str:
-    return f"{value / median:,.1f} times the" if value >= median else "down from"
+    return f"{value / median:,.1f} times the median of" if value >= median else "down from a median of"
 
 
-def spread(history: Sequence[int]) -> float:
+def robust_scale(history: Sequence[int]) -> float:
     """How far numbers of this history usually lie from its median; at least 1. See above."""
     middle = statistics.median(history)
     distance = statistics.median(abs(value - middle) for value in history)
@@ -86,22 +86,22 @@ def spread(history: Sequence[int]) -> float:
 
 
 def judge_reach(creator_id: str, day: date, viewers: int, history: Sequence[int]) -> Anomaly | None:
-    """The anomaly that a creator's `viewers` of a day are beside those of its active days before, if they are one."""
+    """Return the anomaly of a creator's `viewers` on a day, if they are one beside those of its active days before."""
     if len(history) < LEAST_ACTIVE_DAYS or viewers == 0:
         return None
     middle = statistics.median(history)
-    spreads = (viewers - middle) / spread(history)
+    spreads = (viewers - middle) / robust_scale(history)
     is_far = abs(spreads) >= REACH_SPREADS and abs(viewers - middle) >= max(middle / 2, LEAST_PEOPLE)
     is_outside = viewers > max(history) or viewers < min(history)
     return Anomaly("reach", day, creator_id, viewers, middle, spreads) if is_far and is_outside else None
 
 
 def judge_day(day: date, sessions: int, history: Sequence[int]) -> Anomaly | None:
-    """The anomaly that a day's `sessions` are beside those of the same weekday before, if they are far fewer."""
+    """Return the anomaly of a day's `sessions`, if they are far fewer than those of the same weekday before."""
     if len(history) < LEAST_WEEKS:
         return None
     middle = statistics.median(history)
-    spreads = (sessions - middle) / spread(history)
+    spreads = (sessions - middle) / robust_scale(history)
     return Anomaly("day", day, None, sessions, middle, spreads) if spreads <= -DAY_SPREADS else None
 
 
@@ -123,7 +123,7 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
     last_day = as_of - timedelta(days=1)
     if last_day not in wanted:
         return []
-    with connected(settings) as connection:
+    with report_connection(settings) as connection:
         engine.register(connection, "creator_reach", list(wanted.values()))
         rows = engine.query(connection, _DAYS).to_pylist()
         days = list(judge_days({row["day"]: row["sessions"] for row in rows}, as_of))

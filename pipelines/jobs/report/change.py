@@ -1,6 +1,6 @@
-"""What differs between the ranking of a snapshot and that of the one before it, in numbers.
+"""Differences between the ranking of a snapshot and the previous one, in numbers.
 
-`mostwatched snapshots diff` says why, to the viewer.
+`mostwatched snapshots diff` says why, down to the viewer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
-from pipelines.jobs.report.connection import connected
+from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots import changed_days
 from pipelines.snapshots.manifest import Snapshot
@@ -19,9 +19,9 @@ from pipelines.snapshots.manifest import Snapshot
 MOVERS = 10
 
 
-def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
+def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
-    with connected(settings) as connection:
+    with report_connection(settings) as connection:
         engine.register(connection, "before", before.table("creator_rankings.parquet"))
         engine.register(connection, "after", after.table("creator_rankings.parquet"))
         connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})
@@ -38,7 +38,7 @@ def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str,
             for name in measures
         ],
         "movers": movers,
-        "landed_since": len(changed_days.landed_in(after) - changed_days.landed_in(before)),
+        "landed_since": len(changed_days.raw_keys(after) - changed_days.raw_keys(before)),
         "policy": sorted(
             name for name, value in after.manifest["policy"].items() if value != before.manifest["policy"].get(name)
         ),
@@ -46,8 +46,8 @@ def compared(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str,
     }
 
 
-def late_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
-    """The days that both snapshots hold and of which they say something else; `reached` by what landed in between."""
+def revised_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
+    """Return the days of both snapshots with different figures, among those `reached` by what landed in between."""
     if before.manifest["policy"] != after.manifest["policy"]:
         return []
     tables = {name: partial(after.table, name) for name in after.files if name.startswith(changed_days.CUBE)}

@@ -1,4 +1,4 @@
-"""A database in memory for the questions of a report."""
+"""The in-memory database for the queries of a report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipelines.lake.engines import duckdb as engine
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[engine.Connection]:
-    """Spills into the lake what does not fit; nothing of that stays."""
+def report_connection(settings: Settings) -> Iterator[engine.Connection]:
+    """Open a database in memory that spills into the lake; nothing of that stays."""
     spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}report-spill"
     connection = engine.connect(settings.memory_limit, settings.threads, spill)
     try:

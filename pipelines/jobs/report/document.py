@@ -1,4 +1,4 @@
-"""What a report says, in the order in which it is read: the facts of a run as sections of few kinds of blocks.
+"""The content of a report, in reading order: the facts of a run as sections made of a few kinds of blocks.
 
 markdown.py and html.py write the same sections, so that no reader of one misses what the other says.
 """
@@ -18,7 +18,7 @@ LEAST_SHARE_SHOWN = 0.005  # of a run, for a step to have a bar of its own
 class Text:
     """One paragraph."""
 
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """A picture: how long what took, beside each other, and when it began."""
+    """A bar chart of the steps of a run: when each began and how long it took."""
 
     bars: Sequence[Bar]
     total_seconds: float
@@ -83,15 +83,15 @@ def document(facts: dict[str, Any]) -> Document:
         Section("Worth a look", list(_worth_a_look(facts))),
         Section("The funnel: what became of the sessions", list(_funnel(facts))),
         Section("Rejected lines", list(_rejected(facts))),
-        Section("Late and missing days", list(_late(facts))),
-        Section("Since the snapshot before", list(_change(facts))),
+        Section("Late and missing days", list(_revised_days(facts))),
+        Section("Changes since the previous snapshot", list(_change(facts))),
         Section("Checks", [*_checks(facts), *_last_audit(facts)]),
-        Section("Where the time went", list(_durations(facts))),
+        Section("Durations", list(_durations(facts))),
         Section("Landed files", list(_landed(facts))),
-        Section("Made with", list(_made_with(facts))),
+        Section("Versions and policy", list(_made_with(facts))),
     )
     return Document(
-        title=f"The night before {facts['as_of']}",
+        title=f"Nightly run as of {facts['as_of']}",
         outcome=facts["outcome"],
         lead=_lead(facts),
         figures=list(_figures(facts)),
@@ -109,7 +109,7 @@ _NUMBER = re.compile(r"[+-]?[\d,.]+%?")
 
 
 def seconds(number: float) -> str:
-    """A length of time as people say it."""
+    """Format a length of time for people: 2.50 s, 3 min 5 s, 1 h 2 min."""
     if number < 60:
         return f"{number:.2f} s" if number < 10 else f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
@@ -140,7 +140,7 @@ def _figures(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "creators ranked", f"{creators['after']:,}"
     yield "worth a look", f"{len(facts['anomalies']):,}"
     yield "days late or missing", f"{len(facts['late']) + len(facts['missing_days']):,}"
-    yield "it took", seconds(facts["seconds"])
+    yield "duration", seconds(facts["seconds"])
 
 
 def _why(facts: dict[str, Any]) -> Iterator[Block]:
@@ -200,9 +200,9 @@ def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
         yield Text(f"And {len(rows) - SHOWN:,} more reasons.")
 
 
-def _late(facts: dict[str, Any]) -> Iterator[Block]:
+def _revised_days(facts: dict[str, Any]) -> Iterator[Block]:
     if facts["late"]:
-        yield Text("Days that the snapshot before held as well, and of which more, or something else, is known now:")
+        yield Text("Revised days, which the previous snapshot held with other figures:")
         rows = [(row["day"], row["sessions_before"], row["sessions"]) for row in facts["late"][:SHOWN]]
         yield Table(("day", "sessions before", "sessions now"), rows)
     if facts["missing_days"]:
@@ -215,11 +215,11 @@ def _change(facts: dict[str, Any]) -> Iterator[Block]:
     change = facts["change"]
     if not change:
         if facts["snapshot_id"]:
-            yield Text("There is none before it.")
+            yield Text("There is no previous snapshot.")
         return
     moved = ", ".join(f"{change[name]:,} {name}" for name in ("entered", "left", "rose", "fell", "stayed"))
     yield Text(
-        f"Beside {change['snapshot_id']}, the last {change['window_days']} days of each: {moved}; "
+        f"Compared with {change['snapshot_id']}, the last {change['window_days']} days of each: {moved}; "
         f"{change['landed_since']:,} more landed files."
     )
     for name in change["policy"]:
@@ -295,7 +295,7 @@ def _landed(facts: dict[str, Any]) -> Iterator[Block]:
         yield Text(
             f"The lake: {lake['records']:,} records = {lake['accepted']:,} accepted + {lake['rejected']:,} rejected."
         )
-    for what, rows in (("Postponed to the next run", landed["postponed"]), ("Left alone", landed["ignored"])):
+    for what, rows in (("Postponed to the next run", landed["postponed"]), ("Ignored", landed["ignored"])):
         if rows:
             yield Text(f"{what}:")
             yield Bullets([*(f"{row['file']}: {row['reason']}" for row in rows[:SHOWN]), *_more(rows)])

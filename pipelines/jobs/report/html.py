@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.core.text import printable
+from pipelines.jobs.report.bar_chart import svg
 from pipelines.jobs.report.document import Bars, Bullets, Document, Section, Table, Text, is_numeric
-from pipelines.jobs.report.picture import svg
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing that a landed file says can load or run anything
 
 
-def written(report: Document) -> bytes:
+def render(report: Document) -> bytes:
     """The whole page. Text of any origin is shown, never obeyed."""
     return "\n".join(_lines(report)).encode()
 
@@ -33,7 +33,7 @@ def _lines(report: Document) -> Iterator[str]:
     yield "<header>"
     yield f'<p class="outcome {_safe(report.outcome)}">{_safe(report.outcome)}</p>'
     yield f"<h1>{_safe(report.title)}</h1>"
-    yield f"<p>{_words(report.lead)}</p>"
+    yield f"<p>{_with_code(report.lead)}</p>"
     yield '<dl class="figures">'
     for what, number in report.figures:
         yield f"<div><dt>{_safe(what)}</dt><dd>{_safe(number)}</dd></div>"
@@ -53,11 +53,11 @@ def _section(section: Section) -> Iterator[str]:
     yield f"<h2>{_safe(section.title)}</h2>"
     for block in section.blocks:
         match block:
-            case Text(words):
-                yield f"<p>{_words(words)}</p>"
+            case Text(text):
+                yield f"<p>{_with_code(text)}</p>"
             case Bullets(items):
                 yield "<ul>"
-                yield from (f"<li>{_words(item)}</li>" for item in items)
+                yield from (f"<li>{_with_code(item)}</li>" for item in items)
                 yield "</ul>"
             case Table():
                 yield from _table(block)
@@ -94,7 +94,7 @@ def _safe(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _words(text: str) -> str:
+def _with_code(text: str) -> str:
     """Text with its `code` set as such."""
     parts = _safe(text).split("`")
     if len(parts) % 2 == 0:

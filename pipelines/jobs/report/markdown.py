@@ -13,7 +13,7 @@ _BAR_CHARS = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def written(report: Document) -> str:
+def render(report: Document) -> str:
     """The whole report. Text of any origin is shown, never obeyed."""
     return "\n".join(_lines(report))
 
@@ -30,8 +30,8 @@ def _lines(report: Document) -> Iterator[str]:
         for block in section.blocks:
             yield ""
             match block:
-                case Text(words):
-                    yield _plain(words)
+                case Text(text):
+                    yield _plain(text)
                 case Bullets(items):
                     yield from (f"- {_plain(item)}" for item in items)
                 case Table():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
-from pipelines.jobs.report.connection import connected
+from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import ENTITIES, landed_fields
 from pipelines.raw.index import RawFile
@@ -44,7 +44,7 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
     return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
 
 
-def masked(text: str, fields: Collection[str]) -> str:
+def mask(text: str, fields: Collection[str]) -> str:
     """The shape of a line: letters as x, digits as 9, the names of `fields` as they are where they are keys."""
     kept = "".join(map(_mask, text))
     for found in _KEY.finditer(text):
@@ -85,7 +85,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
     if not files:
         return {}
     by_path = {str(file.rejects_path): file for file in files}
-    with connected(settings) as connection:
+    with report_connection(settings) as connection:
         engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
         rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -98,7 +98,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
                     "file": file.landed_name,
                     "line": row["line"],
                     "field": row["field"],
-                    "shape": masked(row["text"], _FIELDS[file.entity]),
+                    "shape": mask(row["text"], _FIELDS[file.entity]),
                 }
             )
     return found

@@ -1,4 +1,4 @@
-"""Engines: what runs the SQL, and where work that is independent runs. The same models run on each of them.
+"""Engines run the SQL of the models, and map independent tasks over their workers. Each engine runs the same models.
 
 Whichever engine makes a file: its rows, their order, their types and so their digest and the names of all that rests
 on them are the same. A lake that one engine has built goes on with another.
@@ -18,8 +18,8 @@ from pipelines.lake.models import Model
 
 
 @dataclass(frozen=True, eq=False)
-class Unstored:
-    """A model that is made for its readers and kept nowhere. An engine may hold its rows while the same one is read."""
+class EphemeralModel:
+    """A model that is not stored, and made for its readers. An engine may hold its rows while the same one is read."""
 
     model: Model
     sources: Mapping[str, Relation]
@@ -27,7 +27,9 @@ class Unstored:
     columns: Sequence[str]  # those that its readers read
 
 
-Relation: TypeAlias = Sequence[Path] | pa.Table | Unstored  # what a source is: Parquet files (at least one), rows, ...
+Relation: TypeAlias = (
+    Sequence[Path] | pa.Table | EphemeralModel
+)  # what a source is: Parquet files (at least one), rows, ...
 
 
 Item = TypeVar("Item")
@@ -35,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Digest(Protocol):
-    """What is known of the rows of a file once it is written."""
+    """The digest and the number of rows of a written file."""
 
     @property
     def rows(self) -> int:
@@ -65,8 +67,8 @@ class Engine(Protocol):
         """
         ...
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """What `function` returns for each item, in their order; the calls are spread over what the engine runs on.
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Return `function(item)` for each item, in their order; the engine runs the calls on its workers.
 
         A call may be made again after it was broken off, so it must be safe to repeat. Function and items are
         pickled, and see the files that this process sees.

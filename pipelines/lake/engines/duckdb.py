@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.core.durable_files import ROW_GROUP_ROWS
 from pipelines.core.row_digest import RowDigest
-from pipelines.lake.engines import Item, Relation, Result, Unstored
+from pipelines.lake.engines import EphemeralModel, Item, Relation, Result
 from pipelines.lake.engines.writing import write_split
 from pipelines.lake.models import Model
 
@@ -44,7 +44,7 @@ def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Conne
 
 @contextmanager
 def opened(path: Path) -> Iterator[Connection]:
-    """A database file, to be read."""
+    """Open a database file read-only."""
     connection = duckdb.connect(str(path), read_only=True)
     try:
         yield connection
@@ -58,7 +58,7 @@ def attach(connection: Connection, path: Path, name: str) -> None:
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it, for statements that take no parameters."""
+    """Quote a text as an SQL literal, for statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -70,7 +70,7 @@ class DuckDBEngine:
         self._spill = spill
         self._connection = connect(memory_limit, threads, spill)
         self._connection.execute("set arrow_lossless_conversion = true")  # a UUID stays 16 bytes
-        self._held: Unstored | None = None
+        self._held: EphemeralModel | None = None
 
     def write(
         self,
@@ -81,8 +81,8 @@ class DuckDBEngine:
     ) -> dict[date | None, RowDigest]:
         """See `pipelines.lake.engines.Engine.write`."""
         connection = self._connection
-        self._hold(next((relation for relation in sources.values() if isinstance(relation, Unstored)), None))
-        files = {name: relation for name, relation in sources.items() if not isinstance(relation, Unstored)}
+        self._hold(next((relation for relation in sources.values() if isinstance(relation, EphemeralModel)), None))
+        files = {name: relation for name, relation in sources.items() if not isinstance(relation, EphemeralModel)}
         with registered(connection, files):
             keys, condition = model.keys, ""
             if len(keys) > 1 and len(targets) == 1 and (day := next(iter(targets))) is not None:
@@ -94,8 +94,8 @@ class DuckDBEngine:
             plain = _plain(reader)
             return write_split(plain, plain.schema, targets)
 
-    def _hold(self, wanted: Unstored | None) -> None:
-        """Hold the rows of the one unstored model that is being read, and of no other."""
+    def _hold(self, wanted: EphemeralModel | None) -> None:
+        """Hold the rows of the one ephemeral model that is being read, and of no other."""
         if self._held is wanted:
             return
         if self._held is not None:
@@ -110,8 +110,8 @@ class DuckDBEngine:
                 )
             self._held = wanted
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """See `pipelines.lake.engines.Engine.each`: in threads of this process, one a core of a small machine."""
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """See `pipelines.lake.engines.Engine.map_tasks`: in threads of this process, one a core of a small machine."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(function, items))
 
@@ -144,7 +144,7 @@ def register(
     else:
         # DuckDB takes every file to have as many rows as the first one, and builds its hash tables by that: with a
         # small file first it would build them on the history instead of on the new day.
-        assert not isinstance(relation, Unstored)
+        assert not isinstance(relation, EphemeralModel)
         paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
         names = [str(path) for path in paths]
         rows = connection.from_parquet(

@@ -27,9 +27,9 @@ from pipelines.core import settings as environment
 from pipelines.core.durable_files import ROW_GROUP_ROWS, fsync, temporary_beside
 from pipelines.core.errors import MostwatchedError
 from pipelines.core.settings import Settings
-from pipelines.lake.engines import Digest, Item, Relation, Result, Unstored
-from pipelines.lake.engines.spark_context import GONE, Spark, connect, said_by
-from pipelines.lake.engines.spark_sql import bound, nothing, translated, type_of
+from pipelines.lake.engines import Digest, EphemeralModel, Item, Relation, Result
+from pipelines.lake.engines.spark_context import GONE, Spark, connect, error_message
+from pipelines.lake.engines.spark_sql import bind, empty_select, translate, type_of
 from pipelines.lake.engines.spark_tasks import SameProgram, program
 from pipelines.lake.engines.writing import write_split
 from pipelines.lake.models import Model
@@ -58,7 +58,7 @@ _FOR_MUCH = {  # Spark's own defaults, unless the options say otherwise
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenDigest:
     """The digest of a file's rows, as it comes back from an executor."""
 
     rows: int
@@ -96,7 +96,7 @@ class SparkEngine:
         targets: Mapping[date | None, Path],
     ) -> Mapping[date | None, Digest]:
         """See `pipelines.lake.engines.Engine.write`."""
-        with self._told(f"Spark could not build {model.name}"):
+        with self._translate_errors(f"Spark could not build {model.name}"):
             session = self._session()
             self._context.setJobDescription(model.name)  # in Spark's own pages and logs
             size = _bytes_of(sources)
@@ -105,22 +105,22 @@ class SparkEngine:
                 session.conf.set(option, value)
             for name, relation in sources.items():
                 self._register(session, name, relation, in_one=is_little)
-            rows = session.sql(translated(model.statement, params), args=bound(params))
+            rows = session.sql(translate(model.statement, params), args=bind(params))
             keys = rows.columns if model.keys == ("all",) else model.keys
             order = [rows[key].asc_nulls_first() for key in keys]
             if is_little:
                 written = self._collect(rows.coalesce(1).sortWithinPartitions(*order), targets)
             else:
-                written = self._spread(rows.orderBy(*order), targets)
+                written = self._write_parts(rows.orderBy(*order), targets)
             for name in _names(sources):  # what was handed over would stay in the driver with its name
                 session.catalog.dropTempView(name)
             return written
 
-    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """See `pipelines.lake.engines.Engine.each`: a task an item, tried again where its executor is lost."""
+    def map_tasks(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """See `pipelines.lake.engines.Engine.map_tasks`: a task an item, tried again where its executor is lost."""
         if not items:
             return []
-        with self._told("A task of Spark's failed"):
+        with self._translate_errors("A task of Spark's failed"):
             checked = SameProgram(function, program())
             return list(self._context.parallelize(items, min(len(items), _MOST_TASKS)).map(checked).collect())
 
@@ -130,7 +130,7 @@ class SparkEngine:
         shutil.rmtree(self._parts, ignore_errors=True)
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         """An error of Spark's as one of ours that begins with `what`."""
         try:
             yield
@@ -141,7 +141,7 @@ class SparkEngine:
                 raise MostwatchedError(f"{what}: {GONE}") from error
             if not _is_sparks(error):
                 raise
-            raise MostwatchedError(f"{what}: {said_by(error)}") from error
+            raise MostwatchedError(f"{what}: {error_message(error)}") from error
 
     @cached_property
     def _for_much(self) -> dict[str, str]:
@@ -158,12 +158,12 @@ class SparkEngine:
 
     def _register(self, session: Any, name: str, relation: Relation, *, in_one: bool) -> None:
         """Make a source known by its name; `in_one` partition, if all that the statement does is to be one task."""
-        if isinstance(relation, Unstored):
+        if isinstance(relation, EphemeralModel):
             # Its sources have their names in this view alone; Spark reads of it what its reader uses, and keeps none.
             for source, its_relation in relation.sources.items():
                 self._register(session, source, its_relation, in_one=in_one)
-            text = translated(relation.model.statement, relation.params)
-            rows = session.sql(text, args=bound(relation.params))
+            text = translate(relation.model.statement, relation.params)
+            rows = session.sql(text, args=bind(relation.params))
         elif in_one or isinstance(relation, pa.Table):
             rows = self._handed_over(session, relation if isinstance(relation, pa.Table) else _read(relation))
         else:
@@ -175,7 +175,7 @@ class SparkEngine:
     def _handed_over(self, session: Any, table: pa.Table) -> Any:
         """Rows of the driver's."""
         if not table.num_rows:
-            return session.sql(nothing(table.schema))
+            return session.sql(empty_select(table.schema))
         return session.createDataFrame(table).coalesce(1)
 
     def _collect(self, rows: Any, targets: Mapping[date | None, Path]) -> Mapping[date | None, Digest]:
@@ -183,14 +183,14 @@ class SparkEngine:
         schema = _lakes(table.schema)
         return write_split((_as(batch, schema) for batch in table.to_batches(ROW_GROUP_ROWS)), schema, targets)
 
-    def _spread(self, rows: Any, targets: Mapping[date | None, Path]) -> Mapping[date | None, Digest]:
+    def _write_parts(self, rows: Any, targets: Mapping[date | None, Path]) -> Mapping[date | None, Digest]:
         folder = temporary_beside(self._parts / "parts")
         try:
             rows.write.option("compression", "zstd").parquet(f"file:{folder}")
             parts = sorted(folder.glob("part-*.parquet"))  # numbered in the order of the rows
             schema = _lakes(pq.read_schema(parts[0]))
             tasks = [_Target(day, path, tuple(parts), schema.serialize().to_pybytes()) for day, path in targets.items()]
-            return dict(zip(targets, self.each(_put_together, tasks), strict=True))
+            return dict(zip(targets, self.map_tasks(_put_together, tasks), strict=True))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -205,7 +205,7 @@ class _Target:
     schema: bytes  # Arrow's, of the file
 
 
-def _put_together(target: _Target) -> Written:
+def _put_together(target: _Target) -> WrittenDigest:
     """Write one target from the parts, which hold the rows of all targets in order; a row group at a time."""
     schema = pa.ipc.read_schema(pa.py_buffer(target.schema))
     own = temporary_beside(target.path)  # of this attempt: another one may still be at work
@@ -215,7 +215,7 @@ def _put_together(target: _Target) -> Written:
         own.rename(target.path)
     finally:
         own.unlink(missing_ok=True)
-    return Written(digest.rows, digest.hexdigest())
+    return WrittenDigest(digest.rows, digest.hexdigest())
 
 
 def _rows_of(target: _Target, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -268,7 +268,7 @@ def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def _bytes_of(sources: Mapping[str, Relation]) -> int:
     size = 0
     for relation in sources.values():
-        if isinstance(relation, Unstored):
+        if isinstance(relation, EphemeralModel):
             size += _bytes_of(relation.sources)
         elif not isinstance(relation, pa.Table):
             size += sum(path.stat().st_size for path in relation)
@@ -277,7 +277,7 @@ def _bytes_of(sources: Mapping[str, Relation]) -> int:
 
 def _names(sources: Mapping[str, Relation]) -> Iterator[str]:
     for name, relation in sources.items():
-        if isinstance(relation, Unstored):
+        if isinstance(relation, EphemeralModel):
             yield from _names(relation.sources)
         yield name
 

@@ -1,4 +1,4 @@
-"""Spark in this process: started when it is first needed, quiet, with nothing listening that need not.
+"""The Spark context of this process: started when first needed, quiet, with no port open that need not be.
 
 One context serves a process: a run starts it and stops it, and one that is there already (of a program that this is
 part of, or of the tests) is used and left as it is.
@@ -122,24 +122,24 @@ def _context(master: str, options: Mapping[str, str], memory_limit: str, folder:
     except Exception as error:  # of Python's, of py4j's, of Java's: whatever keeps it from starting
         shutil.rmtree(folder, ignore_errors=True)
         where = master or "the master of spark-submit"
-        raise MostwatchedError(f"Spark cannot be started on {where}: {said_by(error)}") from error
+        raise MostwatchedError(f"Spark cannot be started on {where}: {error_message(error)}") from error
     # Before what the executors have in their own PYTHONPATH: this very package, where they see it under this path.
     context.environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     return context
 
 
-def said_by(error: BaseException) -> str:
-    """What an error of Spark's says, without the stack of Java's frames, and its cause at the bottom.
+def error_message(error: BaseException) -> str:
+    """Return the message of an error of Spark's and its root cause, without Java's stack frames.
 
     Of what was raised in a task of ours it is that: the end of Python's traceback.
     """
     try:
-        return _said_by(error)
+        return _error_message(error)
     except Exception:  # it asks Java, which may end this very moment
         return GONE
 
 
-def _said_by(error: BaseException) -> str:
+def _error_message(error: BaseException) -> str:
     if raised := _raised_in_a_task(str(error)):
         return raised if raised.endswith(".") else f"{raised}."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

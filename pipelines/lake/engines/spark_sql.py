@@ -1,7 +1,7 @@
-"""The models in Spark's SQL: sqlglot translates, and here stands what it does not know.
+"""The models in Spark's SQL: sqlglot translates, and the rules here add what it does not know.
 
-The files in sql/ are written in DuckDB's dialect, as standard as they can be. What travels is what tests have seen to
-travel: `untried` names what a statement uses that no model has used before, and a test refuses that.
+The files in sql/ are written in DuckDB's dialect, as standard as they can be. Tests have verified the functions that
+the models use on both engines: `unverified_functions` names any other that a statement uses, and a test refuses that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EPOCH_DAY = date(1970, 1, 1)
 
 # The functions of the models, by sqlglot's names: tests compare their rows on both engines, nulls and borders included.
 # Others differ without a word: hash(), extract(dow), list(… order by …), months between dates, dates less intervals.
-TRAVELS = frozenset(
+VERIFIED_FUNCTIONS = frozenset(
     {
         *("And", "Or", "Case", "If", "Coalesce", "Nullif", "Cast", "TryCast", "Greatest", "Least"),
         *("Concat", "Length", "Substring", "SHA2", "DateDiff", "UnixToTime"),
@@ -29,12 +29,13 @@ TRAVELS = frozenset(
 )
 
 
-def translated(statement: str, params: Mapping[str, object]) -> str:
-    """A statement of sql/ in Spark's dialect; `$name` becomes the marker `:name`, to be bound to `bound(params)`."""
+def translate(statement: str, params: Mapping[str, object]) -> str:
+    """Translate a statement of sql/ into Spark's dialect; `$name` becomes the marker `:name`, bound to
+    `bind(params)`."""
     return _translated(statement, tuple(sorted((name, _made_by(value)) for name, value in params.items())))
 
 
-def bound(params: Mapping[str, object]) -> dict[str, object]:
+def bind(params: Mapping[str, object]) -> dict[str, object]:
     """The values of the markers: dates as days and instants as microseconds since 1970.
 
     As dates of Python's they would pass through Java's old calendar, which counts other days before 1582.
@@ -42,14 +43,14 @@ def bound(params: Mapping[str, object]) -> dict[str, object]:
     return {name: _number(value) for name, value in params.items()}
 
 
-def untried(statement: str) -> set[str]:
-    """The functions of a statement that nobody has compared on both engines yet."""
+def unverified_functions(statement: str) -> set[str]:
+    """Return the functions of a statement that no test has compared on both engines."""
     functions = list(sqlglot.parse_one(statement, read="duckdb").find_all(exp.Func))
-    return {each.sql_name().lower() for each in functions if type(each).__name__ not in TRAVELS}
+    return {each.sql_name().lower() for each in functions if type(each).__name__ not in VERIFIED_FUNCTIONS}
 
 
-def nothing(schema: pa.Schema) -> str:
-    """A statement for no rows of a schema: what Spark then need not look at, it leaves out of its plan."""
+def empty_select(schema: pa.Schema) -> str:
+    """Return a statement for no rows of a schema, which Spark can leave out of its plan."""
     columns = ", ".join(f"cast(null as {type_of(field.type)}) as `{field.name}`" for field in schema)
     return f"select {columns} where false"
 

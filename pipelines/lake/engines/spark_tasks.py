@@ -1,7 +1,7 @@
-"""What a task of ours runs on an executor: the same function, by the same program. That it is the same is checked.
+"""Tasks on executors: they run a function only where the program is the same as the driver's.
 
-What an executor parses or writes is named as if the driver had done so. With another version of this package, or of
-what it reads files with, it might not be the same: then the task says so and does nothing.
+Files that an executor writes are named as if the driver had written them. With another version of this package, or of
+the libraries that it reads files with, their rows might differ: then the task raises an error and does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _READ_WITH = ("msgspec", "polars", "pyarrow", "zstandard")  # and written
 
 @cache
 def program() -> Mapping[str, str]:
-    """What decides how this process reads and writes: versions by name, and of this package a digest of its text."""
+    """Return what decides how this process reads and writes: versions of libraries, and a digest of this package."""
     return {"mostwatched": digest_of(files("pipelines")), **{name: _version(name) for name in _READ_WITH}}
 
 

@@ -1,4 +1,4 @@
-"""How rows become files, whichever engine made them: sorted batches in, a file and a digest per day out."""
+"""Write sorted batches of rows, of any engine, into a file per day, with a digest of its rows."""
 
 from __future__ import annotations
 

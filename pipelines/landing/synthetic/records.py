@@ -1,4 +1,4 @@
-"""All of a synthetic platform but its viewing sessions: profiles, streams, pledges, follows and the like.
+"""The records of a synthetic platform other than viewing sessions: profiles, streams, pledges, follows and so on.
 
 There are few of these, so they are plain dictionaries. Each comes with the day on which it lands, counted
 from the first; a later version of a record lands later and has a later updatedAt.
@@ -86,11 +86,11 @@ class Cast:
 def landings(cast: Cast) -> Iterator[Landing]:
     """Every record but the sessions, in the contract's order of entities."""
     yield from _creators(cast)
-    yield from around_streams(cast)
+    yield from stream_records(cast)
     yield from _erasures(cast)
 
 
-def around_streams(cast: Cast) -> Iterator[Landing]:
+def stream_records(cast: Cast) -> Iterator[Landing]:
     """Every record but those of the creators themselves, their sessions, and the erasures."""
     yield from _live_streams(cast)
     yield from _pledges(cast)

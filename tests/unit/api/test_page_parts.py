@@ -17,19 +17,19 @@ EN, TR = LANGUAGES["en"], LANGUAGES["tr"]
 
 
 def test_numbers_are_written_as_each_language_does() -> None:
-    assert [words.number(1234567) for words in (EN, TR)] == ["1,234,567", "1.234.567"]
-    assert [words.money(Decimal("1234.50"), "TRY") for words in (EN, TR)] == ["1,234.50 TRY", "1.234,50 TRY"]
-    assert [words.money(Decimal("15000.00"), None) for words in (EN, TR)] == ["15,000", "15.000"]
-    assert [words.percent(1200) for words in (EN, TR)] == ["1,200%", "%1.200"]
-    assert [words.hours(5400) for words in (EN, TR)] == ["1.5", "1,5"]
+    assert [lang.number(1234567) for lang in (EN, TR)] == ["1,234,567", "1.234.567"]
+    assert [lang.money(Decimal("1234.50"), "TRY") for lang in (EN, TR)] == ["1,234.50 TRY", "1.234,50 TRY"]
+    assert [lang.money(Decimal("15000.00"), None) for lang in (EN, TR)] == ["15,000", "15.000"]
+    assert [lang.percent(1200) for lang in (EN, TR)] == ["1,200%", "%1.200"]
+    assert [lang.hours(5400) for lang in (EN, TR)] == ["1.5", "1,5"]
     assert EN.hours(3600 * 1234) == "1,234"
 
 
 def test_days_are_written_as_each_language_does() -> None:
     within = Range(date(2013, 6, 1), date(2013, 7, 1))
     across = Range(date(2025, 12, 31), date(2026, 1, 2))
-    assert [words.days(within) for words in (EN, TR)] == ["1 Jun – 30 Jun 2013", "1 Haz – 30 Haz 2013"]
-    assert [words.days(across) for words in (EN, TR)] == ["31 Dec 2025 – 1 Jan 2026", "31 Ara 2025 – 1 Oca 2026"]
+    assert [lang.days(within) for lang in (EN, TR)] == ["1 Jun – 30 Jun 2013", "1 Haz – 30 Haz 2013"]
+    assert [lang.days(across) for lang in (EN, TR)] == ["31 Dec 2025 – 1 Jan 2026", "31 Ara 2025 – 1 Oca 2026"]
     assert EN.days(Range(date(2013, 6, 1), date(2013, 6, 2))) == "1 Jun 2013"
     assert TR.instant(datetime(2013, 8, 9, 7, 5, tzinfo=UTC)) == "9 Ağu 2013, 07:05 UTC"
     assert [EN.age(hours) for hours in (0, 1, 47, 48, 73)] == [

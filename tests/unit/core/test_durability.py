@@ -101,7 +101,7 @@ def test_prune_takes_a_snapshot_away_whole(tmp_path: Path, monkeypatch: pytest.M
     for as_of in ("2026-01-30", "2026-01-31"):
         world.run(as_of, compare=False, night=ACCEPT)
     folder = world.settings.snapshots
-    ids = manifest.names(folder)
+    ids = manifest.snapshot_ids(folder)
     emptied: list[Path] = []
     remove = shutil.rmtree
 
@@ -117,4 +117,4 @@ def test_prune_takes_a_snapshot_away_whole(tmp_path: Path, monkeypatch: pytest.M
     with durability.recorded() as seen:
         prune.prune(dataclasses.replace(world.settings, keep_snapshots=1))
     assert len(emptied) == 1
-    assert manifest.names(folder) == ids[1:]
+    assert manifest.snapshot_ids(folder) == ids[1:]

@@ -162,41 +162,41 @@ def test_the_bytes_that_were_checked_are_given(tmp_path):
 
 
 def test_a_name_of_any_bytes_is_written_and_read_again():
-    """A byte that is no UTF-8 is escaped as JSON does, under a seal too; all other text stays letters."""
+    """A byte that is no UTF-8 is escaped as JSON does, with a checksum too; all other text stays letters."""
     facts = {"path": os.fsdecode(b"/in/\xff\xc3.txt"), "name": "ç"}
-    content = durable_files.json_bytes(durable_files.sealed(facts))
+    content = durable_files.json_bytes(durable_files.with_checksum(facts))
     assert b'"/in/\\udcff\\udcc3.txt"' in content
     assert "ç".encode() in content
-    assert durable_files.unsealed(content) == facts
+    assert durable_files.verify_checksum(content) == facts
 
 
-SEALED = durable_files.json_bytes(durable_files.sealed({"a": 1, "b": ["ç", None, 1.5]}))
+SEALED = durable_files.json_bytes(durable_files.with_checksum({"a": 1, "b": ["ç", None, 1.5]}))
 
 
 def test_a_seal_covers_every_bit():
-    """What was sealed is given back; with any bit changed, or any byte missing or too many, nothing is."""
-    assert durable_files.unsealed(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
+    """What was written with a checksum is given back; with any bit changed, missing or added, nothing is."""
+    assert durable_files.verify_checksum(SEALED) == {"a": 1, "b": ["ç", None, 1.5]}
     for place in range(len(SEALED)):
         for bit in range(8):
             content = bytearray(SEALED)
             content[place] ^= 1 << bit
             with pytest.raises(ValueError, match=r"."):
-                durable_files.unsealed(bytes(content))
+                durable_files.verify_checksum(bytes(content))
         with pytest.raises(ValueError, match=r"."):
-            durable_files.unsealed(SEALED[:place])
+            durable_files.verify_checksum(SEALED[:place])
     for content in (
         *(SEALED + b"\n", b"", b"[]", b"null", b"[" * 100_000, SEALED.replace(b'"a": 1', b'"a": 2, "a": 1')),
         *(SEALED.replace(b',\n "seal"', b'\n "seal"'), SEALED.replace(b"\n", b"\r\n"), SEALED.replace(b": ", b":")),
     ):
         with pytest.raises(ValueError, match=r"."):
-            durable_files.unsealed(content)
+            durable_files.verify_checksum(content)
 
 
 def test_a_seal_covers_an_object_without_entries():
-    """Which is written on one line, and on three with its seal."""
-    assert durable_files.unsealed(durable_files.json_bytes(durable_files.sealed({}))) == {}
+    """Which is written on one line, and on three with its checksum."""
+    assert durable_files.verify_checksum(durable_files.json_bytes(durable_files.with_checksum({}))) == {}
     with pytest.raises(ValueError, match="not what was written"):
-        durable_files.unsealed(durable_files.json_bytes({"seal": "0" * 64}))
+        durable_files.verify_checksum(durable_files.json_bytes({"seal": "0" * 64}))
 
 
 # --- the lock ------------------------------------------------------------------------------------------------------
@@ -390,24 +390,24 @@ def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
     """Of Python, of PyArrow, which leaves out where, and of the engine; any other error is none."""
     home = tmp_path / "home"
     full = OSError(errno.ENOSPC, "No space left on device", str(home / "lake" / "x"))
-    said = errors.refusal_of_the_system(full, home)
+    said = errors.os_error_message(full, home)
     assert said
     assert said.startswith(f"{home}/lake/x: No space left on device. Free space on that disk")
     gone = FileNotFoundError(errno.ENOENT, "No such file or directory", str(home / "lake" / "x"))
-    said = errors.refusal_of_the_system(gone, home)
+    said = errors.os_error_message(gone, home)
     assert said
     assert said.startswith(
         f"{home}/lake/x: No such file or directory. See whether somebody removes files there; put back"
     )
     arrow = OSError(errno.EIO, "Error writing bytes to file. Detail: [errno 5] Input/output error")
-    said = errors.refusal_of_the_system(arrow, home)
+    said = errors.os_error_message(arrow, home)
     assert said
     assert said.startswith(f"In {home}: Error writing bytes to file.")
     assert "Check that disk" in said
     with duckdb.connect() as connection, pytest.raises(duckdb.IOException) as refused:
         connection.execute(f"copy (select 1) to '{tmp_path}'")
-    said = errors.refusal_of_the_system(refused.value, home)
+    said = errors.os_error_message(refused.value, home)
     assert said
     assert str(tmp_path) in said
     for other in (ValueError("x"), BrokenPipeError(errno.EPIPE, "Broken pipe"), duckdb.BinderException("no column")):
-        assert errors.refusal_of_the_system(other, home) is None
+        assert errors.os_error_message(other, home) is None

@@ -52,7 +52,7 @@ def said(script: str, log_format: str, code: int = 0) -> list[str]:
 
 
 def test_as_text_only_what_matters_is_said():
-    script = "logs.night.info('began')\nlogs.night.warning('the disk is %s', 'full')"
+    script = "logs.run_log.info('began')\nlogs.run_log.warning('the disk is %s', 'full')"
     assert said(script, "text") == ["mostwatched: the disk is full"]
 
 
@@ -60,7 +60,7 @@ def test_as_json_everything_is():
     """Also what other libraries and Python itself have to say, and an error that nobody expected."""
     script = (
         "import logging, warnings\n"
-        "logs.night.info('began', extra={'as_of': '2026-01-31'})\n"
+        "logs.run_log.info('began', extra={'as_of': '2026-01-31'})\n"
         "logging.getLogger('other').warning('hm')\n"
         "warnings.warn('old')\n"
         "raise KeyError('a\\nb')"
@@ -80,7 +80,7 @@ def test_what_another_library_puts_on_stderr_becomes_json():
         "other.propagate = False\n"
         "other.addHandler(logging.StreamHandler(sys.stderr)); other.handlers[0].setLevel('ERROR')\n"
         "other.addHandler(logging.StreamHandler(file))\n"
-        "logs.take_over()\n"
+        "logs.redirect_handlers()\n"
         "other.warning('one'); other.error('two')\n"
         "assert file.getvalue() == 'one\\ntwo\\n'\n"
     )

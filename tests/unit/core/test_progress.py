@@ -15,7 +15,7 @@ WORK = """
 import time
 from pipelines.core import progress
 progress._SECONDS_BETWEEN_LINES = 0.05
-with progress.shown() as tell:
+with progress.show_progress() as tell:
     for done in range(6):
         tell("build sessions [/x]", done, 5)  # a file may be called so: it is no markup
         time.sleep(0.06)
@@ -60,30 +60,30 @@ def test_the_pace_is_of_the_work_at_hand():
     """Measured since this kind of work began, from where it began; nothing is said before it can be."""
     clock = Clock()
     pace = progress.Pace(clock)
-    pace.told("read a", 50_000_000, 1_000_000_000, "bytes")
-    assert (pace.per_second, pace.words) == (None, "")
+    pace.update("read a", 50_000_000, 1_000_000_000, "bytes")
+    assert (pace.per_second, pace.text) == (None, "")
     clock.now = 10.0
-    pace.told("read b", 250_000_000, 1_000_000_000, "bytes")
+    pace.update("read b", 250_000_000, 1_000_000_000, "bytes")
     assert pace.per_second == 20_000_000
     assert pace.remaining_seconds == 37.5
-    assert pace.words == "20.0 MB/s, 0:38 left"
-    pace.told("viewer_days", 0, 30, "")
-    assert pace.words == ""
+    assert pace.text == "20.0 MB/s, 0:38 left"
+    pace.update("viewer_days", 0, 30, "")
+    assert pace.text == ""
     clock.now = 3_610.0
-    pace.told("viewer_days", 1, 30, "")
-    assert pace.words == "0.0/s, 29:00:00 left"
+    pace.update("viewer_days", 1, 30, "")
+    assert pace.text == "0.0/s, 29:00:00 left"
 
 
 def test_what_has_been_there_before_is_no_pace():
     """Work that begins anew is measured anew."""
     clock = Clock()
     pace = progress.Pace(clock)
-    pace.told("build a", 5, 10, "")
+    pace.update("build a", 5, 10, "")
     clock.now = 1.0
-    pace.told("build b", 2, 10, "")
+    pace.update("build b", 2, 10, "")
     assert pace.per_second is None
     clock.now = 2.0
-    pace.told("build b", 4, 10, "")
+    pace.update("build b", 4, 10, "")
     assert pace.per_second == 2
 
 
@@ -129,7 +129,7 @@ def _read(terminal: int) -> bytes:
 
 def test_short_work_says_nothing(capsys):
     """What is done at once needs no signs of life."""
-    with progress.shown() as tell:
+    with progress.show_progress() as tell:
         for done in range(1000):
             tell("build", done, 999)
     assert len(capsys.readouterr().err.splitlines()) <= 1

@@ -75,8 +75,8 @@ def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.
         summary
         | {"snapshot_id": "s", "is_new": True, "is_current": True, "funnel": {}, "postponed": postponed}
         | {"warnings": [NASTY], "anomalies": [NASTY], "report": NASTY},
-        [Path(NASTY)],
+        [(Path(NASTY), NASTY)],
     )
     out = capsys.readouterr().out
-    assert out.count(SHOWN) == 7
+    assert out.count(SHOWN) == 8
     assert out.replace("\n", "").isprintable()

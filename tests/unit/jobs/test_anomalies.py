@@ -16,7 +16,7 @@ from world import AS_OF, World, days
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.jobs.report import anomalies
-from pipelines.jobs.report.anomalies import judge_day, judge_days, judge_reach, spread
+from pipelines.jobs.report.anomalies import judge_day, judge_days, judge_reach, robust_scale
 from pipelines.landing.synthetic import generate
 
 LAST = AS_OF - timedelta(days=1)
@@ -33,7 +33,7 @@ STEADY = [100, 104, 97, 101, 99, 103, 98, 100, 102, 96]
     ],
 )
 def test_the_spread_is_the_largest_of_three(history, expected):
-    assert spread(history) == pytest.approx(expected)
+    assert robust_scale(history) == pytest.approx(expected)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=5, max_size=40), st.integers(0, 10**9))
@@ -139,7 +139,7 @@ def test_what_is_planted_is_found(tmp_path):
     assert found == [("day", None, 12), ("reach", "bought", 300), ("reach", "lost", 9)]
     assert night.report.facts["anomalies"][0]["day"] == "2026-01-28"
     sentences = night.report.as_json()["anomalies"]
-    assert sentences[1] == "bought reached 300 people on 2026-01-30, 10.0 times the 30 in the middle of its days before"
+    assert sentences[1] == "bought reached 300 people on 2026-01-30, 10.0 times the median of 30 on the days before"
 
 
 def test_the_engine_and_plain_python_agree(tmp_path):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.jobs.id_search import Sought, may_hold, traces
+from pipelines.jobs.id_search import IdMatcher, find_files, may_hold
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import LandedFile
-from pipelines.raw.erasure_register import words_of
+from pipelines.raw.erasure_register import candidate_ids
 
 MIB = 1 << 20
 USER = "u-1"
@@ -38,8 +38,8 @@ def pieces(content: bytes, size: int) -> list[bytes]:
 )
 def test_a_word_wherever_the_pieces_are_cut(content: bytes, is_there: bool, size: int) -> None:
     """A piece that ends after the id, or begins with it, does not make a word of what is none."""
-    assert Sought(USER).is_in_bytes(content) is is_there
-    assert Sought(USER).is_in_chunks(pieces(content, size)) is is_there
+    assert IdMatcher(USER).is_in_bytes(content) is is_there
+    assert IdMatcher(USER).is_in_chunks(pieces(content, size)) is is_there
 
 
 def escaped(text: str, seed: int) -> str:
@@ -61,19 +61,19 @@ def test_a_text_with_escapes(user: str, size: int) -> None:
     for seed in range(20):
         text = '{"a":"' + escaped(user, seed) + '"}'
         assert json.loads(text) == {"a": user}
-        assert Sought(user).is_in_text(pieces(text.encode(), size)), text
+        assert IdMatcher(user).is_in_text(pieces(text.encode(), size)), text
         other = '{"a":"' + escaped(user + "x", seed) + '"}'
-        assert "\\u0078" in other or not Sought(user).is_in_text(pieces(other.encode(), size)), other
+        assert "\\u0078" in other or not IdMatcher(user).is_in_text(pieces(other.encode(), size)), other
 
 
 @pytest.mark.parametrize("length", [1, 5_000, 50_000])
 def test_an_id_of_any_length(length: int) -> None:
     """Also one that is longer than a piece: ids have no greatest length."""
-    sought, piece = Sought("i" * length), 1 << 14
+    matcher, piece = IdMatcher("i" * length), 1 << 14
     content = b'{"viewerId":"' + b"i" * length + b'"}'
     for before in (0, piece - 20, 2 * piece - 14):
-        assert sought.is_in_chunks(pieces(b" " * before + content, piece)), before
-        assert not sought.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
+        assert matcher.is_in_chunks(pieces(b" " * before + content, piece)), before
+        assert not matcher.is_in_chunks(pieces(b" " * before + content.replace(b'i"', b'ii"'), piece)), before
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -87,7 +87,7 @@ def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, pa
     path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
     path.write_bytes(gzip.compress(content) if packed else content)
     file = LandedFile("viewing_sessions", path.name, str(path), "ndjson", "gz" if packed else None, tmp_path)
-    assert may_hold(file, Sought(USER))
+    assert may_hold(file, IdMatcher(USER))
 
 
 @pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])
@@ -97,7 +97,7 @@ def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int
     path = tmp_path / "notes.txt"
     path.write_text("." * (MIB - past) + json.dumps(user))
     with closing(engine.connect("200MB", 1)) as connection:
-        assert [trace.path for trace in traces(connection, [path], Sought(user))] == [path]
+        assert [trace.path for trace in find_files(connection, [path], IdMatcher(user))] == [path]
 
 
 def test_words_of_a_text_in_which_strings_do_not_end() -> None:
@@ -106,7 +106,7 @@ def test_words_of_a_text_in_which_strings_do_not_end() -> None:
     def seconds(marks: int) -> float:
         text = 'ben "' + '\\"' * marks
         started = time.process_time()
-        assert {"ben", '"""'} & words_of(text, {3}) == {"ben"}
+        assert {"ben", '"""'} & candidate_ids(text, {3}) == {"ben"}
         return time.process_time() - started
 
     assert min(seconds(1 << 14) for _ in range(5)) < 8 * min(seconds(1 << 12) for _ in range(5))
@@ -123,4 +123,4 @@ def test_words_of_a_text_in_which_strings_do_not_end() -> None:
 )
 def test_words_of_a_broken_record(text: str, word: str) -> None:
     """Strings of JSON and cells of CSV are found in what is neither."""
-    assert word in words_of(text, ())
+    assert word in candidate_ids(text, ())

@@ -85,7 +85,7 @@ class Hook:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged."""
     lines: list[str] = []
-    monkeypatch.setattr(notify.logs.night, "warning", lambda text, *args, **_: lines.append(text % args))
+    monkeypatch.setattr(notify.logs.run_log, "warning", lambda text, *args, **_: lines.append(text % args))
     return lines
 
 
@@ -175,19 +175,19 @@ def test_a_run_that_died_is_told_of_by_status(tmp_path):
         "days": [{"day": "2026-01-29", "state": "present"}, {"day": "2026-01-30", "state": "present"}],
         "last_run": {"outcome": "published", "as_of": "2026-01-31", "why": None, "report": None},
     }
-    assert notify.late(answer, 14) == []
-    (late,) = notify.late(answer | {"snapshot": {"as_of": "2026-01-30", "snapshot_id": "y"}}, 14)
+    assert notify.late_events(answer, 14) == []
+    (late,) = notify.late_events(answer | {"snapshot": {"as_of": "2026-01-30", "snapshot_id": "y"}}, 14)
     assert (late.event, late.text) == (
         "late",
         "No snapshot as of 2026-01-31 has been published yet (the newest: 2026-01-30).",
     )
-    (late,) = notify.late(answer | {"snapshot": None, "last_run": None}, 14)
+    (late,) = notify.late_events(answer | {"snapshot": None, "last_run": None}, 14)
     assert "(the newest: none)" in late.text
     days = [{"day": "2026-01-16", "state": "missing"}, *answer["days"], {"day": "2026-01-31", "state": "missing"}]
-    (late,) = notify.late(answer | {"days": days}, 3)
+    (late,) = notify.late_events(answer | {"days": days}, 3)
     assert (late.text, late.missing_days) == ("The viewing sessions of 2026-01-31 are missing.", ["2026-01-31"])
     died = {"outcome": "died", "as_of": "2026-01-31", "why": "It was killed.", "report": None}
-    (late,) = notify.late(answer | {"last_run": died}, 14)
+    (late,) = notify.late_events(answer | {"last_run": died}, 14)
     assert late.text == "The run as of 2026-01-31 died."
 
 
@@ -197,7 +197,7 @@ def test_a_run_that_died_is_told_of_by_status(tmp_path):
 def test_no_shell_sees_the_command(tmp_path, collector):
     """What is special to a shell is a letter like any other."""
     _, told = collector
-    notify.tell(Settings(home=tmp_path, notify_command=f"touch '{tmp_path}/a;b' {tmp_path}/$HOME"), [EVENT])
+    notify.send(Settings(home=tmp_path, notify_command=f"touch '{tmp_path}/a;b' {tmp_path}/$HOME"), [EVENT])
     assert (tmp_path / "a;b").exists()
     assert (tmp_path / "$HOME").exists()
     assert told() == []
@@ -212,7 +212,7 @@ def test_no_shell_sees_the_command(tmp_path, collector):
     ],
 )
 def test_a_command_that_fails_is_one_line_in_the_log(tmp_path, said, command, expected):
-    notify.tell(Settings(home=tmp_path, notify_command=command), [EVENT])
+    notify.send(Settings(home=tmp_path, notify_command=command), [EVENT])
     assert said == ([f"the command about failed did not get through: {expected}"] if expected else [])
 
 
@@ -224,7 +224,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path, said, 
         f"open({str(pid)!r}, 'w').write(str(child.pid)); time.sleep(60)"
     )
     started = time.monotonic()
-    notify.tell(Settings(home=tmp_path, notify_command=f'{sys.executable} -c "{work}"'), [EVENT])
+    notify.send(Settings(home=tmp_path, notify_command=f'{sys.executable} -c "{work}"'), [EVENT])
     assert time.monotonic() - started < 10
     assert said == ["the command about failed did not get through: it had not ended after 0.5 seconds"]
     if pid.exists():
@@ -248,7 +248,7 @@ def _is_gone(process: int) -> bool:
 
 def test_a_webhook_is_posted_json(tmp_path, said):
     with Hook(204) as hook:
-        notify.tell(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
+        notify.send(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
     ((path, headers, body),) = hook.received
     content = json.loads(body)
     assert (path, headers["Content-Type"]) == ("/hooks/SECRET", "application/json")
@@ -268,7 +268,7 @@ def test_a_webhook_is_posted_json(tmp_path, said):
 )
 def test_it_is_tried_again_where_that_may_help(tmp_path, said, codes, attempts, problem):
     with Hook(*codes) as hook:
-        notify.tell(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
+        notify.send(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
     assert len(hook.received) == attempts
     assert said == ([f"the webhook about failed did not get through: {problem} (127.0.0.1)"] if problem else [])
 
@@ -277,7 +277,7 @@ def test_it_is_tried_again_where_that_may_help(tmp_path, said, codes, attempts, 
 def test_a_redirect_is_not_followed(tmp_path, said, code):
     """What is told goes where it was meant to go, or nowhere."""
     with Hook(200) as elsewhere, Hook(code, headers={"Location": elsewhere.url}) as hook:
-        notify.tell(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
+        notify.send(Settings(home=tmp_path, notify_webhook=hook.url), [EVENT])
     assert elsewhere.received == []
     assert len(hook.received) == 1
     assert "redirects are not followed" in said[0]
@@ -299,7 +299,7 @@ def test_nobody_there_is_one_line(tmp_path, said):
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/hooks/SECRET"
-        notify.tell(Settings(home=tmp_path, notify_webhook=url), [EVENT])
+        notify.send(Settings(home=tmp_path, notify_webhook=url), [EVENT])
     assert said == [
         "the webhook about failed did not get through: it cannot be reached: Connection refused (127.0.0.1)"
     ]
@@ -332,7 +332,7 @@ def dripping() -> Iterator[str]:
 def test_a_server_that_never_finishes_is_given_up(tmp_path, said, monkeypatch, dripping):
     monkeypatch.setattr(notify, "WEBHOOK_SECONDS", 0.5)
     started = time.monotonic()
-    notify.tell(Settings(home=tmp_path, notify_webhook=dripping), [EVENT])
+    notify.send(Settings(home=tmp_path, notify_webhook=dripping), [EVENT])
     assert time.monotonic() - started < 5
     assert said == ["the webhook about failed did not get through: no answer after 0.5 seconds (127.0.0.1)"]
 

@@ -124,8 +124,8 @@ def known(night: World) -> dict[str, set[str]]:
     api = Metrics(lambda: 0)
     api.request("/x", 200, 0.1)
     api.auth("accepted")
-    api.limited(is_admitted=True)
-    api.limited_alone()
+    api.rate_limited(is_admitted=True)
+    api.rate_limit_fallback()
     api.snapshot(None)
     found: dict[str, set[str]] = {}
     audited = metrics.audit_text(LastAudit(None, "2026-01-31T10:00:00Z", "passed", 0, None, "2026-01-31T10:00:00Z"))

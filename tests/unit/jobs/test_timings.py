@@ -19,8 +19,8 @@ def test_every_moment_of_a_stage_belongs_to_one_step():
     clock = Clock()
     durations = Durations(clock)
     told: list[tuple[object, ...]] = []
-    tell = durations.told(lambda *step: told.append(step))
-    stage = durations.staged(lambda name, function: function())
+    tell = durations.timed(lambda *step: told.append(step))
+    stage = durations.timed_stage(lambda name, function: function())
 
     def ingest() -> str:
         clock.now += 1
@@ -56,11 +56,11 @@ def test_a_stage_that_fails_or_is_tried_again_is_timed_too():
                 function()  # type: ignore[operator]
 
     def fails() -> None:
-        durations.told(no_progress)("build", 0, 1)
+        durations.timed(no_progress)("build", 0, 1)
         clock.now += 1
         raise OSError("hiccup")
 
-    durations.staged(twice)("build", fails)
+    durations.timed_stage(twice)("build", fails)
     clock.now += 1
     assert [(each.step, each.seconds) for each in durations.so_far()] == [(BETWEEN, 0), ("build", 2)]
 
@@ -73,4 +73,4 @@ def test_what_is_going_on_counts_as_far_as_it_has_come():
         clock.now += 3
         return durations.so_far()[0].seconds
 
-    assert durations.staged(lambda name, function: function())("publish", publish) == 3
+    assert durations.timed_stage(lambda name, function: function())("publish", publish) == 3

@@ -131,7 +131,7 @@ def test_a_file_says_what_it_is(follows, lake):
         "rows": 2,
         "sha256": durable_files.sha256_of(stored.path),
         "digest": row_digest(pq.read_table(stored.path)),
-        "seal": durable_files.seal_of(facts),
+        "seal": durable_files.checksum_of(facts),
     }
     assert sorted(path.name for path in stored.path.parent.iterdir()) == [f"{stored.key}.json", f"{stored.key}.parquet"]
 
@@ -311,11 +311,11 @@ def test_an_engine_that_fails_leaves_nothing(follows, lake, edit_sql):
 
 
 def test_looking_does_not_build(follows, lake):
-    """Inside finding_only nothing is built: what is not there has no rows; what was asked for is told."""
+    """Inside dry_run nothing is built: what is not there has no rows; what was asked for is told."""
     there, missing = follows.raw(("ann", "ada")), follows.raw(("bea", "ada"))
     built = follows.derive(lake, there)
     looking = Lake(lake.folder, no_engine)
-    with looking.finding_only() as asked:
+    with looking.dry_run() as asked:
         assert follows.derive(looking, there) == built
         assert follows.derive(looking, missing).rows == 0
     assert built.path in asked

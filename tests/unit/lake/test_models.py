@@ -173,8 +173,8 @@ def test_keys_tell_rows_apart_and_order_them(night):
 def test_what_is_not_stored_is_made_of_what_is():
     """`sessions` is made again for its readers; what it is made of is kept, and counts as what they rest on."""
     assert [name for name in models.LINE if not models.model(name).is_stored] == ["sessions"]
-    assert models.model("sessions").unstored == ()
-    assert models.model("viewer_days").rests_on == (*models.model("sessions").sources, "calendar")
+    assert models.model("sessions").ephemeral == ()
+    assert models.model("viewer_days").leaf_sources == (*models.model("sessions").sources, "calendar")
 
 
 def _nulls_first(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:

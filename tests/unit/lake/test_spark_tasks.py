@@ -74,4 +74,4 @@ Caused by: org.apache.spark.api.python.PythonException: Traceback (most recent c
 def test_what_a_task_raised_is_what_is_said(raised, said):
     """Not the frames of Java that it came through."""
     context = pytest.importorskip("pipelines.lake.engines.spark_context", reason="no pyspark", exc_type=ImportError)
-    assert context.said_by(RuntimeError(PYTHON_RAISED.format(raised=raised))) == said
+    assert context.error_message(RuntimeError(PYTHON_RAISED.format(raised=raised))) == said

@@ -32,13 +32,13 @@ def mixed(count: int, separators: tuple[str, str] = (",", ":")) -> list[bytes]:
     return lines
 
 
-def form_of(lines: list[bytes]) -> common_form.CompactForm:
+def form_of(lines: list[bytes]) -> common_form.CommonForm:
     form = common_form.learn("viewing_sessions", [line.decode() for line in lines])
     assert form is not None
     return form
 
 
-def assert_read_rightly(form: common_form.CompactForm, lines: list[bytes]) -> list[int]:
+def assert_read_rightly(form: common_form.CommonForm, lines: list[bytes]) -> list[int]:
     """What the form reads is what the slow path reads; returns which lines those are."""
     block = block_of(lines)
     table, places = form.match(block.data, block.lines)

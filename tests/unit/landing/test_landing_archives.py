@@ -14,7 +14,7 @@ import zstandard
 
 from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
-from pipelines.landing.batches import UNSOUND
+from pipelines.landing.batches import CORRUPT_ARCHIVE
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
@@ -47,7 +47,7 @@ def test_a_wrong_checksum_means_that_no_line_is_believed(home: Settings, land: L
     ingest(home)
     rejected = list(rejected_records(home))
     assert accepted(home) == []
-    assert {each.reason for each in rejected[:-1]} == {UNSOUND}
+    assert {each.reason for each in rejected[:-1]} == {CORRUPT_ARCHIVE}
     assert [each.text + "\n" for each in rejected[1:-1]] == LINES[1:]
     assert (rejected[-1].line, rejected[-1].text) == (301, "")
     assert "checksum" in rejected[-1].reason

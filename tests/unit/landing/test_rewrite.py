@@ -18,12 +18,12 @@ import zstandard
 
 from pipelines.core.settings import load
 from pipelines.jobs import erase_user
-from pipelines.jobs.id_search import Sought, owned_lines, theirs
+from pipelines.jobs.id_search import IdMatcher, owned_lines, owned_rows
 from pipelines.landing import LandedFile, Source, find_landed, rewrite
 
-CUT = rewrite.Cut(
-    partial(owned_lines, sought=Sought("u1"), csv_entity=None),
-    partial(theirs, sought=Sought("u1")),
+CUT = rewrite.Selection(
+    partial(owned_lines, matcher=IdMatcher("u1"), csv_entity=None),
+    partial(owned_rows, matcher=IdMatcher("u1")),
 )
 
 
@@ -55,7 +55,7 @@ def test_owner_group_mode_and_times_stay(tmp_path: Path, name: str, mode: int) -
     os.utime(file.path, ns=(10**18, 10**18))
     before = facts(file.path)
 
-    def look(_: rewrite.Emptied) -> None:
+    def look(_: rewrite.Rewritten) -> None:
         (written,) = file.path.parent.glob(".mostwatched-*")
         assert facts(written) == before
 
@@ -66,8 +66,8 @@ def test_owner_group_mode_and_times_stay(tmp_path: Path, name: str, mode: int) -
         seen.extend(stat.S_IMODE(path.stat().st_mode) for path in file.path.parent.glob(".mostwatched-*"))
         return goes(batch)
 
-    cut = rewrite.Cut(CUT.lines, rows)
-    done = rewrite.emptied(file, cut, rewrite.find(file, cut), look)
+    cut = rewrite.Selection(CUT.lines, rows)
+    done = rewrite.rewrite(file, cut, rewrite.find(file, cut), look)
     assert done.records == 1
     assert facts(file.path) == before
     assert set(seen) <= {0o600}
@@ -82,7 +82,7 @@ def test_where_a_file_cannot_be_given_away(tmp_path: Path, monkeypatch: pytest.M
         raise PermissionError
 
     monkeypatch.setattr(os, "chown", refused)
-    assert rewrite.emptied(file, CUT, rewrite.find(file, CUT), lambda _: None).records == 1
+    assert rewrite.rewrite(file, CUT, rewrite.find(file, CUT), lambda _: None).records == 1
     assert facts(file.path)[2] == 0o640
     assert file.path.read_bytes().startswith(b"\n")
 
@@ -92,7 +92,7 @@ def test_the_longest_names(tmp_path: Path, name: str) -> None:
     """As long as a file system lets them be."""
     file = landed(tmp_path, name)
     assert len(os.fsencode(name)) >= 254
-    assert rewrite.emptied(file, CUT, rewrite.find(file, CUT), lambda _: None).records == 1
+    assert rewrite.rewrite(file, CUT, rewrite.find(file, CUT), lambda _: None).records == 1
     assert [path.name for path in file.path.parent.iterdir()] == [name]
 
 
@@ -117,7 +117,7 @@ def landed_bytes(root: Path, name: str, content: bytes) -> Path:
 
 def empty_of_u1(root: Path) -> int:
     """Do what `forget u1 --landing-too` does to landed files; returns how many records it says that it took."""
-    found = list(erase_user._landed(load(root), Sought("u1"), [root / "landing"], is_to_be_emptied=True))
+    found = list(erase_user._landed(load(root), IdMatcher("u1"), [root / "landing"], is_to_be_emptied=True))
     assert not [each.problem for each in found if each.problem]
     return sum(each.records for each in found)
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipelines.core.durable_files import seal_of, sha256_of
+from pipelines.core.durable_files import checksum_of, sha256_of
 from pipelines.core.errors import Damaged, UsageError
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Settings
@@ -28,7 +28,7 @@ from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.schema import ENTITIES, RAW_SCHEMAS
 from pipelines.raw import writer as raw_writer
-from pipelines.raw.index import PARSER_VERSION, raw_files, raw_key, rejected_records, set_aside
+from pipelines.raw.index import PARSER_VERSION, quarantine, raw_files, raw_key, rejected_records
 from pipelines.raw.ingest import ingest
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
@@ -79,7 +79,7 @@ def test_a_raw_folder(home: Settings, land: Land) -> None:
     ]
     index = json.loads((folder / "index.json").read_text())
     day_file, rejects_file = folder / "2026-01-05.parquet", folder / "rejects.parquet"
-    assert index.pop("seal") == seal_of(index)
+    assert index.pop("seal") == checksum_of(index)
     assert index["files"].pop("2026-01-04")["rows"] == 1
     assert index == {
         "entity": "viewing_sessions",
@@ -309,7 +309,7 @@ def test_raw_that_was_removed_or_damaged_is_made_again(home: Settings, land: Lan
     land("follows/a.ndjson", FOLLOW)
     ingest(home)
     (raw,) = raw_files(home)
-    set_aside(raw.folder)
+    quarantine(raw.folder)
     assert raw_files(home) == []
     assert ingest(home).new == (raw,)
     for content in (None, b"{"):

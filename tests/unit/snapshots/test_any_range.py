@@ -100,7 +100,7 @@ def test_a_ranking_is_read_from_the_bytes_that_were_checked(tmp_path, night, mon
 def test_the_published_windows_are_ranges_like_any_other(night, warehouse, window):
     """The last N days, asked for as a range, are the published table."""
     published = [_figures(row) for row in night.ranking(window)]
-    asked = ranking.asked_window(night.snapshot, window, None, None)
+    asked = ranking.window_from_options(night.snapshot, window, None, None)
     rows = ranking.ranking(night.settings, night.snapshot, asked)
     assert [tuple(row.values()) for row in rows] == published
     assert warehouse.execute("from ranking($1, $2)", [AS_OF, window]).fetchall() == published
@@ -108,7 +108,7 @@ def test_the_published_windows_are_ranges_like_any_other(night, warehouse, windo
 
 def test_a_limit_cuts_by_position(night):
     """The first N, and all without a limit."""
-    asked = ranking.asked_window(night.snapshot, 30, None, None)
+    asked = ranking.window_from_options(night.snapshot, 30, None, None)
     rows = ranking.ranking(night.settings, night.snapshot, asked)
     assert len(rows) > 2
     assert ranking.ranking(night.settings, night.snapshot, asked, 2) == rows[:2]
@@ -171,19 +171,19 @@ def test_a_null_date_is_an_error(warehouse):
 def test_half_a_range_is_an_error(night, window, first, end):
     """--from and --to belong together, and --window goes without them."""
     with pytest.raises(UsageError, match="--from and --to together"):
-        ranking.asked_window(night.snapshot, window, first, end)
+        ranking.window_from_options(night.snapshot, window, first, end)
 
 
 @pytest.mark.parametrize("days", [0, -3])
 def test_a_window_without_a_day_is_an_error(night, days):
     """A window holds at least one day."""
     with pytest.raises(UsageError, match="at least one day"):
-        ranking.asked_window(night.snapshot, days, None, None)
+        ranking.window_from_options(night.snapshot, days, None, None)
 
 
 def test_the_default_is_thirty_days(night):
     """Without a question it is the window that the API serves."""
-    assert ranking.asked_window(night.snapshot, None, None, None) == Window(date(2026, 1, 1), AS_OF)
+    assert ranking.window_from_options(night.snapshot, None, None, None) == Window(date(2026, 1, 1), AS_OF)
 
 
 def test_a_damaged_day_is_an_error(tmp_path, night):

@@ -89,7 +89,7 @@ def is_damaged(folder: Path, snapshot_id: str, name: str) -> bool:
 def test_a_changed_bit_is_found_anywhere_in_the_manifest(published, tmp_path_factory, data):
     """Whichever bit it is, the manifest does not pass for whole, and listing goes on with the others."""
     folder = tmp_path_factory.mktemp("flip") / "snapshots"
-    first = snapshots.names(published.settings.snapshots)[0]
+    first = snapshots.snapshot_ids(published.settings.snapshots)[0]
     (folder / first).mkdir(parents=True)
     content = bytearray((published.settings.snapshots / first / "manifest.json").read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
@@ -203,7 +203,7 @@ def test_a_clock_that_was_set_back_leaves_the_order(home):
     folder = home.settings.snapshots
     before = snapshots.listed(folder)[-1]
     manifest = before.manifest | {"created_at": "2099-01-01T00:00:00.000Z"}
-    replace(before.path / snapshots.MANIFEST, durable_files.json_bytes(durable_files.sealed(manifest)))
+    replace(before.path / snapshots.MANIFEST, durable_files.json_bytes(durable_files.with_checksum(manifest)))
     (folder / snapshots.POINTER).unlink()
     home.sessions("creator | viewer | started_at\nada | late | 2026-01-30 10:00")
     made = night(home).snapshot_id
@@ -247,7 +247,7 @@ def test_pruning_keeps_the_newest_and_the_current(home):
     snapshots.roll_back(folder, ids[0])
     report = prune.prune(dataclasses.replace(home.settings, keep_snapshots=1))
     assert report.snapshots == ids[1:3]
-    assert snapshots.names(folder) == [ids[0], ids[3]]
+    assert snapshots.snapshot_ids(folder) == [ids[0], ids[3]]
     assert snapshots.open_current(folder).id == ids[0]
     assert [snapshot.damage() for snapshot in snapshots.listed(folder)] == [[], []]
 
@@ -304,18 +304,18 @@ def test_damaged_snapshots_are_pruned(home):
     replace(folder / ids[2] / "manifest.json", b"{}")
     report = prune.prune(dataclasses.replace(home.settings, keep_snapshots=2))
     assert report.snapshots == [ids[0], ids[2]]
-    assert snapshots.names(folder) == [ids[1], ids[3]]
+    assert snapshots.snapshot_ids(folder) == [ids[1], ids[3]]
 
 
 def test_what_is_pruned_while_it_is_read_is_gone_and_not_damaged(home, monkeypatch):
     """Whoever has read a snapshot's name just before a prune lists, verifies and opens what there is."""
-    folder, gone = home.settings.snapshots, snapshots.names(home.settings.snapshots)[0]
-    ids, before = snapshots.names(folder), snapshots.current(folder)
+    folder, gone = home.settings.snapshots, snapshots.snapshot_ids(home.settings.snapshots)[0]
+    ids, before = snapshots.snapshot_ids(folder), snapshots.current(folder)
     snapshots.roll_back(folder, gone)
     stale = snapshots.current(folder)
     snapshots.release(folder)
     shutil.rmtree(folder / gone)
-    monkeypatch.setattr(snapshots, "names", lambda _: ids)
+    monkeypatch.setattr(snapshots, "snapshot_ids", lambda _: ids)
     assert [one.id for one in snapshots.listed(folder)] == ids[1:]
     assert snapshots.damage(folder) == {snapshot_id: [] for snapshot_id in ids[1:]}
     with pytest.raises(UsageError, match="There is no snapshot"):
@@ -330,7 +330,7 @@ def test_what_is_pruned_while_it_is_read_is_gone_and_not_damaged(home, monkeypat
 def test_a_ranking_of_a_pruned_snapshot_says_so(home):
     """`top` on a snapshot that is removed under it fails with a sentence."""
     snapshot = snapshots.open_current(home.settings.snapshots)
-    window = ranking.asked_window(snapshot, 30, None, None)
+    window = ranking.window_from_options(snapshot, 30, None, None)
     shutil.rmtree(snapshot.path)
     with pytest.raises(NoSnapshot, match="was removed while it was read"):
         ranking.ranking(home.settings, snapshot, window)

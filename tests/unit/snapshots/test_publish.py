@@ -164,7 +164,7 @@ def test_the_pointer_says_what_readers_see(noisy):
         "manifest_sha256": durable_files.sha256_of(snapshot.path / "manifest.json"),
         "pinned": False,
         "landed": sorted(file["key"] for file in snapshot.manifest["landed"]),
-        "seal": durable_files.seal_of(content),
+        "seal": durable_files.checksum_of(content),
     }
     assert content["published_at"].endswith("Z")
 
@@ -291,7 +291,7 @@ def test_a_table_that_fails_its_check_refuses(world):
         ):
             world.run(compare=False, night=night)
     assert world.current() is None
-    assert manifest.names(world.settings.snapshots) == []
+    assert manifest.snapshot_ids(world.settings.snapshots) == []
 
 
 def test_a_check_that_only_warns_does_not_refuse(world):
@@ -329,7 +329,7 @@ def test_books_that_do_not_balance_are_never_published(world):
     (index,) = world.settings.lake.glob("raw/viewing_sessions/*/index.json")
     wrong = json.loads(index.read_text()) | {"accepted": 2}
     del wrong["seal"]
-    index.write_bytes(durable_files.json_bytes(durable_files.sealed(wrong)))
+    index.write_bytes(durable_files.json_bytes(durable_files.with_checksum(wrong)))
     with pytest.raises(Damaged, match="books do not balance: 2 accepted"):
         world.run(compare=False)
     assert world.current() is None

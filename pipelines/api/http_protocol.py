@@ -1,9 +1,9 @@
-"""HTTP below ASGI: which requests are requests at all, and how long a client may keep the server waiting.
+"""HTTP below ASGI: which requests are well-formed, and how long a client may keep the server waiting.
 
-uvicorn's parser is strict about framing; what it leaves to others is here. A request with no Host or with several, of
-another version than 1.0 and 1.1, or with too large a head is refused with 400, in the envelope. An answer is never
-sent out of turn, nor two for one request; whenever it is unclear where the next request would begin, the connection is
-closed after the answer. Nobody holds a connection by being slow.
+uvicorn's parser is strict about framing; this module checks what it leaves open. A request with no Host or with
+several, of another version than 1.0 and 1.1, or with too large a head is refused with 400, in the envelope. An answer
+is never sent out of turn, nor two for one request; whenever it is unclear where the next request would begin, the
+connection is closed after the answer. A slow client cannot hold a connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers; the parser itself has no limit
 MAX_BODY_BYTES = 1024 * 1024  # no route reads one: it is dropped, and a larger one ends the connection
 FILES_KEPT_FREE = 64  # of those that the process may have open: for snapshots, logs, Redis, a JWKS
-COMPLAIN_EVERY_SECONDS = 60  # about too many connections
+LOG_EVERY_SECONDS = 60  # about too many connections
 
 _NOTHING, _HEAD, _BODY = range(3)  # what of a request is being received
 
@@ -40,12 +40,12 @@ log = logging.getLogger("mostwatched.api")
 
 
 class NotAcceptable(Exception):
-    """A head that the parser takes and we do not."""
+    """A request head that the parser accepts and this server refuses."""
 
 
 @cache
 def max_connections() -> int:
-    """How many a process holds: the files that it may have open, less those that it needs itself."""
+    """The number of connections of a process: its limit of open files, less those that it needs itself."""
     may_open, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if may_open == resource.RLIM_INFINITY else max(may_open - FILES_KEPT_FREE, FILES_KEPT_FREE)
 
@@ -82,9 +82,9 @@ class PreparedCycle(RequestResponseCycle):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. What uvicorn calls the keep-alive time-out bounds everything that a client can delay."""
+    """One connection. uvicorn's keep-alive timeout limits everything that a client can delay."""
 
-    _complained_at = float("-inf")  # of all connections of the process
+    _logged_at = float("-inf")  # of all connections of the process
 
     _phase = _NOTHING
     _received = 0  # bytes of the head, or of the body, and of what came in the same read
@@ -101,7 +101,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Expect a request, unless there are too many connections already."""
         super().connection_made(transport)
         if len(self.connections) > max_connections():
-            self._complain()
+            self._log_too_many()
             transport.abort()
         else:
             self._expect_a_request()
@@ -280,8 +280,8 @@ class BoundedHttp(HttpToolsProtocol):
         elif still_left:
             self._expect_to_be_taken(still_left)
 
-    def _complain(self) -> None:
+    def _log_too_many(self) -> None:
         now = self.loop.time()
-        if now - BoundedHttp._complained_at >= COMPLAIN_EVERY_SECONDS:
-            BoundedHttp._complained_at = now
+        if now - BoundedHttp._logged_at >= LOG_EVERY_SECONDS:
+            BoundedHttp._logged_at = now
             log.warning("connections are refused: there are too many", extra={"connections": max_connections()})

@@ -42,8 +42,8 @@ def asked(settings: Settings) -> list[tuple[Any, ...]]:
     with home_in_bucket.mounted(settings, "snapshots"):
         snapshot = manifest.open_current(settings.snapshots)
         attach_in_place = partial(home_in_bucket.attach, settings)
-        with range_query.opened(settings, snapshot, attach_in_place) as connection:
-            return list(range_query.ask(connection, settings, QUERY).rows)
+        with range_query.open_warehouse(settings, snapshot, attach_in_place) as connection:
+            return list(range_query.run_query(connection, settings, QUERY).rows)
 
 
 def by_httpfs(machines: Machines, name: str, **access: Any) -> Any:

@@ -18,7 +18,7 @@ from calling import Client, StoppedClock, running
 from published import EXAMPLE, many, point, publish
 from tokens import bearer, claims, jwks, sign
 
-from pipelines.api import watching
+from pipelines.api import snapshot_watcher
 from pipelines.core.settings import Settings
 from pipelines.snapshots import manifest
 
@@ -146,15 +146,15 @@ def test_a_snapshot_pruned_while_it_is_loaded_is_no_fault(
 ) -> None:
     """There is a newer one then, and a server that starts at that moment begins with it."""
     old, new = publish(home, many(2)), publish(home, many(3), as_of="2026-11-22", move_pointer=False)
-    load = watching.load
+    load = snapshot_watcher.load
 
-    def load_too_late(folder: Path, pointer: manifest.Pointer) -> watching.Serving:
+    def load_too_late(folder: Path, pointer: manifest.Pointer) -> snapshot_watcher.Serving:
         if pointer.snapshot_id == old:
             point(home, new, datetime.now(UTC))
             shutil.rmtree(folder / old)
         return load(folder, pointer)
 
-    monkeypatch.setattr(watching, "load", load_too_late)
+    monkeypatch.setattr(snapshot_watcher, "load", load_too_late)
     assert client_for().get(RANKING).headers["X-Snapshot-Id"] == new
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -163,15 +163,15 @@ def test_a_snapshot_that_is_no_longer_served_is_freed(
     home: Path, client_for: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many pages of it were asked for."""
-    loaded: list[weakref.ref[watching.Serving]] = []
-    load = watching.load
+    loaded: list[weakref.ref[snapshot_watcher.Serving]] = []
+    load = snapshot_watcher.load
 
-    def load_and_watch(folder: Path, pointer: manifest.Pointer) -> watching.Serving:
+    def load_and_watch(folder: Path, pointer: manifest.Pointer) -> snapshot_watcher.Serving:
         serving = load(folder, pointer)
         loaded.append(weakref.ref(serving))
         return serving
 
-    monkeypatch.setattr(watching, "load", load_and_watch)
+    monkeypatch.setattr(snapshot_watcher, "load", load_and_watch)
     publish(home, many(20))
     client = client_for()
     for limit in range(1, 15):

@@ -1,4 +1,4 @@
-"""The snapshot that is being served, and the watch on `current.json` that replaces it.
+"""The served snapshot, and the watcher of `current.json` that replaces it.
 
 One thread reads `current.json` about twice a second, loads what it points at, and then swaps a single reference. So
 what is served follows the pointer, in the order of its moves, half a second and the time of loading behind it. A
@@ -92,7 +92,7 @@ class Watcher:
 
     @property
     def is_watching(self) -> bool:
-        """Whether somebody looks in the background; when not, a request has to `refresh`."""
+        """Whether a thread watches in the background; when not, a request has to `refresh`."""
         return self._thread is not None
 
     def start(self) -> None:

@@ -16,7 +16,7 @@ from calling import Client, running
 from published import EXAMPLE, many, publish
 from tokens import bearer, claims, jwks, sign
 
-from pipelines.api import wire
+from pipelines.api import http_protocol
 from pipelines.api.app import create_app
 from pipelines.api.messages import Prepared
 from pipelines.core.settings import Settings
@@ -66,7 +66,7 @@ def get(*headers: str, target: str = "/healthz", version: str = "HTTP/1.1") -> b
         get("Transfer-Encoding: chunked", version="HTTP/1.0") + b"0\r\n\r\n",
         get("Content-Length: 5", "Content-Length: 5") + b"hello",
         get("Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
-        get("X: " + "y" * wire.MAX_HEAD_BYTES),
+        get("X: " + "y" * http_protocol.MAX_HEAD_BYTES),
     ],
     ids=str,
 )
@@ -172,7 +172,7 @@ def test_connections_beyond_the_limit_are_refused(
 ) -> None:
     """Files are kept free for snapshots; it is said once."""
     time.sleep(PATIENCE)  # until those of the tests before are gone
-    monkeypatch.setattr(wire, "max_connections", lambda: 5)
+    monkeypatch.setattr(http_protocol, "max_connections", lambda: 5)
     connections = [socket.create_connection(address, timeout=10) for _ in range(10)]
     refused = 0
     for connection in reversed(connections):

@@ -1,4 +1,4 @@
-"""How long the steps of a run took, as an SVG inside a page: a bar a step, where and as long as it was."""
+"""The durations of the steps of a run as an inline SVG bar chart."""
 
 from __future__ import annotations
 

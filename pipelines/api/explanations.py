@@ -1,8 +1,8 @@
-"""Why a number is what it is, asked of the server: `mostwatched explain` in a process of its own, one at a time.
+"""Run `mostwatched explain` for the server, in a process of its own, one at a time.
 
-It does the night of one creator again from what landed. That takes an engine, seconds and memory, of which the process
-that answers everybody has none to spare; so it is the command itself that works, and is ended when it takes too long
-or when nobody waits for it any more. Few may wait: those behind them are better told so at once.
+An explanation runs the nightly job again over the records of one creator, which takes an engine, seconds and memory.
+The server has none to spare, so it starts the command, and ends it when it takes too long or when its client has left.
+Few may wait for their turn; further ones are refused at once.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pipelines.core.settings import Settings, variable
 
 SECONDS = 120  # for one answer; longer ones are for the command line
 UNKNOWN = 2  # the command's exit code for what it was asked
-AT_MOST = 2  # questions: one at work and one that waits for it
+MAX_WAITING = 2  # questions: one at work and one that waits for it
 RETRY_AFTER_SECONDS = 15  # for those that are one too many: most answers take a few seconds
 
 
-class NotExplained(Exception):
-    """There is no answer; the message says why, and what to do."""
+class ExplanationError(Exception):
+    """There is no explanation; the message says why, and what to do."""
 
 
-class NothingKnown(NotExplained):
+class NoSuchCreator(ExplanationError):
     """Nothing has landed of such a creator."""
 
 
-class NotAsked(NotExplained):
-    """What cannot be handed to the command."""
+class InvalidRequest(ExplanationError):
+    """The request cannot be passed to the command."""
 
 
-class TooMany(NotExplained):
-    """Others are asking already."""
+class TooManyRequests(ExplanationError):
+    """Too many explanations are waiting already."""
 
 
 class Explainer:
-    """Asks the command line about the home of one server."""
+    """Runs the command line on the home of one server."""
 
     def __init__(self, settings: Settings, seconds: float = SECONDS) -> None:
         self._home = settings.home
@@ -51,13 +51,15 @@ class Explainer:
         self._asked = 0  # questions at work and waiting
 
     async def explain(self, snapshot_id: str, creator_id: str, days: Range) -> dict[str, Any]:
-        """The object of `mostwatched explain --json`. Raises NotExplained. Cancelled, it leaves no process behind."""
+        """Return the object of `mostwatched explain --json`. Raises ExplanationError. Cancelling ends its process."""
         if not self.can_explain:
-            raise NotExplained("This server holds what is published, not what landed: use mostwatched explain instead")
+            raise ExplanationError(
+                "This server holds what is published, not what landed: use mostwatched explain instead"
+            )
         if "\0" in creator_id:  # an argument of a command ends there: it would be asked about another creator
-            raise NotAsked("creatorId must not hold a NUL: no command can be asked about such an id")
-        if self._asked >= AT_MOST:
-            raise TooMany(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
+            raise InvalidRequest("creatorId must not hold a NUL: no command can be asked about such an id")
+        if self._asked >= MAX_WAITING:
+            raise TooManyRequests(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
         days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
         asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]
         self._asked += 1
@@ -72,7 +74,7 @@ class Explainer:
             return explanation
         lines = said.decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1].removeprefix("mostwatched: ") if lines else f"mostwatched explain ended with {code}"
-        raise (NothingKnown if code == UNKNOWN else NotExplained)(reason)
+        raise (NoSuchCreator if code == UNKNOWN else ExplanationError)(reason)
 
     async def _run(self, arguments: list[str]) -> tuple[int | None, bytes, bytes]:
         environment = os.environ | {variable("log_format"): "text", variable("log_level"): "ERROR"}
@@ -88,7 +90,7 @@ class Explainer:
         try:
             answer, said = await asyncio.wait_for(child.communicate(), self._seconds)
         except TimeoutError:
-            raise NotExplained(
+            raise ExplanationError(
                 f"It takes longer than {self._seconds:,.0f} seconds: use mostwatched explain instead"
             ) from None
         finally:
