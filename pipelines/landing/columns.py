@@ -45,6 +45,16 @@ def not_empty(column: pa.Array) -> Mask:
     return none_if_all(pc.greater(pc.binary_length(column), 0))
 
 
+def constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    """A column that holds one value, or null, in every row."""
+    return pa.nulls(rows, kind) if value is None else pa.repeat(pa.scalar(value, kind), rows)
+
+
+def filtered(places: pa.Array | None, mask: pa.Array) -> pa.Array:
+    """The places (None: all) where the mask is good."""
+    return (pa.arange(0, len(mask)) if places is None else places).filter(mask)
+
+
 class ValueCache:
     """The values of texts, so that each text is judged once. Threads share it."""
 

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
 from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import Mask
+from pipelines.landing.common_form import Matched
 from pipelines.landing.fast import BlockReading, is_fit
 from pipelines.landing.lines import (
     LONG_LINE_TEXT_BYTES,
@@ -29,7 +31,6 @@ from pipelines.landing.lines import (
     Piece,
     is_blank,
 )
-from pipelines.landing.matching import constant, split
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor, spellings
 from pipelines.landing.schema import RAW_SCHEMAS, Instant, LandedField, Money, landed_fields
@@ -208,9 +209,9 @@ class Header:
         except Rejected as error:
             rows.reject(line, error.field, error.reason, text[:MAX_LINE_BYTES])
 
-    def match(self, data: bytes, count: int) -> tuple[pa.Table, pa.Array | None]:
+    def match(self, data: bytes, count: int) -> Matched:
         """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
-        cells, places = split(data, ",", len(self._names))
+        cells, places = _split(data, len(self._names))
         by_column = {each.column: cell for each, cell in zip(self._fields, cells, strict=True) if each}
         schema = RAW_SCHEMAS[self._entity].remove(RAW_SCHEMAS[self._entity].get_field_index("line"))
         mask: Mask = None
@@ -220,17 +221,18 @@ class Header:
         for field in landed_fields(self._entity):
             kind = schema.field(field.column).type
             if field.column not in by_column:
-                values[field.column] = constant(field.default, kind, len(cells[0]))
+                values[field.column] = columns.constant(field.default, kind, len(cells[0]))
                 continue
             values[field.column], good = self._typed(field, by_column[field.column], kind)
             mask = columns.both(mask, good)
         mask = columns.both(mask, columns.rules_hold(self._entity, values))
         table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
-        if mask is None:
-            return table, places
-        mask = pc.fill_null(mask, False)
-        places = (pa.arange(0, len(mask)) if places is None else places).filter(mask)
-        return table.filter(mask), None if len(places) == count else places
+        if mask is not None:
+            mask = pc.fill_null(mask, False)
+            places = columns.filtered(places, mask)
+            table = table.filter(mask)
+        places = None if places is None or len(places) == count else places
+        return Matched(table, places, dict.fromkeys(self.unknown, table.num_rows))
 
     def _typed(self, field: LandedField, cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
         filled = columns.not_empty(cells)
@@ -251,6 +253,38 @@ class Header:
             return self._acceptor.value(field, cell_value(field, cell))
 
         return columns.by_distinct_value(cells, kind, value_of, self._known[field.name])
+
+
+def _split(data: bytes, cells: int) -> tuple[list[pa.Array], pa.Array | None]:
+    """Split every line at its commas: the columns of the lines of just so many cells, and which (None: all).
+
+    Where Arrow does not take the text at all, no line is.
+    """
+    others: list[int] = []
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        others.append(row.number - 1)
+        return "skip"
+
+    names = [str(number) for number in range(cells)]
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.py_buffer(data),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
+            parse_options=pyarrow.csv.ParseOptions(
+                quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), check_utf8=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return [pa.array([], pa.string()) for _ in names], pa.array([], pa.int64())
+    arrays = [column.combine_chunks() for column in table.columns]
+    if not others:
+        return arrays, None
+    everything = pa.arange(0, table.num_rows + len(others))
+    return arrays, everything.filter(pc.invert(pc.is_in(everything, pa.array(others, pa.int64()))))
 
 
 def cell_value(field: LandedField | None, cell: str) -> Any:

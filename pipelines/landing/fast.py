@@ -1,9 +1,8 @@
 """NDJSON of the flat entities at columnar speed, line by line only where a line is not like the others.
 
-The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is split at
-its quotation marks by Arrow's CSV reader and compared with templates learned from accepted lines (templates.py); where
-lines leave out what is null, it is first read by the form that they have in common (common_form.py). Every line that
-neither matches to the letter, or whose values are not plainly good, goes through the slow path.
+The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is read by the
+form that accepted lines of the file have in common (common_form.py). Every line that does not match to the letter, or
+whose values are not plainly good, goes through the slow path.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.landing import common_form
 from pipelines.landing.batches import Batch, Rows
-from pipelines.landing.common_form import CommonForm
+from pipelines.landing.common_form import CommonForm, Matched, learn
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,
@@ -33,23 +30,18 @@ from pipelines.landing.lines import (
     line_starts,
     lines_of,
 )
-from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_line, read_piece
 from pipelines.landing.records import Acceptor, count_unknown
-from pipelines.landing.templates import learn
 from pipelines.landing.values import Rejected
 
 PARSERS = max(1, min(4, os.cpu_count() or 1))  # blocks parsed at a time; each costs the memory of one
-MAX_TEMPLATES = 256  # a platform that leaves out what is null writes dozens; each costs some memory
-MIN_LINES = 48  # fewer are read one by one in less time than it takes to split them
-MAX_LEARNING = 4  # lines of one shape that a template is sought from
-SAMPLED_LINES = 256  # of a block, to see which fields are there only sometimes
-MAX_SIGNS = 32  # such fields that shapes are told apart by
+MIN_LINES = 48  # fewer are read one by one in less time than it takes to parse them
+MAX_LESSONS = 16  # in a file of many writers; what has none of the forms is read line by line
+SAMPLED_LINES = 256  # of a block, that a form is learned from
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Arrow would skip it
 # Control characters and a byte order mark at the start of a line: not for this module.
 _UNFIT = re.compile(rb"[\x00-\x1f]|^\xef\xbb\xbf")
-_KEY = re.compile(r'"([^"\\]{1,100})"\s*:')
 NOT_IN_JSON = b"\\"  # escapes in strings: they would have to be resolved
 
 ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
@@ -76,17 +68,14 @@ def read_fast(entity: str, pieces: Iterator[Piece]) -> Iterator[Batch]:
 
 
 class FastReader:
-    """Reads the blocks of one file, learning its templates on the way. Several threads may read blocks at once."""
+    """Reads the blocks of one file, learning its forms on the way. Several threads may read blocks at once."""
 
     def __init__(self, entity: str, min_lines: int = MIN_LINES) -> None:
         self._entity = entity
         self._min_lines = min_lines
         self._learning = threading.Lock()  # of what follows
-        self._matchers: dict[tuple[str, ...], Matcher] = {}  # by the fixed pieces of their templates
-        self._first: Matcher | None = None
-        self._is_mixed = False  # lines of several shapes come one after the other
-        self._form: CommonForm | None = None  # what they have in common
-        self._has_form = True  # until it turns out otherwise
+        self._forms: tuple[CommonForm, ...] = ()  # the one that read most comes first
+        self._lessons = MAX_LESSONS  # that are left
 
     def read_piece(self, piece: Piece) -> Batch:
         """The records of a piece of the file."""
@@ -99,67 +88,36 @@ class FastReader:
     def read(self, block: Block) -> Batch:
         """The records of a block: what `read_piece` would give, sooner."""
         reading = BlockReading(block, Rows(self._entity), read_line, NOT_IN_JSON, self._min_lines)
-        with self._learning:
-            first, is_mixed = self._first, self._is_mixed
-        if not is_mixed:
-            if first is not None:
-                reading.match(first)
-            else:
-                self._learn_and_match(reading)
-            if is_mixed := len(reading.left) * 8 > block.lines:
-                with self._learning:
-                    self._is_mixed = True
-        if is_mixed and len(reading.left) >= reading.min_lines and (form := self._common_form(reading)):
+        read: dict[CommonForm, int] = {}
+        while len(reading.left) >= reading.min_lines and (form := self._next_form(reading, read)):
+            before = len(reading.left)
             reading.match(form)
-        if len(reading.left) >= reading.min_lines:
-            reading.match_by_shape(self._learn_and_match)
+            read[form] = before - len(reading.left)
+        best = max(read, key=lambda form: read[form], default=None)
+        with self._learning:
+            if best is not None and best is not self._forms[0]:
+                self._forms = (best, *(form for form in self._forms if form is not best))
         return reading.finish()
 
-    def _common_form(self, reading: BlockReading) -> CommonForm | None:
-        """The form of this file's lines, learned from some of them."""
+    def _next_form(self, reading: BlockReading, tried: Collection[CommonForm]) -> CommonForm | None:
+        """A form that has not been tried on a block: one that is known, or that of the lines that are left."""
         with self._learning:
-            if self._form is None and self._has_form:
-                acceptor = Acceptor(self._entity)
-                self._form = common_form.learn(
-                    self._entity, [line for line in reading.sample() if _accepts(acceptor, line)]
-                )
-                self._has_form = self._form is not None
-            return self._form
-
-    def _learn_and_match(self, reading: BlockReading) -> None:
-        """Learn from the first line that is accepted, and read the lines like it."""
-        for _ in range(MAX_LEARNING):
-            if len(reading.left) < reading.min_lines:
-                return
-            line = reading.take_first()
-            learned = None if line is None else self._learn(line)
-            if learned is not None:
-                reading.match(learned)
-                return
-
-    def _learn(self, line: bytes) -> Matcher | None:
-        template = learn(self._entity, line.removesuffix(b"\r").decode())
-        if template is None:
-            return None
-        signature = tuple(template.fixed.values())
-        with self._learning:
-            known = self._matchers.get(signature)
-            if known is not None and known.template == template:
+            known = next((form for form in self._forms if form not in tried), None)
+            if known is not None or not self._lessons:
                 return known
-            matcher = Matcher(self._entity, template)
-            if len(self._matchers) < MAX_TEMPLATES:
-                self._matchers[signature] = matcher
-                self._first = self._first or matcher
-            return matcher
+            self._lessons -= 1
+            acceptor = Acceptor(self._entity)
+            learned = learn(self._entity, (line for line in reading.sample() if _accepts(acceptor, line)))
+            if learned is not None:
+                self._forms = (*self._forms, learned)
+            return learned
 
 
 class TextMatcher(Protocol):
     """Reads the lines of a text that it knows for sure, and leaves the others."""
 
-    unknown: tuple[str, ...]  # the fields of such a line that the contract does not know
-
-    def match(self, data: bytes, count: int) -> tuple[pa.Table, pa.Array | None]:
-        """The rows, without `line`, of those of the `count` lines that match, and which those are (None: all)."""
+    def match(self, data: bytes, count: int) -> Matched:
+        """Read those of the `count` lines in `data` that match."""
 
 
 class BlockReading:
@@ -183,17 +141,17 @@ class BlockReading:
             self._read_unfit(special)
 
     def match(self, matcher: TextMatcher) -> None:
-        """Read the lines that the matcher's template fits."""
+        """Read the lines that the matcher knows."""
         if len(self.left) < self.min_lines:
             return
         data = self._block.data if self._whole else _text_of(self._lines_left())
-        table, places = matcher.match(data, len(self.left))
+        table, places, unknown = matcher.match(data, len(self.left))
         if not table.num_rows:
             return
         lines = pc.add(self.left if places is None else self.left.take(places), self._block.first_line)
         self._tables.append(table.append_column("line", lines))
-        for name in matcher.unknown:
-            count_unknown(self._rows.acceptor.unknown_fields, name, table.num_rows)
+        for name, times in unknown.items():
+            count_unknown(self._rows.acceptor.unknown_fields, name, times)
         if places is None:
             self.left = self.left.slice(0, 0)
         else:
@@ -201,33 +159,11 @@ class BlockReading:
             self.left = self.left.filter(others)
         self._whole = False
 
-    def match_by_shape(self, read: Callable[[BlockReading], None]) -> None:
-        """Let `read` read the lines that are left one shape at a time; those of a rare shape stay left."""
-        shapes = _shapes(pl.Series(self._lines_left().cast(pa.string())))
-        everything, stay = self.left, []
-        self._whole = False
-        for members in shapes:
-            self.left = everything.take(members)
-            if len(self.left) >= self.min_lines:
-                read(self)
-            stay.append(self.left)
-        self.left = pa.concat_arrays(stay)
-        self.left = self.left.take(pc.sort_indices(self.left))
-
     def sample(self) -> list[str]:
         """Some of the lines that are left, from all over the block."""
         every = max(1, len(self.left) // SAMPLED_LINES)
         lines = self._lines_left().cast(pa.string()).take(pa.arange(0, len(self.left), every))
         return [line.removesuffix("\n").removesuffix("\r") for line in lines.to_pylist()]
-
-    def take_first(self) -> bytes | None:
-        """Read the first line that is left by itself; returns it if it was accepted."""
-        number = self.left[0].as_py()
-        self.left = self.left.slice(1)
-        self._whole = False
-        before = self._rows.accepted
-        self._read(number)
-        return self._line(number) if self._rows.accepted > before else None
 
     def finish(self) -> Batch:
         """Read what is left line by line; everything in landed order."""
@@ -287,23 +223,6 @@ def _text_of(lines: pa.Array) -> bytes:
     return bytes(memoryview(data)[bounds[lines.offset] : bounds[lines.offset + len(lines)]])
 
 
-def _shapes(lines: pl.Series) -> list[pa.Array]:
-    """Sort lines by what tells shapes apart cheaply: which fields are there, and how many quotation marks.
-
-    Returns the places of each shape's lines, the most common first. Lines of two shapes may share a group: then the
-    template of the one will not match the other.
-    """
-    sample = lines.gather_every(max(1, len(lines) // SAMPLED_LINES)).to_list()
-    keys = [frozenset(_KEY.findall(line)) for line in sample]
-    sometimes = sorted(frozenset().union(*keys) - keys[0].intersection(*keys))[:MAX_SIGNS]
-    signs = lines.str.count_matches('"', literal=True).cast(pl.UInt64)
-    for sign in sometimes:
-        signs = signs * 2 + lines.str.contains(f'"{sign}"', literal=True)
-    places = pl.DataFrame({"signs": signs}).with_row_index("place").group_by("signs").agg("place")
-    by_size = places.sort(pl.col("place").list.len(), descending=True)
-    return [group.to_arrow() for group in by_size["place"]]
-
-
 def _sorted(table: pa.Table) -> pa.Table:
     lines = table.column("line").combine_chunks()
     if len(lines) < 2 or pc.all(pc.less_equal(lines.slice(0, len(lines) - 1), lines.slice(1))).as_py():
@@ -314,7 +233,7 @@ def _sorted(table: pa.Table) -> pa.Table:
 def is_fit(block: Block, special: bytes) -> bool:
     """Whether a block holds nothing that must not be split; looks at it as a whole."""
     data = block.data
-    if special in data:
+    if special in data or data.startswith((b"\n", b"\r")) or b"\n\n" in data or b"\n\r" in data:  # or a blank line
         return False
     if not data.isascii() and (
         not _is_utf8(data) or data.startswith(_BYTE_ORDER_MARK) or b"\n" + _BYTE_ORDER_MARK in data

@@ -21,7 +21,6 @@ from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import INSTANT_TYPE, Mask
 from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
-from pipelines.landing.matching import constant
 from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
@@ -221,7 +220,7 @@ class _Reader:
             if name is None:
                 if field.required:
                     return None, None
-                values[field.column] = constant(field.default, kind, batch.num_rows)
+                values[field.column] = columns.constant(field.default, kind, batch.num_rows)
                 continue
             typed = _typed(field, batch.column(name), kind)
             if typed is None:

@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 
 from pipelines.core.settings import Settings
 from pipelines.landing.batches import Batch, Rows
+from pipelines.landing.common_form import learn
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import FastReader
 from pipelines.landing.files import open_landed
 from pipelines.landing.lines import Block, blocks_of_lines
-from pipelines.landing.matching import Matcher
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.schema import FLAT_ENTITIES, Instant, LandedField, Money, landed_fields
-from pipelines.landing.templates import learn
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
@@ -164,10 +163,10 @@ def test_the_fast_path_is_taken() -> None:
     """The comparison above would be empty if every line went the slow way: lines that are alike all match."""
     line = '{"sessionId":"s%d","creatorId":{"$oid":"64d15f9e2e6c8f4d5a123456"},"startedAt":"%s","revision":%d,"x":null}'
     data = "".join(f"{line % (number, GOOD_INSTANTS[number % 3], number % 4)}\n" for number in range(500)).encode()
-    template = learn("viewing_sessions", data.split(b"\n")[0].decode())
-    assert template is not None
-    table, places = Matcher("viewing_sessions", template).match(data, 500)
-    assert (table.num_rows, places) == (500, None)
+    form = learn("viewing_sessions", data.decode().splitlines())
+    assert form is not None
+    table, places, unknown = form.match(data, 500)
+    assert (table.num_rows, places, unknown) == (500, None, {"x": 500})
 
 
 CELLS = st.sampled_from([*INSTANTS, *TEXTS, *NUMBERS, "true", "false", "True", '"', '"a"', '"a,b"', '"a\nb"', "\x00"])

@@ -41,7 +41,7 @@ def form_of(lines: list[bytes]) -> common_form.CommonForm:
 def assert_read_rightly(form: common_form.CommonForm, lines: list[bytes]) -> list[int]:
     """What the form reads is what the slow path reads; returns which lines those are."""
     block = block_of(lines)
-    table, places = form.match(block.data, block.lines)
+    table, places, _ = form.match(block.data, block.lines)
     read = list(range(len(lines))) if places is None else places.to_pylist()
     expected = {row.pop("line") - block.first_line: row for row in slow("viewing_sessions", block).accepted.to_pylist()}
     assert [expected[place] for place in read] == table.to_pylist()
@@ -93,14 +93,65 @@ def test_a_line_that_means_something_else_is_left(old: str, new: str) -> None:
     assert 20 not in assert_read_rightly(form_of(lines), [*lines[:20], odd, *lines[20:]])
 
 
-def test_lines_in_no_common_order_have_no_form() -> None:
-    """Nor have lines of fields that are not ours, or of values of two kinds."""
+def test_lines_in_another_order_are_of_another_form() -> None:
+    """The form is that of the first line; others read the rest."""
     line = USUAL % 1
     turned = '{"creatorId":"ada","sessionId":"s0","startedAt":"2026-01-05T10:00:00Z"}'
-    assert common_form.learn("viewing_sessions", [line, turned]) is None
-    assert common_form.learn("viewing_sessions", [line.replace("{", '{"extra":1,')]) is None
-    assert common_form.learn("pledges", ['{"pledgeId":"p","amount":1}', '{"pledgeId":"p","amount":"1"}']) is None
+    lines = [line.encode(), turned.encode()] * 40
+    assert assert_read_rightly(form_of(lines), lines) == list(range(0, 80, 2))
     assert common_form.learn("viewing_sessions", []) is None
+
+
+START = '"startedAt":"2026-01-05T10:00:00Z"'
+WRITERS = {
+    "unknown fields": '{"sessionId":"s%d","_v":%d,"creatorId":"ada",' + START + ',"app":"tv","x":null}',
+    "nested fields": '{"sessionId":"s%d","creatorId":"ada",'
+    + START
+    + ',"meta":{"a":[%d,"x"],"b":{"c":null}},"tags":[]}',
+    "nested fields, spaced": '{"sessionId": "s%d", "creatorId": "ada", '
+    + START.replace(":", ": ", 1)
+    + ', "meta": {"a": [%d, "x"]}}',
+    "Extended JSON": '{"_id":{"$oid":"64d15f9e2e6c8f4d5a12%04d"},"creatorId":"ada","revision":{"$numberInt":"%d"},'
+    '"startedAt":{"$date":"2026-01-05T10:00:00Z"}}',
+    "canonical Extended JSON": '{"_id":"%d","creatorId":{"$oid":"64d15f9e2e6c8f4d5a123456"},'
+    '"revision":{"$numberLong":"%d"},'
+    '"startedAt":{"$date":{"$numberLong":"1767607200000"}}}',
+    "spacing of its own": '{ "sessionId" : "s%d" , "revision" : %d , "creatorId" : "ada" , '
+    + START.replace(":", " : ", 1)
+    + " }",
+}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_other_programs_write(writer: str, end: bytes) -> None:
+    """Unknown fields, Extended JSON and any spacing are read as columns, and their fields counted."""
+    lines = [(WRITERS[writer] % (number, number % 9)).encode() for number in range(200)]
+    block = block_of(lines, end)
+    expected = slow("viewing_sessions", block)
+    assert expected.accepted.num_rows + len(expected.rejected) == 200
+    if not expected.rejected:
+        table, places, unknown = form_of(lines).match(block.data, 200)
+        assert (table.num_rows, places, dict(unknown)) == (200, None, expected.unknown_fields)
+    assert_same(FastReader("viewing_sessions").read(block), expected)
+
+
+def test_a_field_that_we_do_not_know_is_counted_where_it_is() -> None:
+    """Where some lines leave it out, those are not counted."""
+    lines = [USUAL % number for number in range(200)]
+    lines = [line.replace("}", ',"extra":1.5}') if number % 3 else line for number, line in enumerate(lines)]
+    block = block_of([line.encode() for line in lines])
+    _, places, unknown = form_of([line.encode() for line in lines]).match(block.data, 200)
+    assert (places, unknown) == (None, {"extra": 133})
+    assert_same(FastReader("viewing_sessions").read(block), slow("viewing_sessions", block))
+
+
+def test_lines_that_are_no_json_cost_the_lines_around_them_alone() -> None:
+    """The rest of their block is still read as columns."""
+    lines = mixed(1000)
+    form = form_of(lines)
+    broken = [*lines[:500], ODD["half a line"], *lines[500:900], ODD["two records"], *lines[900:]]
+    assert len(assert_read_rightly(form, broken)) > 1000 - 4 * common_form.MIN_PARSED
 
 
 def test_mixed_blocks_are_read_by_it() -> None:
@@ -109,4 +160,4 @@ def test_mixed_blocks_are_read_by_it() -> None:
     for _ in range(2):
         block = block_of([*mixed(500), ODD["an escape"], *mixed(100), ODD["half a line"]])
         assert_same(reader.read(block), slow("viewing_sessions", block))
-    assert reader._form is not None
+    assert reader._forms

@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.landing import columns, matching
+from pipelines.landing import columns
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.fast import FastReader
 from pipelines.landing.lines import Block
 from pipelines.landing.ndjson import read_piece
 
 THREADS = 8
-SHARED = tuple(f"/landing/{name}.py" for name in ("columns", "compact", "fast", "matching", "templates"))
+SHARED = tuple(f"/landing/{name}.py" for name in ("columns", "common_form", "fast"))
 
 
 _installing = threading.Lock()
@@ -105,25 +105,6 @@ def test_blocks_of_one_file(seed: int) -> None:
         assert batch.rejected == expected.rejected
         assert batch.unknown_fields == expected.unknown_fields
     assert any(batch.rejected for batch in read)
-
-
-def test_a_fixed_piece() -> None:
-    """What a column is compared with has as many rows as the column, whatever other threads ask for meanwhile."""
-    fixed = matching._Fixed(b'","creatorId":"')
-    together = threading.Barrier(THREADS)
-
-    def offsets_of(repeated: Sequence[Any]) -> int:
-        *_, offsets, _ = repeated
-        return offsets.size // 4
-
-    def short(seed: int) -> list[int]:
-        drawn = random.Random(seed)
-        together.wait()
-        asked = [drawn.randrange(1, 100 * (turn + 1)) for turn in range(50)]
-        return [rows for rows in asked if offsets_of(fixed._repeated(rows)) < rows + 1]
-
-    with threads() as pool:
-        assert list(pool.map(short, range(THREADS))) == [[]] * THREADS
 
 
 def test_cached_values(monkeypatch: pytest.MonkeyPatch) -> None:
