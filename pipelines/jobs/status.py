@@ -293,7 +293,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
     grounds: list[str] = []
     flags: list[str] = []
-    seen_before = seen.pointer.landed if seen.pointer else ()
+    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
     if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
         grounds, flags = found, ["--accept-rejects"]
     last_week = [as_of - timedelta(days=back) for back in range(1, 9)]

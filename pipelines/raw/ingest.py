@@ -195,12 +195,17 @@ def _bytes_to_read(file: LandedFile, seen: LandedCache) -> tuple[int, str | None
 
     There is nothing to read of one that has been read, or that has just gone.
     """
+    stamp, sha256 = _stamp_and_sha256(file, seen)
+    return (0 if stamp is None or sha256 else stamp.size), sha256
+
+
+def _stamp_and_sha256(file: LandedFile, seen: LandedCache) -> tuple[Stamp | None, str | None]:
+    """(the stamp of a landed file if it is there, the sha256 of its bytes if it is as it was when it was read)."""
     try:
         stamp = Stamp.of(os.lstat(file.location))
     except OSError:
-        return 0, None
-    sha256 = seen.get(file.location, stamp)
-    return (0 if sha256 else stamp.size), sha256
+        return None, None
+    return stamp, seen.get(file.location, stamp)
 
 
 def _read_apart(
@@ -300,23 +305,26 @@ def inspect(
     seen = LandedCache(settings.lake / "landed.json")
     sizes, aliases = _sizes(raw), _aliases(raw)
     names = {(each.entity, each.landed_name) for each in raw}
+    parsed = {each.identity for each in raw if each.parser_version == PARSER_VERSION}
     found: list[FoundFile] = []
     postponed: list[PostponedFile] = []
     for file in files:
+        stamp, sha256 = _stamp_and_sha256(file, seen)
         try:
-            with open_landed(file.path, file.root) as source:
-                sha256 = seen.get(file.path, source.stamp)
-                if sha256 is None and (file.entity, source.stamp.size) in sizes:
-                    sha256 = source.sha256()
-                    source.check_unchanged()
+            if stamp is None or sha256 is None:  # a file that was read before is not opened again
+                with open_landed(file.path, file.root) as source:
+                    stamp, sha256 = source.stamp, seen.get(file.path, source.stamp)
+                    if sha256 is None and (file.entity, stamp.size) in sizes:
+                        sha256 = source.sha256()
+                        source.check_unchanged()
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
-        if sha256 is not None and not exists(settings, file.entity, sha256, file.read_as):
-            sha256 = None
+        if sha256 is not None and (file.entity, sha256, file.read_as) not in parsed:
+            sha256 = sha256 if exists(settings, file.entity, sha256, file.read_as) else None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
-        found.append(FoundFile(file, source.stamp.size, source.stamp.mtime_ns / 1e9, sha256, was_read))
+        found.append(FoundFile(file, stamp.size, stamp.mtime_ns / 1e9, sha256, was_read))
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from pipelines.raw.index import RawFile, resolve_landed
 DAYS_COMPARED = 7  # before a day, to tell whether it is complete
 
 
-def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Collection[str]) -> Iterator[str]:
+def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
     """Yield a sentence for each entity with too many rejected records.
 
     Judged are the files that newly landed: those whose keys are not among `seen_before`, which the current snapshot
