@@ -419,4 +419,6 @@ def checked_table(path: Path, sha256: str, columns: Sequence[str] | None = None)
     With `columns` only those.
     """
     with pq.ParquetFile(pa.BufferReader(checked_bytes(path, sha256))) as file:
-        return file.read(columns)
+        # A thread of Arrow's may hold the last reference to bytes of Python; one that lets go of them while the
+        # interpreter ends aborts the process. Such a file is small: one thread reads it.
+        return file.read(columns, use_threads=False)

@@ -27,7 +27,7 @@ from pipelines.landing import synthetic
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("java")]
 FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 AS_OF = date(2026, 1, 31)
-PACKAGE = Path(cli.__file__).parents[1]
+PACKAGE = Path(cli.__file__).parents[2]
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # started for a minute, it had better compile fast than well
 OPTIONS = {
     "spark.driver.extraJavaOptions": JAVA,

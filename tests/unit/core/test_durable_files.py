@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Timer
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from refusing import no_descriptors, no_space
 
@@ -411,3 +413,22 @@ def test_a_refusal_says_what_where_and_what_to_do(tmp_path):
     assert str(tmp_path) in said
     for other in (ValueError("x"), BrokenPipeError(errno.EPIPE, "Broken pipe"), duckdb.BinderException("no column")):
         assert errors.os_error_message(other, home) is None
+
+
+def test_bytes_of_python_are_read_by_no_thread_of_arrow(tmp_path):
+    """One that still held them when the interpreter ended would abort the process: `rejects` did, now and then."""
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({f"column{number}": list(range(1000)) for number in range(8)}), path)
+    program = """
+import os, sys
+from pathlib import Path
+from pipelines.core import durable_files
+
+path = Path(sys.argv[1])
+sha256 = durable_files.sha256_of(path)
+before = os.listdir("/proc/self/task")
+assert durable_files.checked_table(path, sha256).num_rows == 1000
+sys.exit(len(os.listdir("/proc/self/task")) - len(before))
+"""
+    done = subprocess.run([sys.executable, "-c", program, path], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode} more threads {done.stderr}"
