@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.landing import columns
+from pipelines.landing import columns, fast
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.fast import FastReader
 from pipelines.landing.lines import Block
@@ -94,8 +94,9 @@ def one_by_one(block: Block) -> Batch:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_blocks_of_one_file(seed: int) -> None:
+def test_blocks_of_one_file(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read by many threads at once, each gives the records that it gives line by line."""
+    monkeypatch.setattr(fast, "SAMPLED_LINES", 8)  # traced, every line that is learned from costs a second
     made = blocks(seed)
     reader = FastReader("viewing_sessions", min_lines=8)
     with threads() as pool:
