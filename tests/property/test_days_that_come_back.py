@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pyarrow as pa
 import pytest
-from unit.test_window import ODD_DATES, changes, is_odd
+from unit.core.test_calendar_days import ODD_DATES, changes, is_odd
 
 from pipelines.core import calendar_days
 from pipelines.lake import models
