@@ -353,7 +353,7 @@ def _value(key: _Key, acceptor: Acceptor, text: str | None) -> Any:
     """The value of a field whose JSON value was written so, by the slow path's own rules. Raises Rejected."""
     landed: Any = text
     if text is not None and not key.writing.is_text:
-        landed = parse_json(text)
+        (landed,) = parse_json(f"[{text}]")  # it stands in a line, which is as deep as a list
         if isinstance(landed, str) or (isinstance(landed, dict | list) and key.field is not None):
             raise Rejected(None, "another form")
     if text is not None:

@@ -9,6 +9,7 @@ from test_landing_fast import ODD, USUAL, assert_same, block_of, slow
 
 from pipelines.landing import common_form
 from pipelines.landing.fast import NOT_IN_JSON, FastReader, is_fit
+from pipelines.landing.values import MAX_DEPTH
 
 SHAPES = [
     {"viewerId": "v%d", "endedAt": "2026-01-05T10:05:00Z"},
@@ -134,6 +135,17 @@ def test_what_other_programs_write(writer: str, end: bytes) -> None:
         table, places, unknown = form_of(lines).match(block.data, 200)
         assert (table.num_rows, places, dict(unknown)) == (200, None, expected.unknown_fields)
     assert_same(FastReader("viewing_sessions").read(block), expected)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 2, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1])
+def test_the_deepest_nesting_is_that_of_the_line(depth: int) -> None:
+    """A nested field stands in a line, which is a level of its own."""
+    plain = '{"sessionId":"s%d","creatorId":"ada",' + START + ',"meta":%s}'
+    lines = [(plain % (number, "[1]")).encode() for number in range(200)]
+    lines[100] = (plain % (100, "[" * depth + "]" * depth)).encode()
+    reader, block = FastReader("viewing_sessions"), block_of(lines)
+    for _ in range(2):
+        assert_same(reader.read(block), slow("viewing_sessions", block))
 
 
 def test_a_field_that_we_do_not_know_is_counted_where_it_is() -> None:
