@@ -158,7 +158,7 @@ def _instants_one_by_one(column: pa.Array) -> tuple[pa.Array, Mask]:
 
 
 def text_bytes(column: pa.Array) -> bytes:
-    """The texts of a string array without nulls, one after the other."""
+    """The texts of an array of strings or of binary values without nulls, one after the other."""
     _, offsets, data = column.buffers()
     if data is None or not len(column):
         return b""

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.landing.batches import Batch, Rows
+from pipelines.landing.columns import text_bytes
 from pipelines.landing.common_form import CommonForm, Matched, learn
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
@@ -144,7 +145,7 @@ class BlockReading:
         """Read the lines that the matcher knows."""
         if len(self.left) < self.min_lines:
             return
-        data = self._block.data if self._whole else _text_of(self._lines_left())
+        data = self._block.data if self._whole else text_bytes(self._lines_left())
         table, places, unknown = matcher.match(data, len(self.left))
         if not table.num_rows:
             return
@@ -214,13 +215,6 @@ def _accepts(acceptor: Acceptor, line: str) -> bool:
     except Rejected:
         return False
     return True
-
-
-def _text_of(lines: pa.Array) -> bytes:
-    """Lines that `take` has put side by side, as one text."""
-    _, offsets, data = lines.buffers()
-    bounds = memoryview(offsets).cast("i")
-    return bytes(memoryview(data)[bounds[lines.offset] : bounds[lines.offset + len(lines)]])
 
 
 def _sorted(table: pa.Table) -> pa.Table:

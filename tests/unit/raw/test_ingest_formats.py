@@ -6,7 +6,7 @@ import errno
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from test_ingest import SESSION, Land, rejects, rows
 
 from pipelines.core.settings import Settings
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
-
-SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
-
-
-Land = Callable[[str, bytes | str], Path]
-
-
-def rows(home: Settings, entity: str) -> list[dict[str, Any]]:
-    return [
-        row
-        for raw in raw_files(home)
-        if raw.entity == entity
-        for name in raw.files
-        for row in pq.read_table(raw.path(name)).to_pylist()
-    ]
-
-
-def rejects(home: Settings) -> list[tuple[int, str | None, str, str]]:
-    return [(each.line, each.field, each.reason, each.text) for each in rejected_records(home)]
 
 
 def test_the_same_records_in_every_format(home: Settings, land: Land, tmp_path: Path) -> None:
