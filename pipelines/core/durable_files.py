@@ -197,9 +197,9 @@ def fetching_from(origin: Origin) -> Iterator[None]:
         _origin = before
 
 
-def exists(path: Path) -> bool:
+def exists(location: str) -> bool:
     """Whether a file is here, or can be fetched."""
-    return path.exists() or (_origin is not None and _origin.has(path))
+    return os.path.exists(location) or (_origin is not None and _origin.has(Path(location)))  # noqa: PTH110 (of thousands)
 
 
 def fetched(path: Path) -> Path:

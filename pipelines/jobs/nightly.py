@@ -28,7 +28,7 @@ from pipelines.lake import plan
 from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, exists, quarantine, raw_files, raw_folders, restore_quarantined
+from pipelines.raw.index import RawFile, exists, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots.publish import Published, publish
@@ -216,8 +216,8 @@ def _night(
     """Build and publish one as_of over what has been ingested."""
     lake = Lake(settings.lake, engine, progress)
 
-    def build_and_publish() -> NightReport:
-        raw = raw_files(settings)
+    def build_and_publish(every_folder: Sequence[RawFile]) -> NightReport:
+        raw = latest_parsed(every_folder)
         require_days(raw, settings.policy, recorder.as_of)
         lake.checked(plan.read_for_rejects(raw))  # which a run without changes would not read, nor repair
         built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, recorder.as_of))
@@ -237,20 +237,24 @@ def _night(
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
 
-    return _reparsing_damaged_raw(settings, landing, progress, build_and_publish)
+    return _reparsing_damaged_raw(settings, landing, progress, ingested.raw, build_and_publish)
 
 
 def _reparsing_damaged_raw(
-    settings: Settings, landing: Sequence[Landing] | None, progress: Progress, function: Callable[[], Result]
+    settings: Settings,
+    landing: Sequence[Landing] | None,
+    progress: Progress,
+    raw: Sequence[RawFile],
+    function: Callable[[Sequence[RawFile]], Result],
 ) -> Result:
-    """Call the function. A damaged raw folder that it finds is parsed again, and the function is called again.
+    """Call the function with all of raw. A damaged folder that it finds is parsed again, and it is called again.
 
     Raises Damaged for a folder that is damaged again as often as it is made again.
     """
     times: Counter[Path] = Counter()
     while True:
         try:
-            return function()
+            return function(raw)
         except RawDamaged as damage:
             folder = damage.stored.path.parent
             times[folder] += 1
@@ -260,7 +264,7 @@ def _reparsing_damaged_raw(
                     f"that holds it, then run again. ({damage})"
                 ) from damage
             quarantine(folder)
-            _ingest(settings, landing, progress, None)
+            raw = _ingest(settings, landing, progress, None).raw
 
 
 def _ingest(

@@ -94,7 +94,7 @@ def prune_derived(settings: Settings, lake: Lake, also: Sequence[RawFile] | None
 def _not_needed(
     settings: Settings, lake: Lake, *, without: Sequence[str] = (), also: Sequence[RawFile] | None = None
 ) -> list[Path]:
-    needed: set[Path] = set()
+    needed: set[str] = set()
     raw = raw_files(settings)
     for snapshot in manifest.listed(settings.snapshots):
         if snapshot.id in without:
@@ -104,4 +104,4 @@ def _not_needed(
             with lake.dry_run(also_parts=True) as touched:
                 plan.build(lake, inputs, policy, snapshot.as_of)
             needed |= touched
-    return [path for path in lake.derived_files() if path not in needed and path.with_suffix(".parquet") not in needed]
+    return [path for path in lake.derived_files() if str(path.with_suffix(".parquet")) not in needed]

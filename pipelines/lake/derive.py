@@ -18,7 +18,6 @@ statement a step, which sees the inputs of that step and no others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,10 +105,10 @@ class Lake:
         self._engine: Engine | None = None
         self._progress = progress
         self._checked: set[Path] = set()
-        self._known: dict[Path, Stored] = {}
+        self._known: dict[str, Stored] = {}  # by location
         self._only_finding = self.asks_for_parts = False
         self.built: dict[str, int] = {}  # files built by this run, by model
-        self.touched: set[Path] = set()  # every derived file that was asked for and is there
+        self.touched: set[str] = set()  # where every derived file is that was asked for and is there
 
     def close(self) -> None:
         """End the engine, if one was started."""
@@ -131,13 +130,18 @@ class Lake:
         """
         found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
+        digests: dict[int, str] = {}
+
+        def digest_of(relation: pa.Table) -> str:  # the same one is often read by several models
+            return digests.get(id(relation)) or digests.setdefault(id(relation), row_digest(relation))
+
         for model, steps in wanted.items():
             for step in steps:
                 inputs = [stored for files in step.inputs.values() for stored in files]
                 if step.inputs and not any(stored.rows or not stored.is_there for stored in inputs):
                     found[model][step.day] = self.empty(model)
                     continue
-                key = key_of(models.model(model), step)
+                key = key_of(models.model(model), step, digest_of)
                 stored = self._find(model, step, key)
                 if stored is not None:
                     found[model][step.day] = stored
@@ -146,7 +150,7 @@ class Lake:
                 else:
                     missing.setdefault(step.day, {})[model] = (step, key)
         self._build_missing(list(missing.values()), found)
-        self.touched.update(stored.path for files in found.values() for stored in files.values())
+        self.touched.update(stored.location for files in found.values() for stored in files.values())
         return found
 
     def _build_missing(
@@ -180,8 +184,8 @@ class Lake:
         return self.derive(model, [Step(None, inputs, relations or {}, params or {}, sources=sources)])[None]
 
     @contextmanager
-    def dry_run(self, also_parts: bool = False) -> Iterator[set[Path]]:
-        """Build nothing inside: a file that is not there counts as without rows. Yields the files asked for.
+    def dry_run(self, also_parts: bool = False) -> Iterator[set[str]]:
+        """Build nothing inside: a file that is not there counts as without rows. Yields where the files asked for are.
 
         With `also_parts` those too that sums are made of: they are kept, so that little must be built for a late file.
         """
@@ -205,7 +209,7 @@ class Lake:
 
     def table(self, stored: Stored) -> pa.Table:
         """The rows of a small file: of the very bytes that were checked."""
-        stored = self._known.get(stored.path, stored)  # mended since, it may be written in other bytes
+        stored = self._known.get(stored.location, stored)  # mended since, it may be written in other bytes
         try:
             rows = durable_files.checked_table(stored.path, stored.sha256)
         except Damaged as error:
@@ -243,7 +247,7 @@ class Lake:
             raise Damaged(f"{problem} The next run builds it again.")
         _sidecar(stored.path).unlink(missing_ok=True)
         stored.path.unlink(missing_ok=True)
-        self._known.pop(stored.path, None)
+        self._known.pop(stored.location, None)
         rebuilt = self._build(stored.model, [(stored.step, stored.key)])[stored.day]
         if rebuilt.digest != stored.digest:
             raise Damaged(f"{problem} Built again it has other rows. Run again, and report this if it comes back.")
@@ -257,25 +261,26 @@ class Lake:
         if stored is None and self._only_finding:
             stored = _missing(model, step, key, self._path(model, None, key))
         stored = stored or self._build(model, [(step, key)])[None]
-        self.touched.add(stored.path)
+        self.touched.add(stored.location)
         return stored
 
     def _find(self, model: str, step: Step, key: str) -> Stored | None:
-        path = self._path(model, step.day, key)
-        if path in self._known:
-            return self._known[path]
+        location = self._location(model, step.day, key)
+        if location in self._known:
+            return self._known[location]
         try:
-            facts = durable_files.verify_checksum(_sidecar(path).read_bytes())
+            with open(f"{location.removesuffix('.parquet')}.json", "rb") as sidecar:  # noqa: PTH123 (of thousands)
+                facts = durable_files.verify_checksum(sidecar.read())
             stored = Stored(
-                model, step.day, facts["key"], str(path), facts["rows"], facts["sha256"], facts["digest"], step
+                model, step.day, facts["key"], location, facts["rows"], facts["sha256"], facts["digest"], step
             )
         except (OSError, ValueError, KeyError) as error:
             if isinstance(error, OSError) and not is_file_damage(error):
                 raise  # it may exist: `prune` would remove it
             return None  # a file without its sidecar does not exist
-        if stored.key != key or not durable_files.exists(path):
+        if stored.key != key or not durable_files.exists(location):
             return None  # nor does one that is another's, file and sidecar
-        self._known[path] = stored
+        self._known[location] = stored
         return stored
 
     def _build(
@@ -302,7 +307,7 @@ class Lake:
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
                 facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
                 durable_files.write_json(_sidecar(final), durable_files.with_checksum(facts))
-                self._known[final] = Stored(name, step.day, key, str(final), rows, sha256, digest, step)
+                self._known[str(final)] = Stored(name, step.day, key, str(final), rows, sha256, digest, step)
                 self._checked.add(final)
         finally:
             for path in temporary.values():
@@ -310,7 +315,7 @@ class Lake:
         days = sum(bool(step.inputs) for step in steps)  # without what stands in for nothing
         if days and name in models.LINE:
             self.built[name] = self.built.get(name, 0) + days
-        return {day: self._known[path] for day, path in targets.items()}
+        return {day: self._known[str(path)] for day, path in targets.items()}
 
     def _ephemeral(self, steps: Sequence[Step], readers: Sequence[str]) -> dict[str, EphemeralModel]:
         """The models that are made for their readers in a batch of steps, by name."""
@@ -347,8 +352,11 @@ class Lake:
         return sources
 
     def _path(self, model: str, day: date | None, key: str) -> Path:
-        folder = self.folder / model
-        return (folder if day is None else folder / f"day={day}") / f"{key}.parquet"
+        return Path(self._location(model, day, key))
+
+    def _location(self, model: str, day: date | None, key: str) -> str:
+        folder = f"{self.folder}/{model}"
+        return f"{folder}/{key}.parquet" if day is None else f"{folder}/day={day}/{key}.parquet"
 
 
 # The relations that plan.py makes itself, and their columns.
@@ -367,19 +375,15 @@ RELATIONS = {
 }
 
 
-def key_of(model: models.Model, step: Step) -> str:
-    """The name of the file that `step` derives: 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for made in (model, *(model.lineage if model.is_keyed_by_raw else model.ephemeral)):
-        digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
-        for param in step.params if made.is_keyed_by_raw else made.params:
-            digest.update(f"\n{param}={step.params.get(param)!r}".encode())
+def key_of(model: models.Model, step: Step, digest_of: Callable[[pa.Table], str] = row_digest) -> str:
+    """The name of the file that `step` derives: 64 hexadecimal digits. `digest_of` gives the digest of a relation."""
+    digest = model.digest(step.params)
     for source in sorted({*step.inputs, *step.relations}) if model.is_keyed_by_raw else model.leaf_sources:
         digest.update(f"\n{source}".encode())
         if source in step.relations:
-            digest.update(row_digest(step.relations[source]).encode())
-        for part in sorted(stored.digest for stored in step.inputs.get(source, ()) if stored.rows):
-            digest.update(part.encode())
+            digest.update(digest_of(step.relations[source]).encode())
+        parts = sorted([stored.digest for stored in step.inputs.get(source, ()) if stored.rows])
+        digest.update("".join(parts).encode())
     return digest.hexdigest()
 
 

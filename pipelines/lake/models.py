@@ -5,7 +5,9 @@ The header is read, not trusted: tests compare it with what the statement really
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -63,6 +65,22 @@ class Model:
     def canonical(self) -> str:
         """The statement without comments and spacing: what a derived file is named by."""
         return without_comments(self.statement)
+
+    def digest(self, params: Mapping[str, object]) -> hashlib._Hash:
+        """The sha256 of what a step with these parameters is keyed by, to which its key adds the step's inputs."""
+        given = tuple(params.items())
+        if given not in self._digests:  # a night asks for thousands of files of the same few statements
+            digest = hashlib.sha256()
+            for made in (self, *(self.lineage if self.is_keyed_by_raw else self.ephemeral)):
+                digest.update(f"{made.canonical}\norder by {', '.join(made.keys)}".encode())
+                for param in params if made.is_keyed_by_raw else made.params:
+                    digest.update(f"\n{param}={params.get(param)!r}".encode())
+            self._digests[given] = digest
+        return self._digests[given].copy()
+
+    @cached_property
+    def _digests(self) -> dict[tuple[tuple[str, object], ...], hashlib._Hash]:
+        return {}
 
     def mentions(self, column: str) -> bool:
         """Whether the statement may read a column of that name."""

@@ -41,6 +41,7 @@ class Built:
 def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Built:
     """Derive all that a snapshot as of `as_of` needs. Files that exist already are not built again."""
     landed = _raw_by_entity(raw)
+    newest = _newest_by_entity(raw)
     zone = ZoneInfo(policy.day_timezone)
 
     made = sessions(lake, landed, policy, _days_counted(as_of, policy))
@@ -53,7 +54,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         return lake.derive_one(model, inputs, params=params)
 
     def known(entity: str) -> datetime:
-        return _known_until(raw, entity, calendar_days.as_of_instant(as_of, zone))
+        return _known_until(newest.get(entity), calendar_days.as_of_instant(as_of, zone))
 
     erasures = of("erasures")
     creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
@@ -126,18 +127,28 @@ _JUDGING = ("live_streams", "pledges")
 
 def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Stored:
     """live_streams, as they were known at as_of."""
-    landed = _raw_by_entity([file for file in raw if file.entity == "live_streams"])["live_streams"]
-    until = _known_until(raw, "live_streams", calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
+    of_streams = [folder for folder in raw if folder.entity == "live_streams"]
+    landed = _raw_by_entity(of_streams)["live_streams"]
+    newest = _newest_by_entity(of_streams).get("live_streams")
+    until = _known_until(newest, calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
     return lake.derive_one("live_streams", {"raw_live_streams": flatten(landed)}, params={"as_of_instant": until})
 
 
-def _known_until(raw: Sequence[RawFile], entity: str, as_of_instant: datetime) -> datetime:
+def _newest_by_entity(raw: Sequence[RawFile]) -> dict[str, int]:
+    """The newest instant that the records of an entity name, in milliseconds since 1970, where they name any."""
+    found: dict[str, int] = {}
+    for folder in raw:
+        for facts in folder.files.values():
+            if facts.newest is not None:
+                found[folder.entity] = max(found.get(folder.entity, facts.newest), facts.newest)
+    return found
+
+
+def _known_until(newest: int | None, as_of_instant: datetime) -> datetime:
     """The earliest instant by which all is known that is known at as_of: the same rows, night after night.
 
     With as_of itself every table would be built again every night; so it is only when something newer lands.
     """
-    ages = [facts.newest for folder in raw if folder.entity == entity for facts in folder.files.values()]
-    newest = max((age for age in ages if age is not None), default=None)
     if newest is None:
         return calendar_days.FIRST_INSTANT
     return (

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import msgspec
 import zstandard
 
 from pipelines.core.errors import UsageError
@@ -31,8 +32,7 @@ _COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
 _NO_FORMAT = "nothing"
 
 
-@dataclass(frozen=True, order=True)
-class LandedFile:
+class LandedFile(msgspec.Struct, frozen=True, order=True, dict=True):
     """One file that the platform dropped. `name` is its path under the landing root: "pledges/2026/01.csv.gz"."""
 
     entity: str
@@ -163,17 +163,21 @@ def landed_file(root: Path, entity: str, name: str, location: str) -> LandedFile
     return LandedFile(entity, printable_name(name), location, file_format, compression or None, root)
 
 
+@lru_cache(maxsize=1 << 16)  # a night asks of the same names again and again
 def read_as(name: str) -> str:
     """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
-    bare, suffix = os.path.splitext(name)  # noqa: PTH122 (as Path's suffix, in a tenth of the time: of every file)
-    compression = _COMPRESSIONS.get(suffix)
-    file_format = _FORMATS.get(os.path.splitext(bare)[1] if compression else suffix, _NO_FORMAT)  # noqa: PTH122
-    return f"{file_format}.{compression}" if compression else file_format
+    dot = name.rfind(".")
+    compression = _COMPRESSIONS.get(name[dot:])
+    if compression is None:
+        return _FORMATS.get(name[dot:], _NO_FORMAT)
+    return f"{_FORMATS.get(name[name.rfind('.', 0, dot) : dot], _NO_FORMAT)}.{compression}"
 
 
 def printable_name(path: Path | str) -> str:
     """A path as one line of text that can be written anywhere, also on a terminal, whatever its name is made of."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = str(path)
+    if not text.isascii():
+        text = os.fsencode(text).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

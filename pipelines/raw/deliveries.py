@@ -77,7 +77,7 @@ def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> 
 def named_day(name: str) -> date | None:
     """The one date that a path holds; None if it holds none, or several, which say nothing about one day."""
     found = set()
-    for year, _, month, day in _DATE.findall(_HIVE.sub("", name)):
+    for year, _, month, day in _DATE.findall(_HIVE.sub("", name) if "=" in name else name):
         try:
             found.add(date(int(year), int(month), int(day)))
         except ValueError:

@@ -16,7 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,7 @@ PARSER_VERSION = 2
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
 
 
-@dataclass(frozen=True)
-class RawFile:
+class RawFile(msgspec.Struct, frozen=True, dict=True):
     """One complete raw folder: its index."""
 
     location: str  # of the folder
@@ -60,9 +59,9 @@ class RawFile:
     files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
     rejects: WrittenFile | None  # its digest is ""
     erased: int = 0  # accepted records that are not there, since whose they were was forgotten
-    also_landed: dict[str, int] = field(default_factory=dict)  # sha256 -> bytes of the landed file without those
-    removed: dict[str, int] = field(default_factory=dict)  # UTC day -> accepted records that retention has removed
-    expired: dict[str, int] = field(default_factory=dict)  # the same by earlier versions: see retention.require_days
+    also_landed: dict[str, int] = {}  # sha256 -> bytes of the landed file without those
+    removed: dict[str, int] = {}  # UTC day -> accepted records that retention has removed
+    expired: dict[str, int] = {}  # the same by earlier versions: see retention.require_days
 
     @cached_property
     def folder(self) -> Path:
@@ -115,8 +114,13 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
     Raises Damaged for an index that cannot be read.
     """
+    return latest_parsed(indexes(settings, on_damage=raise_damaged))
+
+
+def latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
+    """For each landed file's bytes the raw folder of the latest parser, by (entity, key)."""
     latest: dict[tuple[str, str, str], RawFile] = {}
-    for raw in indexes(settings, on_damage=raise_damaged):
+    for raw in raw_folders:
         known = latest.get(raw.identity)
         if known is None or known.parser_version < raw.parser_version:
             latest[raw.identity] = raw
@@ -315,12 +319,12 @@ def _stamp_of(path: str) -> Stamp | None:
 def as_index(raw: RawFile) -> dict[str, Any]:
     """Return the content of index.json for a raw folder."""
     index: dict[str, Any] = {
-        name: getattr(raw, name) for name in RawFile.__dataclass_fields__ if name not in ("location", "key")
+        name: getattr(raw, name) for name in RawFile.__struct_fields__ if name not in ("location", "key")
     }
     for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
         if not index[name]:
             del index[name]
-    index["files"] = {name: vars(file) for name, file in raw.files.items()}
+    index["files"] = {name: msgspec.structs.asdict(file) for name, file in raw.files.items()}
     index["rejects"] = (
         {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
     )

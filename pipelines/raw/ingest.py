@@ -70,6 +70,7 @@ class IngestReport:
     new: tuple[RawFile, ...]  # those that were read into a new raw folder
     postponed: tuple[PostponedFile, ...]
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
+    raw: tuple[RawFile, ...] = ()  # every complete raw folder there is after it, also those of earlier parsers
     again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
 
     @property
@@ -118,7 +119,8 @@ def ingest(
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
     register = erasure_register.read(settings)
     seen = LandedCache(settings.lake / "landed.json")
-    there = list(indexes(settings, on_damage=quarantine))
+    quarantined: list[Path] = []
+    there = list(indexes(settings, on_damage=lambda folder: quarantined.append(quarantine(folder))))
     known = {raw.identity: raw for raw in there}
     parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
@@ -155,16 +157,19 @@ def ingest(
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
-        save_indexes(
-            settings, [*there, *(from_index(raw.folder, (raw.folder / "index.json").read_bytes()) for raw in new)]
-        )
     progress("read landed files", total, total, BYTES)
-    lost = restore_quarantined(settings)
-    if lost:
+    _restore_or_raise(settings)
+    if new or quarantined:  # one of those may just have had a wrong name
+        there = list(indexes(settings, on_damage=raise_damaged))
+    save_indexes(settings, there)
+    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again))
+
+
+def _restore_or_raise(settings: Settings) -> None:
+    if lost := restore_quarantined(settings):
         raise Damaged(
             f"{lost[0]} is damaged, and what it was parsed from is not in the landing folder: land that file again."
         )
-    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(again))
 
 
 def is_new_name_of_empty_file(raw: RawFile | None, file: LandedFile) -> bool:

@@ -59,7 +59,8 @@ class LandedCache:
 
     def _absolute(self, path: Path | str) -> str:
         """The name by which a file is known, from whichever folder the command was started."""
-        return os.path.join(self._here, path)  # noqa: PTH118 (as Path.absolute, in a tenth of the time)
+        name = str(path)
+        return name if name.startswith("/") else f"{self._here}/{name}"
 
 
 _BEGIN, _BEFORE_CHECKSUM, _END = b'{"files":', b',"seal":"', b'"}\n'

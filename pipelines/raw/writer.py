@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -35,8 +36,7 @@ AGES = ("updated_at", "created_at", "captured_at", "refunded_at")
 AGE_NOT_NOTED = 1 << 62  # in an index written before ages were noted
 
 
-@dataclass(frozen=True)
-class WrittenFile:
+class WrittenFile(msgspec.Struct, frozen=True):
     """What the index says of one Parquet file. `digest` is of its rows, without the column `line`."""
 
     rows: int

@@ -318,7 +318,7 @@ def test_looking_does_not_build(follows, lake):
     with looking.dry_run() as asked:
         assert follows.derive(looking, there) == built
         assert follows.derive(looking, missing).rows == 0
-    assert built.path in asked
+    assert built.location in asked
     assert len(asked) == 2
 
 
