@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
+import pytest
+
 COLUMNS = ("is_signed_in", "gap_days", "viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
 
 
@@ -33,6 +37,18 @@ def test_a_gap_is_the_days_since_the_same_viewer_last_watched_the_same_creator(w
         (True, 30, 1, 1, 0, 4000),
         (True, None, 2, 2, 0, 24000),
     ]
+
+
+@pytest.mark.parametrize("day", ["2026-01-30", "2025-12-31"])  # the newest day of the snapshot, and its oldest
+def test_a_gap_reaches_the_day_into_which_a_session_was_carried(world, day):
+    """The last visit may have been the end of a session that began a day earlier than any gap reaches."""
+    before = date.fromisoformat(day) - timedelta(days=30)
+    world.sessions(f"""
+        creator | viewer | started_at                         | ended_at
+        ada     | v1     | {before - timedelta(days=1)} 23:00 | {before} 00:30
+        ada     | v1     | {day} 10:00                        | {day} 10:01
+    """)
+    assert rows_of(world.run(), day) == [(True, 30, 1, 1, 0, 60_000)]
 
 
 def test_devices_have_gaps_of_their_own(world):
