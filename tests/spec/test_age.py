@@ -142,6 +142,45 @@ def test_memory_of_the_oldest_is_in_the_books(homes: list[World]):
         assert funnel["outside_window"] == funnel["accepted"] - 8 >= age - 9
 
 
+# The ends of a month of this year, and of a closed year, each with the last day that is within reach of it.
+EDGES = [
+    ("2025-03-31", "2025-04-02"),
+    ("2025-03-01", "2025-02-27"),
+    ("2024-12-31", "2025-01-02"),
+    ("2024-01-01", "2023-12-30"),
+]
+
+
+@pytest.fixture
+def old_days(world: World) -> World:
+    """A world in whose home one session lies at each end of old months, and has been summed up."""
+    world.settings = dataclasses.replace(world.settings, **SETTINGS)
+    for number, (day, _) in enumerate(EDGES):
+        world.sessions(
+            f"session | creator | viewer | started_at | seconds\ns{number} | ada | v{number} | {day} 12:00 | 60"
+        )
+    world.sessions("creator | viewer | started_at | seconds\nada | v9 | 2025-09-29 12:00 | 60")
+    world.run("2025-10-01")
+    return world
+
+
+@pytest.mark.parametrize("number", range(len(EDGES)))
+def test_the_sum_of_a_month_knows_of_what_lands_within_reach_of_it(old_days: World, number: int):
+    """A session that moves out of an old month, to the last day that is within reach of it, leaves its sum."""
+    world, (_, moved) = old_days, EDGES[number]
+    world.sessions(
+        f"session | creator | viewer | started_at | seconds\ns{number} | ada | v{number} | {moved} 12:00 | 90"
+    )
+    assert world.run("2025-10-01").funnel()["superseded"] == 1
+
+
+@pytest.mark.parametrize("number", range(len(EDGES)))
+def test_the_sum_of_a_month_knows_who_was_erased(old_days: World, number: int):
+    """Who is erased since leaves the sums of old months and years."""
+    old_days.land("erasures", f"user\nv{number}")
+    assert old_days.run("2025-10-01").funnel()["erased"] == 1
+
+
 def test_an_index_that_changed_is_read_again(homes: list[World]):
     """What is remembered of an index serves for as long as it is the same file, and not longer."""
     world = homes[0]
