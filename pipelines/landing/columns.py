@@ -35,9 +35,9 @@ def both(left: Mask, right: Mask) -> Mask:
     return pc.and_(left, right)
 
 
-def none_if_all(mask: pa.Array) -> Mask:
+def none_if_all(mask: Mask) -> Mask:
     """None for a mask that is true everywhere."""
-    return None if pc.all(mask).as_py() in (True, None) else mask
+    return None if mask is None or pc.all(mask).as_py() in (True, None) else mask
 
 
 def not_empty(column: pa.Array) -> Mask:
@@ -164,18 +164,3 @@ def text_bytes(column: pa.Array) -> bytes:
         return b""
     bounds = memoryview(offsets).cast("i")
     return bytes(memoryview(data)[bounds[column.offset] : bounds[column.offset + len(column)]])
-
-
-# --- over several columns ---------------------------------------------------------------------------------------
-
-
-def rules_hold(entity: str, columns: dict[str, pa.Array]) -> Mask:
-    """Where the rules over several fields hold; the same as the rules of records.py."""
-    if entity == "viewing_sessions":
-        return none_if_all(pc.fill_null(pc.greater_equal(columns["ended_at"], columns["started_at"]), True))
-    if entity == "pledges":
-        captured = pc.equal(columns["status"], "captured")
-        dated = pc.or_(pc.invert(captured), pc.is_valid(columns["captured_at"]))
-        within = pc.fill_null(pc.less_equal(columns["refunded_amount"], columns["amount"]), True)
-        return none_if_all(pc.and_(dated, within))
-    return None

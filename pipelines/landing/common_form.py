@@ -26,7 +26,7 @@ from pipelines.landing import columns
 from pipelines.landing.columns import Mask, ValueCache
 from pipelines.landing.lines import line_starts
 from pipelines.landing.records import Acceptor, spellings
-from pipelines.landing.schema import RAW_SCHEMAS, Instant, LandedField, landed_fields
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.values import Rejected, parse_json
 
 MIN_PARSED = 256  # lines: where one that is no JSON stands among fewer, all of them are left
@@ -163,7 +163,7 @@ class CommonForm:
             if key.field is None and not key.writing.is_text:
                 _, good = columns.by_distinct_value(_texts(frame, name), pa.null(), self._judge(key), key.known)
                 mask = columns.both(mask, None if good is None else pc.fill_null(good, True))
-        mask = columns.both(mask, columns.rules_hold(self._entity, values))
+        mask = columns.both(mask, columns.none_if_all(RECORDS[self._entity].hold(values)))
         return values, None if mask is None else pc.fill_null(mask, False)
 
     def _column(self, key: _Key, field: LandedField, texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:

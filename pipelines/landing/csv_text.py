@@ -33,7 +33,7 @@ from pipelines.landing.lines import (
 )
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor, spellings
-from pipelines.landing.schema import RAW_SCHEMAS, Instant, LandedField, Money, landed_fields
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
 from pipelines.landing.values import Rejected, parse_money_text
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
@@ -225,7 +225,7 @@ class Header:
                 continue
             values[field.column], good = self._typed(field, by_column[field.column], kind)
             mask = columns.both(mask, good)
-        mask = columns.both(mask, columns.rules_hold(self._entity, values))
+        mask = columns.both(mask, columns.none_if_all(RECORDS[self._entity].hold(values)))
         table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
         if mask is not None:
             mask = pc.fill_null(mask, False)

@@ -23,7 +23,7 @@ from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
-from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, Instant, LandedField, landed_fields
+from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
 
 BATCH_ROWS = 16_384
@@ -227,7 +227,7 @@ class _Reader:
                 return None, None
             values[field.column] = typed[0]
             mask = columns.both(mask, typed[1])
-        mask = columns.both(mask, columns.rules_hold(self._entity, values))
+        mask = columns.both(mask, columns.none_if_all(RECORDS[self._entity].hold(values)))
         schema = self._raw_schema.remove(self._raw_schema.get_field_index("line"))
         schema = pa.schema([each.with_nullable(True) for each in schema])
         table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from pipelines.landing.schema import (
-    OTHER_SPELLINGS,
     RECORDS,
     Instant,
     JsonArray,
@@ -23,8 +22,6 @@ from pipelines.landing.schema import (
     Landed,
     LandedField,
     Money,
-    Pledge,
-    ViewingSession,
     landed_fields,
 )
 from pipelines.landing.values import (
@@ -61,7 +58,7 @@ class Acceptor:
         self._record = RECORDS[entity]
         self._fields = {each.name: each for each in landed_fields(entity)}
         self._spellings = spellings(entity)
-        self._money_as_text = entity == "pledges"
+        self._money_as_text = RECORDS[entity].has_money_as_text
 
     def accept_json(self, text: str) -> Landed:
         """The record of a line of JSON. Raises Rejected."""
@@ -87,9 +84,8 @@ class Acceptor:
             record: Landed = msgspec.convert(present, self._record, dec_hook=_from_landed)
         except msgspec.ValidationError as error:
             raise self._rejection(str(error)) from None
-        check = _RULES.get(self.entity)
-        if check:
-            check(record)
+        if violation := record.violation():
+            raise Rejected(*violation)
         for name in unknown:
             count_unknown(self.unknown_fields, name)
         return record
@@ -176,7 +172,7 @@ def spellings(entity: str) -> dict[str, str]:
 
     Nested fields stand with their path, "profilePhoto.createdAt", and their object ends in a dot, "profilePhoto.".
     """
-    known: dict[str, str] = dict(OTHER_SPELLINGS.get(entity, {}))
+    known = dict(RECORDS[entity].spellings)
     for field in landed_fields(entity):
         *path, name = field.name.split(".")
         prefix = "".join(f"{part}." for part in path)
@@ -279,27 +275,3 @@ _GOT = re.compile(r"got `(\w+)`")
 
 def _kind_of(value: Any) -> str:
     return value.kind if isinstance(value, Foreign) else _LANDED_KINDS[type(value)]
-
-
-# --- rules over several fields ----------------------------------------------------------------------------------
-
-ENDED_BEFORE_STARTED = "endedAt is before startedAt"
-CAPTURED_WITHOUT_INSTANT = "a captured pledge has no capturedAt"
-REFUND_TOO_LARGE = "refundedAmount is greater than amount"
-
-
-def _check_session(record: Any) -> None:
-    session: ViewingSession = record
-    if session.ended_at is not None and session.ended_at < session.started_at:
-        raise Rejected("endedAt", ENDED_BEFORE_STARTED)
-
-
-def _check_pledge(record: Any) -> None:
-    pledge: Pledge = record
-    if pledge.status == "captured" and pledge.captured_at is None:
-        raise Rejected("capturedAt", CAPTURED_WITHOUT_INSTANT)
-    if pledge.refunded_amount is not None and pledge.refunded_amount > pledge.amount:
-        raise Rejected("refundedAmount", REFUND_TOO_LARGE)
-
-
-_RULES: dict[str, Callable[[Any], None]] = {"viewing_sessions": _check_session, "pledges": _check_pledge}

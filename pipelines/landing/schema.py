@@ -1,8 +1,9 @@
 """The landed records' types: one class per entity, its fields in contract order, and the raw tables they become.
 
 A class is the whole contract of an entity: the Python name is the raw column, the encoded name is the platform's
-camelCase field, the annotation says what a value must be, a default says that the field may be absent or null.
-`RAW_SCHEMAS` and the parsers are derived from these classes, so they cannot disagree.
+camelCase field, the annotation says what a value must be, a default says that the field may be absent or null. Beside
+its fields it says whose record one is, and the rules over several fields. `RAW_SCHEMAS`, the parsers and `forget` are
+derived from these classes, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import functools
 import types
 import typing
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Meta, field
 
 MAX_REVISION = 2**63 - 1  # what a BIGINT holds
@@ -40,12 +43,39 @@ Id = Annotated[str, Meta(min_length=1)]  # "" is rejected: an id that is not the
 Revision = Annotated[int, Meta(ge=0, le=MAX_REVISION)]
 
 
+Columns: TypeAlias = Mapping[str, pa.Array]
+Violation: TypeAlias = tuple[str, str]  # (the landed field, the reason)
+
+ENDED_BEFORE_STARTED = "endedAt is before startedAt"
+CAPTURED_WITHOUT_INSTANT = "a captured pledge has no capturedAt"
+REFUND_TOO_LARGE = "refundedAmount is greater than amount"
+
+
 class Landed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What every landed record is."""
+    """What every landed record is, and what a class of them says beside its fields."""
+
+    entity: ClassVar[str]
+    person: ClassVar[str | None] = None  # the column whose id says whose record it is: `forget` removes it
+    is_flat: ClassVar[bool] = True  # so that it may land as CSV
+    spellings: ClassVar[Mapping[str, str]] = {}  # of fields, beside camelCase and snake_case
+    has_money_as_text: ClassVar[bool] = False  # whether an amount may be a text in JSON
+
+    def violation(self) -> Violation | None:
+        """The first rule over several fields that the record breaks."""
+        return None
+
+    @staticmethod
+    def hold(columns: Columns) -> pa.Array | None:
+        """The same rules over columns: true where all hold. None where there is no rule."""
+        del columns
+        return None
 
 
 class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
     """Somebody, or an anonymous device, watching one creator from one instant to another."""
+
+    entity = "viewing_sessions"
+    person = "viewer_id"
 
     session_id: Id
     creator_id: Id
@@ -58,9 +88,23 @@ class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
     deleted: bool = False
     revision: Revision = 0
 
+    def violation(self) -> Violation | None:
+        """See Landed."""
+        if self.ended_at is not None and self.ended_at < self.started_at:
+            return "endedAt", ENDED_BEFORE_STARTED
+        return None
+
+    @staticmethod
+    def hold(columns: Columns) -> pa.Array:
+        """See Landed."""
+        return pc.fill_null(pc.greater_equal(columns["ended_at"], columns["started_at"]), True)
+
 
 class Creator(Landed, frozen=True, kw_only=True, rename="camel"):
     """A creator's profile. The photo is nested where it lands and flat in raw."""
+
+    entity = "creators"
+    is_flat = False
 
     creator_id: Id = field(name="_id")
     username: Id
@@ -80,6 +124,10 @@ class Creator(Landed, frozen=True, kw_only=True, rename="camel"):
 
 class LiveStream(Landed, frozen=True, kw_only=True, rename="camel"):
     """A planned, running or past live stream, perhaps crowd-funded."""
+
+    entity = "live_streams"
+    is_flat = False
+    spellings: ClassVar[Mapping[str, str]] = {"_id": "id"}
 
     stream_id: Id = field(name="id")
     creator_id: Id
@@ -113,6 +161,10 @@ class LiveStream(Landed, frozen=True, kw_only=True, rename="camel"):
 class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
     """What a user promised towards a live stream's funding goal, and what became of it."""
 
+    entity = "pledges"
+    person = "user_id"
+    has_money_as_text = True
+
     pledge_id: Id
     user_id: Id
     stream_id: Id
@@ -124,9 +176,26 @@ class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
     refunded_amount: Money | None = None
     updated_at: Instant | None = None
 
+    def violation(self) -> Violation | None:
+        """See Landed."""
+        if self.status == "captured" and self.captured_at is None:
+            return "capturedAt", CAPTURED_WITHOUT_INSTANT
+        if self.refunded_amount is not None and self.refunded_amount > self.amount:
+            return "refundedAmount", REFUND_TOO_LARGE
+        return None
+
+    @staticmethod
+    def hold(columns: Columns) -> pa.Array:
+        """See Landed."""
+        dated = pc.or_(pc.not_equal(columns["status"], "captured"), pc.is_valid(columns["captured_at"]))
+        return pc.and_(dated, pc.fill_null(pc.less_equal(columns["refunded_amount"], columns["amount"]), True))
+
 
 class Follow(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user following a creator, or no longer doing so."""
+
+    entity = "follows"
+    person = "user_id"
 
     user_id: Id
     creator_id: Id
@@ -138,6 +207,9 @@ class Follow(Landed, frozen=True, kw_only=True, rename="camel"):
 class ReplayRental(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user's right to watch a stream's recording until it expires."""
 
+    entity = "replay_rentals"
+    person = "user_id"
+
     user_id: Id
     stream_id: Id
     rented_at: Instant
@@ -148,6 +220,9 @@ class ReplayRental(Landed, frozen=True, kw_only=True, rename="camel"):
 
 class LlsStream(Landed, frozen=True, kw_only=True, rename="camel"):
     """A stream of the live streaming service, as its List Streams response names the fields."""
+
+    entity = "lls_streams"
+    is_flat = False  # it lands as that response
 
     stream_id: Id = field(name="id")
     domain: Id
@@ -162,25 +237,19 @@ class LlsStream(Landed, frozen=True, kw_only=True, rename="camel"):
 class Erasure(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user who asked to be forgotten."""
 
+    entity = "erasures"
+    person = "user_id"
+
     user_id: Id
     erased_at: Instant | None = None
 
 
 RECORDS: dict[str, type[Landed]] = {
-    "viewing_sessions": ViewingSession,
-    "creators": Creator,
-    "live_streams": LiveStream,
-    "pledges": Pledge,
-    "follows": Follow,
-    "replay_rentals": ReplayRental,
-    "lls_streams": LlsStream,
-    "erasures": Erasure,
+    record.entity: record
+    for record in (ViewingSession, Creator, LiveStream, Pledge, Follow, ReplayRental, LlsStream, Erasure)
 }
 ENTITIES: tuple[str, ...] = tuple(RECORDS)
-FLAT_ENTITIES = frozenset({"viewing_sessions", "pledges", "follows", "replay_rentals", "erasures"})
-
-# Spellings that a field is known by beside camelCase and snake_case.
-OTHER_SPELLINGS: dict[str, dict[str, str]] = {"live_streams": {"_id": "id"}}
+FLAT_ENTITIES = frozenset(entity for entity, record in RECORDS.items() if record.is_flat)
 
 
 class LandedField(typing.NamedTuple):

@@ -30,17 +30,11 @@ from pipelines.core import durable_files
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing import Batch, RejectedLine
+from pipelines.landing.schema import RECORDS
 
 FORGOTTEN_TEXT = "(the text of this record named somebody who was forgotten)"
 
-# In which column of raw an id says whose record it is.
-PERSON = {
-    "viewing_sessions": "viewer_id",
-    "pledges": "user_id",
-    "follows": "user_id",
-    "replay_rentals": "user_id",
-    "erasures": "user_id",
-}
+PERSON = {entity: record.person for entity, record in RECORDS.items() if record.person}
 REGISTER = "register.json"
 
 

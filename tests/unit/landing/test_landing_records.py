@@ -11,15 +11,19 @@ import pyarrow as pa
 import pytest
 
 from pipelines.landing.records import (
-    CAPTURED_WITHOUT_INSTANT,
-    ENDED_BEFORE_STARTED,
     MAX_UNKNOWN_NAMES,
     MISSING,
-    REFUND_TOO_LARGE,
     TWO_SPELLINGS,
     Acceptor,
 )
-from pipelines.landing.schema import ENTITIES, RAW_SCHEMAS, landed_fields
+from pipelines.landing.schema import (
+    CAPTURED_WITHOUT_INSTANT,
+    ENDED_BEFORE_STARTED,
+    ENTITIES,
+    RAW_SCHEMAS,
+    REFUND_TOO_LARGE,
+    landed_fields,
+)
 from pipelines.landing.values import NO_OFFSET, Rejected
 
 AT = "2026-01-05T10:00:00Z"
