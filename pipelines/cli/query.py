@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -61,15 +62,30 @@ def top(
 @click.argument("query", type=TEXT)
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
 @click.option("--limit", type=COUNT, metavar="N", help="At most so many rows; 100 in a table.")
+@click.option(
+    "--allow-files",
+    "allowed",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="The query may read and write files in DIR. Can be given several times.",
+)
 @as_json
 @as_csv
 def sql(
-    settings: Settings, query: str, snapshot_id: str | None, limit: int | None, as_json: bool, as_csv: bool
+    settings: Settings,
+    query: str,
+    snapshot_id: str | None,
+    limit: int | None,
+    allowed: tuple[Path, ...],
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
     """Ask a snapshot anything, in DuckDB's SQL.
 
     QUERY is asked of its warehouse.duckdb, which it cannot change; - reads it from stdin. Such as "from
-    ranking('2026-01-31', 14) limit 10", or "from duckdb_columns()" for what every column means.
+    ranking('2026-01-31', 14) limit 10", or "from duckdb_columns()" for what every column means. It can read and write
+    no files and reach no network, unless --allow-files names a folder.
 
     --csv does to texts what it does in `top`.
     """
@@ -82,7 +98,7 @@ def sql(
     if query == "-":
         query = sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
     snapshot = snapshot_or_current(settings, snapshot_id)
-    with range_query.open_warehouse(settings, snapshot, partial(remote.attach, settings)) as connection:
+    with range_query.open_warehouse(settings, snapshot, partial(remote.attach, settings), allowed) as connection:
         answer = range_query.run_query(connection, settings, query)
         if as_csv:
             print_csv(answer.columns, islice(answer.rows, limit))

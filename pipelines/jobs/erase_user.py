@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
@@ -211,8 +210,7 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
 def _redact(settings: Settings, matcher: IdMatcher, done: ForgetReport) -> None:
     """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
-    spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}forget"
-    with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
+    with engine.session(settings, "forget") as connection:
         found = list(redaction.find_records(connection, raw, matcher.user, matcher.is_owned))
     for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
         redaction.redact(each, matcher.user, matcher.is_owned)
@@ -251,7 +249,7 @@ def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> 
 
 
 def _remove_snapshots(settings: Settings, matcher: IdMatcher, after: Snapshot | None) -> list[str]:
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with engine.session(settings, "forget") as connection:
         doomed = [
             name
             for name in manifest.snapshot_ids(settings.snapshots)
@@ -271,7 +269,7 @@ def _holding(
 
 def _remove_notes(settings: Settings, matcher: IdMatcher) -> int:
     """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with engine.session(settings, "forget") as connection:
         doomed = list(_holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
     for path in doomed:
         path.unlink()
@@ -333,7 +331,7 @@ def _look_through(settings: Settings, matcher: IdMatcher, roots: Sequence[Path],
     """Note every file under home that holds the id."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with engine.session(settings, "forget") as connection:
         found = [*_by_name(settings, matcher), *find_files(connection, others, matcher)]
     done.public_files = sum(trace.is_public for trace in found)
     done.remaining = [
@@ -378,7 +376,7 @@ def _foreseen(settings: Settings, matcher: IdMatcher, roots: Sequence[Path]) -> 
     done.was_forgotten = bool(register.entries.get(register.digest(matcher.user), {}).get("done_at"))
     pointer = manifest.current(settings.snapshots)
     done.snapshot_before = pointer.snapshot_id if pointer else None
-    with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with engine.session(settings, "forget") as connection:
         _count_records(
             done, redaction.find_records(connection, every_raw_file(settings), matcher.user, matcher.is_owned)
         )

@@ -7,10 +7,9 @@ and what remains must be exactly what the snapshot published.
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +23,7 @@ from msgspec.structs import replace
 from pipelines.core import calendar_days, durable_files
 from pipelines.core.calendar_days import InclusiveRange, Window
 from pipelines.core.errors import UsageError
+from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs.retention import require_days
 from pipelines.lake import models, plan
@@ -117,12 +117,12 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
     raw = snapshot_inputs(settings, snapshot, "Land them again and run, or explain another snapshot.")
     require_days(raw, policy, snapshot.as_of)
     profile = _profile(snapshot, creator_id)
-    with tempfile.TemporaryDirectory(prefix="mostwatched-explain-") as folder:
-        records, landed = _records_of(settings, raw, plan.input_days(snapshot.as_of, policy), creator_id, Path(folder))
+    with scratch_folder(settings.home, "explain") as folder:
+        records, landed = _records_of(settings, raw, plan.input_days(snapshot.as_of, policy), creator_id, folder)
         if not landed.records and profile is None:
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
-        with _lake(settings, Path(folder)) as lake, closing(_connect(settings)) as connection:
+        with _lake(settings, folder) as lake, engine.session(settings, "explain") as connection:
             built = plan.build(lake, alone, policy, snapshot.as_of)
             outcomes = _outcomes(
                 connection,
@@ -178,7 +178,7 @@ def _records_of(
         durable_files.verify(file.path(name), file.files[name].sha256)
     if not files:
         return [], _Landed()
-    with closing(_connect(settings, folder / "spill")) as connection:
+    with engine.session(settings, "explain") as connection:
         engine.register(connection, "landed", [file.path(name) for file, name in files], with_filename=True)
         erasures = [(file, name) for file in raw if file.entity == "erasures" for name in file.files]
         for file, name in erasures:
@@ -227,10 +227,6 @@ def _mentioned(raw: Iterable[RawFile], creator_id: str) -> int:
             for rows in rejects_in(file.rejects_path):
                 found += pc.sum(pc.match_substring(rows["text"], creator_id)).as_py() or 0
     return found
-
-
-def _connect(settings: Settings, spill: Path | None = None) -> engine.Connection:
-    return engine.connect(settings.memory_limit, settings.threads, spill)
 
 
 def _profile(snapshot: Snapshot, creator_id: str) -> dict[str, Any] | None:

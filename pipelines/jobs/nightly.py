@@ -19,6 +19,7 @@ from pipelines import remote
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.progress import Progress, no_progress
+from pipelines.core.scratch import sweep_scratch
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_run, redaction
 from pipelines.jobs.report import RunRecorder
@@ -286,6 +287,7 @@ def locked_home(settings: Settings) -> Iterator[None]:
                 durable_files.sweep(folder)
             durable_files.sweep(erasure_register.folder(settings))
             lock.is_tidy = True
+        sweep_scratch(settings.home)
         restore_quarantined(settings)
         _make_durable(settings)
         if erasure_register.read(settings).has_pseudonyms:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -119,7 +119,7 @@ def remove_pseudonyms(settings: Settings) -> None:
     """
     for name in _PSEUDONYMS:
         raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
-        with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        with engine.session(settings, "forget") as connection:
             found = list(find_records(connection, raw, name, lambda _: False))
         for each in found:
             redact(each, name, lambda _: False)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged
+from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Policy, Settings
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
@@ -75,9 +74,8 @@ def _live_streams(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
     from pipelines.lake.engines.duckdb import DuckDBEngine
 
     snapshot = manifest.open_current(settings.snapshots)
-    with tempfile.TemporaryDirectory(prefix="mostwatched-") as folder:
-        scratch = Path(folder)
-        lake = Lake(scratch, lambda: DuckDBEngine(settings.memory_limit, settings.threads, scratch / "spill"))
+    with scratch_folder(settings.home, "rejects") as folder:
+        lake = Lake(folder, lambda: DuckDBEngine(settings.memory_limit, settings.threads, folder / "spill"))
         try:
             policy = Policy.from_json(snapshot.manifest["policy"])
             return lake.table(plan.known_streams(lake, raw, policy, snapshot.as_of))

@@ -8,7 +8,6 @@ recount.py. A file of the cube that was replaced by another right-looking one is
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -144,10 +143,7 @@ def audit(
     asked = list(dict.fromkeys([*windows, *drawn, *(Window(day, day + _ONE_DAY) for day in held)]))
     cube = {day: snapshot.path / f"creator_reach/{day}.parquet" for day in held}
     found = Differences()
-    with (
-        tempfile.TemporaryDirectory(prefix="mostwatched-audit-") as folder,
-        recount.opened(settings, raw, policy, snapshot.as_of, Path(folder)) as again,
-    ):
+    with recount.opened(settings, raw, policy, snapshot.as_of) as again:
         connection = again.connection
         for name in ("creator_rankings", "live_stream_funding"):
             engine.register(connection, name, [snapshot.path / f"{name}.parquet"])

@@ -8,7 +8,6 @@ days came into it: viewers whom no day that stayed had seen. The three add up to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -136,7 +135,7 @@ class _Reasons:
         self._are_held = _holds(newer, self._old_days)
         asked = {self._new_days} | ({self._common_days} if self._common_days is not None and self._are_held else set())
         asked |= {self._old_days} if self._are_held else set()
-        with closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+        with engine.session(settings, "diff") as connection:
             self._older = _by_window(connection, older, {self._old_days})
             self._newer = _by_window(connection, newer, asked)
 

@@ -255,14 +255,10 @@ _UNKNOWN_CREATORS = """
 @contextmanager
 def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
     """The tables to be published, as views by their names."""
-    spill = settings.lake / f"{durable_files.TEMPORARY_PREFIX}checks-spill"
-    connection = engine.connect(settings.memory_limit, settings.threads, spill)
-    try:
+    with engine.session(settings, "checks") as connection:
         for name in PUBLIC_TABLES:
             engine.register(connection, name, [lake.checked([built.tables[name]])[0].path])
         yield connection
-    finally:
-        connection.close()
 
 
 # --- the snapshot's folder -----------------------------------------------------------------------------------------

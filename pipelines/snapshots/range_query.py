@@ -11,8 +11,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.core import durable_files
@@ -41,19 +42,24 @@ Attach = Callable[[engine.Connection, str, str], bool]
 
 @contextmanager
 def open_warehouse(
-    settings: Settings, snapshot: Snapshot, attach_in_place: Attach | None = None
+    settings: Settings,
+    snapshot: Snapshot,
+    attach_in_place: Attach | None = None,
+    allowed_folders: Sequence[Path] = (),
 ) -> Iterator[engine.Connection]:
     """A connection whose default database is the snapshot's warehouse, which it cannot change.
 
+    Whatever it is asked, it reaches nothing else on this machine or the network, but for files in `allowed_folders`.
     Raises Damaged, NoSnapshot, Unreachable.
     """
-    with snapshot.being_read(), closing(engine.connect(settings.memory_limit, settings.threads)) as connection:
+    with snapshot.being_read(), engine.session(settings, "query") as connection:
         path = snapshot.path / WAREHOUSE
         name = f"snapshots/{snapshot.id}/{WAREHOUSE}"
         if path.exists() or attach_in_place is None or not attach_in_place(connection, name, "warehouse"):
             durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])
             engine.attach(connection, path, "warehouse")
         connection.execute("use warehouse")
+        engine.lock(connection, allowed_folders)
         yield connection
 
 
@@ -173,6 +179,8 @@ def _finite(value: Any) -> Any:
 
 _NO_SUCH_FILES = "No files found that match the pattern"  # those that a query names: nothing is wrong with the system
 
+_NO_FILES = "file system operations are disabled"
+
 
 @contextmanager
 def _translate_errors(settings: Settings) -> Iterator[None]:
@@ -183,4 +191,6 @@ def _translate_errors(settings: Settings) -> Iterator[None]:
             raise
         # What follows its first paragraph draws the place, or tells what to type at a prompt.
         said = " ".join(str(error).split("\n\n")[0].split())
+        if _NO_FILES in said:
+            said += ". A query reaches no files but those of folders that --allow-files names."
         raise UsageError(f"DuckDB cannot answer that. {said}") from error

@@ -8,7 +8,7 @@ those of the design: what a session is, which version of it counts, on which day
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -197,9 +197,9 @@ class Recount:
 
 
 @contextmanager
-def opened(settings: Settings, raw: Sequence[RawFile], policy: Policy, as_of: date, spill: Path) -> Iterator[Recount]:
-    """A recount over some raw files; what does not fit into the memory limit is spilled into a folder."""
-    with closing(engine.connect(settings.memory_limit, settings.threads, spill)) as connection:
+def opened(settings: Settings, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Iterator[Recount]:
+    """A recount over some raw files."""
+    with engine.session(settings, "recount") as connection:
         yield Recount(connection, raw, policy, as_of)
 
 

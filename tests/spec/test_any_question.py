@@ -126,11 +126,10 @@ def test_a_question_changes_nothing(night):
     [
         ("", "Ask something"),
         ("-- a comment", "Ask something"),
-        ("from 'nowhere.parquet'", "DuckDB cannot answer that. IO Error: No files found"),
+        ("from 'nowhere.parquet'", "DuckDB cannot answer that. Permission Error: .*--allow-files"),
         ("selec", "DuckDB cannot answer that. Parser Error: .*selec"),
         ("from creatorz", "Did you mean"),
         ("from ranking('2020-01-01', 7)", "holds"),
-        ("from 's3://bucket/file.parquet'", "httpfs"),
         ("select 1 as a, 2 as a", "More than one column is called a"),
     ],
 )
@@ -141,6 +140,77 @@ def test_a_question_without_an_answer(night, query, said):
     assert "\n" not in str(refused)
     with pytest.raises(UsageError, match=said):
         raise refused
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from read_text('{secret}')",
+        "from '{secret}'",
+        "from read_csv('{secret}')",
+        "from sniff_csv('{secret}')",
+        "from read_parquet('{raw}')",
+        "from parquet_metadata('{private}')",
+        "from glob('/*')",
+        "copy (select 1) to '{home}/snapshots/current.json' (format csv)",
+        "copy (select 1) to '{beside}/new.csv'",
+        "export database '{beside}/new'",
+        "import database '{beside}/new'",
+        "attach '{beside}/new.duckdb'",
+        "attach '{beside}/new.duckdb' as mine (read_only)",
+        "from 'https://127.0.0.1:9/file.parquet'",
+        "from read_parquet('s3://bucket/file.parquet')",
+        "install httpfs",
+        "load httpfs",
+        "load '{beside}/evil.duckdb_extension'",
+        "create secret (type s3, key_id 'a', secret 'b')",
+        "from duckdb_secrets()",
+        "set enable_external_access = true",
+        "set lock_configuration = false",
+        "reset lock_configuration",
+        "set allowed_directories = ['/']",
+        "set temp_directory = '{beside}'",
+        "set profiling_output = '{beside}/new.json'",
+        "pragma enable_profiling = 'json'",
+        "call enable_logging(storage = 'file', storage_path = '{beside}/new')",
+    ],
+)
+def test_a_question_reaches_nothing_but_the_snapshot(night, tmp_path, query):
+    """No file of this machine, no other database, no network, and no setting that would open one of them."""
+    home = night.world.settings.home
+    secret = tmp_path / "secret.txt"
+    secret.write_text("password")
+    raw, private = next(home.glob("lake/raw/pledges/*/all.parquet")), next(home.rglob("private/*.parquet"))
+    before = {path: path.stat().st_mtime_ns for path in (*home.rglob("*"), *tmp_path.rglob("*")) if path.is_file()}
+    asked = query.format(secret=secret, raw=raw, private=private, home=home, beside=tmp_path)
+    refused = sql(night.world, asked, "--json")
+    assert isinstance(refused.exception, UsageError), refused.stdout
+    assert "password" not in str(refused.exception) + refused.stdout
+    assert {
+        path: path.stat().st_mtime_ns for path in (*home.rglob("*"), *tmp_path.rglob("*")) if path.is_file()
+    } == before
+
+
+def test_a_question_may_use_files_of_a_folder_that_is_named(night, tmp_path):
+    """--allow-files opens that folder, and no other."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir(), other.mkdir()
+    (mine / "teams.csv").write_text("creator_id,team\nada,red\n")
+    query = f"copy (select team from '{mine}/teams.csv' join creators using (creator_id)) to '{mine}/out.csv'"
+    assert sql(night.world, query, "--allow-files", str(mine)).exception is None
+    assert (mine / "out.csv").read_text() == "team\nred\n"
+    for refused in (f"from '{mine}/../other/x.csv'", f"copy (select 1) to '{other}/out.csv'", "from glob('/*')"):
+        with pytest.raises(UsageError):
+            raise sql(night.world, refused, "--allow-files", str(mine)).exception
+
+
+def test_a_question_that_is_too_large_for_the_memory_spills_into_the_home(night, monkeypatch, tmp_path):
+    """Into a folder that goes with the question, and nowhere else: not where the command was started."""
+    monkeypatch.chdir(tmp_path)
+    (folder,) = json.loads(sql(night.world, "select current_setting('temp_directory') as folder", "--json").stdout)
+    assert str(night.world.settings.home / "tmp") in folder["folder"]
+    assert not (night.world.settings.home / "tmp").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 _ASK = """
@@ -156,6 +226,7 @@ def test_a_question_that_is_given_up(night, tmp_path):
     begun = tmp_path / "begun"
     query = f"copy (select 1) to '{begun}' (format csv); select sum(hash(range)) from range(1000000000000)"
     command = [sys.executable, "-c", _ASK, "--home", str(night.world.settings.home), "sql", query]
+    command += ["--allow-files", str(tmp_path)]
     several = os.environ | {"MOSTWATCHED_THREADS": "4"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=several) as asking:
         try:

@@ -46,7 +46,7 @@ NAMES = {
     "brought": "download_new",
     "colleagues": "WorkerMetrics",
     "complain": "raise_damaged",
-    "connected": "report_connection",
+    "connected": "session",
     "curious": "QueryApi",
     "desk": "QueryService",
     "each": "map_tasks, map_concurrently",

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
-from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots import changed_days
 from pipelines.snapshots.manifest import Snapshot
@@ -21,7 +20,7 @@ MOVERS = 10
 
 def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
-    with report_connection(settings) as connection:
+    with engine.session(settings, "report") as connection:
         engine.register(connection, "before", before.table("creator_rankings.parquet"))
         engine.register(connection, "after", after.table("creator_rankings.parquet"))
         connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
-from pipelines.jobs.report.connection import report_connection
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import ENTITIES, landed_fields
 from pipelines.raw.index import RawFile
@@ -85,7 +84,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
     if not files:
         return {}
     by_path = {str(file.rejects_path): file for file in files}
-    with report_connection(settings) as connection:
+    with engine.session(settings, "report") as connection:
         engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
         rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from pipelines.core.durable_files import ROW_GROUP_ROWS
 from pipelines.core.row_digest import RowDigest
+from pipelines.core.scratch import scratch_folder
+from pipelines.core.settings import Settings
 from pipelines.lake.engines import EphemeralModel, Item, Relation, Result
 from pipelines.lake.engines.writing import write_split
 from pipelines.lake.models import Model
@@ -25,21 +27,44 @@ Connection: TypeAlias = duckdb.DuckDBPyConnection
 Error = duckdb.Error
 
 
-def connect(memory_limit: str, threads: int, spill: Path | None = None) -> Connection:
-    """An in-memory database that keeps UTC, stays inside `memory_limit` and fetches nothing."""
+def connect(memory_limit: str, threads: int, spill: Path | None) -> Connection:
+    """An in-memory database that keeps UTC, stays inside `memory_limit` and fetches nothing.
+
+    What does not fit into that goes into the folder `spill`; without one it is an error.
+    """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit,
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
+        "temp_directory": "" if spill is None else str(spill),  # by default it would be made where we were started
     }
     if threads:
         settings["threads"] = str(threads)
-    if spill is not None:
-        settings["temp_directory"] = str(spill)
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")  # it would be drawn on stdout, which is ours
     return connection
+
+
+@contextmanager
+def session(settings: Settings, purpose: str) -> Iterator[Connection]:
+    """A connection that spills into a folder of its own in the home, or nowhere if this user may not write there."""
+    with ExitStack() as stack:
+        spill = None
+        with suppress(PermissionError):
+            spill = stack.enter_context(scratch_folder(settings.home, purpose))
+        yield stack.enter_context(closing(connect(settings.memory_limit, settings.threads, spill)))
+
+
+def lock(connection: Connection, folders: Sequence[Path] = ()) -> None:
+    """From now on the connection reads what is attached, and files in `folders`; nobody can change that.
+
+    For every connection that is given text of other people's: it can read, write, attach or fetch nothing else.
+    """
+    names = ", ".join(literal(str(folder.absolute())) for folder in folders)
+    connection.execute(f"set allowed_directories = [{names}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int
     user = "long" * 1_250
     path = tmp_path / "notes.txt"
     path.write_text("." * (MIB - past) + json.dumps(user))
-    with closing(engine.connect("200MB", 1)) as connection:
+    with closing(engine.connect("200MB", 1, spill=None)) as connection:
         assert [trace.path for trace in find_files(connection, [path], IdMatcher(user))] == [path]
 
 

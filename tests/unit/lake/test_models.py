@@ -54,7 +54,7 @@ every_statement = pytest.mark.parametrize(
 def schemas() -> dict[str, pa.Schema]:
     """The columns of every source and every model, found by running each model over nothing."""
     found: dict[str, pa.Schema] = RAW | RELATIONS
-    with engine.connect("500MB", 1) as connection:
+    with engine.connect("500MB", 1, None) as connection:
         for name in models.LINE:
             model = models.model(name)
             for source in model.sources:
@@ -379,7 +379,7 @@ def good_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]
 @pytest.fixture
 def tables(good_files: dict[str, list[str]]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The good tables, to spoil."""
-    with engine.connect("500MB", 1) as connection:
+    with engine.connect("500MB", 1, None) as connection:
         for name, files in good_files.items():
             connection.from_parquet(files).create(name)
         yield connection
