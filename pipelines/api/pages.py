@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from pathlib import PurePosixPath
 
@@ -15,7 +16,7 @@ from pipelines.api.creators import QueryApi
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
 from pipelines.api.insight import Range, RangeNotHeld, UnknownCreator
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
-from pipelines.api.page import assets, creator, explanation, layout, problem, ranking
+from pipelines.api.page import assets, creator, layout, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.translations import LANGUAGES, preferred
 from pipelines.api.query_params import InvalidParameter, Query
@@ -70,15 +71,12 @@ class HtmlPage(Endpoint):
         try:
             serving = await self.query_api.serving(now_ms)
         except Refused:
-            body = layout.document(
-                frame, frame.language("none_title"), problem.no_snapshot(frame), None, refreshes=True
-            )
-            return _unavailable(body, chosen)
+            return _unavailable(_problem(frame, None, "none_title", frame.language("none")), chosen)
         try:
             sheet = await self._sheet(frame, sent, serving, now_ms)
         except NotReady:
-            title, main = frame.language("unreadable_title"), problem.not_readable(frame)
-            return _unavailable(layout.document(frame, title, main, None, refreshes=True), chosen)
+            body = _problem(frame, None, "unreadable_title", frame.language("unreadable"), frame.link())
+            return _unavailable(body, chosen)
         headers = [*PAGE_HEADERS, VARY, *chosen.headers]
         if sheet.status != 200:
             return Reply(sheet.status, [HTML, content_length(len(sheet.body)), NO_STORE, *headers], sheet.body)
@@ -100,12 +98,9 @@ class HtmlPage(Endpoint):
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
             except (InvalidParameter, RangeNotHeld) as error:
-                title = frame.language("bad_title")
-                main = problem.bad_request(frame, _why(error, ready, frame))
-                return RenderedPage(400, layout.document(frame, title, main, fresh), "")
+                return RenderedPage(400, _problem(frame, fresh, "bad_title", _why(error, ready, frame)), "")
             except UnknownCreator:
-                title, main = frame.language("missing_title"), problem.not_found(frame)
-                return RenderedPage(404, layout.document(frame, title, main, fresh), "")
+                return RenderedPage(404, _problem(frame, fresh, "missing_title", frame.language("missing")), "")
             digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
             return RenderedPage(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
 
@@ -133,9 +128,21 @@ class RankingPage(HtmlPage):
         else:
             days, window = _range(ready, asked)
         page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, search, with_trend=True)
-        choice = ranking.choice(insight, days, window)
-        main = ranking.main(frame, choice, page, ranking.trend_from(insight), search, number, ready.zone)
-        return layout.document(frame, frame.language("title"), main, fresh)
+        first = (number - 1) * ranking.ROWS + 1
+        return layout.render(
+            "ranking.html",
+            frame,
+            fresh,
+            choice=ranking.choice(insight, days, window),
+            page=page,
+            moved=partial(ranking.movements, frame.language, page),
+            trend_from=ranking.trend_from(insight),
+            search=search,
+            number=number,
+            first=first,
+            last=first + len(page.rows) - 1,
+            zone=ready.zone,
+        )
 
 
 class CreatorPage(HtmlPage):
@@ -156,13 +163,18 @@ class CreatorPage(HtmlPage):
             raise UnknownCreator
         days, window = _range(ready, asked)
         found = insight.creator(asked.text("id"), days)
-        choice = ranking.choice(insight, days, window)
-        longest = insight.cube.max_window_days
-        main = creator.main(frame, choice, found, ranking.trend_from(insight), longest)
-        if self._for_operators:
-            main += explanation.form(frame.language, found)
-        title = frame.language("title_creator", name=found.profile.title)
-        return layout.document(frame, title, main, fresh)
+        return layout.render(
+            "creator.html",
+            frame,
+            fresh,
+            choice=ranking.choice(insight, days, window),
+            creator=found,
+            byline=creator.byline(found.profile),
+            moved=partial(ranking.movements, frame.language, found),
+            charts=creator.charts_of(frame.language, found, ranking.trend_from(insight)),
+            longest=insight.cube.max_window_days,
+            for_operators=self._for_operators,
+        )
 
 
 class Asset(Endpoint):
@@ -258,6 +270,11 @@ def _why(error: Exception, ready: ReadySnapshot, frame: Frame) -> str:
         last = date.fromordinal(cube.end_day.toordinal() - 1)
         return lang("bad_range", first=lang.day(cube.first_day), last=lang.day(last), most=cube.max_window_days)
     return lang("bad_other")
+
+
+def _problem(frame: Frame, fresh: Freshness | None, title: str, why: str, way_out: str = layout.RANKING) -> bytes:
+    """A page that says why there is nothing else. Without a snapshot it looks again by itself."""
+    return layout.render("problem.html", frame, fresh, title=title, why=why, way_out=way_out)
 
 
 def _unavailable(body: bytes, chosen: Preferences) -> Reply:

@@ -143,7 +143,7 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
     report.html.
     """
     from pipelines.jobs import report
-    from pipelines.jobs.report import html, markdown
+    from pipelines.jobs.report import formats
     from pipelines.jobs.report.document import document
 
     if as_html and as_json:
@@ -152,9 +152,9 @@ def report(settings: Settings, as_of: date | None, as_html: bool, as_json: bool)
     if as_json:
         print_json(facts)
     elif as_html:
-        click.echo(html.render(document(facts)), nl=False)
+        click.echo(formats.html(document(facts)), nl=False)
     else:
-        click.echo(markdown.render(document(facts)), nl=False)
+        click.echo(formats.markdown(document(facts)), nl=False)
 
 
 @command(cli)

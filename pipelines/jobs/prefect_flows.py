@@ -62,7 +62,7 @@ from pipelines.jobs import audit_run, nightly  # noqa: E402
 from pipelines.jobs import prune as pruning  # noqa: E402
 from pipelines.jobs.nightly import NightReport  # noqa: E402
 from pipelines.jobs.prune import PruneReport  # noqa: E402
-from pipelines.jobs.report import markdown  # noqa: E402
+from pipelines.jobs.report import formats  # noqa: E402
 from pipelines.jobs.report.document import document  # noqa: E402
 from pipelines.remote import Landing  # noqa: E402
 from pipelines.snapshots.audit import RANGES, Audit  # noqa: E402
@@ -339,7 +339,7 @@ def _show_report(facts: dict[str, Any]) -> None:
     try:
         create_markdown_artifact(
             key="report",
-            markdown=markdown.render(document(facts)),
+            markdown=formats.markdown(document(facts)),
             description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
         )
     except Exception as error:

@@ -747,9 +747,16 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "a name is a text on the page",
+        "pipelines/core/templates.py",
+        "        autoescape=True,\n",
+        "        autoescape=False,\n",
+        ("tests/property/test_hostile_texts.py",),
+    ),
+    Safeguard(
+        "a page holds no control characters",
         "pipelines/api/page/layout.py",
-        "    return html.escape(value.translate(_CONTROLS), quote=True)",
-        "    return value.translate(_CONTROLS)",
+        '    return _CONTROLS.sub("\\N{REPLACEMENT CHARACTER}", html).encode()\n',
+        "    return html.encode()\n",
         ("tests/contract/test_pages.py",),
     ),
     Safeguard(
@@ -778,9 +785,16 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "text of any origin is escaped in a report",
-        "pipelines/jobs/report/html.py",
-        "    return html.escape(printable(text))\n",
-        "    return text\n",
+        "pipelines/jobs/report/formats.py",
+        "    lambda text: escape(printable(text)),\n",
+        "    lambda text: Markup(text),\n",
+        REPORTED,
+    ),
+    Safeguard(
+        "nor is it markup of Markdown",
+        "pipelines/jobs/report/formats.py",
+        '    lambda text: Markup(_SPECIAL.sub(r"\\\\\\1", printable(text))),',
+        "    lambda text: Markup(printable(text)),",
         REPORTED,
     ),
     Safeguard(

@@ -19,7 +19,7 @@ from pipelines.core.errors import Damaged, RefusedToPublish
 from pipelines.core.settings import Policy
 from pipelines.jobs import audit_run, last_audit, notify, redaction, report, status
 from pipelines.jobs.erase_user import forget
-from pipelines.jobs.report import markdown
+from pipelines.jobs.report import formats
 from pipelines.jobs.report.document import document
 from pipelines.raw.index import raw_files
 from pipelines.snapshots import audit, manifest, recount
@@ -305,7 +305,7 @@ def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     assert world.run(compare=False, night=NIGHT).snapshot_id == night.id  # which mends it
     facts = report.read(world.settings, AS_OF)
     assert facts["last_audit"]["passed_at"] == passed["passed_at"]
-    page = markdown.render(document(facts))
+    page = formats.markdown(document(facts))
     assert f"An audit last passed at {passed['passed_at']}, of {night.id}." in page
     assert "did not pass" in page
     assert not audit_run.audit_current(world.settings, 1).differing

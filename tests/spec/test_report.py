@@ -18,7 +18,7 @@ from world import AS_OF, World
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.jobs import nightly, prune, report
-from pipelines.jobs.report import html, markdown
+from pipelines.jobs.report import formats
 from pipelines.jobs.report.document import document
 from pipelines.snapshots import manifest
 
@@ -38,7 +38,7 @@ def left(world: World, as_of: date = AS_OF) -> dict[str, Any]:
     """The facts of the last run, and that its page says the same."""
     facts = report.read(world.settings, as_of)
     page = (world.settings.reports / f"{as_of}.html").read_bytes()
-    assert page == html.render(document(facts))
+    assert page == formats.html(document(facts))
     return facts
 
 
@@ -270,9 +270,9 @@ def test_a_page_shows_what_others_wrote_and_obeys_none_of_it(world):
     assert not {"script", "b", "i", "img", "link", "iframe"} & set(page.elements)
     assert "<script>alert(1)</script>" in page.words
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")]
-    for text in (night.files()["report.html"].decode(), markdown.render(document(left(world)))):
+    for text in (night.files()["report.html"].decode(), formats.markdown(document(left(world)))):
         assert all(char.isprintable() or char == "\n" for char in text)
-    written = markdown.render(document(left(world)))
+    written = formats.markdown(document(left(world)))
     assert "<script>" not in written
     assert not re.search(r"(?<!\\)<", written.replace("```", ""))
 

@@ -17,6 +17,7 @@ READ_API = {"pipelines.core", "pipelines.snapshots.manifest"}  # all that it may
 MAX_ENTRIES = 12  # what a reader takes in at a glance
 HOMES = {
     "duckdb": {"lake/engines/duckdb.py"},
+    "jinja2": {"core/templates.py"},
     "prefect": {"jobs/prefect_flows.py"},
     "pyspark": {"lake/engines/spark.py", "lake/engines/spark_context.py"},
     "sqlglot": {"lake/engines/spark_sql.py"},

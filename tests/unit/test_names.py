@@ -26,7 +26,7 @@ MODULES = {
     "in_place": "httpfs",
     "late": "changed_days",
     "night": "nightly, or run",
-    "picture": "bar_chart",
+    "picture": "bars",
     "privacy": "erase",
     "prose": "render",
     "questions": "query",

@@ -10,28 +10,23 @@ from collections.abc import Sequence
 
 WIDTH, HEIGHT = 720, 200
 SPARK_WIDTH, SPARK_HEIGHT = 120, 28
+Paths = list[tuple[str, str]]  # the class of each, and its `d`
+
 _MARGIN = 2  # so that a line of two pixels at the edge is seen whole
 
 
-def sparkline(values: Sequence[int]) -> str:
-    """A line of a creator's reach over time, from its own least to its own greatest value; no text."""
-    if len(values) < 2:
-        return f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH} {SPARK_HEIGHT}" aria-hidden="true"></svg>'
+def sparkline(values: Sequence[int]) -> tuple[str, int, int]:
+    """A line of a creator's reach over time, from its own least to its own greatest value, and where it ends.
+
+    Of two values at least.
+    """
     most = max(values)
     # a change of a few viewers is not drawn as a cliff: the scale spans at least a sixth of the greatest value
     least = min(*values, most - max(1, most // 6))
     step = (SPARK_WIDTH - 6) / (len(values) - 1)
-    points = [
-        (round(3 + at * step), round(3 + (SPARK_HEIGHT - 6) * (most - value) / (most - least)))
-        for at, value in enumerate(values)
-    ]
-    line = _path(points)
-    end_x, end_y = points[-1]
-    return (
-        f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH} {SPARK_HEIGHT}" aria-hidden="true">'
-        f'<path class="fill" d="{line}V{SPARK_HEIGHT}H3Z"/><path class="line" d="{line}"/>'
-        f'<circle cx="{end_x}" cy="{end_y}" r="2.5"/></svg>'
-    )
+    scale = (SPARK_HEIGHT - 6) / (most - least)
+    points = [(round(3 + at * step), round(3 + (most - value) * scale)) for at, value in enumerate(values)]
+    return "M" + "L".join([f"{x} {y}" for x, y in points]), *points[-1]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
@@ -50,34 +45,37 @@ def nice(most: float) -> int:
         scale *= 10
 
 
-def area(values: Sequence[int]) -> tuple[str, int]:
+def area(values: Sequence[int]) -> tuple[Paths, int]:
     """A line over a filled area, from 0 up; the drawing, and where its axis ends."""
     top = nice(max(values, default=0))
     points = [(x, _y(value, top)) for x, value in zip(_xs(len(values)), values, strict=True)]
     line = _path(points)
     filled = f"{line}V{HEIGHT}H{points[0][0]:g}Z"
-    return f'<path class="fill" d="{filled}"/><path class="line" d="{line}"/>', top
+    return [("fill", filled), ("line", line)], top
 
 
-def bars(series: Sequence[Sequence[float]]) -> tuple[str, int]:
+def bars(series: Sequence[Sequence[float]]) -> tuple[Paths, int]:
     """Bars, the later series on top of the earlier; the drawing, and where its axis ends."""
     totals = [sum(values) for values in zip(*series, strict=True)]
     top = nice(max(totals, default=0))
     width = WIDTH / max(1, len(totals))
-    base = [0.0] * len(totals)
+    lefts = [f"{at * width + width * 0.12:.1f}" for at in range(len(totals))]
+    across = f"{width * 0.76:.1f}"
+    base, lows = [0.0] * len(totals), [f"{HEIGHT}"] * len(totals)
     drawn = []
     for number, values in enumerate(series):
         parts = []
         for at, value in enumerate(values):
             if value > 0:
-                low, high = _y(base[at], top), _y(base[at] + value, top)
-                parts.append(f"M{at * width + width * 0.12:.1f} {low:g}V{high:g}h{width * 0.76:.1f}V{low:g}Z")
-            base[at] += value
-        drawn.append(f'<path class="bar bar-{number}" d="{"".join(parts)}"/>')
-    return "".join(drawn), top
+                base[at] += value
+                high = f"{_y(base[at], top):g}"
+                parts.append(f"M{lefts[at]} {lows[at]}V{high}h{across}V{lows[at]}Z")
+                lows[at] = high
+        drawn.append((f"bar bar-{number}", "".join(parts)))
+    return drawn, top
 
 
-def ranks(values: Sequence[int | None]) -> tuple[str, int]:
+def ranks(values: Sequence[int | None]) -> tuple[Paths, int]:
     """A line with rank 1 at the top, broken where there is none; the drawing, and the rank at the bottom."""
     bottom = max(5, nice(max((value for value in values if value is not None), default=1)))
     bottom += 1 - bottom % 2  # so that a rank stands in the middle
@@ -89,7 +87,7 @@ def ranks(values: Sequence[int | None]) -> tuple[str, int]:
             runs[-1].append((x, _MARGIN + (HEIGHT - 2 * _MARGIN) * (value - 1) / (bottom - 1)))
     # a single point is a line of no length, which round ends make a dot
     line = "".join(_path(run if len(run) > 1 else run * 2) for run in runs if run)
-    return f'<path class="line" d="{line}"/>', bottom
+    return [("line", line)], bottom
 
 
 def _xs(count: int) -> list[float]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from markupsafe import Markup, escape
+
 from pipelines.api.insight import Range
 from pipelines.api.page import texts
 
@@ -31,6 +33,10 @@ class Language:
     def __call__(self, key: str, **values: object) -> str:
         """A text, with its values put in."""
         return self.texts[key].format(**values)
+
+    def markup(self, key: str, **values: Markup) -> Markup:
+        """A text with parts of a page put in."""
+        return escape(self.texts[key]).format(**values)
 
     def counted(self, key: str, n: int) -> str:
         """A text that differs for one and for many."""

@@ -1,8 +1,8 @@
 """The report of a run: facts, gathered as the run goes on, and their rendering as HTML and Markdown.
 
-    anomalies   figures worth a look          samples    rejected lines by reason
-    change      against the previous snapshot document   the sections of a report
-    markdown, html, bar_chart                 how they are rendered
+    anomalies   figures worth a look                     samples    rejected lines by reason
+    change      against the previous snapshot            document   the sections of a report
+    formats     how they are written, by templates/
 
 The run that publishes a snapshot writes its report into it (report.html). The last run of every as_of, however it
 ended, writes one under reports/: the same, complete, with what came after the snapshot was written.
@@ -26,7 +26,7 @@ from pipelines.core import calendar_days, durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_audit
-from pipelines.jobs.report import anomalies, change, html, samples
+from pipelines.jobs.report import anomalies, change, samples
 from pipelines.jobs.report.document import document
 from pipelines.jobs.timings import Durations
 from pipelines.lake.plan import Built
@@ -90,8 +90,7 @@ class RunRecorder:
     def page(self, snapshot: Snapshot) -> bytes:
         """See `publish.RunObserver`: the report as far as the run has come."""
         self._compare(snapshot)
-        facts = self._facts("published", snapshot_id=snapshot.id)
-        return html.render(document(facts))
+        return _html(self._facts("published", snapshot_id=snapshot.id))
 
     def facts(self, error: BaseException | None = None) -> dict[str, Any]:
         """The documented object of `mostwatched report --json`, of a run that has ended; `error` is what ended it."""
@@ -261,8 +260,14 @@ def save(settings: Settings, facts: Mapping[str, Any]) -> Path:
     durable_files.make_folder(settings.reports)
     path = settings.reports / f"{facts['as_of']}.html"
     durable_files.write_json(path.with_suffix(".json"), durable_files.with_checksum(facts))
-    durable_files.write_bytes(path, html.render(document(dict(facts))))
+    durable_files.write_bytes(path, _html(dict(facts)))
     return path
+
+
+def _html(facts: dict[str, Any]) -> bytes:
+    from pipelines.jobs.report import formats  # commands that write no report need not wait for Jinja2
+
+    return formats.html(document(facts))
 
 
 def read(settings: Settings, as_of: date | None) -> dict[str, Any]:

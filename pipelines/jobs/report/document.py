@@ -1,6 +1,6 @@
 """The content of a report, in reading order: the facts of a run as sections made of a few kinds of blocks.
 
-markdown.py and html.py write the same sections, so that no reader of one misses what the other says.
+HTML and Markdown are two templates over the same sections, so that no reader of one misses what the other says.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, ClassVar
 
 SHOWN = 20  # rows of one kind; the JSON holds all
 LEAST_SHARE_SHOWN = 0.005  # of a run, for a step to have a bar of its own
@@ -19,6 +20,7 @@ class Text:
     """One paragraph."""
 
     text: str
+    kind: ClassVar = "text"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Bullets:
     """A list of sentences."""
 
     items: Sequence[str]
+    kind: ClassVar = "bullets"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class Table:
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    kind: ClassVar = "table"
+
+    @property
+    def heads(self) -> list[tuple[str, str]]:
+        """The name of each column and its class: number, shape, or none."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
+        return [
+            (name, "number" if _is_numeric(cells) else "shape" if name.startswith("shape") else "")
+            for name, cells in zip(self.columns, columns, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,12 @@ class Bars:
 
     bars: Sequence[Bar]
     total_seconds: float
+    kind: ClassVar = "bars"
+
+    @property
+    def groups(self) -> Iterator[tuple[str, list[Bar]]]:
+        """The bars of each stage."""
+        return ((name, list(bars)) for name, bars in groupby(self.bars, key=lambda bar: bar.group))
 
 
 Block = Text | Bullets | Table | Bars
@@ -99,7 +118,7 @@ def document(facts: dict[str, Any]) -> Document:
     )
 
 
-def is_numeric(cells: Sequence[Any]) -> bool:
+def _is_numeric(cells: Sequence[Any]) -> bool:
     """Whether a column is of numbers, shares or differences, which stand to the right."""
     said = [cell for cell in cells if cell is not None]
     return bool(said) and all(isinstance(cell, int) or _NUMBER.fullmatch(cell) for cell in said)
