@@ -199,13 +199,15 @@ def fetching_from(origin: Origin) -> Iterator[None]:
 
 def exists(path: Path) -> bool:
     """Whether a file is here, or can be fetched."""
-    return path.exists() or (_origin is not None and _origin.has(path))
+    origin = _origin
+    return path.exists() or (origin is not None and origin.has(path))
 
 
 def fetched(path: Path) -> Path:
     """Return the path, after fetching a file that is missing here. Every reader of large files calls this."""
-    if _origin is not None and not path.exists():
-        _origin.fetch(path)
+    origin = _origin  # read once: another thread may leave `fetching_from` meanwhile
+    if origin is not None and not path.exists():
+        origin.fetch(path)
     return path
 
 

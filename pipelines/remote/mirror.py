@@ -82,16 +82,15 @@ class Mirror:
         self._save()
 
     def _remove_outdated(self, folders: Collection[str]) -> None:
-        gone = [name for name in self._record if name not in self._remote and name.split("/")[0] in folders]
-        for name in gone:  # removed by a prune elsewhere
+        outdated = [
+            name
+            for name, (etag, *_) in self._record.items()  # removed by a prune elsewhere, or written again
+            if name.split("/")[0] in folders and (name not in self._remote or self._remote[name].etag != etag)
+        ]
+        for name in outdated:
             (self._home / name).unlink(missing_ok=True)
             del self._record[name]
-        for name, found in self._remote.items():
-            known = self._record.get(name)
-            if known is not None and known[0] != found.etag:  # written again elsewhere
-                del self._record[name]
-                (self._home / name).unlink(missing_ok=True)
-        self._remove_empty_folders(gone)
+        self._remove_empty_folders(outdated)
 
     def _take_over_the_pointer(self) -> None:
         pointer = self._home / POINTER
@@ -167,24 +166,16 @@ class Mirror:
 
     def _bring(self, name: str) -> None:
         final = self._home / name
-        final.parent.mkdir(
-            parents=True, exist_ok=True, mode=0o700 if "/private/" in name or name.startswith("forgotten/") else 0o777
-        )
-        temporary = durable_files.temporary_beside(final)
-        try:
-            etag = self._objects.download(name, temporary)
+        with self._objects.downloaded(name, final) as (temporary, etag):
             if etag is None:  # pruned since it was listed
                 self._remote.pop(name, None)
                 return
-            if _is_small(name) and final.exists() and name not in self._record:
+            if _is_small(name) and name not in self._record and final.exists():
                 if final.read_bytes() != temporary.read_bytes():
                     return  # written here and not pushed yet, by a run that was killed: the next push decides
-                temporary.unlink()
             else:
                 temporary.rename(final)
             self._record_etag(name, etag)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _write(self, name: str) -> None:
         etag = self._objects.upload(name, self._home / name)
@@ -299,10 +290,8 @@ class Mirror:
 
     def _save(self) -> None:
         with self._writing:
-            record = {name: self._record[name] for name in sorted(self._record)}
-        durable_files.write_json(
-            self._home / RECORD, durable_files.with_checksum({"url": self._objects.url, "files": record})
-        )
+            files = dict(self._record)
+        write_record(self._home / RECORD, self._objects.url, files)
 
 
 def _is_shared(name: str) -> bool:
@@ -319,9 +308,15 @@ def _is_small(name: str) -> bool:
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:
-    """Read the record, or nothing where it is missing or damaged: files are then fetched again."""
+    """Read what a copy holds, by name, or nothing where that is missing or damaged: files are then fetched again."""
     try:
         files: dict[str, list[Any]] = durable_files.verify_checksum(path.read_bytes())["files"]
         return files
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def write_record(path: Path, url: str, files: Mapping[str, list[Any]]) -> None:
+    """Write what a copy of `url` holds, by name."""
+    files = {name: files[name] for name in sorted(files)}
+    durable_files.write_json(path, durable_files.with_checksum({"url": url, "files": files}))
