@@ -23,12 +23,13 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
-from pipelines.api.download import download
 from pipelines.api.limits import SECOND
+from pipelines.core import http_client
 from pipelines.core.errors import UsageError
 
 MAX_JWKS_BYTES = 256 * 1024
 FETCH_TIMEOUT_SECONDS = 5.0  # all in all, however slowly it comes
+MAX_REDIRECTS = 10  # of a fetch
 FETCH_AT_MOST_EVERY_SECONDS = 30  # however many tokens name a key that we do not have
 REFRESH_AFTER_SECONDS = 600  # so that a withdrawn key is not trusted for ever
 SHORTEST_RSA_BITS = 2048
@@ -277,7 +278,11 @@ class KeyUrl:
                 return  # whoever held the lock has just done it
             self._tried_at = self._now()
             try:
-                content = download(self._url, max_bytes=MAX_JWKS_BYTES, seconds=FETCH_TIMEOUT_SECONDS)
+                status, content = http_client.request(
+                    "GET", self._url, seconds=FETCH_TIMEOUT_SECONDS, max_bytes=MAX_JWKS_BYTES, redirects=MAX_REDIRECTS
+                )
+                if not content:
+                    raise ValueError(f"it answered {status}")
                 self._keys = parse_jwks(content, with_symmetric=False)
                 log.info("the JWKS was fetched", extra={"keys": len(self._keys)})
             except Exception as error:  # whatever the other side has answered, the old keys are still right

@@ -596,9 +596,9 @@ SAFEGUARDS = (
     ),
     Safeguard(
         "a JWKS does not follow a redirect to another scheme",
-        "pipelines/api/download.py",
-        "        if urllib.parse.urlsplit(newurl).scheme != urllib.parse.urlsplit(req.full_url).scheme:",
-        "        if False:",
+        "pipelines/core/http_client.py",
+        "            if following.url.scheme != sent.url.scheme:",
+        "            if False:",
         KEY_SETS,
     ),
     # --- callers
@@ -807,8 +807,8 @@ SAFEGUARDS = (
     Safeguard(
         "a webhook's redirect is not followed",
         NOTIFY,
-        "urllib.request.build_opener(_NoRedirects, ",
-        "urllib.request.build_opener(",
+        "body=body, seconds=ATTEMPT_SECONDS)",
+        "body=body, seconds=ATTEMPT_SECONDS, redirects=1)",
         NOTIFIED,
     ),
     Safeguard(
