@@ -60,7 +60,7 @@ async def _exchange(sent: httpx.Request, seconds: float, max_bytes: int, redirec
             following = response.next_request
             if following is None or not left:
                 break
-            if following.url.scheme != sent.url.scheme:
+            if following.url.scheme != sent.url.scheme:  # safeguard: redirect-within-the-scheme
                 raise OSError("a redirect to another scheme")
             sent = following
         content = b""

@@ -201,7 +201,7 @@ def _run(command: str, body: bytes) -> str | None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End it with all that it started and left."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # safeguard: hung-command-ended-whole
     process.wait()
 
 
@@ -235,6 +235,7 @@ def _attempt(url: str, body: bytes) -> tuple[str | None, bool]:
     """(what went wrong, whether another attempt may help)."""
     try:
         # A redirect could send the notification, and the secret in the path, to anybody: none is followed.
+        # safeguard: redirect-of-a-webhook
         status, _ = http_client.request("POST", url, body=body, seconds=ATTEMPT_SECONDS)
     except Exception as error:
         return f"it cannot be reached: {error if isinstance(error, OSError) else type(error).__name__}", True

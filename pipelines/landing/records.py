@@ -290,6 +290,7 @@ REFUND_TOO_LARGE = "refundedAmount is greater than amount"
 
 def _check_session(record: Any) -> None:
     session: ViewingSession = record
+    # safeguard: session-ends-after-its-start
     if session.ended_at is not None and session.ended_at < session.started_at:
         raise Rejected("endedAt", ENDED_BEFORE_STARTED)
 
@@ -298,6 +299,7 @@ def _check_pledge(record: Any) -> None:
     pledge: Pledge = record
     if pledge.status == "captured" and pledge.captured_at is None:
         raise Rejected("capturedAt", CAPTURED_WITHOUT_INSTANT)
+    # safeguard: refund-within-its-pledge
     if pledge.refunded_amount is not None and pledge.refunded_amount > pledge.amount:
         raise Rejected("refundedAmount", REFUND_TOO_LARGE)
 

@@ -77,7 +77,7 @@ class Mirror:
             self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()]
         )
         with durable_files.unless_locked(self._home / ".lock") as is_ours:
-            if is_ours:
+            if is_ours:  # safeguard: reader-spares-the-pointer-of-a-run
                 self._take_over_the_pointer()
         self._save()
 

@@ -49,7 +49,7 @@ class Frame:
 
 def text(value: str) -> str:
     """A text for an element or an attribute, whoever chose it."""
-    return html.escape(value.translate(_CONTROLS), quote=True)
+    return html.escape(value.translate(_CONTROLS), quote=True)  # safeguard: name-is-text-on-a-page
 
 
 def name(value: str) -> str:

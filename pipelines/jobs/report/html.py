@@ -91,7 +91,7 @@ def _cell(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(printable(text))  # safeguard: text-escaped-in-a-report
 
 
 def _with_code(text: str) -> str:
