@@ -106,15 +106,12 @@ class Mirror:
         """
         try:
             remote = self._list()
-            changed = [name for name in sorted(self._files()) if self._is_changed(name)]
-            # What came to stand there since we pulled was made by somebody else of the same inputs.
-            lake = [
-                name for name in changed if name.startswith("lake/") and (name not in remote or name in self._remote)
-            ]
-            map_concurrently(self._write, [name for name in lake if not _is_small(name)])
-            map_concurrently(self._write, [name for name in lake if _is_small(name)])
-            map_concurrently(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
+            changed = [name for name in self._files() if self._is_changed(name)]
             published = [name for name in changed if name.startswith("snapshots/")]
+            # What came to stand in the lake since we pulled was made by somebody else of the same inputs.
+            elsewhere = {name for name in remote if name.startswith("lake/") and name not in self._remote}
+            for stage in _stages(set(changed) - set(published) - elsewhere):
+                map_concurrently(self._write, stage)
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
             self._remote |= {name: found for name, found in remote.items() if name not in self._remote}
@@ -134,9 +131,8 @@ class Mirror:
         """
         referenced = self._referenced()
         doomed = [name for name in self._list() if name not in referenced]
-        # What says that something exists goes first.
-        self._objects.delete([name for name in doomed if _is_small(name)])
-        self._objects.delete([name for name in doomed if not _is_small(name)])
+        for stage in reversed(_stages(doomed)):
+            self._objects.delete(stage)
         for name in doomed:
             self._record.pop(name, None)
             self._remote.pop(name, None)
@@ -199,8 +195,8 @@ class Mirror:
                 raise self._conflict(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
             self._record_etag(name, etag)
 
-        map_concurrently(write, [name for name in names if name != manifest])
-        map_concurrently(write, [name for name in names if name == manifest])
+        for stage in _stages(names):
+            map_concurrently(write, stage)
 
     def _is_published_by_others(self, folder: str, manifest: str) -> bool:
         """Wait until a snapshot that stands there without being ours is whole, or nobody goes on with it.
@@ -256,8 +252,8 @@ class Mirror:
     # --- what is where
 
     def _list(self, folders: Collection[str] = FOLDERS) -> dict[str, Found]:
-        listed = {name: found for folder in folders for name, found in self._objects.listed(folder).items()}
-        return {name: found for name, found in listed.items() if _is_shared(name)}
+        listed = (self._objects.listed(folder) for folder in folders)
+        return {name: found for each in listed for name, found in each.items() if _is_shared(name)}
 
     def _files(self) -> Iterator[str]:
         for folder in FOLDERS:
@@ -305,6 +301,18 @@ def _is_shared(name: str) -> bool:
 def _is_small(name: str) -> bool:
     """Whether it is a small JSON file that refers to larger ones."""
     return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
+
+
+def _stages(names: Iterable[str]) -> list[list[str]]:
+    """Return names in the order in which they are written: what says that something exists comes after it.
+
+    They are removed in the reverse order.
+    """
+    stages: list[list[str]] = [[], [], []]
+    for name in sorted(names):
+        is_last = name.endswith(f"/{snapshots.MANIFEST}") or name.startswith(("reports/", "forgotten/"))
+        stages[_is_small(name) + is_last].append(name)
+    return stages
 
 
 def read_record(path: Path) -> dict[str, list[Any]]:

@@ -57,7 +57,7 @@ def marks(root: Path) -> Iterator[Marked]:
         text = path.read_text(encoding="utf-8")
         if " safeguard: " not in text:
             continue
-        lines = text.splitlines()
+        lines = text.split("\n")
         for number, comment in _comments(path, text):
             if match := _MARK.match(comment):
                 line = number
@@ -73,7 +73,7 @@ def _comments(path: Path, text: str) -> Iterator[tuple[int, str]]:
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.string
     else:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if "--" in line:
                 yield number, line[line.index("--") :]
 
@@ -107,7 +107,7 @@ def replace(expression: str, other: str) -> Change:
 
     def change(marked: Marked) -> str:
         if marked.path.suffix == ".sql":
-            line = marked.text().splitlines()[marked.line - 1]
+            line = marked.text().split("\n")[marked.line - 1]
             assert line.count(expression) == 1, f"{marked.name}: {expression!r} does not occur once"
             return instead(line.replace(expression, other))(marked)
         wanted = ast.dump(ast.parse(expression, mode="eval").body)
@@ -127,9 +127,9 @@ def instead(code: str) -> Change:
 
     def change(marked: Marked) -> str:
         if marked.path.suffix == ".sql":
-            lines = marked.text().splitlines(keepends=True)
-            lines[marked.line - 1] = code + "\n"
-            return "".join(lines)
+            lines = marked.text().split("\n")
+            lines[marked.line - 1] = code
+            return "\n".join(lines)
         statement = marked.statement()
         own = ast.get_source_segment(marked.text(), statement) or ""
         margin = " " * statement.col_offset

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import logging
+import subprocess
+import sys
 
 import pytest
 from faults.key_server import HEAD, body, key_server, self_signed
@@ -60,3 +62,10 @@ def test_the_content_of_an_error_is_not_read():
     with key_server() as server:
         server.answers(b"HTTP/1.1 500 No\r\nContent-Length: 1000000\r\n\r\n")
         assert get(server.url) == (500, b"")
+
+
+def test_httpx_is_imported_by_who_sends_something():
+    """No command waits for it that sends nothing."""
+    code = "import sys, pipelines.cli, pipelines.jobs.notify, pipelines.api.keys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"httpx", "httpcore", "anyio"} & set(done.stdout.split())
