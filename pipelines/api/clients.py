@@ -39,7 +39,7 @@ def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
     peer = _address(scope["client"][0]) if scope.get("client") else None
     if peer is None:
         return UNKNOWN
-    if not trusted or not _is_in(peer, trusted):
+    if not trusted or not _is_in(peer, trusted):  # safeguard: forwarded-by-trusted-proxies
         return str(peer)
     client = peer
     for hop in reversed(list(_hops(values_of(scope["headers"], b"x-forwarded-for")))):
@@ -68,7 +68,7 @@ def _address(text: str) -> Address | None:
         return None
     # ::ffff:192.0.2.1 is how a dual-stack socket shows 192.0.2.1: the same client
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return mapped or address  # safeguard: ipv4-in-ipv6-is-one-client
 
 
 def _is_in(address: Address, trusted: Sequence[Network]) -> bool:

@@ -38,6 +38,7 @@ class Visits:
 
     def since(self, days: int) -> tuple[Small, Small]:
         """Return creators and viewers of the rows whose viewers were absent in the `days` days before."""
+        # safeguard: viewer-of-a-range-counts-once
         behind = len(self.gaps) - int(np.searchsorted(self.gaps[::-1], days, side="right"))
         return self.creators[:behind], self.viewers[:behind]
 
@@ -195,7 +196,7 @@ def load(snapshot: Snapshot, before: Cube | None = None) -> Cube:
         # Days without a row are the same file: told apart by their names, they share one Day.
         day = digests.get(facts["sha256"]) or (before.digests.get(facts["sha256"]) if before is not None else None)
         if day is None:
-            day, ids = _day(snapshot.table(name), ids)
+            day, ids = _day(snapshot.table(name), ids)  # safeguard: day-of-the-cube-verified
         digests[facts["sha256"]] = day
         days[date.fromisoformat(name.removeprefix("creator_reach/").removesuffix(".parquet"))] = day
     return Cube(ids, days, digests, int(snapshot.manifest["policy"]["max_window_days"]))

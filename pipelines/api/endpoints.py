@@ -145,6 +145,7 @@ class MostWatchedCreators(Endpoint):
                 authorization.append(value)
             elif name == b"if-none-match":
                 if_none_match.append(value)
+        # safeguard: wrong-token-is-not-anonymous
         user_id = await self.api.subject(authorization, now_ms) if authorization else None
         limit = _limit(scope["query_string"], now_ms)
         serving = await self.api.serving(now_ms)
@@ -192,7 +193,7 @@ def _anonymous_page(serving: Serving, limit: int) -> Page:
 
 
 def _caller_headers(serving: Serving) -> list[Header]:
-    return [JSON, *_ranking_headers(serving, PRIVATE)]
+    return [JSON, *_ranking_headers(serving, PRIVATE)]  # safeguard: with-a-token-private
 
 
 def _ranking_for(

@@ -56,11 +56,13 @@ class Explainer:
             raise ExplanationError(
                 "This server holds what is published, not what landed: use mostwatched explain instead"
             )
+        # safeguard: id-without-nul
         if "\0" in creator_id:  # an argument of a command ends there: it would be asked about another creator
             raise InvalidRequest("creatorId must not hold a NUL: no command can be asked about such an id")
-        if self._asked >= MAX_WAITING:
+        if self._asked >= MAX_WAITING:  # safeguard: explanations-do-not-queue
             raise TooManyRequests(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
         days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
+        # safeguard: id-is-no-option
         asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]
         self._asked += 1
         try:
@@ -88,6 +90,7 @@ class Explainer:
             env=environment,
         )
         try:
+            # safeguard: explanation-ends-in-time
             answer, said = await asyncio.wait_for(child.communicate(), self._seconds)
         except TimeoutError:
             raise ExplanationError(

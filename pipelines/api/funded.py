@@ -90,7 +90,7 @@ class Funded:
 
     def data_for(self, user_id: str, now_ms: int) -> bytes:
         """The JSON list of the scheduled streams that a user has funded, as that user may see them now."""
-        positions = sorted(set(self.callers.of(user_id)))
+        positions = sorted(set(self.callers.of(user_id)))  # safeguard: own-streams-alone
         if not positions:
             return b"[]"
         rentals = self._latest_rentals(user_id)
@@ -116,10 +116,10 @@ class Funded:
 def stream_for(stream: Pieces, user_id: str, rental: Rental | None, now_ms: int) -> bytes:
     """One stream's object as one caller may see it at one instant."""
     called = role(stream, user_id)
-    if called == "viewer" and rental is None:
+    if called == "viewer" and rental is None:  # safeguard: prepared-for-strangers
         return stream.for_strangers
     status = access_status(is_owner=user_id == stream.creator_id, rental=rental, now_ms=now_ms)
-    url = stream.recording_url if status in ("owner", "rented") else b"null"
+    url = stream.recording_url if status in ("owner", "rented") else b"null"  # safeguard: recording-not-for-everybody
     access = replay_access(status, stream.replay_credit_price, rental, now_ms)
     url_from, access_to, role_from, role_to = stream.cuts
     whole = stream.for_strangers

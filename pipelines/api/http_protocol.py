@@ -122,7 +122,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_over = self._has_closed = True
         is_owed = self._is_owed()
         if is_owed and self._answering is not None:
-            self._answering.has_closed = True
+            self._answering.has_closed = True  # safeguard: abandoned-explanation-ended
             self._answering.message_event.set()
         if is_owed and self._refusal is None:
             self.shutdown()

@@ -213,7 +213,7 @@ class Insight:
             raise RangeNotHeld("to is exclusive and must be after from")
         if end - first > cube.max_window_days:
             raise RangeNotHeld(f"a range may hold at most {cube.max_window_days} days")
-        if first < cube.first_day.toordinal() or end > cube.end_day.toordinal():
+        if first < cube.first_day.toordinal() or end > cube.end_day.toordinal():  # safeguard: range-within-the-snapshot
             raise RangeNotHeld(f"this snapshot holds the days from {cube.first_day} to {cube.end_day} (exclusive)")
         asked = Range(date.fromordinal(first), date.fromordinal(end))
         if not cube.holds(asked.first, asked.end):
@@ -235,7 +235,7 @@ class Insight:
 
     def _rank(self, asked: Range) -> Ranked:
         reach = self.cube.reach(asked.first, asked.end)
-        there = np.flatnonzero((reach.sessions > 0) & self._is_listed)
+        there = np.flatnonzero((reach.sessions > 0) & self._is_listed)  # safeguard: unlisted-creators-in-no-range
         order = np.lexsort((self._id_order[there], -reach.watched_seconds[there], -reach.viewers[there]))
         creators = there[order]
         viewers = reach.viewers[creators]
@@ -327,7 +327,7 @@ class Insight:
     def creator(self, creator_id: str, asked: Range) -> Creator:
         """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed."""
         creator = pc.index(self.cube.ids, pa.scalar(creator_id, pa.large_string())).as_py()
-        if creator < 0 or not self._is_listed[creator]:
+        if creator < 0 or not self._is_listed[creator]:  # safeguard: unlisted-creator-has-no-page
             raise UnknownCreator(creator_id)
         ranked = self.ranked(asked)
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)

@@ -23,12 +23,13 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
-from pipelines.api.download import download
 from pipelines.api.limits import SECOND
+from pipelines.core import http_client
 from pipelines.core.errors import UsageError
 
 MAX_JWKS_BYTES = 256 * 1024
 FETCH_TIMEOUT_SECONDS = 5.0  # all in all, however slowly it comes
+MAX_REDIRECTS = 10  # of a fetch
 FETCH_AT_MOST_EVERY_SECONDS = 30  # however many tokens name a key that we do not have
 REFRESH_AFTER_SECONDS = 600  # so that a withdrawn key is not trusted for ever
 SHORTEST_RSA_BITS = 2048
@@ -84,6 +85,7 @@ class VerificationKey:
 
 def matching_keys(keys: Sequence[VerificationKey], algorithm: str, key_id: str | None) -> list[VerificationKey]:
     """The keys that a token may have been signed with: of its `kid` if it names one, and for its algorithm."""
+    # safeguard: key-of-its-algorithm
     return [key for key in keys if key_id in (None, key.key_id) and algorithm in key.algorithms]
 
 
@@ -101,6 +103,7 @@ def parse_jwks(content: bytes, *, with_symmetric: bool) -> tuple[VerificationKey
     usable = []
     for number, entry in enumerate(listed):
         try:
+            # safeguard: two-keys-of-one-name-left-out
             if isinstance(entry, dict) and _is_name(entry) and counts[entry["kid"]] > 1:
                 raise ValueError("another key has the same kid")
             usable.append(_verification_key(entry, with_symmetric=with_symmetric))
@@ -119,7 +122,7 @@ def _verification_key(entry: Any, *, with_symmetric: bool) -> VerificationKey:
     if not isinstance(entry, dict):
         raise ValueError("it is not an object")
     key_type, curve = entry.get("kty"), entry.get("crv")
-    if key_type == "oct" and not with_symmetric:
+    if key_type == "oct" and not with_symmetric:  # safeguard: no-symmetric-key-of-a-url
         raise ValueError("a symmetric key is only taken from a file")
     if entry.get("use", "sig") != "sig":
         raise ValueError('its use is not "sig"')
@@ -142,7 +145,7 @@ def _require_strength(members: Mapping[str, str]) -> None:
         raise ValueError(f"a secret must have at least {SHORTEST_SECRET_BYTES} bytes")
     if members["kty"] == "RSA":
         modulus, exponent = (int.from_bytes(_unsigned(members[name])) for name in ("n", "e"))
-        if modulus.bit_length() < SHORTEST_RSA_BITS:
+        if modulus.bit_length() < SHORTEST_RSA_BITS:  # safeguard: short-rsa-key-left-out
             raise ValueError(f"an RSA key must have at least {SHORTEST_RSA_BITS} bits")
         if exponent < 3 or exponent % 2 == 0:
             raise ValueError("its exponent signs nothing")
@@ -273,11 +276,15 @@ class KeyUrl:
     def fetch(self) -> None:
         """Replace the keys by those at the URL, unless that was tried in the last 30 s. Never raises."""
         with self._fetching:
-            if not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
+            if not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):  # safeguard: jwks-fetched-seldom
                 return  # whoever held the lock has just done it
             self._tried_at = self._now()
             try:
-                content = download(self._url, max_bytes=MAX_JWKS_BYTES, seconds=FETCH_TIMEOUT_SECONDS)
+                status, content = http_client.request(
+                    "GET", self._url, seconds=FETCH_TIMEOUT_SECONDS, max_bytes=MAX_JWKS_BYTES, redirects=MAX_REDIRECTS
+                )
+                if not content:
+                    raise ValueError(f"it answered {status}")
                 self._keys = parse_jwks(content, with_symmetric=False)
                 log.info("the JWKS was fetched", extra={"keys": len(self._keys)})
             except Exception as error:  # whatever the other side has answered, the old keys are still right

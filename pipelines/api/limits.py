@@ -70,7 +70,9 @@ def decide(admitted: array[int], now: int, limits: Sequence[Limit] = LIMITS, arr
     """
     del admitted[: bisect_right(admitted, now - max(limit.window for limit in limits))]
     # an instant h still counts while now - h < window
+    # safeguard: instant-counts-in-its-window
     used = [len(admitted) - bisect_right(admitted, now - limit.window) for limit in limits]
+    # safeguard: every-limit-counts
     is_admitted = all(count < limit.requests for count, limit in zip(used, limits, strict=True))
     if is_admitted:
         insort(admitted, now if arrived is None else arrived)

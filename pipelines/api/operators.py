@@ -59,7 +59,7 @@ class CreatorExplanation(Endpoint):
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """Step by step, for an operator: 401 without a valid token, 403 for anybody else's."""
         subject = await self.api.subject(messages.values_of(scope["headers"], b"authorization"), now_ms)
-        if subject not in self._operators:
+        if subject not in self._operators:  # safeguard: operators-alone
             raise Refused(error(403, now_ms, VARY_ON_TOKEN))
         try:
             asked = query_params.query(scope["query_string"], "days", "from", "to", "creatorId")

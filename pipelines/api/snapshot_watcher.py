@@ -149,7 +149,7 @@ class Watcher:
                 # the same snapshot published again (or pinned): only its age has changed
                 self.serving = replace(now_serving, published_ms=milliseconds(pointer.published_at))
             else:
-                self.serving = load(self._directory, pointer)
+                self.serving = load(self._directory, pointer)  # safeguard: failed-load-replaces-nothing
         except Exception as error:  # whatever is wrong with the new one, the old one is still right
             if self._pointer() not in (content, None):
                 return False  # most likely pruned while it was read: no fault, and there is a newer one to look at

@@ -64,7 +64,7 @@ class Expected:
 
 def bearer(authorization: Sequence[bytes]) -> bytes:
     """The token in a request's Authorization headers. Raises NotBearer or InvalidToken."""
-    if len(authorization) != 1:
+    if len(authorization) != 1:  # safeguard: one-authorization-header
         raise NotBearer
     value = authorization[0]
     match = _BEARER.fullmatch(value)
@@ -73,7 +73,7 @@ def bearer(authorization: Sequence[bytes]) -> bytes:
         if scheme.lower() == b"bearer" and rest.strip():
             raise InvalidToken("form")
         raise NotBearer
-    if len(match[1]) > MAX_TOKEN_BYTES:
+    if len(match[1]) > MAX_TOKEN_BYTES:  # safeguard: token-size
         raise InvalidToken("size")
     return match[1]
 
@@ -84,7 +84,7 @@ def parse(compact: bytes) -> Token:
     header = _json_object(_decode(header_part))
     payload = _decode(payload_part)
     _decode(signature)
-    if not header.keys() <= _HEADER_KEYS:
+    if not header.keys() <= _HEADER_KEYS:  # safeguard: token-header-known
         raise InvalidToken("header")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
@@ -105,17 +105,17 @@ def claims_of(token: Token) -> dict[str, Any]:
 
 def check_claims(claims: dict[str, Any], expected: Expected, now_ms: int) -> str:
     """The subject of claims that are valid at `now_ms`, with no leeway. Raises InvalidToken."""
-    if not _is_integer(claims.get("exp")) or not all(
+    if not _is_integer(claims.get("exp")) or not all(  # safeguard: token-has-an-end
         _is_integer(claims[name]) for name in ("nbf", "iat") if name in claims
     ):
         raise InvalidToken("times")
-    if now_ms >= claims["exp"] * 1000:
+    if now_ms >= claims["exp"] * 1000:  # safeguard: token-expires
         raise InvalidToken("expired")
-    if now_ms < claims.get("nbf", 0) * 1000:
+    if now_ms < claims.get("nbf", 0) * 1000:  # safeguard: token-not-before
         raise InvalidToken("not yet")
     if expected.issuer is not None and claims.get("iss") != expected.issuer:
         raise InvalidToken("issuer")
-    if expected.audience is not None and not _names(claims.get("aud"), expected.audience):
+    if expected.audience is not None and not _names(claims.get("aud"), expected.audience):  # safeguard: token-audience
         raise InvalidToken("audience")
     subject = claims.get(expected.subject_claim)
     if not isinstance(subject, str) or not subject or not _is_text(subject):
@@ -161,9 +161,10 @@ class Authenticator:
         compact = bearer(authorization)
         fingerprint = hashlib.sha256(compact).digest()
         known = self._verified.get(fingerprint)
+        # safeguard: remembered-token-expires
         if known is not None and known.not_before_ms <= now_ms < known.expires_ms:
             candidates = matching_keys(await self._keys.current(), known.algorithm, known.key_id)
-            if len(candidates) == 1 and candidates[0] is known.key:
+            if len(candidates) == 1 and candidates[0] is known.key:  # safeguard: remembered-token-falls-with-its-key
                 self._verified.move_to_end(fingerprint)
                 return known.subject
         self._verified.pop(fingerprint, None)
@@ -181,7 +182,7 @@ class Authenticator:
             candidates = matching_keys(await self._keys.current(), token.algorithm, token.key_id)
         if len(candidates) != 1:
             raise InvalidToken("key")
-        verify_signature(token, candidates[0])
+        verify_signature(token, candidates[0])  # safeguard: token-signature
         return _Verified(
             subject,
             claims.get("nbf", 0) * 1000,
@@ -198,7 +199,7 @@ def _decode(part: bytes) -> bytes:
         decoded = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except binascii.Error:
         raise InvalidToken("base64") from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part:
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part:  # safeguard: token-canonical
         raise InvalidToken("base64")
     return decoded
 
@@ -215,7 +216,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
+    if len(found) != len(pairs):  # safeguard: token-claims-once
         raise ValueError("a key occurs twice")
     return found
 

@@ -48,9 +48,9 @@ def new_file(final: Path) -> Iterator[Path]:
     temporary = temporary_beside(final)
     try:
         yield temporary
-        fsync(temporary)
+        fsync(temporary)  # safeguard: file-fsynced-before-its-name
         temporary.rename(final)
-        fsync(final.parent)
+        fsync(final.parent)  # safeguard: folder-fsynced-after-a-name
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,7 +66,7 @@ def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in sorted(temporary.rglob("*"), reverse=True):
+        for path in sorted(temporary.rglob("*"), reverse=True):  # safeguard: files-of-a-folder-fsynced
             fsync(path)
         fsync(temporary)
         if replace and final.exists():
@@ -82,7 +82,7 @@ def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
 
 def write_bytes(final: Path, content: bytes) -> None:
     """Replace `final` by `content`, atomically and durably."""
-    with new_file(final) as temporary:
+    with new_file(final) as temporary:  # safeguard: small-files-renamed
         temporary.write_bytes(content)
 
 
@@ -199,13 +199,15 @@ def fetching_from(origin: Origin) -> Iterator[None]:
 
 def exists(location: str) -> bool:
     """Whether a file is here, or can be fetched."""
-    return os.path.exists(location) or (_origin is not None and _origin.has(Path(location)))  # noqa: PTH110 (of thousands)
+    origin = _origin
+    return os.path.exists(location) or (origin is not None and origin.has(Path(location)))  # noqa: PTH110 (of thousands)
 
 
 def fetched(path: Path) -> Path:
     """Return the path, after fetching a file that is missing here. Every reader of large files calls this."""
-    if _origin is not None and not path.exists():
-        _origin.fetch(path)
+    origin = _origin  # read once: another thread may leave `fetching_from` meanwhile
+    if origin is not None and not path.exists():
+        origin.fetch(path)
     return path
 
 
@@ -236,7 +238,7 @@ def lock(path: Path) -> Iterator[HeldLock]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _opened(path) as (file, folder):
         since = time.monotonic()
-        while not _locked(file, folder, fcntl.LOCK_EX):
+        while not _locked(file, folder, fcntl.LOCK_EX):  # safeguard: one-run-holds-the-lock
             holder = os.pread(file, 20, 0).decode(errors="replace").strip()
             is_known = holder.isdecimal() and _is_alive(int(holder))
             if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
@@ -312,7 +314,7 @@ def _locked(file: int, folder: int, how: int) -> bool:
     except BlockingIOError:
         return False
     try:
-        fcntl.flock(folder, how | fcntl.LOCK_NB)
+        fcntl.flock(folder, how | fcntl.LOCK_NB)  # safeguard: folder-of-the-home-locked
     except BlockingIOError:
         fcntl.flock(file, fcntl.LOCK_UN)
         return False
@@ -360,7 +362,7 @@ def verify_checksum(content: bytes) -> dict[str, Any]:
     # The checksum is of the text before it, with its brace closed: nothing need be written out anew to compare with it.
     before = content[: end.start()]
     whole = before + b"\n}\n" if before != b"{" else b"{}\n"
-    if hashlib.sha256(whole).hexdigest() != end["seal"].decode():
+    if hashlib.sha256(whole).hexdigest() != end["seal"].decode():  # safeguard: json-compared-with-checksum
         raise ValueError("it is not what was written")
     facts: dict[str, Any]
     try:
@@ -390,7 +392,7 @@ def verify(path: Path, sha256: str) -> None:
     Raises OSError when that cannot be told: the file may be whole.
     """
     try:
-        found = sha256_of(fetched(path))
+        found = sha256_of(fetched(path))  # safeguard: file-compared-with-sha256
     except OSError as error:
         if not is_file_damage(error):
             raise
@@ -407,7 +409,7 @@ def checked_bytes(path: Path, sha256: str) -> bytes:
         if not is_file_damage(error):
             raise
         raise Damaged(f"{path} cannot be read: {error.strerror}.") from error
-    found = hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256(content).hexdigest()  # safeguard: bytes-compared-with-sha256
     if found != sha256:
         raise Damaged(f"{path} is damaged: its sha256 is {found}, it was written with {sha256}.")
     return content

@@ -73,7 +73,7 @@ class TextLines(logging.Formatter):
 
 def without_secrets(text: str) -> str:
     """Return text without secrets."""
-    return _SECRETS.sub(_hidden, text)
+    return _SECRETS.sub(_hidden, text)  # safeguard: password-not-logged
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -188,7 +188,7 @@ _NOT_IN_A_HOME = "*?[\\"  # DuckDB would read every file that fits such a patter
 
 def _usable(home: Path) -> Path:
     """The same folder. Raises UsageError where DuckDB would open other files than those in it, or none."""
-    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]
+    found = [letter for letter in _NOT_IN_A_HOME if letter in str(home)]  # safeguard: home-is-no-pattern
     if found:
         problem = f"DuckDB takes {' and '.join(found)} in a path for a pattern, and could read other files"
     else:
@@ -235,7 +235,7 @@ def _parse(variable_name: str, setting: str, text: str) -> object:
         return parse(text)
     except (ValueError, InvalidOperation, KeyError, OSError) as error:
         reason = str(error) or "it cannot be read"
-        shown = "not usable" if setting in _SECRET else repr(text)
+        shown = "not usable" if setting in _SECRET else repr(text)  # safeguard: secret-setting-not-shown
         raise UsageError(f"{variable_name} is {shown}: {reason}.") from None
 
 

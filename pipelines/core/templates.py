@@ -17,6 +17,7 @@ def load(folder: Path, shown: Callable[[str], str] | None = None, **filters: Cal
     Every text that a template puts in goes through `shown`, and every value is then escaped as HTML unless it is
     Markup: what a macro wrote, or what `shown` has escaped for another language. An undefined name is an error.
     """
+    # safeguard: name-is-text-on-a-page
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,

@@ -163,7 +163,7 @@ def _forget(
         progress("look through the snapshots", 2, 6)
         done.snapshots = _remove_snapshots(settings, matcher, after)
         progress("remove what was made of them", 3, 6)
-        done.lake_files, _ = prune.prune_derived(settings, lake, raw)
+        done.lake_files, _ = prune.prune_derived(settings, lake, raw)  # safeguard: derived-of-forgotten-removed
     done.lake_files += _remove_notes(settings, matcher)
     progress("look through what landed", 4, 6)
     _empty_own(settings, matcher)
@@ -171,7 +171,7 @@ def _forget(
     progress("look through every file", 5, 6)
     _look_through(settings, matcher, roots, done)
     progress("look through every file", 6, 6)
-    done.is_forgotten = not done.remaining
+    done.is_forgotten = not done.remaining  # safeguard: forgotten-once-nothing-remains
     remote.tidy(settings)
     _register_done(settings, entry, done, now)
     return done

@@ -150,6 +150,7 @@ def _overlapping(chunks: Iterable[bytes], kept: int) -> Iterator[tuple[bytes, in
             continue
         seen = b"".join([seen, *waiting])
         yield seen, decided, False
+        # safeguard: id-search-across-pieces
         seen, waiting, size, decided = seen[-kept:], [], 0, 1  # the first byte is there to be looked back at
     yield b"".join([seen, *waiting]), decided, True
 

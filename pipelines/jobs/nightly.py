@@ -284,7 +284,7 @@ def locked_home(settings: Settings) -> Iterator[None]:
             durable_files.make_folder(folder)
         if not lock.is_tidy or settings.engine == "spark":  # an executor may be lost while the run goes on
             for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
-                durable_files.sweep(folder)
+                durable_files.sweep(folder)  # safeguard: leftovers-swept
             durable_files.sweep(erasure_register.folder(settings))
             lock.is_tidy = True
         sweep_scratch(settings.home)

@@ -17,18 +17,14 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import Message
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from pipelines import __version__
-from pipelines.core import logs
+from pipelines.core import http_client, logs
 from pipelines.core.settings import Settings
 from pipelines.core.text import printable
 from pipelines.jobs.last_audit import PASSED, LastAudit
@@ -205,7 +201,7 @@ def _run(command: str, body: bytes) -> str | None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End it with all that it started and left."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # safeguard: hung-command-ended-whole
     process.wait()
 
 
@@ -225,7 +221,7 @@ def _post(url: str, body: bytes) -> str | None:
             if not may_help:
                 return
 
-    # In a thread of its own: a server that answers a byte at a time meets no time-out of the socket.
+    # In a thread of its own: to look up the name of a host takes as long as it takes.
     thread = threading.Thread(target=attempts, name="webhook", daemon=True)
     thread.start()
     thread.join(WEBHOOK_SECONDS)
@@ -237,33 +233,12 @@ def _post(url: str, body: bytes) -> str | None:
 
 def _attempt(url: str, body: bytes) -> tuple[str | None, bool]:
     """(what went wrong, whether another attempt may help)."""
-    headers = {"Content-Type": "application/json", "User-Agent": f"mostwatched/{__version__}"}
-    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310  http or https: core/settings.py
     try:
-        with _OPENER.open(request, timeout=ATTEMPT_SECONDS):
-            return None, False
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in range(300, 400):
-            return f"it answered {error.code}: redirects are not followed", False
-        return f"it answered {error.code}", error.code >= 500 or error.code in (408, 429)
-    except urllib.error.URLError as error:
-        reason = error.reason
-        return f"it cannot be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}", True
-    except OSError as error:
-        return f"it cannot be reached: {error.strerror or type(error).__name__}", True
+        # A redirect could send the notification, and the secret in the path, to anybody: none is followed.
+        # safeguard: redirect-of-a-webhook
+        status, _ = http_client.request("POST", url, body=body, seconds=ATTEMPT_SECONDS)
     except Exception as error:
-        return f"its answer is not HTTP: {type(error).__name__}", True
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could send the notification, and the secret in the path, to anybody."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message[str, str], newurl: str
-    ) -> None:
-        """None: the answer stays an HTTPError."""
-
-
-# No proxy either: its address would come from the environment, which core/settings.py alone reads.
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+        return f"it cannot be reached: {error if isinstance(error, OSError) else type(error).__name__}", True
+    if status in range(300, 400):
+        return f"it answered {status}: redirects are not followed", False
+    return f"it answered {status}" if status >= 400 else None, status >= 500 or status in (408, 429)

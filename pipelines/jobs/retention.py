@@ -49,7 +49,7 @@ def first_day_kept(settings: Settings, without: Collection[str] = ()) -> date | 
 
 def first_day_needed(as_of: date, policy: Policy) -> date:
     """The first UTC day of sessions that a snapshot needs: what it rests on, and newer versions of that."""
-    return plan.input_days(as_of, policy).first_day
+    return plan.input_days(as_of, policy).first_day  # safeguard: days-of-newer-versions-kept
 
 
 def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
@@ -75,7 +75,7 @@ def require_days(raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
     first_counted = plan.first_input_day(as_of, policy)
     ranges = [(first, max(removed, default="0001-01-01")), (first_counted, max(expired, default="0001-01-01"))]
     last, first = max(((date.fromisoformat(last), first) for first, last in ranges), key=lambda days: days[0] - days[1])
-    if first <= last:
+    if first <= last:  # safeguard: removed-days-refused
         possible = as_of + (last - first) + timedelta(days=1)
         raise UsageError(
             f"A snapshot as of {as_of} rests on the sessions from {first} on, and those up to {last} were removed "

@@ -142,7 +142,7 @@ def _log_failure(what: str, ended_by: BaseException | None = None) -> Iterator[N
     """Log that something could not be written, unless `ended_by` says as much already: a full disk."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # safeguard: unwritten-report-stops-no-run
         if ended_by is None or isinstance(ended_by, RefusedToPublish) or not isinstance(error, OSError):
             said: object = error
             if isinstance(error, OSError) and error.strerror:

@@ -224,6 +224,7 @@ class Lake:
         A damaged file is removed and derived again. Raises RawDamaged for a raw one.
         """
         files = list(files)
+        # safeguard: derived-file-verified-before-use
         unchecked = [stored for stored in files if stored.path not in self._checked]
         problems = dict(
             zip(unchecked, self._problems([(stored.path, stored.sha256) for stored in unchecked]), strict=True)
@@ -249,7 +250,7 @@ class Lake:
         stored.path.unlink(missing_ok=True)
         self._known.pop(stored.location, None)
         rebuilt = self._build(stored.model, [(stored.step, stored.key)])[stored.day]
-        if rebuilt.digest != stored.digest:
+        if rebuilt.digest != stored.digest:  # safeguard: rebuilt-file-has-the-same-rows
             raise Damaged(f"{problem} Built again it has other rows. Run again, and report this if it comes back.")
         return rebuilt
 
@@ -302,7 +303,7 @@ class Lake:
                 final = targets[step.day]
                 rows, digest = digests[step.day].rows, digests[step.day].hexdigest()
                 sha256 = durable_files.sha256_of(temporary[step.day])
-                durable_files.fsync(temporary[step.day])
+                durable_files.fsync(temporary[step.day])  # safeguard: derived-file-fsynced
                 temporary[step.day].rename(final)
                 # Written last: with its sidecar the file exists. The folder is fsynced with it.
                 facts = {"key": key, "rows": rows, "sha256": sha256, "digest": digest}
@@ -383,7 +384,7 @@ def key_of(model: models.Model, step: Step, digest_of: Callable[[pa.Table], str]
         if source in step.relations:
             digest.update(digest_of(step.relations[source]).encode())
         parts = sorted([stored.digest for stored in step.inputs.get(source, ()) if stored.rows])
-        digest.update("".join(parts).encode())
+        digest.update("".join(parts).encode())  # safeguard: key-holds-digests-of-inputs
     return digest.hexdigest()
 
 
@@ -399,6 +400,7 @@ def _batches(
     weight = 0
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
+        # safeguard: days-that-read-others-are-built-alone
         is_alone = not all(models.model(name).is_batched and step.is_single_day for name, (step, _) in day.items())
         if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch

@@ -175,6 +175,7 @@ def input_days(as_of: date, policy: Policy) -> InclusiveRange:
 
 def _days_counted(as_of: date, policy: Policy) -> list[date]:
     """The UTC days on which sessions start that the cube rests on: its own days, and those that gaps reach back to."""
+    # safeguard: horizon-reaches-every-gap
     return _days_reaching(
         calendar_days.rolling(as_of, 2 * policy.max_window_days + 1), policy, ZoneInfo(policy.day_timezone)
     )
@@ -211,6 +212,7 @@ def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, as_of: date) 
     steps = []
     for day in cube_days(as_of, policy):
         today = _reaching(viewer_days, Window(day, day + calendar_days.ONE_DAY), policy, zone)
+        # safeguard: gap-reaches-the-longest-range
         before = _reaching(viewer_days, Window(day - timedelta(days=policy.max_window_days), day), policy, zone)
         steps.append(
             Step(

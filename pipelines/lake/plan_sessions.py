@@ -68,6 +68,7 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     Only those months are planned, opened and read day by day. So the cost of a night does not grow with all that ever
     landed, but for a file a year that must be found.
     """
+    # safeguard: near-days-are-whole-months
     near = InclusiveRange(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
     erased_in = cache(partial(_erased_in, lake, landed))
@@ -81,7 +82,7 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
             monthly += of_months()
             continue
         whole = InclusiveRange(date(year, 1, 1), date(year, 12, 31))
-        erased = erased_in(whole.widened(policy.revision_days))
+        erased = erased_in(whole.widened(policy.revision_days))  # safeguard: sum-of-a-year-holds-who-is-erased
         yearly.append(_sums(lake, landed, policy, "yearly_outcomes", whole, erased, of_months))
         if lake.asks_for_parts:
             of_months()
@@ -127,8 +128,10 @@ def _sums(
     parts: Callable[[], Sequence[Stored]],
 ) -> Stored:
     """The sums of a month or of a year, found by what landed within reach of it; `parts` are what it is built of."""
+    # safeguard: sum-of-a-month-holds-its-reach
     raw = _files_of(landed["viewing_sessions"], span.widened(policy.revision_days))
     source = models.model(model).sources[0]
+    # safeguard: sum-of-a-month-holds-who-is-erased
     return lake.derive_one(
         model,
         {"raw_viewing_sessions": raw, "erased_viewers": erased},
@@ -209,6 +212,7 @@ def _repeated_sessions(
     for day in days:
         if day < within_reach.first_day:
             continue
+        # safeguard: versions-as-far-as-they-reach
         earlier = [file for other in _days_before(day, revision_days) for file in keys.get(other, ())]
         inputs = {"session_keys": keys[day], "earlier_session_keys": earlier}
         steps.append(Step(day, inputs, weight=rows_of(keys[day])))

@@ -132,7 +132,7 @@ def _walk(root: Path, entity: str, files: list[LandedFile], ignored: list[Ignore
             name = f"{folder}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
-            elif not entry.is_file(follow_symlinks=False):
+            elif not entry.is_file(follow_symlinks=False):  # safeguard: no-link-listed
                 ignored.append(Ignored(Path(base + name), "not a regular file"))
             else:
                 found = landed_file(root, entity, name, base + name)
@@ -243,7 +243,7 @@ class Source:
             now = {Stamp.of(os.fstat(self.file.fileno())), Stamp.of(os.lstat(self.path))}
         except OSError as error:
             raise Postponed(f"it went away while it was read: {error.strerror}") from None
-        if now != {self.stamp}:
+        if now != {self.stamp}:  # safeguard: changing-file-waits
             raise Postponed("it changed while it was read")
 
 
@@ -260,7 +260,7 @@ def open_landed(path: Path, root: Path | None = None) -> Iterator[Source]:
         if error.errno in _OF_OURS:
             raise
         raise Postponed(f"it cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # safeguard: regular-files-only
         os.close(descriptor)
         raise Postponed("it is not a regular file")
     source = Source(path, descriptor)
@@ -277,7 +277,7 @@ def _open_below(root: Path, path: Path) -> int:
             inner = os.open(each, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)  # safeguard: no-link-opened
     finally:
         os.close(folder)
 
@@ -337,7 +337,7 @@ def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
             if member.eof:
                 lines.part_verified()
                 rest, member = member.unused_data, None
-    if member is not None:
+    if member is not None:  # safeguard: cut-archive-is-damaged
         raise DamagedArchive("it ends in the middle")
 
 

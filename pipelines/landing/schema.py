@@ -90,6 +90,7 @@ class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
 
     def violation(self) -> Violation | None:
         """See Landed."""
+        # safeguard: session-ends-after-its-start
         if self.ended_at is not None and self.ended_at < self.started_at:
             return "endedAt", ENDED_BEFORE_STARTED
         return None
@@ -180,6 +181,7 @@ class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
         """See Landed."""
         if self.status == "captured" and self.captured_at is None:
             return "capturedAt", CAPTURED_WITHOUT_INSTANT
+        # safeguard: refund-within-its-pledge
         if self.refunded_amount is not None and self.refunded_amount > self.amount:
             return "refundedAmount", REFUND_TOO_LARGE
         return None

@@ -77,9 +77,9 @@ def parse_json(text: str) -> Any:
         raise Rejected(
             None, f"{NOT_JSON}: {_JSON_REASONS.get(error.msg, error.msg[:1].lower() + error.msg[1:])}"
         ) from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):  # safeguard: nesting-limited
         raise Rejected(None, TOO_DEEP)
-    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):
+    if _SURROGATE_ESCAPE.search(text) and _has_lone_surrogate(value):  # safeguard: half-surrogate-rejected
         raise Rejected(None, LONE_SURROGATE)
     return value
 
@@ -93,14 +93,14 @@ _JSON_REASONS = {
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
-    if len(fields) < len(pairs):
+    if len(fields) < len(pairs):  # safeguard: key-given-twice-rejected
         seen: set[str] = set()
         raise DuplicateKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
     return fields
 
 
 def _integer(text: str) -> int:
-    if len(text) > MAX_NUMBER_CHARS:
+    if len(text) > MAX_NUMBER_CHARS:  # safeguard: long-number-rejected
         raise Rejected(None, "a number is too long")
     return int(text)
 
@@ -239,7 +239,7 @@ def parse_instant(text: str) -> Instant:
     if not found:
         raise Rejected(None, NOT_AN_INSTANT)
     year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = found.groups()
-    if sign is None and text[-1] not in "Zz":
+    if sign is None and text[-1] not in "Zz":  # safeguard: instant-needs-an-offset
         raise Rejected(None, NO_OFFSET)
     try:
         days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
@@ -304,7 +304,7 @@ def parse_money(text: str) -> Money:
     if not amount:
         return Money("0.00")
     cents = amount.quantize(_CENT, context=_EXACT.copy())
-    if cents != amount:
+    if cents != amount:  # safeguard: money-has-two-decimals
         raise Rejected(None, TOO_FINE_MONEY)
     return Money(cents)
 

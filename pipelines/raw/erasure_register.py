@@ -179,7 +179,7 @@ def read(settings: Settings) -> Register:
         entries = {entry["digest"]: entry for entry in content["forgotten"]}
         return Register(str(content["key"]), entries, dict(content["emptied"]), has_pseudonyms="outdone" in content)
     except FileNotFoundError:
-        if not landing(settings):
+        if not landing(settings):  # safeguard: register-of-forgotten-needed
             return Register(secrets.token_hex(32), {}, {})
         raise Damaged(f"{path} is missing. {_REMEDY}") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -391,7 +391,7 @@ def _write_raw(
     try:
         for read in read_landed(file, source, corruption):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            left = register.without_forgotten(file.entity, batch)
+            left = register.without_forgotten(file.entity, batch)  # safeguard: forgotten-stay-out
             writer.append(left)
             accepted += batch.accepted.num_rows
             erased += batch.accepted.num_rows - left.accepted.num_rows

@@ -29,7 +29,7 @@ class LandedCache:
         self._known: dict[str, tuple[Stamp, str]] = {}
         with suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
             files, _, checksum = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
-            if checksum != _checksum(files) + _END:
+            if checksum != _checksum(files) + _END:  # safeguard: seen-cache-compared-with-checksum
                 raise ValueError("it is not what was written")
             self._known = msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
         self._saved = dict(self._known)
@@ -46,7 +46,7 @@ class LandedCache:
 
     def put(self, path: Path | str, stamp: Stamp, sha256: str) -> None:
         """Remember what was read, unless a change so soon after the last one might leave the same stamp."""
-        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:
+        if time.time_ns() - stamp.mtime_ns > _CLOCK_TICK_NS:  # safeguard: fresh-stamp-not-trusted
             self._known[self._absolute(path)] = (stamp, sha256)
 
     def save(self, still_there: Iterable[Path | str]) -> None:

@@ -16,7 +16,7 @@ from pipelines.landing import Ignored, landed_file_of, printable_name, read_as, 
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
-from pipelines.remote.mirror import read_record
+from pipelines.remote.mirror import read_record, write_record
 from pipelines.remote.objects import Found, Objects, map_concurrently
 
 IsInRaw = Callable[[str, str, str], bool]
@@ -38,25 +38,19 @@ def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Pa
             path.unlink()
 
     def bring(name: str) -> None:
-        final = folder / name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = durable_files.temporary_beside(final)
-        try:
-            if objects.download(name, temporary, found[name].etag) is None:
+        with objects.downloaded(name, folder / name, etag=found[name].etag) as (temporary, etag):
+            if etag is None:
                 return
-            known[name] = [found[name].etag, durable_files.sha256_of(temporary)]
+            known[name] = [etag, durable_files.sha256_of(temporary)]
             modified = int(found[name].modified.timestamp() * 1e9)
             os.utime(temporary, ns=(modified, modified))
-            temporary.rename(final)
-        finally:
-            temporary.unlink(missing_ok=True)
+            temporary.rename(folder / name)
 
     map_concurrently(
         bring, sorted(name for name in wanted if not _is_here(folder / name, known.get(name), found[name]))
     )
-    files = {name: known[name] for name in sorted(known) if name in found}
     durable_files.make_folder(settings.lake)
-    durable_files.write_json(record, durable_files.with_checksum({"url": objects.url, "files": files}))
+    write_record(record, objects.url, {name: known[name] for name in known if name in found})
     return folder
 
 

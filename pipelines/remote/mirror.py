@@ -77,21 +77,20 @@ class Mirror:
             self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()]
         )
         with durable_files.unless_locked(self._home / ".lock") as is_ours:
-            if is_ours:
+            if is_ours:  # safeguard: reader-spares-the-pointer-of-a-run
                 self._take_over_the_pointer()
         self._save()
 
     def _remove_outdated(self, folders: Collection[str]) -> None:
-        gone = [name for name in self._record if name not in self._remote and name.split("/")[0] in folders]
-        for name in gone:  # removed by a prune elsewhere
+        outdated = [
+            name
+            for name, (etag, *_) in self._record.items()  # removed by a prune elsewhere, or written again
+            if name.split("/")[0] in folders and (name not in self._remote or self._remote[name].etag != etag)
+        ]
+        for name in outdated:
             (self._home / name).unlink(missing_ok=True)
             del self._record[name]
-        for name, found in self._remote.items():
-            known = self._record.get(name)
-            if known is not None and known[0] != found.etag:  # written again elsewhere
-                del self._record[name]
-                (self._home / name).unlink(missing_ok=True)
-        self._remove_empty_folders(gone)
+        self._remove_empty_folders(outdated)
 
     def _take_over_the_pointer(self) -> None:
         pointer = self._home / POINTER
@@ -107,15 +106,12 @@ class Mirror:
         """
         try:
             remote = self._list()
-            changed = [name for name in sorted(self._files()) if self._is_changed(name)]
-            # What came to stand there since we pulled was made by somebody else of the same inputs.
-            lake = [
-                name for name in changed if name.startswith("lake/") and (name not in remote or name in self._remote)
-            ]
-            map_concurrently(self._write, [name for name in lake if not _is_small(name)])
-            map_concurrently(self._write, [name for name in lake if _is_small(name)])
-            map_concurrently(self._write, [name for name in changed if name.startswith(("reports/", "forgotten/"))])
+            changed = [name for name in self._files() if self._is_changed(name)]
             published = [name for name in changed if name.startswith("snapshots/")]
+            # What came to stand in the lake since we pulled was made by somebody else of the same inputs.
+            elsewhere = {name for name in remote if name.startswith("lake/") and name not in self._remote}
+            for stage in _stages(set(changed) - set(published) - elsewhere):
+                map_concurrently(self._write, stage)
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
             self._remote |= {name: found for name, found in remote.items() if name not in self._remote}
@@ -135,9 +131,8 @@ class Mirror:
         """
         referenced = self._referenced()
         doomed = [name for name in self._list() if name not in referenced]
-        # What says that something exists goes first.
-        self._objects.delete([name for name in doomed if _is_small(name)])
-        self._objects.delete([name for name in doomed if not _is_small(name)])
+        for stage in reversed(_stages(doomed)):
+            self._objects.delete(stage)
         for name in doomed:
             self._record.pop(name, None)
             self._remote.pop(name, None)
@@ -167,24 +162,16 @@ class Mirror:
 
     def _bring(self, name: str) -> None:
         final = self._home / name
-        final.parent.mkdir(
-            parents=True, exist_ok=True, mode=0o700 if "/private/" in name or name.startswith("forgotten/") else 0o777
-        )
-        temporary = durable_files.temporary_beside(final)
-        try:
-            etag = self._objects.download(name, temporary)
+        with self._objects.downloaded(name, final) as (temporary, etag):
             if etag is None:  # pruned since it was listed
                 self._remote.pop(name, None)
                 return
-            if _is_small(name) and final.exists() and name not in self._record:
+            if _is_small(name) and name not in self._record and final.exists():
                 if final.read_bytes() != temporary.read_bytes():
                     return  # written here and not pushed yet, by a run that was killed: the next push decides
-                temporary.unlink()
             else:
                 temporary.rename(final)
             self._record_etag(name, etag)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _write(self, name: str) -> None:
         etag = self._objects.upload(name, self._home / name)
@@ -208,8 +195,8 @@ class Mirror:
                 raise self._conflict(f"Somebody else is writing the same snapshot, {snapshot_id}, just now")
             self._record_etag(name, etag)
 
-        map_concurrently(write, [name for name in names if name != manifest])
-        map_concurrently(write, [name for name in names if name == manifest])
+        for stage in _stages(names):
+            map_concurrently(write, stage)
 
     def _is_published_by_others(self, folder: str, manifest: str) -> bool:
         """Wait until a snapshot that stands there without being ours is whole, or nobody goes on with it.
@@ -265,8 +252,8 @@ class Mirror:
     # --- what is where
 
     def _list(self, folders: Collection[str] = FOLDERS) -> dict[str, Found]:
-        listed = {name: found for folder in folders for name, found in self._objects.listed(folder).items()}
-        return {name: found for name, found in listed.items() if _is_shared(name)}
+        listed = (self._objects.listed(folder) for folder in folders)
+        return {name: found for each in listed for name, found in each.items() if _is_shared(name)}
 
     def _files(self) -> Iterator[str]:
         for folder in FOLDERS:
@@ -299,10 +286,8 @@ class Mirror:
 
     def _save(self) -> None:
         with self._writing:
-            record = {name: self._record[name] for name in sorted(self._record)}
-        durable_files.write_json(
-            self._home / RECORD, durable_files.with_checksum({"url": self._objects.url, "files": record})
-        )
+            files = dict(self._record)
+        write_record(self._home / RECORD, self._objects.url, files)
 
 
 def _is_shared(name: str) -> bool:
@@ -318,10 +303,28 @@ def _is_small(name: str) -> bool:
     return name.endswith(".json") or name.startswith(("reports/", "forgotten/"))
 
 
+def _stages(names: Iterable[str]) -> list[list[str]]:
+    """Return names in the order in which they are written: what says that something exists comes after it.
+
+    They are removed in the reverse order.
+    """
+    stages: list[list[str]] = [[], [], []]
+    for name in sorted(names):
+        is_last = name.endswith(f"/{snapshots.MANIFEST}") or name.startswith(("reports/", "forgotten/"))
+        stages[_is_small(name) + is_last].append(name)
+    return stages
+
+
 def read_record(path: Path) -> dict[str, list[Any]]:
-    """Read the record, or nothing where it is missing or damaged: files are then fetched again."""
+    """Read what a copy holds, by name, or nothing where that is missing or damaged: files are then fetched again."""
     try:
         files: dict[str, list[Any]] = durable_files.verify_checksum(path.read_bytes())["files"]
         return files
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def write_record(path: Path, url: str, files: Mapping[str, list[Any]]) -> None:
+    """Write what a copy of `url` holds, by name."""
+    files = {name: files[name] for name in sorted(files)}
+    durable_files.write_json(path, durable_files.with_checksum({"url": url, "files": files}))

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pipelines.core import durable_files
 from pipelines.core.errors import MostwatchedError, PublishConflict, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -93,8 +94,24 @@ class Objects:
             except FileNotFoundError:
                 return True
 
-    def download(self, name: str, target: Path, etag: str | None = None) -> str | None:
-        """Write an object to `target`; returns its etag, or None if it is not there, or no longer that of `etag`."""
+    @contextmanager
+    def downloaded(
+        self, name: str, final: Path, *, etag: str | None = None, aside: Path | None = None
+    ) -> Iterator[tuple[Path, str | None]]:
+        """Yield (a temporary file with an object's content, its etag), to be renamed to `final` if it is right.
+
+        There is no file, and no etag, if the object is not there, or no longer that of `etag`. The temporary file lies
+        in the folder `aside`, or beside `final`. Every local copy gets its files this way.
+        """
+        is_private = "/private/" in name or name.startswith("forgotten/")
+        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if is_private else 0o777)
+        temporary = durable_files.temporary_beside(aside / final.name if aside else final)
+        try:
+            yield temporary, self._download(name, temporary, etag)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _download(self, name: str, target: Path, etag: str | None) -> str | None:
         import obstore
         from obstore.exceptions import PreconditionError
 

@@ -6,21 +6,22 @@ its own beside the snapshots, so that no reader meets it and no run takes it for
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from pipelines.core import durable_files
 from pipelines.core.errors import Busy, Damaged, Unreachable
 from pipelines.remote.mirror import POINTER
 from pipelines.remote.objects import Objects
 from pipelines.snapshots import manifest as snapshots
+
+Stamp: TypeAlias = tuple[int, int, int]  # a file's size, time of change and inode
 
 STILL_READ_SECONDS = 300.0  # after the pointer moved, a server may still be loading, or answering from, the one before
 TIDY_EVERY_SECONDS = 600.0  # a prune in the bucket takes up no room here for longer
@@ -35,9 +36,7 @@ class Replica:
         self._folder = home / "snapshots"
         self._workshop = home / "following"
         self._pointer: tuple[bytes, str] | None = None  # in the bucket, and its etag
-        self._verified: dict[
-            Path, tuple[int, int, int]
-        ] = {}  # files of the current snapshot, as they were when checked
+        self._verified: dict[str, Stamp | None] = {}  # files of the current snapshot, as they were when checked
         self._tidy_at = 0.0
         self._is_swept = False
 
@@ -68,54 +67,44 @@ class Replica:
     # --- bringing
 
     def _complete(self, pointer: snapshots.Pointer) -> None:
-        """Make the copy of a snapshot whole. Raises Unreachable, and Damaged for what is not whole in the bucket."""
-        folder = self._folder / pointer.snapshot_id
-        manifest = folder / snapshots.MANIFEST
-        try:
-            durable_files.verify(manifest, pointer.manifest_sha256)
-        except Damaged:
-            self._bring(pointer)
-            return
-        files = json.loads(manifest.read_bytes())["files"]
-        self._verified = {path: stamp for path, stamp in self._verified.items() if path.is_relative_to(folder)}
-        for name, facts in files.items():
-            path = folder / name
-            if path in self._verified and self._verified[path] == _stamp(path):
-                continue
+        """Make the copy of a snapshot whole: file by file; where its manifest is not, all of it aside and then at once.
+
+        Raises Unreachable, and Damaged for what is not whole in the bucket.
+        """
+        final, there = self._folder / pointer.snapshot_id, f"snapshots/{pointer.snapshot_id}/"
+        self._verified = {name: stamp for name, stamp in self._verified.items() if name.startswith(there)}
+        with self._workbench() as whole, self._workbench() as replaced:
+            folder = final
             try:
-                durable_files.verify(path, facts["sha256"])
+                durable_files.verify(final / snapshots.MANIFEST, pointer.manifest_sha256)
             except Damaged:
-                _make_parent(path, name)
-                with self._workbench() as temporary:
-                    self._fetch(pointer.snapshot_id, name, facts, temporary)
-                    temporary.rename(path)
-                    durable_files.fsync(path.parent)
-            if (stamp := _stamp(path)) is not None:
-                self._verified[path] = stamp
+                folder = whole
+                self._complete_file(there + snapshots.MANIFEST, whole / snapshots.MANIFEST, pointer.manifest_sha256)
+            for name, facts in json.loads((folder / snapshots.MANIFEST).read_bytes())["files"].items():
+                self._complete_file(there + name, folder / name, facts["sha256"])
+            if folder == whole:
+                durable_files.fsync(whole)
+                if final.exists():
+                    final.rename(replaced)
+                whole.rename(final)
+                durable_files.fsync(self._folder)
 
-    def _bring(self, pointer: snapshots.Pointer) -> None:
-        """Bring all of a snapshot; what stands in its place is replaced once that is here."""
-        manifest = self._objects.read(f"snapshots/{pointer.snapshot_id}/{snapshots.MANIFEST}")
-        if manifest is None or hashlib.sha256(manifest[0]).hexdigest() != pointer.manifest_sha256:
-            raise Unreachable(f"{self._objects.url} holds no whole snapshot {pointer.snapshot_id}.")
-        final, whole = self._folder / pointer.snapshot_id, self._workshop / pointer.snapshot_id
-        with durable_files.new_folder(whole, replace=True) as folder:
-            for name, facts in json.loads(manifest[0])["files"].items():
-                _make_parent(folder / name, name)
-                self._fetch(pointer.snapshot_id, name, facts, folder / name)
-            (folder / snapshots.MANIFEST).write_bytes(manifest[0])
-        with self._workbench() as replaced:
-            if final.exists():
-                final.rename(replaced)
-            whole.rename(final)
-            durable_files.fsync(self._folder)
-        files = [path for path in final.rglob("*") if path.is_file()]
-        self._verified = {path: stamp for path in files if (stamp := _stamp(path)) is not None}
-
-    def _fetch(self, snapshot_id: str, name: str, facts: dict[str, Any], target: Path) -> None:
-        self._objects.download(f"snapshots/{snapshot_id}/{name}", target)
-        durable_files.verify(target, facts["sha256"])
-        durable_files.fsync(target)
+    def _complete_file(self, name: str, path: Path, sha256: str) -> None:
+        """Bring one file, unless it is here and whole."""
+        stamp = _stamp(path)
+        if stamp is not None and stamp == self._verified.get(name):
+            return
+        try:
+            durable_files.verify(path, sha256)
+        except Damaged:
+            with self._objects.downloaded(name, path, aside=self._workshop) as (temporary, etag):
+                if etag is None:
+                    raise Unreachable(f"{self._objects.url} holds no {name}.") from None
+                durable_files.verify(temporary, sha256)
+                durable_files.fsync(temporary)
+                temporary.rename(path)
+                durable_files.fsync(path.parent)
+        self._verified[name] = _stamp(path)
 
     def _move(self, content: bytes) -> str | None:
         """Move the pointer here; returns the id of the snapshot that it named before, if it named another."""
@@ -165,11 +154,9 @@ class Replica:
             durable_files.sweep(self._folder)
         self._is_swept = True
 
-    @contextmanager
-    def _no_run_at_work(self) -> Iterator[None]:
+    def _no_run_at_work(self) -> AbstractContextManager[object]:
         """Inside, no run is at work in this copy of the home. Raises Busy: the next look tries again."""
-        with durable_files.lock(self._home / ".lock"):
-            yield
+        return durable_files.lock(self._home / ".lock")  # safeguard: replica-spares-a-run
 
     @contextmanager
     def _workbench(self) -> Iterator[Path]:
@@ -181,11 +168,7 @@ class Replica:
             _remove_whatever(path)
 
 
-def _make_parent(path: Path, name: str) -> None:
-    path.parent.mkdir(exist_ok=True, mode=0o700 if name.startswith("private/") else 0o777)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
         found = path.stat()
     except OSError:

@@ -33,7 +33,7 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Ab
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
     for entity, count in rejected.items():
-        if count > settings.max_rejected_share * records[entity]:
+        if count > settings.max_rejected_share * records[entity]:  # safeguard: gate-of-rejected-records
             yield (
                 f"{count} of {records[entity]} newly landed records of {entity} were rejected: "
                 f"{100 * count / records[entity]:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "

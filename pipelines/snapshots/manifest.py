@@ -99,6 +99,7 @@ class Snapshot:
             except Damaged as error:
                 found.append(str(error))
         known = {self.path / name for name in (*self.files, MANIFEST)}
+        # safeguard: verify-finds-strange-files
         strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
         return found + [f"{path} does not belong to the snapshot." for path in strangers]
 
@@ -169,7 +170,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
             raise
         raise Damaged(f"{path / MANIFEST} cannot be read: {error.strerror}. {_remedy(as_of)}") from error
     found = hashlib.sha256(content).hexdigest()
-    if manifest_sha256 is not None and found != manifest_sha256:
+    if manifest_sha256 is not None and found != manifest_sha256:  # safeguard: manifest-compared-with-pointer
         raise Damaged(f"{path / MANIFEST} is damaged: its sha256 is not the one in {POINTER}. {_remedy(as_of)}")
     try:
         manifest = _verified_once(content)
@@ -182,7 +183,7 @@ def open_snapshot(snapshots: Path, snapshot_id: str, manifest_sha256: str | None
         derived = snapshot_id_of(date.fromisoformat(manifest["as_of"]), manifest["policy"], digests)
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path / MANIFEST} is damaged: {error}. {_remedy(as_of)}") from error
-    if not stated == derived == snapshot_id:
+    if not stated == derived == snapshot_id:  # safeguard: manifest-compared-with-name
         raise Damaged(f"{path / MANIFEST} is damaged: it does not describe snapshot {snapshot_id}. {_remedy(as_of)}")
     return Snapshot(path, manifest, found)
 
@@ -299,7 +300,7 @@ def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
         target = earlier[-1]
     else:
         target = open_snapshot(snapshots, snapshot_id)
-    _require_whole(target)
+    _require_whole(target)  # safeguard: rollback-to-a-whole-snapshot
     point_to(snapshots, target, landed=_landed_of(target), pinned=True)
     return target
 
@@ -323,6 +324,7 @@ def prune(snapshots: Path, keep: int) -> list[str]:
 def to_prune(snapshots: Path, keep: int) -> list[str]:
     """The ids of the snapshots that `prune` would remove."""
     pointer = current(snapshots)
+    # safeguard: prune-keeps-the-current
     kept = {one.id for one in listed(snapshots)[-keep:]} | ({pointer.snapshot_id} if pointer else set())
     return [name for name in snapshot_ids(snapshots) if name not in kept]
 
@@ -346,7 +348,7 @@ def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
     doomed = {name: durable_files.temporary_beside(snapshots / name) for name in doomed_ids}
     # Renamed first, and durably: a reader finds a snapshot whole or not at all. `sweep` finishes what is cut short.
     for name, leftover in doomed.items():
-        (snapshots / name).rename(leftover)
+        (snapshots / name).rename(leftover)  # safeguard: prune-takes-a-snapshot-whole
     if doomed:
         durable_files.fsync(snapshots)
     for leftover in doomed.values():

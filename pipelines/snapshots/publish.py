@@ -120,16 +120,18 @@ def publish(
         unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
         progress("count some creators again", 0, 1)
         differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
+    # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
     if not replace_current:
+        # safeguard: gate-of-missing-records
         refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
     if not (accept_rejects or replace_current):
         seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
         refusals += too_many_rejects(settings, raw, seen_before)
     if not (allow_incomplete or replace_current):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))
+        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))  # safeguard: gate-of-the-last-day
     if observer is not None:
         observer.judged(funnel, newest_session, results, refusals)
     if refusals:
@@ -145,13 +147,14 @@ def publish(
         progress("read the snapshot back", 0, 1)
         snapshot = snapshots.open_snapshot(settings.snapshots, snapshot_id)
         damage = snapshot.damage()
-        if damage:
+        if damage:  # safeguard: snapshot-read-back
             raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
     progress("move the pointer", 0, 1)
     if is_lost:  # to the newest whole snapshot, which may be this one; readers saw none
         snapshots.release(settings.snapshots)
         pointer = snapshots.current(settings.snapshots)
         warnings += (_POINTER_LOST,)
+    # safeguard: pointer-moves-forward, rollback-stays
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
@@ -174,7 +177,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     counts["expired"] = sum(rows for file in sessions for rows in file.removed_days.values())
     accepted = sum(file.accepted for file in sessions)
     funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
-    if sum(funnel[outcome] for outcome in FUNNEL) != accepted:
+    if sum(funnel[outcome] for outcome in FUNNEL) != accepted:  # safeguard: books-balance
         raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")
     ranking = lake.table(built.tables["creator_rankings"])
     longest = max(built.policy.windows)

@@ -56,7 +56,7 @@ def open_warehouse(
         path = snapshot.path / WAREHOUSE
         name = f"snapshots/{snapshot.id}/{WAREHOUSE}"
         if path.exists() or attach_in_place is None or not attach_in_place(connection, name, "warehouse"):
-            durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])
+            durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])  # safeguard: damaged-warehouse-not-asked
             engine.attach(connection, path, "warehouse")
         connection.execute("use warehouse")
         engine.lock(connection, allowed_folders)

@@ -10,6 +10,7 @@ with reach as (
         w.as_of,
         w.window_days,
         r.creator_id,
+        -- safeguard: viewer-counts-once
         sum(case when r.gap_days is null or r.gap_days > date_diff('day', w.first_day, r.day) then r.viewers else 0 end)
             filter (where r.is_signed_in) as viewers,
         sum(case when r.gap_days is null or r.gap_days > date_diff('day', w.first_day, r.day) then r.viewers else 0 end)

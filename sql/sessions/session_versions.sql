@@ -18,7 +18,7 @@ ordered as (
     select
         *,
         row_number() over (
-            partition by source, session_id
+            partition by source, session_id  -- safeguard: sources-apart
             order by
                 revision desc, deleted desc, ended_at desc nulls last, creator_id desc, started_at desc,
                 viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last

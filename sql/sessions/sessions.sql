@@ -20,14 +20,15 @@ newest as (
         landed.day, landed.source, landed.session_id, landed.creator_id, landed.viewer_id, landed.device_id,
         landed.stream_id, landed.started_at, landed.ended_at, landed.revision, landed.deleted
     from landed
+    -- safeguard: erased-viewer-not-counted
     anti join erased_viewers on landed.day = erased_viewers.day and landed.viewer_id = erased_viewers.viewer_id
-    anti join repeated
+    anti join repeated  -- safeguard: session-counts-once
         on landed.day = repeated.day and landed.source = repeated.source and landed.session_id = repeated.session_id
     union all
     select
         day, source, session_id, creator_id, viewer_id, device_id, stream_id, started_at, ended_at, revision, deleted
     from session_versions
-    where is_newest
+    where is_newest  -- safeguard: moved-session-leaves-its-day
 ),
 
 -- An end that is not believed is no end: the session is open.
@@ -50,7 +51,7 @@ select
     ended_at                                       as ended_at,       -- UTC; null: still open, or an end not believed
     revision                                       as revision,       -- of the newest version
     case
-        when deleted then 'deleted'
+        when deleted then 'deleted'  -- safeguard: deleted-session-retracted
         when $leave_out_own_views and viewer_id = creator_id then 'own_view'
         when coalesce(epoch_ms(ended_at) - epoch_ms(started_at), 0) < $min_watched_milliseconds then 'under_minimum'
         else 'counted'

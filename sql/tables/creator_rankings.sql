@@ -13,7 +13,7 @@ with unlisted as (
 ranked as (
     select *, rank() over (partition by window_days order by viewers desc) as rank
     from creator_windows
-    anti join unlisted on creator_windows.creator_id = unlisted.creator_id
+    anti join unlisted on creator_windows.creator_id = unlisted.creator_id  -- safeguard: unlisted-creators-not-ranked
 ),
 
 ranked_before as (

@@ -1,8 +1,8 @@
 """Remove each safeguard in turn: the tests must fail for every one. `make safeguards`.
 
-The tracked files are copied to a folder, one of them is changed there, and the tests that should notice are run. A
-safeguard whose removal nobody notices has no test worth the name. First the same tests are run unchanged: they must
-pass, or their failing would say nothing.
+The tracked files are copied to a folder, one safeguard is taken out of them there, and the tests that should notice
+are run. A safeguard whose removal nobody notices has no test worth the name. First the same tests are run unchanged:
+they must pass, or their failing would say nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from faults.marks import Marked, marks
 from faults.removed import SAFEGUARDS, Safeguard
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,8 @@ def main() -> int:
     asked = parser.parse_args()
     chosen = [one for one in SAFEGUARDS if not asked.only or any(words in one.name for words in asked.only)]
     if asked.list:
-        print("\n".join(f"{one.name} ({one.path})" for one in chosen))
+        places = {mark.name: mark.path.relative_to(ROOT) for mark in marks(ROOT)}
+        print("\n".join(f"{one.name} ({places[one.name]})" for one in chosen))
         return 0
     started = time.monotonic()
     with ThreadPoolExecutor(asked.jobs) as pool:
@@ -46,7 +48,7 @@ def main() -> int:
         for one, code in zip(chosen, pool.map(lambda one: _run(one, one.noticed_by), chosen), strict=True):
             unnoticed += code != FAILED
             verdict = {FAILED: "missed", PASSED: "NOT MISSED"}.get(code, f"exit code {code}: NOTHING TESTED")
-            print(f"{verdict:<12} {one.name}  ({one.path}; {', '.join(one.noticed_by)})", flush=True)
+            print(f"{verdict:<12} {one.name}  ({', '.join(one.noticed_by)})", flush=True)
     print(f"\n{len(chosen)} safeguards removed, {unnoticed} not missed, {time.monotonic() - started:.0f} s")
     return 1 if unnoticed else 0
 
@@ -87,12 +89,15 @@ def copy_tracked(root: Path, copy: Path) -> None:
 
 
 def remove(safeguard: Safeguard, copy: Path) -> None:
-    """Take a safeguard out of a copy of the checkout. Raises ValueError unless it stands there exactly once."""
-    path = copy / safeguard.path
-    text = path.read_text(encoding="utf-8")
-    if text.count(safeguard.before) != 1:
-        raise ValueError(f"{safeguard.path} holds {safeguard.name!r} {text.count(safeguard.before)} times, not once")
-    path.write_text(text.replace(safeguard.before, safeguard.after), encoding="utf-8")
+    """Take a safeguard out of a copy of the checkout. Raises ValueError unless it is marked there exactly once."""
+    mark = marked(safeguard.name, copy)
+    mark.path.write_text(safeguard.change(mark), encoding="utf-8")
+
+
+def marked(name: str, root: Path) -> Marked:
+    """Return the one mark of a safeguard. Raises ValueError for none, or several."""
+    (mark,) = [mark for mark in marks(root) if mark.name == name]
+    return mark
 
 
 if __name__ == "__main__":

@@ -92,6 +92,27 @@ def test_a_night_without_news_writes_nothing(bucket: Bucket, machines: Machines,
     assert {name for name in after if after[name] != before.get(name)} == {f"home/{name}" for name in own}
 
 
+def test_what_says_that_something_exists_is_written_after_it(bucket: Bucket, machines: Machines, platform: Any) -> None:
+    """The lake's data before its sidecars, a snapshot before its manifest, the pointer last; removed the other way."""
+    asked = len(bucket.server.requests)
+    second = night(machines.settings("one"), SECOND, platform[0])
+    written = [path.partition("/home/")[2] for method, path in bucket.server.requests[asked:] if method == "PUT"]
+    lake = [name for name in written if name.startswith("lake/")]
+    assert lake == sorted(lake, key=lambda name: name.endswith(".json"))
+    assert {name.endswith(".json") for name in lake} == {True, False}
+    published = [name for name in written if name.startswith(f"snapshots/{second}/")]
+    assert published.index(f"snapshots/{second}/manifest.json") == len(published) - 1 > 0
+    assert written[-1] == "snapshots/current.json"
+    removed: list[list[str]] = []
+    with home_in_bucket.mounted(machines.settings("one")) as mirror, pytest.MonkeyPatch.context() as patch:
+        assert mirror is not None
+        shutil.rmtree(machines.settings("one").snapshots / second)
+        patch.setattr(Objects, "delete", lambda self, names: removed.append(names))
+        mirror.tidy()
+    assert removed[0] == [f"snapshots/{second}/manifest.json"]
+    assert set().union(*removed) == set(published)
+
+
 def test_no_secret_is_written_or_said(bucket: Bucket, machines: Machines, platform: Any) -> None:
     landing, _ = platform
     done = mostwatched(machines.environ("one"), "run", "--direct", "--as-of", AS_OF, "--landing", str(landing),

@@ -174,8 +174,8 @@ def test_servers_that_share_a_copy(machines: Machines, api: Settings, platform: 
 
     def serve(one: Replica) -> None:
         while not over.is_set():
-            one.sync()
             try:
+                one.sync()
                 served(api)
             except Exception as error:
                 problems.append(repr(error))

@@ -76,4 +76,4 @@ def render(template: str, frame: Frame, fresh: Freshness | None, **values: objec
     """A whole page. It is painted once it is there to its end: what comes late would move the rest."""
     compiled = _TEMPLATES[frame.language.code][template]
     html = compiled.render(values, frame=frame, fresh=fresh, languages=LANGUAGES, themes=THEMES)
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", html).encode()
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", html).encode()  # safeguard: page-without-control-characters

@@ -246,7 +246,7 @@ class RunRecorder:
         """What a report says is worth no night: what fails is said in it."""
         try:
             return work_out()
-        except Exception as error:
+        except Exception as error:  # safeguard: failed-report-stops-no-run
             said = " ".join(str(error).split()) or type(error).__name__
             self._problems.append(f"Of this report {what} could not be worked out: {said}")
             return otherwise
@@ -296,7 +296,7 @@ def _facts_of(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(content)
         last = list(facts)[-1]
         if last != _LAST:  # it has a checksum, or had one
-            facts = durable_files.verify_checksum(content)
+            facts = durable_files.verify_checksum(content)  # safeguard: changed-report-not-shown
         if facts["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"it was written by another version (schema {facts['schema_version']})")
         if last == _LAST and facts["ended_at"]:

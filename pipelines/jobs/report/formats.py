@@ -85,10 +85,12 @@ def _verbatim(text: str) -> Markup:
     return Markup(printable(text))  # noqa: S704
 
 
+# safeguard: text-escaped-in-a-report
 _HTML = _load(
     lambda text: escape(printable(text)),
     lambda text: Markup("<code>{}</code>").format(printable(text)),
 )
+# safeguard: text-is-no-markdown-in-a-report
 _MARKDOWN = _load(
     lambda text: Markup(_SPECIAL.sub(r"\\\1", printable(text))),  # noqa: S704
     lambda text: Markup(f"`{printable(text)}`"),  # noqa: S704

@@ -45,7 +45,7 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
 
 def mask(text: str, fields: Collection[str]) -> str:
     """The shape of a line: letters as x, digits as 9, the names of `fields` as they are where they are keys."""
-    kept = "".join(map(_mask, text))
+    kept = "".join(map(_mask, text))  # safeguard: rejected-line-masked
     for found in _KEY.finditer(text):
         if found[1] in fields:
             kept = kept[: found.start(1)] + found[1] + kept[found.end(1) :]

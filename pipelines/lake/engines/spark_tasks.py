@@ -59,7 +59,7 @@ class SameProgram(Generic[Item, Result]):
             for name, drivers in self.drivers.items()
             if here.get(name) != drivers
         ]
-        if different:
+        if different:  # safeguard: executor-of-another-program
             raise MostwatchedError(
                 f"The executor on {platform.node()} runs another program than the driver: {', '.join(different)}. "
                 "Give both the same environment: an image, a shared folder named in PYSPARK_PYTHON, or spark.archives."

@@ -432,3 +432,26 @@ sys.exit(len(os.listdir("/proc/self/task")) - len(before))
 """
     done = subprocess.run([sys.executable, "-c", program, path], check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.returncode} more threads {done.stderr}"
+
+
+# --- a home whose truth lies elsewhere -----------------------------------------------------------------------------
+
+
+def test_an_origin_that_another_thread_leaves_meanwhile(tmp_path):
+    """Whoever has begun to look for a file asks the origin that was there, and does not stumble over its end."""
+    asked = []
+
+    class Origin:
+        has = fetch = staticmethod(asked.append)
+
+    left = ExitStack()
+
+    class PathMeanwhile(type(tmp_path)):
+        def exists(self):
+            left.close()
+            return False
+
+    with left:
+        left.enter_context(durable_files.fetching_from(Origin()))
+        durable_files.fetched(PathMeanwhile(tmp_path / "file"))
+    assert asked == [tmp_path / "file"]
