@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+import jinja2
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+Template: TypeAlias = jinja2.Template
 Templates = Mapping[str, Template]
 
 
-def load(folder: Path, shown: Callable[[str], str] | None = None, **filters: Callable[..., object]) -> Templates:
-    """Compile all templates of a folder, by file name.
+def load(
+    folder: Path,
+    shown: Callable[[str], str] | None = None,
+    names: Iterable[str] | None = None,
+    **filters: Callable[..., object],
+) -> Templates:
+    """Compile the templates of a folder, or those of these file names, by file name.
 
     Every text that a template puts in goes through `shown`, and every value is then escaped as HTML unless it is
     Markup: what a macro wrote, or what `shown` has escaped for another language. An undefined name is an error.
@@ -29,7 +37,7 @@ def load(folder: Path, shown: Callable[[str], str] | None = None, **filters: Cal
         auto_reload=False,
     )
     environment.filters |= filters
-    return {name: environment.get_template(name) for name in environment.list_templates()}
+    return {name: environment.get_template(name) for name in names or environment.list_templates()}
 
 
 def _of_texts(shown: Callable[[str], str]) -> Callable[[object], object]:

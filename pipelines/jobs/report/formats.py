@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from pipelines.core import templates
+from pipelines.core.templates import Template
 from pipelines.core.text import printable
 from pipelines.jobs.report.document import Bar, Bars, Document, seconds
 
@@ -23,16 +25,16 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&])")  # in Markdown
 
 def html(report: Document) -> bytes:
     """The whole page."""
-    return _HTML["report.html"].render(report=report).encode()
+    return _of_html().render(report=report).encode()
 
 
 def markdown(report: Document) -> str:
     """The whole report."""
-    return _MARKDOWN["report.md"].render(report=report)
+    return _of_markdown().render(report=report)
 
 
-def _load(shown: Callable[[str], Markup], code: Callable[[str], Markup]) -> templates.Templates:
-    """Return the templates, given how a format shows any text, and one that is code."""
+def _load(name: str, shown: Callable[[str], Markup], code: Callable[[str], Markup]) -> Template:
+    """Return a template, given how a format shows any text, and one that is code."""
 
     def sentence(text: str) -> Markup:
         """A sentence with its `code` set as such, unless a text of others in it leaves one of a pair."""
@@ -41,9 +43,10 @@ def _load(shown: Callable[[str], Markup], code: Callable[[str], Markup]) -> temp
             return shown(text)
         return Markup("").join([code(part) if at % 2 and part else shown(part) for at, part in enumerate(parts)])
 
-    return templates.load(
+    loaded = templates.load(
         _FOLDER,
         shown,
+        [name],
         bar_lines=_bar_lines,
         cell=_cell,
         placed=_placed,
@@ -51,6 +54,7 @@ def _load(shown: Callable[[str], Markup], code: Callable[[str], Markup]) -> temp
         sentence=sentence,
         verbatim=_verbatim,
     )
+    return loaded[name]
 
 
 def _placed(bar: Bar, picture: Bars) -> tuple[str, str]:
@@ -85,13 +89,21 @@ def _verbatim(text: str) -> Markup:
     return Markup(printable(text))  # noqa: S704
 
 
-# safeguard: text-escaped-in-a-report
-_HTML = _load(
-    lambda text: escape(printable(text)),
-    lambda text: Markup("<code>{}</code>").format(printable(text)),
-)
-# safeguard: text-is-no-markdown-in-a-report
-_MARKDOWN = _load(
-    lambda text: Markup(_SPECIAL.sub(r"\\\1", printable(text))),  # noqa: S704
-    lambda text: Markup(f"`{printable(text)}`"),  # noqa: S704
-)
+@cache  # compiled when it is first asked for: a run writes the page, and Markdown only where somebody reads it
+def _of_html() -> Template:
+    # safeguard: text-escaped-in-a-report
+    return _load(
+        "report.html",
+        lambda text: escape(printable(text)),
+        lambda text: Markup("<code>{}</code>").format(printable(text)),
+    )
+
+
+@cache
+def _of_markdown() -> Template:
+    # safeguard: text-is-no-markdown-in-a-report
+    return _load(
+        "report.md",
+        lambda text: Markup(_SPECIAL.sub(r"\\\1", printable(text))),  # noqa: S704
+        lambda text: Markup(f"`{printable(text)}`"),  # noqa: S704
+    )
