@@ -11,9 +11,10 @@ rebuild there. What is keyed by raw (the sums of old months) names raw itself an
 that the models on the way need not be looked for.
 
 The rows of a file depend on its own step and on nothing else: not on what else was missing, nor on the engine. Days
-share a statement only where a model says that it may, since its rows meet those of their own day alone, and where each
-step reads files of its own day alone. All else (the gaps of the cube, the versions of a session on several days) is one
-statement a step, which sees the inputs of that step and no others.
+share a statement only where a model says that it may: since its rows meet those of their own day alone, and each step
+reads files of its own day alone; or since the statement itself says, by their days, which rows meet. All else (the gaps
+of the cube, the versions of a session on several days) is one statement a step, which sees the inputs of that step and
+no others.
 """
 
 from __future__ import annotations
@@ -393,6 +394,8 @@ def _batches(
 ) -> Iterable[list[Mapping[str, tuple[Step, str]]]]:
     """Days that share a statement, in the given order: as many as fit into memory, of steps that read their own day.
 
+    Or of steps of a model whose statement itself says, by their days, which rows may meet.
+
     In a statement for several days, the rows of one must not meet those of another that its own step does not read. A
     gap of the cube once looked for earlier visits before the first day of its batch alone, and missed those between.
     """
@@ -401,7 +404,7 @@ def _batches(
     for day in missing:
         weighs = max(step.weight for step, _ in day.values())
         # safeguard: days-that-read-others-are-built-alone
-        is_alone = not all(models.model(name).is_batched and step.is_single_day for name, (step, _) in day.items())
+        is_alone = not all(_may_share(models.model(name), step) for name, (step, _) in day.items())
         if batch and (is_alone or weight + weighs > BATCH_ROWS):
             yield batch
             batch, weight = [], 0
@@ -412,6 +415,10 @@ def _batches(
         weight += weighs
     if batch:
         yield batch
+
+
+def _may_share(model: models.Model, step: Step) -> bool:
+    return model.is_batched and (step.is_single_day or model.has_reach)
 
 
 def _params(model: models.Model, steps: Sequence[Step]) -> dict[str, object]:
@@ -425,6 +432,7 @@ _NOTHING: dict[str, object] = {
     "max_session_milliseconds": 0,
     "leave_out_own_views": True,
     "max_window_days": 1,
+    "revision_days": 0,
     "as_of_instant": None,
     "first_day": None,
     "end_day": None,

@@ -59,6 +59,7 @@ class Model:
     columns: dict[str, str]  # what each column of the result means, in the order of the final select
     is_stored: bool = True  # or made again for the models that read it
     is_batched: bool = False  # whether several days may share a statement: each row meets rows of its own day alone
+    has_reach: bool = False  # or those of days that the statement itself names by theirs, so that all else is left out
     is_keyed_by_raw: bool = False  # or by its sources, which must then be found before it is
 
     @cached_property
@@ -185,6 +186,7 @@ def parse(name: str, statement: str) -> Model:
         params=_names(fields["params"]),
         is_stored=not fields.get("stored", "yes").startswith("no"),
         is_batched=fields.get("batched", "no").startswith("yes"),
+        has_reach=fields.get("batched", "no").startswith("yes, by its reach"),
         is_keyed_by_raw=fields.get("keyed", "").startswith("by raw"),
         columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
     )

@@ -215,7 +215,7 @@ def _repeated_sessions(
         # safeguard: versions-as-far-as-they-reach
         earlier = [file for other in _days_before(day, revision_days) for file in keys.get(other, ())]
         inputs = {"session_keys": keys[day], "earlier_session_keys": earlier}
-        steps.append(Step(day, inputs, weight=rows_of(keys[day])))
+        steps.append(Step(day, inputs, params={"revision_days": revision_days}, weight=rows_of(keys[day])))
 
     # By day, the files that mention it, and the days that share a session with it.
     mentioning: dict[date, list[Stored]] = defaultdict(list)

@@ -77,6 +77,7 @@ SAFEGUARDS = (
     Safeguard("key-holds-digests-of-inputs", drop, STORED),
     # --- a file rests on its own step, and on all of it
     Safeguard("days-that-read-others-are-built-alone", instead("is_alone = False"), ("tests/spec/test_holes.py",)),
+    Safeguard("repeats-within-their-reach", drop, ("tests/property/test_each_alone.py",)),
     Safeguard("gap-reaches-the-longest-range", _a_day_less("policy.max_window_days"), CUBE),
     Safeguard(
         "horizon-reaches-every-gap", replace("2 * policy.max_window_days + 1", "2 * policy.max_window_days"), CUBE

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -71,7 +72,7 @@ def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch, nightly.open_lake(settings) as lake:
         patch.setattr(lake_module, "BATCH_ROWS", batch_rows)
         plan.build(lake, raw_files(settings), Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of)
-        files = sorted(lake.touched)
+        files = sorted(map(Path, lake.touched))
     names = [str(path.relative_to(settings.lake)) for path in files]
     sidecars = [json.loads(path.with_suffix(".json").read_bytes()) for path in files]
     return {name: facts["digest"] for name, facts in zip(names, sidecars, strict=True)}

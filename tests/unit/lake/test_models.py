@@ -26,6 +26,7 @@ PARAMS: dict[str, object] = {
     "max_session_milliseconds": 86_400_000,
     "leave_out_own_views": True,
     "max_window_days": 30,
+    "revision_days": 35,
     "as_of_instant": datetime(2026, 1, 31, tzinfo=UTC),
     "first_day": date(2026, 1, 1),
     "end_day": date(2026, 1, 31),
