@@ -241,7 +241,11 @@ def _landed_fields() -> Iterator[str]:
 
 def _kind(field: schema.LandedField) -> str:
     kind = _KINDS[field.kind]
-    return "text, not empty" if field.kind is str and not field.may_be_empty else kind
+    return _text_kind(field) if field.kind is str and field.max_chars else kind
+
+
+def _text_kind(field: schema.LandedField) -> str:
+    return f"text of {field.min_chars or 'at most'}{' to' if field.min_chars else ''} {field.max_chars:,} characters"
 
 
 def _absent(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.landing.schema import LandedField
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, Rejected, parse_instant
 
 Mask: TypeAlias = pa.Array | None
@@ -43,6 +44,18 @@ def none_if_all(mask: Mask) -> Mask:
 def not_empty(column: pa.Array) -> Mask:
     """Where a text is not empty."""
     return none_if_all(pc.greater(pc.binary_length(column), 0))
+
+
+def fits(texts: pa.Array, field: LandedField) -> Mask:
+    """Where texts are as long as the field may be."""
+    if field.max_chars is None:
+        return None
+    size = pc.min_max(pc.binary_length(texts)).as_py()  # in bytes: what fits so, fits
+    if size["min"] is None or (size["min"] >= field.min_chars and size["max"] <= field.max_chars):
+        return None
+    chars = pc.utf8_length(texts)
+    good = pc.and_(pc.greater_equal(chars, field.min_chars), pc.less_equal(chars, field.max_chars))
+    return none_if_all(pc.fill_null(good, True))
 
 
 def constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:

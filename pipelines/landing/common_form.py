@@ -170,8 +170,7 @@ class CommonForm:
         good: Mask = columns.none_if_all(texts.is_valid()) if field.required else None
         values = texts
         if key.writing.is_text and not key.writing.wrappers and field.kind is str and not field.choices:
-            if not field.may_be_empty:
-                good = columns.both(good, columns.none_if_all(pc.not_equal(texts, "")))
+            good = columns.both(good, columns.fits(texts, field))
         elif key.writing.is_text and len(key.writing.wrappers) <= 1 and field.kind is Instant:
             values, fit = _instants(texts)
             good = columns.both(good, fit)

@@ -237,9 +237,9 @@ class Header:
     def _typed(self, field: LandedField, cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
         filled = columns.not_empty(cells)
         if field.kind is str and not field.choices:
-            if filled is None or field.default == "":
-                return cells, None
-            return (cells, filled) if field.required else (pc.if_else(filled, cells, None), None)
+            if filled is not None and field.default != "" and not field.required:
+                cells = pc.if_else(filled, cells, None)
+            return cells, columns.fits(cells, field)
         if field.kind is Instant:
             if filled is None:
                 return columns.instants(cells)

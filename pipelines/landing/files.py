@@ -298,6 +298,7 @@ def decompressed(
     return iter(chunks)
 
 
+MAX_EMPTY_PARTS = 10_000
 _GZIP_SLICE_BYTES = 1 << 15  # of which the rest is copied after each member, and a member may have 20 bytes
 _ZSTD_SLICE_BYTES = 2048  # at most some 500 blocks of 128 KiB each
 
@@ -366,17 +367,25 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
 
 
 class _VerifiedLines:
-    """Counts the whole lines in the parts of an archive that match their checksums."""
+    """Counts the whole lines in the parts of an archive that match their checksums.
+
+    Raises DamagedArchive after MAX_EMPTY_PARTS empty ones in a row: each costs a thousand times what its bytes should.
+    """
 
     def __init__(self) -> None:
         self.sound = 0
         self._so_far = 0
+        self._empty = 0
 
     def add(self, out: bytes) -> None:
         self._so_far += out.count(b"\n")
+        self._empty = -1  # of the part that this is in, none
 
     def part_verified(self) -> None:
         self.sound = self._so_far
+        self._empty += 1
+        if self._empty > MAX_EMPTY_PARTS:  # safeguard: archive-of-nothing-refused
+            raise DamagedArchive(f"it holds more than {MAX_EMPTY_PARTS:,} empty parts one after the other")
 
 
 def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:

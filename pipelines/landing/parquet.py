@@ -242,10 +242,7 @@ def _typed(field: LandedField, column: pa.Array, kind: pa.DataType) -> tuple[pa.
     if field.kind is str and pa.types.is_string(given):
         if not _is_valid_text(column):
             return None
-        if field.choices:
-            good = pc.is_in(column, pa.array(field.choices))
-        elif not field.may_be_empty:
-            good = pc.greater(pc.binary_length(column), 0)
+        good = pc.is_in(column, pa.array(field.choices)) if field.choices else columns.fits(column, field)
         values = column
     elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
         if given.unit == "s":

@@ -151,6 +151,8 @@ class Acceptor:
             return Rejected(field.name, f"not one of {', '.join(field.choices)}")
         if "of length >= 1" in reason:
             return Rejected(field.name, "the text is empty: use null for what is not there")
+        if "of length <= " in reason:
+            return Rejected(field.name, f"the text is longer than {field.max_chars:,} characters")
         if "<=" in reason or ">=" in reason or "out of range" in reason:
             return Rejected(field.name, "not an integer from 0 to 2^63-1")
         got = _GOT.search(reason)

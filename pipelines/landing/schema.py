@@ -39,7 +39,15 @@ class JsonArray(str):
     """Compact JSON text of a nested list, keys and numbers as they landed."""
 
 
-Id = Annotated[str, Meta(min_length=1)]  # "" is rejected: an id that is not there is null
+MAX_ID_CHARS = 200  # as the API takes them; every id stands in many rows, on every page and in every answer
+MAX_NAME_CHARS = 1_000
+MAX_TEXT_CHARS = 10_000
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]  # "" is rejected: an id that is not there is null
+Source = Annotated[str, Meta(max_length=MAX_ID_CHARS)]  # a part of an id, and "" where there is one source alone
+Username = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Revision = Annotated[int, Meta(ge=0, le=MAX_REVISION)]
 
 
@@ -84,7 +92,7 @@ class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
     viewer_id: Id | None = None  # null: not signed in
     device_id: Id | None = None
     stream_id: Id | None = None
-    source: str = ""
+    source: Source = ""
     deleted: bool = False
     revision: Revision = 0
 
@@ -108,17 +116,17 @@ class Creator(Landed, frozen=True, kw_only=True, rename="camel"):
     is_flat = False
 
     creator_id: Id = field(name="_id")
-    username: Id
-    name: str | None = None
-    surname: str | None = None
-    availability_status: str | None = None
+    username: Username
+    name: Name | None = None
+    surname: Name | None = None
+    availability_status: Text | None = None
     profile_photo_id: Id | None = field(name="profilePhoto._id", default=None)
-    profile_photo_url: str | None = field(name="profilePhoto.url", default=None)
-    profile_photo_type: str | None = field(name="profilePhoto.type", default=None)
+    profile_photo_url: Text | None = field(name="profilePhoto.url", default=None)
+    profile_photo_type: Text | None = field(name="profilePhoto.type", default=None)
     profile_photo_variants: JsonObject | None = field(name="profilePhoto.variants", default=None)
     profile_photo_created_at: Instant | None = field(name="profilePhoto.createdAt", default=None)
     profile_photo_updated_at: Instant | None = field(name="profilePhoto.updatedAt", default=None)
-    expertise: str | None = None
+    expertise: Text | None = None
     status: Literal["active", "banned", "deleted"] | None = None
     updated_at: Instant | None = None
 
@@ -133,19 +141,19 @@ class LiveStream(Landed, frozen=True, kw_only=True, rename="camel"):
     stream_id: Id = field(name="id")
     creator_id: Id
     status: Id
-    title: str | None = None
-    live_stream_type: str | None = None
-    channel_name: str | None = None
+    title: Name | None = None
+    live_stream_type: Text | None = None
+    channel_name: Name | None = None
     broadcasters: JsonArray | None = None
     guests: JsonArray | None = None
-    thumbnail_url: str | None = None
+    thumbnail_url: Text | None = None
     recording: bool | None = None
-    recording_url: str | None = None
-    access_type: str | None = None
+    recording_url: Text | None = None
+    access_type: Text | None = None
     price: Money | None = None
-    interest: str | None = None
+    interest: Text | None = None
     duration_goal: Money | None = None
-    motivation: str | None = None
+    motivation: Text | None = None
     is_active_replay_on_creator_profile: bool | None = None
     replay_credit_price: Money | None = None
     started_at: Instant | None = None
@@ -263,7 +271,8 @@ class LandedField(typing.NamedTuple):
     required: bool
     default: object  # of an absent or null value
     choices: tuple[str, ...]  # the only values it may have; empty: any
-    may_be_empty: bool  # a text that may be ""
+    min_chars: int  # of a text
+    max_chars: int | None  # of a text that may be of any value
     annotation: typing.Any  # what msgspec checks a value against
 
 
@@ -278,12 +287,22 @@ def _landed_field(info: msgspec.structs.FieldInfo) -> LandedField:
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
     choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
-    may_be_empty = annotation is str
+    bounds = Meta()
     if typing.get_origin(annotation) is Annotated:
-        annotation = typing.get_args(annotation)[0]
+        annotation, bounds = typing.get_args(annotation)
     kind = str if choices else annotation
     default = None if info.required else info.default
-    return LandedField(info.encode_name, info.name, kind, info.required, default, choices, may_be_empty, info.type)
+    return LandedField(
+        name=info.encode_name,
+        column=info.name,
+        kind=kind,
+        required=info.required,
+        default=default,
+        choices=choices,
+        min_chars=bounds.min_length or 0,
+        max_chars=bounds.max_length,
+        annotation=info.type,
+    )
 
 
 _ARROW_TYPES: dict[type, pa.DataType] = {

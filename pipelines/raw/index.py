@@ -35,7 +35,7 @@ from pipelines.raw.writer import WrittenFile
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
 

@@ -24,7 +24,7 @@ from pipelines.landing.files import open_landed
 from pipelines.landing.lines import Block, blocks_of_lines
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.parquet import read_parquet
-from pipelines.landing.schema import FLAT_ENTITIES, Instant, LandedField, Money, landed_fields
+from pipelines.landing.schema import FLAT_ENTITIES, MAX_ID_CHARS, Instant, LandedField, Money, landed_fields
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
@@ -54,6 +54,7 @@ TEXTS = [
     ",",
     "{",
     "\u2028",
+    *(char * length for char in ("x", "日") for length in (MAX_ID_CHARS - 1, MAX_ID_CHARS, MAX_ID_CHARS + 1)),
 ]
 NUMBERS = ["0", "1", "2", "-0", "007", "1.0", "12.5", "12.50", "1.505", "-1", "1e2", "9223372036854775807",
            "9223372036854775808", "999999999999.99", "1e12"]  # fmt: skip

@@ -15,6 +15,7 @@ import zstandard
 from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
 from pipelines.landing.batches import CORRUPT_ARCHIVE
+from pipelines.landing.files import MAX_EMPTY_PARTS, DamagedArchive
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
@@ -108,6 +109,16 @@ def test_a_header_whose_quoted_cell_does_not_end(home: Settings, land: Land) -> 
     assert [(each.line, each.text) for each in rejected_records(home)] == [(2, "u1,a"), (3, "u2,a")]
 
 
+@pytest.mark.parametrize(("kind", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_an_archive_of_nothing_but_empty_parts_is_refused(kind: str, pack: Callable[[bytes], bytes]) -> None:
+    """Ten megabytes of them took eleven seconds; a few thousand, or many between lines, are an archive like others."""
+    line, nothing = pack(b"{}\n"), pack(b"")
+    many = nothing * MAX_EMPTY_PARTS
+    assert b"".join(decompressed([many + line + many + line], kind)) == b"{}\n{}\n"
+    with pytest.raises(DamagedArchive, match="10,000 empty parts"):
+        list(decompressed([line + many + nothing], kind))
+
+
 def test_an_archive_of_empty_members_is_not_copied_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """zlib copies what comes after a member: of a long archive it is given little at a time."""
     unpacker = zlib.decompressobj
@@ -127,6 +138,6 @@ def test_an_archive_of_empty_members_is_not_copied_for_each(monkeypatch: pytest.
 
     monkeypatch.setattr(zlib, "decompressobj", Counted)
     member = gzip.compress(b"")
-    packed = member * ((1 << 20) // len(member))
+    packed = member * MAX_EMPTY_PARTS
     assert list(decompressed([packed], "gz")) == []
     assert given < 1000 * len(packed)  # as many times as there are members in 40 kB; it was 26,000

@@ -60,6 +60,8 @@ ODD = {
     "a surrogate in UTF-8": variant("", "").replace(b"ada", b"\xed\xa0\x80"),
     "letters that are not ASCII": variant("ada", "Çağrı 日本"),
     "an empty id": variant("ada", ""),
+    "the longest id": variant("ada", "日" * 200),
+    "an id that is too long": variant("ada", "x" * 201),
     "another key": variant("endedAt", "finished"),
     "a key of the same length": variant("endedAt", "endedaT"),
     "another spelling": variant("endedAt", "ended_at"),

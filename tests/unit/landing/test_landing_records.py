@@ -20,6 +20,9 @@ from pipelines.landing.schema import (
     CAPTURED_WITHOUT_INSTANT,
     ENDED_BEFORE_STARTED,
     ENTITIES,
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TEXT_CHARS,
     RAW_SCHEMAS,
     REFUND_TOO_LARGE,
     landed_fields,
@@ -134,6 +137,34 @@ def test_an_empty_id_is_rejected(name: str) -> None:
     field, reason = reject("viewing_sessions", {name: ""})
     assert field == name
     assert "use null" in reason
+
+
+@pytest.mark.parametrize(
+    ("entity", "name", "longest"),
+    [
+        *(
+            ("viewing_sessions", name, MAX_ID_CHARS)
+            for name in ("sessionId", "creatorId", "viewerId", "deviceId", "source")
+        ),
+        *(("creators", name, MAX_NAME_CHARS) for name in ("username", "name", "surname")),
+        ("creators", "_id", MAX_ID_CHARS),
+        ("live_streams", "title", MAX_NAME_CHARS),
+        ("live_streams", "motivation", MAX_TEXT_CHARS),
+        ("pledges", "userId", MAX_ID_CHARS),
+        ("erasures", "userId", MAX_ID_CHARS),
+    ],
+)
+def test_a_text_has_a_greatest_length(entity: str, name: str, longest: int) -> None:
+    """In characters, not in bytes: what is longer would stand in every table, page and answer."""
+    accept(entity, **{name: "日" * longest})
+    assert reject(entity, **{name: "x" * (longest + 1)}) == (name, f"the text is longer than {longest:,} characters")
+
+
+def test_every_text_has_a_greatest_length() -> None:
+    """A text without one would be a way to fill the memory: a new field cannot forget it."""
+    texts = [each for entity in ENTITIES for each in landed_fields(entity) if each.kind is str and not each.choices]
+    assert texts
+    assert [each.name for each in texts if each.max_chars is None] == []
 
 
 def test_a_session_may_end_when_it_starts_but_not_before() -> None:
