@@ -16,6 +16,7 @@ from faults import hostile_files
 from faults.archives import attack_archives
 from faults.bombs import explode
 from faults.campaign import TEST_DATA, Effort, Figure, not_tried
+from faults.costs import attack_costs
 from faults.folder import attack_folder
 from faults.landing import PACKED, Expected, Ground
 from faults.line_judge import judge_cells
@@ -27,7 +28,8 @@ LINES = 1500  # of a file of mutated lines
 
 def attack(effort: Effort) -> Iterator[Figure]:
     """Land all that is hostile, and compare what became of it."""
-    yield from explode(effort)  # first: it forks
+    yield from explode(effort)  # first: they fork
+    yield from attack_costs(effort)
     yield from corpora(effort)
     yield hostile_lines(effort)
     yield mutations(effort)
