@@ -33,8 +33,12 @@ def main(folder):
     try:
         httpfs.attach(connection, access, asked["url"], "warehouse")
         connection.execute("use warehouse")
+        connection.execute("set enable_external_access = false")  # as the product locks a connection
+        connection.execute("set lock_configuration = true")
         said["rows"] = connection.execute(asked["query"]).fetchall()
         said["writes"] = refused(connection, "create table warehouse.main.mine as select 1")
+        said["others"] = refused(connection, f"from read_text('{asked['url'].rpartition('/')[0]}/manifest.json')")
+        said["unredacted"] = refused(connection, "from duckdb_secrets(redact = false)")
         said["secrets"] = repr(connection.execute("from duckdb_secrets()").fetchall())
     except duckdb.Error as error:
         said["error"] = access.without_secrets(str(error))

@@ -103,6 +103,8 @@ def test_httpfs_reads_it_where_it_lies(machines: Machines, published: str) -> No
     assert [tuple(row) for row in seen["rows"]] == asked(machines.settings("one"))
     assert "read-only" in seen["writes"]
     assert "secret=redacted" in seen["secrets"]
+    assert "disabled" in seen["others"], "the secret opens this file alone to a query"
+    assert "unredacted secrets is disabled" in seen["unredacted"]
 
 
 def test_a_session_token_is_used(machines: Machines, published: str) -> None:
