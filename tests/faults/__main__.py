@@ -30,6 +30,7 @@ ATTACKS = (
     "input",
     "order",
     "together",
+    "security",
     "tokens",
     "limits",
     "http",
