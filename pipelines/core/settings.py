@@ -90,6 +90,7 @@ class Settings:
     jwks: str | None = None  # a JWKS file, or the URL of one
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_any_audience: bool = False  # without jwt_audience: take tokens that were issued for somebody else, too
     jwt_subject_claim: str = "sub"
     operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
     stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
@@ -374,6 +375,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "notify_webhook": _webhook,
     "metrics_file": lambda text: Path(text).absolute(),
     "log_format": _log_format,
+    "jwt_any_audience": _yes_or_no,
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,

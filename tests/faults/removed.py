@@ -174,6 +174,7 @@ SAFEGUARDS = (
     Safeguard("one-authorization-header", replace("len(authorization) != 1", "not authorization"), TOKENS),
     Safeguard("token-size", never, TOKENS),
     Safeguard("token-audience", never, TOKENS),
+    Safeguard("token-for-somebody-else", never, TOKENS),
     Safeguard(
         "remembered-token-expires",
         replace("known is not None and known.not_before_ms <= now_ms < known.expires_ms", "known is not None"),

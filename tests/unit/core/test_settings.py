@@ -42,6 +42,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),
+    "jwt_any_audience": ("true", True),
     "jwt_subject_claim": ("uid", "uid"),
     "operators": ("ops-1, ops-2,", ("ops-1", "ops-2")),
     "stale_hours": ("24", 24),
