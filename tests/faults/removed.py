@@ -176,6 +176,12 @@ SAFEGUARDS = (
     Safeguard("token-audience", never, TOKENS),
     Safeguard("token-for-somebody-else", never, TOKENS),
     Safeguard(
+        "spark-secrets-in-no-argument",
+        replace("_SECRET_NAME.search(name)", "None"),
+        ("tests/spark/test_java.py",),
+    ),
+    Safeguard("no-server-of-our-own", never, ("tests/e2e/test_no_server.py",)),
+    Safeguard(
         "remembered-token-expires",
         replace("known is not None and known.not_before_ms <= now_ms < known.expires_ms", "known is not None"),
         TOKENS,
@@ -206,17 +212,15 @@ SAFEGUARDS = (
     ),
     Safeguard("operators-alone", never, EXPLAINED),
     Safeguard("explanations-do-not-queue", never, EXPLAINED),
-    Safeguard("id-without-nul", never, EXPLAINED),
     Safeguard("abandoned-explanation-ended", drop, EXPLAINED),
     Safeguard(
         "home-is-no-pattern",
         replace("[letter for letter in _NOT_IN_A_HOME if letter in str(home)]", "[]"),
         ("tests/unit/core/test_settings.py",),
     ),
-    Safeguard("id-is-no-option", replace('"--"', '"--json"'), EXPLAINED),
     Safeguard(
         "explanation-ends-in-time",
-        replace("asyncio.wait_for(child.communicate(), self._seconds)", "child.communicate()"),
+        replace("asyncio.wait_for(child.communicate(creator_id), self._seconds)", "child.communicate(creator_id)"),
         EXPLAINED,
     ),
     Safeguard("wrong-token-is-not-anonymous", instead("try:\n    {}\nexcept Refused:\n    user_id = None"), TOKENS),
