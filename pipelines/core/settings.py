@@ -37,6 +37,7 @@ class Policy:
     revision_days: int = 35  # records of one session start at most so many UTC days apart
     max_window_days: int = 90  # W: the longest range that the cube can answer
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
+    min_cell: int = 0  # the least number of people that a published figure rests on; 0: any
 
     @property
     def lookback_days(self) -> int:
@@ -44,9 +45,12 @@ class Policy:
         return 2 * self.max_window_days + self.max_session_hours // 24 + 3
 
     def as_json(self) -> dict[str, object]:
-        """The policy as plain JSON values, in the order of the fields."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"windows": list(self.windows)}
+        """The policy as plain JSON values, in the order of the fields; `min_cell` only where there is one.
+
+        Snapshot ids rest on it: those that were published before there was a `min_cell` keep theirs.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | {"windows": list(self.windows)}
+        return values if self.min_cell else {name: value for name, value in values.items() if name != "min_cell"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Policy:
@@ -68,6 +72,7 @@ class Settings:
     revision_days: int = 35
     max_window_days: int = 90
     windows: tuple[int, ...] = (1, 7, 30)
+    min_cell: int = 0
     max_rejected_share: Decimal = Decimal("0.01")  # of an entity's newly landed records
     memory_limit: str = "2GB"  # of the SQL engine; what does not fit is spilled under home
     threads: int = 0  # of the SQL engine; 0: one per core
@@ -364,6 +369,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "revision_days": _whole(0, 1000),
     "max_window_days": _whole(SERVED_WINDOW_DAYS, 1000),
     "windows": _windows,
+    "min_cell": _whole(0),
     "max_rejected_share": _share,
     "memory_limit": _memory,
     "threads": _whole(0, 1024),

@@ -42,6 +42,7 @@ LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
 NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
+SMALL = ("tests/spec/test_min_cell.py",)
 ASKED = ("tests/spec/test_any_question.py",)
 
 
@@ -237,6 +238,11 @@ SAFEGUARDS = (
         replace("(reach.sessions > 0) & self._is_listed", "reach.sessions > 0"),
         ("tests/spec/test_ranges_of_the_api.py",),
     ),
+    Safeguard("small-audiences-in-no-range", drop, SMALL),
+    Safeguard("small-audiences-not-shown", replace("viewers >= $min_cell", "true"), SMALL),
+    Safeguard("cube-with-small-cells-is-private", instead('return "creator_reach/"'), SMALL),
+    Safeguard("no-difference-of-ranges", never, SMALL),
+    Safeguard("no-difference-of-asked-ranges", never, SMALL),
     Safeguard(
         "unlisted-creator-has-no-page",
         replace("not self._is_listed[creator]", "False"),

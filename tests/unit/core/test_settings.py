@@ -43,6 +43,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),
     "jwt_any_audience": ("true", True),
+    "min_cell": ("5", 5),
     "jwt_subject_claim": ("uid", "uid"),
     "operators": ("ops-1, ops-2,", ("ops-1", "ops-2")),
     "stale_hours": ("24", 24),
