@@ -86,6 +86,7 @@ class Settings:
     spark_options: tuple[tuple[str, str], ...] = ()  # Spark's own, by name
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
     keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
+    forgotten_key: Path | None = None  # a file outside of the home with the key of the register of the forgotten
     # what a run tells
     notify_command: str | None = None  # run without a shell when a run fails, is refused, is late or recovers
     notify_webhook: str | None = None  # an http(s) URL that the same is sent to
@@ -164,6 +165,12 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
         raise UsageError(
             f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
             f"{settings.max_window_days}: raise that, or publish shorter windows."
+        )
+    key = settings.forgotten_key
+    if key is not None and key.resolve().is_relative_to(settings.home.resolve()):
+        raise UsageError(
+            f"{variable('forgotten_key')} is {key}, inside of the home: whoever has the home would have the key, "
+            "too. Name a file outside of it."
         )
     at_least = settings.policy.lookback_days
     if 0 < settings.keep_days < at_least:
@@ -377,6 +384,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "spark_options": _options,
     "keep_snapshots": _whole(1),
     "keep_days": _whole(0),
+    "forgotten_key": lambda text: Path(text).absolute(),
     "notify_command": _command,
     "notify_webhook": _webhook,
     "metrics_file": lambda text: Path(text).absolute(),

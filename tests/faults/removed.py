@@ -181,6 +181,7 @@ SAFEGUARDS = (
         replace("_SECRET_NAME.search(name)", "None"),
         ("tests/spark/test_java.py",),
     ),
+    Safeguard("register-needs-its-key", never, FORGETTING),
     Safeguard("no-server-of-our-own", never, ("tests/e2e/test_no_server.py",)),
     Safeguard(
         "remembered-token-expires",
