@@ -118,7 +118,13 @@ def test_the_api_shows_no_more(client: Client) -> None:
     for path in ("/", "/creator?id=big", "/creator?id=tiny"):
         page = client.get(path)
         assert page.status_code == 200, path
-    assert "tiny" not in client.get("/").text
+    first = client.get("/").text
+    assert "tiny" not in first
+    assert 'type="date"' not in first  # no form for ranges that would be refused
+    assert "rolling 30-day reach, from" not in first
+    assert "Too few backers" in client.get("/creator?id=big").text
+    refused = client.get("/?first=2026-01-10&last=2026-01-12")
+    assert (refused.status_code, "its own windows alone" in refused.text) == (400, True)
 
 
 def test_an_explanation_and_an_audit_agree_with_what_is_not_shown(night: Night) -> None:
