@@ -382,7 +382,9 @@ http or https. A symmetric key is taken from a file alone.
 
 - It has at most {kibibytes} KiB, an `exp` that is still to come, an `nbf` (if any) that is not, both whole numbers, and
   the user's id in the claim that MOSTWATCHED_JWT_SUBJECT_CLAIM names.
-- Issuer and audience are checked where MOSTWATCHED_JWT_ISSUER and MOSTWATCHED_JWT_AUDIENCE name them.
+- Its `iss` is MOSTWATCHED_JWT_ISSUER, and its `aud` is or holds MOSTWATCHED_JWT_AUDIENCE, where those are set. Without
+  an audience set, a token that has an `aud` is meant for somebody else and refused (RFC 8725, 3.9), unless
+  MOSTWATCHED_JWT_ANY_AUDIENCE is true. `mostwatched serve` warns at start of what is not set.
 - Its header holds `alg`, `typ` (`JWT` or `at+jwt`) and `kid`, and no other parameter.
 
 Anything else in an Authorization header is answered with 401, never as if the header were not there. Without

@@ -9,7 +9,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
 
     watcher = Watcher(settings.snapshots, loaded)
     keys = key_source(settings.jwks, clock.monotonic_us)
-    expected = Expected(settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim)
+    expected = Expected(
+        settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim, settings.jwt_any_audience
+    )
     api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
     trusted = networks(settings.trusted_proxies)
     alone = InMemoryLimiter(clock.monotonic_us)
@@ -272,6 +274,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     configure_server(settings.log_format, settings.log_level)
     _try_address(host, port)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
+    for warning in _token_warnings(settings):
+        log.warning("%s", warning)
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
     if workers == 1:
@@ -280,6 +284,23 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     with tempfile.TemporaryDirectory(prefix="mostwatched-workers-", ignore_cleanup_errors=True) as folder:
         config = server_config(settings, host, port, workers, Path(folder))
         Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def _token_warnings(settings: Settings) -> Iterator[str]:
+    """What the settings leave open about tokens, a sentence each; nothing without keys, when every token is 401."""
+    if settings.jwks is None:
+        return
+    if settings.jwt_issuer is None:
+        yield (
+            "MOSTWATCHED_JWT_ISSUER is not set: a token of any issuer is accepted that a key of MOSTWATCHED_JWKS signed"
+        )
+    if settings.jwt_audience is None and not settings.jwt_any_audience:
+        yield "MOSTWATCHED_JWT_AUDIENCE is not set: a token that names an audience (aud) is refused"
+    elif settings.jwt_audience is None:
+        yield (
+            "MOSTWATCHED_JWT_ANY_AUDIENCE is on and MOSTWATCHED_JWT_AUDIENCE is not set: a token that was issued for "
+            "another service is accepted here, too"
+        )
 
 
 def _try_address(host: str, port: int) -> None:

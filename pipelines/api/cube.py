@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ class Cube:
     days: Mapping[date, Day]
     digests: Mapping[str, Day]  # the same days by the sha256 of their files
     max_window_days: int
+    min_cell: int = 0  # people that a figure rests on at least, to be shown
 
     @property
     def first_day(self) -> date | None:
@@ -127,8 +129,11 @@ class Cube:
 
     @cached_property
     def trend_ends(self) -> list[date]:
-        """The ends of all windows of TREND_DAYS days, the earliest first."""
-        if self.first_day is None or self.end_day is None:
+        """The ends of all windows of TREND_DAYS days, the earliest first; none where small cells are not shown.
+
+        The difference of two windows, one a day later, could be one person.
+        """
+        if self.first_day is None or self.end_day is None or self.min_cell:
             return []
         return list(_range(self.first_day + timedelta(days=TREND_DAYS), self.end_day + ONE_DAY))
 
@@ -153,8 +158,8 @@ class Cube:
         return np.cumsum(steps[:, :-1], axis=1, dtype=np.int32)
 
     def days_of(self, creator: int) -> list[DayOfCreator]:
-        """What a creator (by position in `ids`) reached on every day that is held."""
-        return [_day_of(at, self.days[at], creator) for at in sorted(self.days)]
+        """What a creator (by position in `ids`) reached on every day that is held; nothing as in `trend_ends`."""
+        return [] if self.min_cell else [_day_of(at, self.days[at], creator) for at in sorted(self.days)]
 
     def is_in_trend(self, creator: int) -> list[bool]:
         """Of every window of TREND_DAYS days, whether the creator had a session in it."""
@@ -188,7 +193,7 @@ def load(snapshot: Snapshot, before: Cube | None = None) -> Cube:
 
     Raises Damaged when a file is not as published.
     """
-    files = {name: facts for name, facts in snapshot.files.items() if name.startswith("creator_reach/")}
+    files = {name: facts for name, facts in snapshot.files.items() if name.startswith(snapshot.cube)}
     ids = pa.array([], pa.large_string()) if before is None else before.ids
     days: dict[date, Day] = {}
     digests: dict[str, Day] = {}
@@ -198,8 +203,8 @@ def load(snapshot: Snapshot, before: Cube | None = None) -> Cube:
         if day is None:
             day, ids = _day(snapshot.table(name), ids)  # safeguard: day-of-the-cube-verified
         digests[facts["sha256"]] = day
-        days[date.fromisoformat(name.removeprefix("creator_reach/").removesuffix(".parquet"))] = day
-    return Cube(ids, days, digests, int(snapshot.manifest["policy"]["max_window_days"]))
+        days[date.fromisoformat(PurePosixPath(name).stem)] = day
+    return Cube(ids, days, digests, int(snapshot.manifest["policy"]["max_window_days"]), snapshot.min_cell)
 
 
 def _day(table: pa.Table, ids: pa.Array) -> tuple[Day, pa.Array]:

@@ -32,10 +32,6 @@ class NoSuchCreator(ExplanationError):
     """Nothing has landed of such a creator."""
 
 
-class InvalidRequest(ExplanationError):
-    """The request cannot be passed to the command."""
-
-
 class TooManyRequests(ExplanationError):
     """Too many explanations are waiting already."""
 
@@ -56,18 +52,14 @@ class Explainer:
             raise ExplanationError(
                 "This server holds what is published, not what landed: use mostwatched explain instead"
             )
-        # safeguard: id-without-nul
-        if "\0" in creator_id:  # an argument of a command ends there: it would be asked about another creator
-            raise InvalidRequest("creatorId must not hold a NUL: no command can be asked about such an id")
         if self._asked >= MAX_WAITING:  # safeguard: explanations-do-not-queue
             raise TooManyRequests(f"Others are asking too, one at a time: try again in {RETRY_AFTER_SECONDS} seconds")
         days_asked = ["--from", days.first.isoformat(), "--to", days.end.isoformat()]
-        # safeguard: id-is-no-option
-        asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "--", creator_id]
+        asked = ["explain", "--snapshot", snapshot_id, *days_asked, "--json", "-"]
         self._asked += 1
         try:
             async with self._one_at_a_time:
-                code, answer, said = await self._run(["--home", str(self._home), *asked])
+                code, answer, said = await self._run(asked, f"{creator_id}\n".encode())
         finally:
             self._asked -= 1
         with suppress(ValueError, IndexError):
@@ -78,20 +70,25 @@ class Explainer:
         reason = lines[-1].removeprefix("mostwatched: ") if lines else f"mostwatched explain ended with {code}"
         raise (NoSuchCreator if code == UNKNOWN else ExplanationError)(reason)
 
-    async def _run(self, arguments: list[str]) -> tuple[int | None, bytes, bytes]:
-        environment = os.environ | {variable("log_format"): "text", variable("log_level"): "ERROR"}
+    async def _run(self, arguments: list[str], creator_id: bytes) -> tuple[int | None, bytes, bytes]:
+        # Not as arguments: what stands there every user of the machine can read.
+        environment = os.environ | {
+            variable("home"): str(self._home),
+            variable("log_format"): "text",
+            variable("log_level"): "ERROR",
+        }
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "pipelines.cli"),
             *arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
         )
         try:
             # safeguard: explanation-ends-in-time
-            answer, said = await asyncio.wait_for(child.communicate(), self._seconds)
+            answer, said = await asyncio.wait_for(child.communicate(creator_id), self._seconds)
         except TimeoutError:
             raise ExplanationError(
                 f"It takes longer than {self._seconds:,.0f} seconds: use mostwatched explain instead"

@@ -218,6 +218,10 @@ class Insight:
         asked = Range(date.fromordinal(first), date.fromordinal(end))
         if not cube.holds(asked.first, asked.end):
             raise RangeNotHeld("this snapshot lacks a day of that range")
+        # safeguard: no-difference-of-asked-ranges
+        if cube.min_cell and (end != self.as_of.toordinal() or end - first not in self.windows):
+            windows = ", ".join(map(str, self.windows))
+            raise RangeNotHeld(f"this snapshot answers for its own windows alone: {windows} days before {self.as_of}")
         return asked
 
     # --- rankings ---
@@ -235,7 +239,10 @@ class Insight:
 
     def _rank(self, asked: Range) -> Ranked:
         reach = self.cube.reach(asked.first, asked.end)
-        there = np.flatnonzero((reach.sessions > 0) & self._is_listed)  # safeguard: unlisted-creators-in-no-range
+        is_shown = (reach.sessions > 0) & self._is_listed  # safeguard: unlisted-creators-in-no-range
+        is_shown &= reach.viewers >= self.cube.min_cell  # safeguard: small-audiences-in-no-range
+        there = np.flatnonzero(is_shown)
+        anonymous = np.where(reach.anonymous_viewers >= self.cube.min_cell, reach.anonymous_viewers, 0)
         order = np.lexsort((self._id_order[there], -reach.watched_seconds[there], -reach.viewers[there]))
         creators = there[order]
         viewers = reach.viewers[creators]
@@ -249,7 +256,7 @@ class Insight:
             creators=creators,
             ranks=np.maximum.accumulate(np.where(begins, positions + 1, 0)),
             viewers=viewers,
-            anonymous_viewers=reach.anonymous_viewers[creators],
+            anonymous_viewers=anonymous[creators],
             sessions=reach.sessions[creators],
             watched_seconds=reach.watched_seconds[creators],
             position_of=position_of,

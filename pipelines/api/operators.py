@@ -16,7 +16,6 @@ from pipelines.api.explanations import (
     RETRY_AFTER_SECONDS,
     Explainer,
     ExplanationError,
-    InvalidRequest,
     NoSuchCreator,
     TooManyRequests,
 )
@@ -71,7 +70,7 @@ class CreatorExplanation(Endpoint):
 
             snapshot_id, days = await self._curious.ask(question, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
-        except (query_params.InvalidParameter, InvalidRequest) as problem:
+        except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         except NoSuchCreator as problem:
             raise Refused(error(404, now_ms, message=str(problem))) from None

@@ -171,7 +171,9 @@ class CreatorPage(HtmlPage):
             creator=found,
             byline=creator.byline(found.profile),
             moved=partial(ranking.movements, frame.language, found),
-            charts=creator.charts_of(frame.language, found, ranking.trend_from(insight)),
+            charts=[]
+            if insight.cube.min_cell
+            else creator.charts_of(frame.language, found, ranking.trend_from(insight)),
             longest=insight.cube.max_window_days,
             for_operators=self._for_operators,
         )
@@ -267,6 +269,8 @@ def _why(error: Exception, ready: ReadySnapshot, frame: Frame) -> str:
     if isinstance(error, BadOrder):
         return lang("bad_order")
     if isinstance(error, RangeNotHeld) and cube.first_day is not None and cube.end_day is not None:
+        if cube.min_cell:
+            return lang("bad_window")
         last = date.fromordinal(cube.end_day.toordinal() - 1)
         return lang("bad_range", first=lang.day(cube.first_day), last=lang.day(last), most=cube.max_window_days)
     return lang("bad_other")

@@ -60,6 +60,7 @@ class Expected:
     issuer: str | None
     audience: str | None
     subject_claim: str
+    any_audience: bool = False  # without an audience of our own, take tokens that name one
 
 
 def bearer(authorization: Sequence[bytes]) -> bytes:
@@ -115,7 +116,11 @@ def check_claims(claims: dict[str, Any], expected: Expected, now_ms: int) -> str
         raise InvalidToken("not yet")
     if expected.issuer is not None and claims.get("iss") != expected.issuer:
         raise InvalidToken("issuer")
-    if expected.audience is not None and not _names(claims.get("aud"), expected.audience):  # safeguard: token-audience
+    if expected.audience is None:
+        # safeguard: token-for-somebody-else
+        if "aud" in claims and not expected.any_audience:  # RFC 8725, 3.9: it is meant for others than us
+            raise InvalidToken("audience")
+    elif not _names(claims.get("aud"), expected.audience):  # safeguard: token-audience
         raise InvalidToken("audience")
     subject = claims.get(expected.subject_claim)
     if not isinstance(subject, str) or not subject or not _is_text(subject):

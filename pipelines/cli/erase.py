@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.group import TEXT, LandingFolder, as_json, cli, command
+from pipelines.cli.group import ID, LandingFolder, as_json, cli, command
 from pipelines.core.settings import Settings
 from pipelines.core.text import print_json
 
 
 @command(cli)
-@click.argument("user", type=TEXT)
+@click.argument("user", type=ID)
 @click.option(
     "--landing",
     multiple=True,
@@ -30,9 +30,11 @@ def forget(
 ) -> None:
     """Forget a person: take an id out of all that is stored.
 
-    USER is the id of a viewer or user. An erasure is landed, the current snapshot is published without them, and no
-    file under home holds the id any more: not raw, rejected records or the lake; snapshots that do are removed; what
-    lands later does not bring it back. The published counts that changed are listed.
+    USER is the id of a viewer or user; - reads it from stdin, for other users of the machine can read arguments.
+
+    An erasure is landed, the current snapshot is published without them, and no file under home holds the id any more:
+    not raw, rejected records or the lake; snapshots that do are removed; what lands later does not bring it back. The
+    published counts that changed are listed.
 
     Landed files are the platform's: those that hold the id are named, or with --landing-too emptied of the person's
     records. Give the command again if it was cut short. Exit code 1 while anything under home holds the id.

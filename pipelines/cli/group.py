@@ -7,6 +7,7 @@ last line of stdout; progress and errors go to stderr. Imports that cost time ar
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
@@ -55,8 +56,25 @@ class Text(click.ParamType[str]):
         return str(value)
 
 
+class Id(Text):
+    """An id; `-` for the one on stdin, since other users of the machine can read the arguments of a process."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The id, of stdin without the end of its line."""
+        if value != "-":
+            return super().convert(value, param, ctx)
+        try:
+            text = sys.stdin.buffer.read().decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            self.fail("what stands on stdin is not UTF-8", param, ctx)
+        if not text:
+            self.fail("nothing stands on stdin", param, ctx)
+        return text
+
+
 DAY = Day()
 TEXT = Text()
+ID = Id()
 COUNT = click.IntRange(1, 2**31 - 1)  # of rows
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pipelines import remote
-from pipelines.cli.group import COUNT, DAY, TEXT, as_csv, as_json, cli, command, snapshot_or_current
+from pipelines.cli.group import COUNT, DAY, ID, TEXT, as_csv, as_json, cli, command, snapshot_or_current
 from pipelines.core import logs
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
@@ -111,7 +111,7 @@ def sql(
 
 
 @command(cli)
-@click.argument("creator_id", metavar="CREATOR", type=TEXT)
+@click.argument("creator_id", metavar="CREATOR", type=ID)
 @click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
@@ -129,7 +129,7 @@ def explain(
     """Say why a creator's number is what it is.
 
     From the landed records to the published figure, step by step. It runs the nightly job again over the creator's own
-    records. Exit code 1 if that does not give the published figure.
+    records. Exit code 1 if that does not give the published figure. A CREATOR of - is read from stdin.
     """
     from pipelines.cli import render
     from pipelines.jobs import explain

@@ -37,6 +37,7 @@ class Policy:
     revision_days: int = 35  # records of one session start at most so many UTC days apart
     max_window_days: int = 90  # W: the longest range that the cube can answer
     windows: tuple[int, ...] = (1, 7, 30)  # days; the published rankings
+    min_cell: int = 0  # the least number of people that a published figure rests on; 0: any
 
     @property
     def lookback_days(self) -> int:
@@ -44,9 +45,12 @@ class Policy:
         return 2 * self.max_window_days + self.max_session_hours // 24 + 3
 
     def as_json(self) -> dict[str, object]:
-        """The policy as plain JSON values, in the order of the fields."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"windows": list(self.windows)}
+        """The policy as plain JSON values, in the order of the fields; `min_cell` only where there is one.
+
+        Snapshot ids rest on it: those that were published before there was a `min_cell` keep theirs.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | {"windows": list(self.windows)}
+        return values if self.min_cell else {name: value for name, value in values.items() if name != "min_cell"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Policy:
@@ -68,6 +72,7 @@ class Settings:
     revision_days: int = 35
     max_window_days: int = 90
     windows: tuple[int, ...] = (1, 7, 30)
+    min_cell: int = 0
     max_rejected_share: Decimal = Decimal("0.01")  # of an entity's newly landed records
     memory_limit: str = "2GB"  # of the SQL engine; what does not fit is spilled under home
     threads: int = 0  # of the SQL engine; 0: one per core
@@ -81,6 +86,7 @@ class Settings:
     spark_options: tuple[tuple[str, str], ...] = ()  # Spark's own, by name
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
     keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
+    forgotten_key: Path | None = None  # a file outside of the home with the key of the register of the forgotten
     # what a run tells
     notify_command: str | None = None  # run without a shell when a run fails, is refused, is late or recovers
     notify_webhook: str | None = None  # an http(s) URL that the same is sent to
@@ -90,6 +96,7 @@ class Settings:
     jwks: str | None = None  # a JWKS file, or the URL of one
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_any_audience: bool = False  # without jwt_audience: take tokens that were issued for somebody else, too
     jwt_subject_claim: str = "sub"
     operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
     stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
@@ -158,6 +165,12 @@ def load(home: Path | str | None = None, environ: Mapping[str, str] = os.environ
         raise UsageError(
             f"{variable('windows')} has a window of {too_long[0]} days, but {variable('max_window_days')} is "
             f"{settings.max_window_days}: raise that, or publish shorter windows."
+        )
+    key = settings.forgotten_key
+    if key is not None and key.resolve().is_relative_to(settings.home.resolve()):
+        raise UsageError(
+            f"{variable('forgotten_key')} is {key}, inside of the home: whoever has the home would have the key, "
+            "too. Name a file outside of it."
         )
     at_least = settings.policy.lookback_days
     if 0 < settings.keep_days < at_least:
@@ -363,6 +376,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "revision_days": _whole(0, 1000),
     "max_window_days": _whole(SERVED_WINDOW_DAYS, 1000),
     "windows": _windows,
+    "min_cell": _whole(0),
     "max_rejected_share": _share,
     "memory_limit": _memory,
     "threads": _whole(0, 1024),
@@ -370,10 +384,12 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "spark_options": _options,
     "keep_snapshots": _whole(1),
     "keep_days": _whole(0),
+    "forgotten_key": lambda text: Path(text).absolute(),
     "notify_command": _command,
     "notify_webhook": _webhook,
     "metrics_file": lambda text: Path(text).absolute(),
     "log_format": _log_format,
+    "jwt_any_audience": _yes_or_no,
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,

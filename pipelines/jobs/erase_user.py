@@ -130,7 +130,7 @@ def _forget(
     settings: Settings, matcher: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
 ) -> ForgetReport:
     done = ForgetReport()
-    register = erasure_register.read(settings)
+    register = erasure_register.lock(settings)
     entry: dict[str, Any] = dict(register.entries.get(register.digest(matcher.user), {}))
     done.was_forgotten = bool(entry.get("done_at"))
     before = _before(settings, entry)

@@ -82,6 +82,7 @@ class Explanation:
     by_day: tuple[Day, ...]
     status: str | None  # of the creator's profile
     published: dict[str, Any] | None  # the snapshot's row; None: not ranked
+    min_cell: int  # people that a published figure of the snapshot rests on, at least
 
     @property
     def is_left_out_of_the_ranking(self) -> bool:
@@ -92,15 +93,15 @@ class Explanation:
     def agrees(self) -> bool:
         """Whether what landed gives exactly what was published."""
         if self.published is None:
-            return self.is_left_out_of_the_ranking or self.sessions == 0
-        return all(
-            self.published[name] == getattr(self, name)
-            for name in ("viewers", "anonymous_viewers", "sessions", "watched_seconds")
+            return self.is_left_out_of_the_ranking or self.sessions == 0 or self.viewers < self.min_cell
+        anonymous_viewers = 0 if self.anonymous_viewers < self.min_cell else self.anonymous_viewers
+        return self.published["anonymous_viewers"] == anonymous_viewers and all(
+            self.published[name] == getattr(self, name) for name in ("viewers", "sessions", "watched_seconds")
         )
 
     def as_json(self) -> dict[str, Any]:
         """The documented object of `mostwatched explain --json`."""
-        content = {name: value for name, value in vars(self).items() if name not in ("days", "by_day")}
+        content = {name: value for name, value in vars(self).items() if name not in ("days", "by_day", "min_cell")}
         content["first_day"], content["end_day"] = self.days.first_day.isoformat(), self.days.end_day.isoformat()
         content["by_day"] = [vars(day) | {"day": day.day.isoformat()} for day in self.by_day]
         return content | {"agrees": self.agrees}
@@ -144,6 +145,7 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
         mentioned_in_rejects=_mentioned(raw, creator_id),
         status=profile["status"] if profile else None,
         published=next((row for row in rows if row["creator_id"] == creator_id), None),
+        min_cell=snapshot.min_cell,
         **reached,
     )
 

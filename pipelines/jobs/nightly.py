@@ -290,7 +290,10 @@ def locked_home(settings: Settings) -> Iterator[None]:
         sweep_scratch(settings.home)
         restore_quarantined(settings)
         _make_durable(settings)
-        if erasure_register.read(settings).has_pseudonyms:
+        register = erasure_register.read(settings)
+        if register.entries:
+            erasure_register.lock(settings)
+        if register.has_pseudonyms:
             remote.complete(settings)
             redaction.remove_pseudonyms(settings)
         try:

@@ -30,12 +30,9 @@ def _prepare_environment() -> None:
         # Prefect's two channels of telemetry: no data leaves this machine.
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # Without a server to talk to, a run starts its own, which makes its database first: 19 s on a quiet
-        # machine, more than the default limit of 20 on a busy one.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # That server's shutdown writes some 150 lines of noise.
-        "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        # Without a server to talk to, Prefect would start its own on a port of the loopback, which every user of the
+        # machine reaches, or listens on first: its port stands in its arguments seconds before it listens.
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         # The command line shows its own progress; warnings and errors still come through.
         "PREFECT_LOGGING_LEVEL": "WARNING",
     }
@@ -49,7 +46,7 @@ from prefect import flow, get_run_logger, runtime, task  # noqa: E402
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
-from prefect.settings import PREFECT_HOME, temporary_settings  # noqa: E402
+from prefect.settings import PREFECT_API_URL  # noqa: E402
 from prefect.tasks import Task, exponential_backoff  # noqa: E402
 
 from pipelines import remote  # noqa: E402
@@ -113,12 +110,22 @@ def run_flow(
 ) -> NightReport:
     """Run `nightly.run` as a Prefect flow in this process, with the same result and errors.
 
-    Uses the server that PREFECT_API_URL names, else one of its own for as long as the run takes, whose database
-    is under PREFECT_HOME or, where that is not set, in the home.
+    The flow is of the server that PREFECT_API_URL names, in the environment or in Prefect's profile. Without one the
+    run is not a flow: no server is started for it.
     """
+    if not PREFECT_API_URL.value():  # safeguard: no-server-of-our-own
+        logs.run_log.warning("No PREFECT_API_URL names a Prefect server: running as with --direct.")
+        return nightly.run(
+            settings,
+            as_of,
+            landing,
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=progress,
+        )
     token = _caller.set(_Caller(settings, progress))
     try:
-        with temporary_settings(_prefect_home(settings)), _silence_prefect_errors():
+        with _silence_prefect_errors():
             return publish_most_watched_creators(
                 as_of=as_of,
                 landing=None if landing is None else [str(folder) for folder in landing],
@@ -146,15 +153,6 @@ def _silence_prefect_errors() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(is_worth_saying)
-
-
-def _prefect_home(settings: Settings) -> dict[Any, str]:
-    """A Prefect home in our own, so that checkouts do not meet in one database; nothing if somebody chose one."""
-    if "PREFECT_HOME" in os.environ:
-        return {}
-    folder = settings.home.absolute() / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
-    return {PREFECT_HOME: str(folder)}
 
 
 def _run_name() -> str:

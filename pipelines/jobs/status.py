@@ -219,12 +219,12 @@ def _revised_days(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> 
     now, before = seen.snapshot, seen.before
     if before is not None and before.manifest["policy"] == now.manifest["policy"]:
         arrived = changed_days.raw_keys(now) - changed_days.raw_keys(before)
-        tables = {name: partial(now.table, name) for name in now.files if name.startswith(changed_days.CUBE)}
+        tables = {name: partial(now.table, name) for name in now.files if name.startswith(now.cube)}
         digests = {name: now.files[name]["rows_sha256"] for name in tables}
         for changed in changed_days.changed_days(before, digests, tables, _reached(landed, arrived)):
             yield changed | {"is_published": True}
     if seen.built is not None and seen.built.policy.as_json() == now.manifest["policy"]:
-        files = {f"{changed_days.CUBE}{day}.parquet": stored for day, stored in seen.built.creator_reach.items()}
+        files = {f"{now.cube}{day}.parquet": stored for day, stored in seen.built.creator_reach.items()}
         files = {name: stored for name, stored in files.items() if stored.is_there}
         tables = {name: partial(lake.table, stored) for name, stored in files.items()}
         digests = {name: stored.digest for name, stored in files.items()}

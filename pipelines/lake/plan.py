@@ -30,6 +30,7 @@ class Built:
     as_of: date
     policy: Policy
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
+    shown: Mapping[str, Stored]  # the same as they are published: without what rests on too few people
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
     offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
     outcomes: Mapping[str, Sequence[Stored]]  # of every record that landed, by the models that the funnel reads
@@ -65,14 +66,15 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         as_of_instant=known("pledges"),
     )
     windows = _creator_windows(lake, cube, policy, as_of, zone)
-    rankings = lake.derive_one(
-        "creator_rankings",
-        {
+
+    def rankings(windows: Days) -> Stored:
+        inputs = {
             "creator_windows": [windows[as_of]],
             "earlier_creator_windows": [windows[as_of - calendar_days.ONE_DAY]],
             "creators": [creators],
-        },
-    )
+        }
+        return lake.derive_one("creator_rankings", inputs)
+
     longest = calendar_days.rolling(as_of, max(policy.windows))
     funnel = table(
         "funnel",
@@ -85,7 +87,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
     version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
     tables = {
-        "creator_rankings": rankings,
+        "creator_rankings": rankings(windows),
         "creators": creators,
         "live_streams": live_streams,
         "live_stream_funding": table("live_stream_funding", {"live_streams": [live_streams], "pledges": [pledges]}),
@@ -103,12 +105,19 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
             as_of_instant=known("replay_rentals"),
         ),
     }
+    shown = dict(tables)
+    if policy.min_cell:
+        params = {"min_cell": policy.min_cell}
+        steps = [Step(end, {"creator_windows": [file]}, {}, params) for end, file in windows.items()]
+        shown["creator_rankings"] = rankings(by_day(lake.derive("shown_creator_windows", steps)))
+        funding = {"live_stream_funding": [tables["live_stream_funding"]]}
+        shown["live_stream_funding"] = table("shown_stream_funding", funding, **params)
     # A day is checked when it is new, not every night again.
     offenders = {
         check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
         for check in models.checks("creator_reach")
     }
-    return Built(as_of, policy, tables, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
+    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
 
 
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:

@@ -1,19 +1,24 @@
 """The register of forgotten users, by keyed digests of their ids: it keeps an id out of the lake once it was erased.
 
     <home>/forgotten/                 0700
-        register.json                 a keyed digest of every forgotten id, the key, and what `forget` did; 0600
+        register.json                 a keyed digest of every forgotten id, its key, and what `forget` did; 0600
         landing/erasures/             a landing folder of our own, which every run reads beside the platform's
             forget-<random>.ndjson    an erasure that `forget` lands; emptied once nothing holds the id any more
 
 A landed file that still holds a forgotten id, or brings it back, is read without those records: ids are known again by
-their digest. Whoever can read the register can test whether an id they already know is among the forgotten; nobody can
-read the ids out of it.
+their digest. The register does not hold the ids, but whoever has it and its key can try ids as fast as a run does with
+those that land, about a million a second on a core: all ids of seven digits in seconds. A slow derivation would not
+help, for a run asks about every id that lands. What helps is a second key, in a file outside of the home
+(MOSTWATCHED_FORGOTTEN_KEY): a home, a bucket or a backup without it says how many were forgotten, when, and how long
+their ids are, and nothing of who. A register that was there before the file is locked by it: its digests are digested
+again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
@@ -68,11 +73,34 @@ class Register:
     entries: Mapping[str, Mapping[str, Any]]
     emptied: Mapping[str, str]  # sha256 of landed files -> that of the same without the forgotten
     has_pseudonyms: bool = False  # it was written by a version that kept records of the forgotten under other names
+    locked_by: str | None = None  # names the key outside of the home that its digests need; None: they need none
+    key_file: Path | None = None  # where that is
 
     def digest(self, user: str) -> str:
-        """The keyed digest of an id."""
+        """The keyed digest of an id. Raises Damaged where the key outside of the home is needed and not there."""
         # The key stands before the id and not beside it: one block to hash instead of two. BLAKE2 allows it.
-        return hashlib.blake2b(self._key + user.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(self._key + user.encode("utf-8", "surrogatepass"), digest_size=16)
+        if self._outside_key is None:
+            return digest.hexdigest()
+        return locked(digest.digest(), self._outside_key)
+
+    @cached_property
+    def _outside_key(self) -> bytes | None:
+        if self.locked_by is None:
+            return None
+        key = _read_key(self.key_file) if self.key_file is not None else None
+        if key is None or _name_of(key) != self.locked_by:  # safeguard: register-needs-its-key
+            where = f"{self.key_file} does not hold it" if self.key_file else "no MOSTWATCHED_FORGOTTEN_KEY is set"
+            raise Damaged(
+                "The register of the forgotten is locked by a key outside of the home, and "
+                f"{where}: name the right file with MOSTWATCHED_FORGOTTEN_KEY. Without it ids would come back."
+            )
+        return key
+
+    def require_key(self) -> None:
+        """Raise Damaged if ids cannot be told from the forgotten."""
+        if self.entries:
+            self.digest("")
 
     @cached_property
     def _key(self) -> bytes:
@@ -113,6 +141,8 @@ class Register:
         lengths = pa.array(self._lengths, pa.int32())
         different = different.filter(pc.fill_null(pc.is_in(pc.utf8_length(different), lengths), False))
         blake2b, key, entries = hashlib.blake2b, self._key, self.entries
+        if self._outside_key is not None:
+            return [user for user in different.to_pylist() if self.digest(user) in entries]
         return [
             user
             for user in different.to_pylist()
@@ -177,10 +207,17 @@ def read(settings: Settings) -> Register:
     try:
         content = durable_files.verify_checksum(path.read_bytes())
         entries = {entry["digest"]: entry for entry in content["forgotten"]}
-        return Register(str(content["key"]), entries, dict(content["emptied"]), has_pseudonyms="outdone" in content)
+        return Register(
+            str(content["key"]),
+            entries,
+            dict(content["emptied"]),
+            has_pseudonyms="outdone" in content,
+            locked_by=content.get("locked_by"),
+            key_file=settings.forgotten_key,
+        )
     except FileNotFoundError:
         if not landing(settings):  # safeguard: register-of-forgotten-needed
-            return Register(secrets.token_hex(32), {}, {})
+            return Register(secrets.token_hex(32), {}, {}, key_file=settings.forgotten_key)
         raise Damaged(f"{path} is missing. {_REMEDY}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: {error}. {_REMEDY}") from error
@@ -190,6 +227,62 @@ _REMEDY = (
     "It says who must not come back: put it back from a backup, or, if that is gone, move the folder it is in away and "
     "give `mostwatched forget` again for everybody who was forgotten."
 )
+
+
+def lock(settings: Settings) -> Register:
+    """Lock the register by the key outside of the home, where a setting names one; the key is made if it is not there.
+
+    What was digested before is digested again, so that the key in the home no longer suffices for any of it. Needs the
+    lock of the home. Raises Damaged for a file that holds no key.
+    """
+    register = read(settings)
+    path = settings.forgotten_key
+    if path is None or register.locked_by is not None:
+        return register
+    key = _read_key(path) or _make_key(path)
+    entries = [{**entry, "digest": locked(bytes.fromhex(digest), key)} for digest, entry in register.entries.items()]
+    register = replace(register, entries={each["digest"]: each for each in entries}, locked_by=_name_of(key))
+    if (folder(settings) / REGISTER).exists():
+        write(settings, register)
+    return register
+
+
+def locked(digest: bytes, key: bytes) -> str:
+    """A digest of an id, digested again by the key outside of the home."""
+    return hashlib.blake2b(digest, key=key, digest_size=16).hexdigest()
+
+
+def _name_of(key: bytes) -> str:
+    """What tells a key from another, and says nothing of it: 256 random bits are not tried out."""
+    return hashlib.blake2b(key, digest_size=16, person=b"mostwatched").hexdigest()
+
+
+def _read_key(path: Path) -> bytes | None:
+    """The key in a file; None without the file. Raises Damaged where it holds none."""
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        key = b""
+    if not 32 <= len(key) <= 64:
+        raise Damaged(
+            f"{path} (MOSTWATCHED_FORGOTTEN_KEY) holds no key: it must be 64 to 128 hexadecimal digits. Name a file "
+            "that is not there yet to have one made."
+        )
+    return key
+
+
+def _make_key(path: Path) -> bytes:
+    """A new key in a new file of this user alone, durable when this returns."""
+    durable_files.make_folder(path.parent)
+    key = secrets.token_bytes(32)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{key.hex()}\n")
+    durable_files.fsync(path)
+    durable_files.fsync(path.parent)
+    return key
 
 
 def add_entry(settings: Settings, entry: Mapping[str, Any]) -> None:
@@ -207,7 +300,9 @@ def record_rewrite(settings: Settings, sha256_before: str, sha256: str) -> None:
 def write(settings: Settings, register: Register) -> None:
     """Write the register, durably."""
     entries = list(register.entries.values())
-    content = {"key": register.key, "forgotten": entries, "emptied": dict(register.emptied)}
+    content: dict[str, Any] = {"key": register.key, "forgotten": entries, "emptied": dict(register.emptied)}
+    if register.locked_by is not None:
+        content["locked_by"] = register.locked_by
     with durable_files.new_file(folder(settings) / REGISTER) as temporary:
         temporary.touch(mode=0o600)
         temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(content)))

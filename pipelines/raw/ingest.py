@@ -118,6 +118,7 @@ def ingest(
         landing = [settings.landing]
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
     register = erasure_register.read(settings)
+    register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
     quarantined: list[Path] = []
     there = list(indexes(settings, on_damage=lambda folder: quarantined.append(quarantine(folder))))

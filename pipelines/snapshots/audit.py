@@ -141,7 +141,7 @@ def audit(
     drawn = _drawn(held, policy, ranges, random.Random(seed))
     windows = [rolling(snapshot.as_of, days) for days in policy.windows]
     asked = list(dict.fromkeys([*windows, *drawn, *(Window(day, day + _ONE_DAY) for day in held)]))
-    cube = {day: snapshot.path / f"creator_reach/{day}.parquet" for day in held}
+    cube = {day: snapshot.path / f"{snapshot.cube}{day}.parquet" for day in held}
     found = Differences()
     with recount.opened(settings, raw, policy, snapshot.as_of) as again:
         connection = again.connection
@@ -158,11 +158,17 @@ def audit(
                 if days.days == max(policy.windows):
                     creators = _rows(connection, "counted")
                 again.count("counted_before", days.first_day - _ONE_DAY, days.end_day - _ONE_DAY)
+                for table in ("counted", "counted_before"):
+                    _leave_out_small_cells(connection, table, policy.min_cell)
                 again.rank("ranked", "counted", "counted_before")
                 connection.execute("create or replace temp table counted as from ranked")
                 published = f"(from creator_rankings where window_days = {days.days})"
                 found.find(connection, "creator_rankings", days, (*_PLACES, *_MEASURES), published)
         again.funding("counted")
+        connection.execute(
+            "update counted set collected_funding = null, funding_percentage = null, backers = 0 "
+            f"where backers between 1 and {policy.min_cell - 1}"
+        )
         found.find(connection, "live_stream_funding", None, _FUNDING, "live_stream_funding")
         streams = _rows(connection, "counted")
     return Audit(
@@ -346,6 +352,11 @@ def _answer(
     with engine.registered(connection, sources):
         statement = models.model("creator_windows").statement
         connection.execute(f"create or replace temp table {table} as from ({statement}\n)")
+
+
+def _leave_out_small_cells(connection: engine.Connection, table: str, min_cell: int) -> None:
+    connection.execute(f"delete from {table} where viewers < {min_cell}")
+    connection.execute(f"update {table} set anonymous_viewers = 0 where anonymous_viewers < {min_cell}")
 
 
 def _rows(connection: engine.Connection, table: str) -> int:

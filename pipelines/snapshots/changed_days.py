@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
 
-CUBE = "creator_reach/"
 _MEASURES = ("viewers", "sessions_started", "sessions_carried_in", "watched_milliseconds")
 
 
@@ -47,7 +46,7 @@ def changed_days(
         facts = published.files.get(name)
         if facts is None or facts["rows_sha256"] == digest:
             continue
-        day = date.fromisoformat(name.removeprefix(CUBE).removesuffix(".parquet"))
+        day = date.fromisoformat(PurePosixPath(name).stem)
         was, now = published.table(name), tables[name]()
         if _totals(was) != _totals(now) or (day in reached and _by_creator(was) != _by_creator(now)):
             yield {

@@ -74,12 +74,15 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot, window_days: 
         rows[snapshot.id] = {row["creator_id"]: row for row in ranking.ranking(settings, snapshot, days)}
     was, now = rows[before.id], rows[after.id]
     policy = {
-        name: (value, after.manifest["policy"].get(name))
-        for name, value in before.manifest["policy"].items()
-        if value != after.manifest["policy"].get(name)
+        name: (before.manifest["policy"].get(name), after.manifest["policy"].get(name))
+        for name in before.manifest["policy"] | after.manifest["policy"]
+        if before.manifest["policy"].get(name) != after.manifest["policy"].get(name)
     }
     versions = before.manifest["code_version"], after.manifest["code_version"]
-    reasons = _Reasons(settings, before, after, window_days, is_ruled_otherwise=bool(policy) or len(set(versions)) > 1)
+    reasons = None
+    if not (before.min_cell or after.min_cell):  # reasons are differences, and could be of one person
+        is_ruled_otherwise = bool(policy) or len(set(versions)) > 1
+        reasons = _Reasons(settings, before, after, window_days, is_ruled_otherwise=is_ruled_otherwise)
     changes = []
     for creator_id in was.keys() | now.keys():
         change = _change(creator_id, was.get(creator_id), now.get(creator_id), reasons)
@@ -100,7 +103,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot, window_days: 
 
 
 def _change(
-    creator_id: str, was: Mapping[str, Any] | None, now: Mapping[str, Any] | None, reasons: _Reasons
+    creator_id: str, was: Mapping[str, Any] | None, now: Mapping[str, Any] | None, reasons: _Reasons | None
 ) -> Change | None:
     ranks = was["rank"] if was else None, now["rank"] if now else None
     viewers = was["viewers"] if was else None, now["viewers"] if now else None
@@ -110,7 +113,7 @@ def _change(
         change = "entered" if was is None else "left"
     else:
         change = "stayed" if ranks[0] == ranks[1] else "rose" if now["rank"] < was["rank"] else "fell"
-    because = reasons.of(creator_id, was is not None, now is not None)
+    because = reasons.of(creator_id, was is not None, now is not None) if reasons is not None else {}
     return Change(creator_id, change, *ranks, *viewers, because or {OTHERS: 0})
 
 

@@ -63,6 +63,17 @@ class Snapshot:
         return date.fromisoformat(self.manifest["as_of"])
 
     @property
+    def min_cell(self) -> int:
+        """The least number of people that a figure of it rests on; 0: any."""
+        return int(self.manifest["policy"].get("min_cell", 0))
+
+    @property
+    def cube(self) -> str:
+        """Where the days of the cube stand in it: small cells are what makes the cube exact, so with a `min_cell` it is
+        not public."""
+        return cube_folder(self.min_cell)
+
+    @property
     def files(self) -> dict[str, dict[str, Any]]:
         """What the manifest says of every file, by its path inside the snapshot."""
         return dict(self.manifest["files"])
@@ -102,6 +113,11 @@ class Snapshot:
         # safeguard: verify-finds-strange-files
         strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
         return found + [f"{path} does not belong to the snapshot." for path in strangers]
+
+
+def cube_folder(min_cell: int) -> str:
+    """See `Snapshot.cube`."""
+    return "private/creator_reach/" if min_cell else "creator_reach/"  # safeguard: cube-with-small-cells-is-private
 
 
 def as_of_from_id(snapshot_id: str) -> date:

@@ -269,9 +269,10 @@ def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Con
 
 def _tables_of(built: Built) -> dict[str, Stored]:
     """Every table file of the snapshot by its path inside it."""
-    files = {f"{name}.parquet": built.tables[name] for name in PUBLIC_TABLES}
-    files |= {f"private/{name}.parquet": built.tables[name] for name in PRIVATE_TABLES}
-    return files | {f"creator_reach/{day}.parquet": stored for day, stored in built.creator_reach.items()}
+    files = {f"{name}.parquet": built.shown[name] for name in PUBLIC_TABLES}
+    files |= {f"private/{name}.parquet": built.shown[name] for name in PRIVATE_TABLES}
+    cube = snapshots.cube_folder(built.policy.min_cell)
+    return files | {f"{cube}{day}.parquet": stored for day, stored in built.creator_reach.items()}
 
 
 def id_of(built: Built) -> str | None:
@@ -297,13 +298,14 @@ def _write(
     What stands there is damaged. Readers keep what is left of it until they can have all of it.
     """
     with durable_files.new_folder(settings.snapshots / snapshot_id, replace=True) as folder:
-        (folder / "creator_reach").mkdir()
         (folder / "private").mkdir(mode=0o700)
+        (folder / snapshots.cube_folder(built.policy.min_cell)).mkdir()
         for name, stored in files.items():
             durable_files.link_or_copy(stored.path, folder / name)
         path = folder / warehouse.WAREHOUSE
         tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
-        tables["creator_reach"] = [folder / name for name in files if name.startswith("creator_reach/")]
+        if cube := [folder / name for name in files if name.startswith("creator_reach/")]:
+            tables["creator_reach"] = cube
         warehouse.write(
             path,
             tables,

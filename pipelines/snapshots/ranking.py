@@ -34,6 +34,10 @@ def ranking(settings: Settings, snapshot: Snapshot, days: Window, limit: int | N
     require_held(snapshot, days)
     with snapshot.being_read(), closing(engine.connect(settings.memory_limit, settings.threads, None)) as connection:
         reached = reach(connection, snapshot, [days])
+        if snapshot.min_cell:
+            shown = models.model("shown_creator_windows").statement
+            with engine.registered(connection, {"creator_windows": reached}):
+                reached = engine.query(connection, shown, {"min_cell": snapshot.min_cell})
         engine.register(connection, "creators", snapshot.table("creators.parquet"))
         engine.register(connection, "creator_windows", reached)
         engine.register(connection, "earlier_creator_windows", reached.schema.empty_table())
@@ -52,7 +56,7 @@ def reach(connection: engine.Connection, snapshot: Snapshot, ranges: Sequence[Wi
     rows = [row for asked in ranges for row in plan.window_rows(asked, zone)]
     sources = {
         # Read from the bytes that were checked, not from the files once more: they may be damaged in between.
-        "creator_reach": pa.concat_tables([snapshot.table(f"creator_reach/{day}.parquet") for day in days]),
+        "creator_reach": pa.concat_tables([snapshot.table(f"{snapshot.cube}{day}.parquet") for day in days]),
         "windows": pa.Table.from_pylist(rows, schema=RELATIONS["windows"]),
     }
     with engine.registered(connection, sources):
@@ -68,6 +72,13 @@ def require_held(snapshot: Snapshot, days: Window) -> None:
         raise UsageError(f"{days} is {days.days} days; a range may hold at most {most}.")
     if days.first_day < held.first_day or days.end_day > held.end_day:
         raise UsageError(f"Snapshot {snapshot.id} holds the days {held}, its end not included; {days} reaches outside.")
+    # safeguard: no-difference-of-ranges
+    if policy.min_cell and (days.end_day != snapshot.as_of or days.days not in policy.windows):
+        windows = ", ".join(map(str, policy.windows))
+        raise UsageError(
+            f"Snapshot {snapshot.id} was published with MOSTWATCHED_MIN_CELL={policy.min_cell}: it answers for its own "
+            f"windows alone ({windows} days before {snapshot.as_of}). The difference of two ranges could be one person."
+        )
 
 
 def _most(days: int) -> str:

@@ -45,7 +45,10 @@ def write(
     memory_limit: str,
     threads: int,
 ) -> None:
-    """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table."""
+    """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table.
+
+    Without creator_reach among them it has no macros: there is nothing that they could add up.
+    """
     connection = engine.connect(memory_limit, threads, path.parent / ".tmp-warehouse-spill")
     try:
         connection.execute(f"attach {engine.literal(str(path))} as warehouse (storage_version '{STORAGE_VERSION}')")
@@ -82,9 +85,10 @@ def write(
         )
         for column, comment in FACTS_COMMENTS.items():
             connection.execute(f"comment on column snapshot_facts.{column} is {engine.literal(comment)}")
-        connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
-        for macro, comment in MACRO_COMMENTS.items():
-            connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
+        if "creator_reach" in tables:
+            connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
+            for macro, comment in MACRO_COMMENTS.items():
+                connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
         connection.execute("commit")
         connection.execute("use memory")
         connection.execute("detach warehouse")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from faults.hostile import GOOD, NO_BEARER, hostile_tokens
 from published import EXAMPLE, publish
 from tokens import NOW, bearer, claims, sign
 
+from pipelines.api import app
 from pipelines.api.tokens import InvalidToken, parse
+from pipelines.core.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated", "ignore:Key size should be")
 
@@ -64,7 +67,7 @@ VALID_TOKENS = {
     "typ in lower case": sign(claims(), header={"alg": "RS256", "typ": "jwt", "kid": "rsa-1"}),
     "typ of an access token": sign(claims(), header={"alg": "RS256", "typ": "at+JWT", "kid": "rsa-1"}),
     "beginning now": sign(claims(nbf=NOW, iat=NOW + 5)),
-    "other claims": sign(claims(exp=NOW + 1, iss="x", aud="y", extra={"a": [1]})),
+    "other claims": sign(claims(exp=NOW + 1, iss="x", extra={"a": [1]})),
     "another alphabet": sign(claims("kullanıcı 😀")),
 }
 
@@ -114,3 +117,60 @@ def test_issuer_and_audience_when_configured(
     publish(home, EXAMPLE)
     client = client_for(jwks=str(jwks_file), jwt_issuer="https://id.example", jwt_audience="api")
     assert client.get(FUNDED, headers=bearer(sign(claims(**changes)))).status_code == status
+
+
+@pytest.mark.parametrize("audience", ["api", ["api", "other"], [], "", 7, {"api": 1}])
+def test_without_an_audience_a_token_for_somebody_else_is_401(
+    client: Client, home: Path, jwks_file: Path, client_for: Callable[..., Client], audience: Any
+) -> None:
+    """RFC 8725, 3.9: whoever does not know their own name cannot be meant, unless a setting says otherwise."""
+    token = bearer(sign(claims(aud=audience)))
+    assert client.get(FUNDED, headers=token).status_code == 401
+    assert client.get(RANKING, headers=token).status_code == 401
+    told_otherwise = client_for(jwks=str(jwks_file), jwt_any_audience=True)
+    assert told_otherwise.get(FUNDED, headers=token).status_code == 200
+
+
+def test_a_null_audience_names_one(client: Client) -> None:
+    """A claim that is there is there."""
+    assert client.get(FUNDED, headers=bearer(sign(claims() | {"aud": None}))).status_code == 401
+
+
+def test_any_audience_changes_nothing_where_one_is_set(
+    home: Path, jwks_file: Path, client_for: Callable[..., Client]
+) -> None:
+    publish(home, EXAMPLE)
+    client = client_for(jwks=str(jwks_file), jwt_audience="api", jwt_any_audience=True)
+    assert client.get(FUNDED, headers=bearer(sign(claims(aud="other")))).status_code == 401
+    assert client.get(FUNDED, headers=bearer(sign(claims()))).status_code == 401
+    assert client.get(FUNDED, headers=bearer(sign(claims(aud="api")))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, []),  # without keys no token is valid, and there is nothing to warn of
+        ({"jwks": "keys"}, ["MOSTWATCHED_JWT_ISSUER", "MOSTWATCHED_JWT_AUDIENCE"]),
+        ({"jwks": "keys", "jwt_issuer": "https://id.example"}, ["MOSTWATCHED_JWT_AUDIENCE"]),
+        ({"jwks": "keys", "jwt_audience": "api"}, ["MOSTWATCHED_JWT_ISSUER"]),
+        ({"jwks": "keys", "jwt_issuer": "x", "jwt_any_audience": True}, ["MOSTWATCHED_JWT_ANY_AUDIENCE"]),
+        ({"jwks": "keys", "jwt_issuer": "https://id.example", "jwt_audience": "api"}, []),
+    ],
+)
+def test_the_server_warns_of_what_it_does_not_check(
+    home: Path,
+    jwks_file: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    named: list[str],
+) -> None:
+    """One line each when it starts, that begins with the setting."""
+    monkeypatch.setattr(app, "configure_server", lambda *_: None)  # it would take pytest's handlers away
+    monkeypatch.setattr(app.uvicorn, "Server", lambda _: SimpleNamespace(run=lambda: None))
+    if "jwks" in settings:
+        settings = settings | {"jwks": str(jwks_file)}
+    app.serve(Settings(home=home, **settings), port=0)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.split()[0] for line in warnings] == named
+    assert not any("\n" in line for line in warnings)

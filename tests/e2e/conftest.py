@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 import time
@@ -18,6 +19,7 @@ from pipelines.jobs import nightly
 from pipelines.snapshots import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+AUTH_STRING = f"mostwatched:{secrets.token_hex(32)}"  # as docs/how-to/run-every-night.md starts the server
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     environ = ours | {
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_AUTH_STRING": AUTH_STRING,
+        "PREFECT_API_AUTH_STRING": AUTH_STRING,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",

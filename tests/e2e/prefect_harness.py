@@ -43,7 +43,8 @@ class PrefectServer:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the server's API."""
-        answer = httpx.request(method, self.url + path, json=body, timeout=20)
+        user, _, password = self.environ["PREFECT_API_AUTH_STRING"].partition(":")
+        answer = httpx.request(method, self.url + path, json=body, timeout=20, auth=(user, password))
         answer.raise_for_status()
         return answer.json()
 

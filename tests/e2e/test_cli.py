@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import re
@@ -191,6 +192,25 @@ def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
             assert (done.code, done.out) == (4, "")
             assert "is at work in" in done.err
         assert mostwatched("top").code == 0
+
+
+@pytest.mark.parametrize("stdin", [b"v1\n", b"v1"])
+def test_an_id_is_read_from_stdin(mostwatched, home, monkeypatch, stdin):
+    """Where others share the machine: they can read arguments. Nothing but the end of the line is cut off."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    assert (
+        mostwatched("forget", "-", "--dry-run", "--json").json
+        == mostwatched("forget", "v1", "--dry-run", "--json").json
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ada\n")))
+    assert mostwatched("explain", "-", "--json").json == mostwatched("explain", "ada", "--json").json
+
+
+@pytest.mark.parametrize(("stdin", "said"), [(b"", "nothing stands on stdin"), (b"\xff\n", "not UTF-8")])
+def test_no_id_on_stdin_is_wrong_usage(mostwatched, home, monkeypatch, stdin, said):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    done = mostwatched("forget", "-")
+    assert (done.code, said in done.err) == (2, True)
 
 
 def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,21 +31,17 @@ BROKEN = '{"sessionId": "no creator"}\n'
 @pytest.fixture(scope="module")
 def flows(prefect_server: PrefectServer) -> Iterator[ModuleType]:
     """The module of the flows, talking to the test's server."""
-    from pipelines.jobs import prefect_flows
+    from pipelines.jobs import prefect_flows  # before Prefect: it sets what Prefect reads
 
-    with prefect_flows.temporary_settings(
+    settings = import_module("prefect.settings")
+    with settings.temporary_settings(
         {
-            _setting("PREFECT_API_URL"): prefect_server.url,
-            _setting("PREFECT_HOME"): prefect_server.environ["PREFECT_HOME"],
+            settings.PREFECT_API_URL: prefect_server.url,
+            settings.PREFECT_API_AUTH_STRING: prefect_server.environ["PREFECT_API_AUTH_STRING"],
+            settings.PREFECT_HOME: prefect_server.environ["PREFECT_HOME"],
         }
     ):
         yield prefect_flows
-
-
-def _setting(name: str) -> Any:
-    from prefect import settings
-
-    return getattr(settings, name)
 
 
 @pytest.fixture(scope="module")

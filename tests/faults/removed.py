@@ -42,6 +42,7 @@ LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
 NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
+SMALL = ("tests/spec/test_min_cell.py",)
 ASKED = ("tests/spec/test_any_question.py",)
 
 
@@ -176,6 +177,14 @@ SAFEGUARDS = (
     Safeguard("one-authorization-header", replace("len(authorization) != 1", "not authorization"), TOKENS),
     Safeguard("token-size", never, TOKENS),
     Safeguard("token-audience", never, TOKENS),
+    Safeguard("token-for-somebody-else", never, TOKENS),
+    Safeguard(
+        "spark-secrets-in-no-argument",
+        replace("_SECRET_NAME.search(name)", "None"),
+        ("tests/spark/test_java.py",),
+    ),
+    Safeguard("register-needs-its-key", never, FORGETTING),
+    Safeguard("no-server-of-our-own", never, ("tests/e2e/test_no_server.py",)),
     Safeguard(
         "remembered-token-expires",
         replace("known is not None and known.not_before_ms <= now_ms < known.expires_ms", "known is not None"),
@@ -207,17 +216,15 @@ SAFEGUARDS = (
     ),
     Safeguard("operators-alone", never, EXPLAINED),
     Safeguard("explanations-do-not-queue", never, EXPLAINED),
-    Safeguard("id-without-nul", never, EXPLAINED),
     Safeguard("abandoned-explanation-ended", drop, EXPLAINED),
     Safeguard(
         "home-is-no-pattern",
         replace("[letter for letter in _NOT_IN_A_HOME if letter in str(home)]", "[]"),
         ("tests/unit/core/test_settings.py",),
     ),
-    Safeguard("id-is-no-option", replace('"--"', '"--json"'), EXPLAINED),
     Safeguard(
         "explanation-ends-in-time",
-        replace("asyncio.wait_for(child.communicate(), self._seconds)", "child.communicate()"),
+        replace("asyncio.wait_for(child.communicate(creator_id), self._seconds)", "child.communicate(creator_id)"),
         EXPLAINED,
     ),
     Safeguard("wrong-token-is-not-anonymous", instead("try:\n    {}\nexcept Refused:\n    user_id = None"), TOKENS),
@@ -234,6 +241,11 @@ SAFEGUARDS = (
         replace("(reach.sessions > 0) & self._is_listed", "reach.sessions > 0"),
         ("tests/spec/test_ranges_of_the_api.py",),
     ),
+    Safeguard("small-audiences-in-no-range", drop, SMALL),
+    Safeguard("small-audiences-not-shown", replace("viewers >= $min_cell", "true"), SMALL),
+    Safeguard("cube-with-small-cells-is-private", instead('return "creator_reach/"'), SMALL),
+    Safeguard("no-difference-of-ranges", never, SMALL),
+    Safeguard("no-difference-of-asked-ranges", never, SMALL),
     Safeguard(
         "unlisted-creator-has-no-page",
         replace("not self._is_listed[creator]", "False"),

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import pytest
+from listening import arguments
 from world import World
 
 from pipelines.core.errors import MostwatchedError
@@ -38,3 +39,18 @@ def test_java_ends_in_the_middle_of_a_night(tmp_path, monkeypatch):
     another = spark_context.connect("local[1]", {}, "1GB", tmp_path / "spark")
     assert not another.is_gone()
     another.stop()
+
+
+def test_secrets_are_in_no_argument(tmp_path):
+    """Every user of the machine can read the arguments of Java; the options that they hold are there all the same."""
+    secrets = {"spark.hadoop.fs.s3a.secret.key": "open-sesame", "spark.hadoop.fs.s3a.access.key": "ali-baba"}
+    running = spark_context.connect("local[1]", {**secrets, "spark.app.color": "red"}, "1GB", tmp_path / "spark")
+    try:
+        words = " ".join(word for line in arguments(os.getpid()).values() for word in line)
+        assert "spark.app.color=red" in words
+        assert "open-sesame" not in words
+        assert "ali-baba" not in words
+        assert {name: running.context.getConf().get(name) for name in secrets} == secrets
+        assert running.context._jsc.hadoopConfiguration().get("fs.s3a.secret.key") == "open-sesame"
+    finally:
+        running.stop()

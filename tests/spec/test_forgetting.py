@@ -5,6 +5,8 @@ Every byte is looked at by a search of the tests' own (person.py).
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import shutil
 from datetime import UTC, datetime
@@ -278,6 +280,55 @@ def test_without_its_register_a_home_is_not_run(after):
             after.run(compare=False)
         answer = status.status(after.settings, AS_OF, None, datetime.now(UTC))
         assert (answer["next_run"]["outcome"], answer["problems"]) == ("unknown", [str(damaged.value)])
+
+
+def test_a_key_outside_of_the_home_locks_the_register(after, made, tmp_path):
+    """Of a register from before as well: what the home holds finds nobody any more, and ids still do not come back."""
+    register = after.settings.home / "forgotten" / "register.json"
+    before = json.loads(register.read_text())
+    [entry] = before["forgotten"]
+    assert tried(before, USER) == entry["digest"], "the test should begin with a register that can be searched"
+
+    after.settings = dataclasses.replace(after.settings, forgotten_key=tmp_path / "keys" / "forgotten.key")
+    shutil.copytree(made / "landing", after.settings.landing, dirs_exist_ok=True)
+    shutil.rmtree(after.settings.lake / "raw" / "viewing_sessions")
+    after.run(compare=False, night={"accept_rejects": True, "allow_incomplete": True})
+    locked = json.loads(register.read_text())
+    assert entry["digest"] not in register.read_text()
+    assert tried(locked, USER) != locked["forgotten"][0]["digest"]
+    assert after.settings.forgotten_key.stat().st_mode & 0o777 == 0o600
+    assert holding(after.settings.lake, USER) == []
+    assert erasure_register.read(after.settings).holds(USER)
+    assert not erasure_register.read(after.settings).holds("ben")
+    assert forgotten_in(after).was_forgotten
+
+
+def test_without_its_key_a_home_is_not_run(after, tmp_path):
+    """Nor with another one: ids would come back. What asks about nobody needs none."""
+    key = tmp_path / "forgotten.key"
+    keyed = dataclasses.replace(after.settings, forgotten_key=key)
+    erasure_register.lock(keyed)
+    content = (after.settings.home / "forgotten" / "register.json").read_bytes()
+    with pytest.raises(Damaged, match="no MOSTWATCHED_FORGOTTEN_KEY is set"):
+        ingest(after.settings)
+    key.rename(tmp_path / "away")
+    with pytest.raises(Damaged, match=r"forgotten\.key does not hold it"):
+        ingest(keyed)
+    key.write_text("ab" * 32)
+    with pytest.raises(Damaged, match=r"forgotten\.key does not hold it"):
+        forget(keyed, "ben", NOW)
+    key.write_text("no key")
+    with pytest.raises(Damaged, match="holds no key"):
+        ingest(keyed)
+    assert (after.settings.home / "forgotten" / "register.json").read_bytes() == content
+    assert erasure_register.read(after.settings).emptied
+    (tmp_path / "away").rename(key)
+    ingest(keyed)
+
+
+def tried(register: dict[str, Any], user: str) -> str:
+    """The digest of an id as whoever has nothing but the register would work it out."""
+    return hashlib.blake2b(bytes.fromhex(register["key"]) + user.encode(), digest_size=16).hexdigest()
 
 
 def test_a_dry_run_says_what_holds_the_id_and_writes_nothing(full, done):

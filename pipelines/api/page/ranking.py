@@ -24,6 +24,7 @@ class Choice:
     days: int | None  # the window; None for a range of days
     first_day: date  # that the snapshot holds
     last_day: date
+    has_ranges: bool  # whether other ranges than the windows can be asked for
 
     @property
     def params(self) -> dict[str, str | int]:
@@ -37,7 +38,7 @@ def choice(insight: Insight, asked: Range, days: int | None) -> Choice:
     """Of a snapshot and what is shown of it."""
     cube = insight.cube
     first, end = cube.first_day or asked.first, cube.end_day or asked.end
-    return Choice(insight.windows, asked, days, first, Range(first, end).last)
+    return Choice(insight.windows, asked, days, first, Range(first, end).last, has_ranges=not cube.min_cell)
 
 
 def initials(profile: Profile) -> str:

@@ -101,6 +101,7 @@ ENGLISH = {
     "collected_of": "{collected} of {goal}",
     "collected": "{collected} collected",
     "no_goal": "No funding goal",
+    "funding_hidden": "Too few backers for an amount to be shown",
     "backers_one": "1 backer",
     "backers_many": "{n} backers",
     "none_title": "No snapshot yet",
@@ -111,6 +112,8 @@ ENGLISH = {
     "again": "Try again",
     "bad_title": "That cannot be shown",
     "bad_range": "This snapshot holds the days from {first} to {last}; a range may hold at most {most} days.",
+    "bad_window": "This snapshot shows its own windows alone: from the difference of two ranges single people could be "
+    "read.",
     "bad_order": "The last day must not be before the first.",
     "bad_other": "The address holds something that cannot be read.",
     "missing_title": "No such creator",
@@ -250,6 +253,7 @@ TURKISH = {
     "collected_of": "{goal} hedefin {collected} kadarı toplandı",
     "collected": "{collected} toplandı",
     "no_goal": "Fonlama hedefi yok",
+    "funding_hidden": "Tutarın gösterilmesi için destekçi sayısı çok az",
     "backers_one": "1 destekçi",
     "backers_many": "{n} destekçi",
     "none_title": "Henüz anlık görüntü yok",
@@ -260,6 +264,8 @@ TURKISH = {
     "again": "Yeniden dene",
     "bad_title": "Bu gösterilemiyor",
     "bad_range": "Bu anlık görüntü {first} – {last} günlerini içerir; bir aralık en fazla {most} gün olabilir.",
+    "bad_window": "Bu anlık görüntü yalnızca kendi pencerelerini gösterir: iki aralığın farkından tek tek kişiler "
+    "okunabilirdi.",
     "bad_order": "Son gün, ilk günden önce olamaz.",
     "bad_other": "Adreste okunamayan bir şey var.",
     "missing_title": "Böyle bir içerik üreticisi yok",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -128,9 +128,9 @@ class RunRecorder:
         if self._of_snapshot:
             return
         cube = {
-            date.fromisoformat(name.removeprefix(changed_days.CUBE).removesuffix(".parquet")): snapshot.path / name
+            date.fromisoformat(PurePosixPath(name).stem): snapshot.path / name
             for name in snapshot.files
-            if name.startswith(changed_days.CUBE)
+            if name.startswith(snapshot.cube)
         }
         before = self._attempt(
             "the snapshot before", lambda: changed_days.previous_snapshot(self.settings.snapshots, snapshot), None
@@ -158,7 +158,8 @@ class RunRecorder:
         found: list[anomalies.Anomaly] = self._attempt(
             "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
         )
-        return [one.as_json() for one in found]
+        least = self.settings.min_cell
+        return [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
 
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""

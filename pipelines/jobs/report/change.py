@@ -10,6 +10,8 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+import pyarrow.compute as pc
+
 from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots import changed_days
@@ -21,7 +23,8 @@ MOVERS = 10
 def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
     with engine.session(settings, "report") as connection:
-        engine.register(connection, "before", before.table("creator_rankings.parquet"))
+        rankings = before.table("creator_rankings.parquet")  # it may show what the later one must not
+        engine.register(connection, "before", rankings.filter(pc.greater_equal(rankings["viewers"], after.min_cell)))
         engine.register(connection, "after", after.table("creator_rankings.parquet"))
         connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})
         counts = engine.query(connection, _COUNTS).to_pylist()[0]
@@ -39,7 +42,9 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, 
         "movers": movers,
         "landed_since": len(changed_days.raw_keys(after) - changed_days.raw_keys(before)),
         "policy": sorted(
-            name for name, value in after.manifest["policy"].items() if value != before.manifest["policy"].get(name)
+            name
+            for name in after.manifest["policy"] | before.manifest["policy"]
+            if after.manifest["policy"].get(name) != before.manifest["policy"].get(name)
         ),
         "code_versions": [before.manifest["code_version"], after.manifest["code_version"]],
     }
@@ -49,7 +54,7 @@ def revised_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -
     """Return the days of both snapshots with different figures, among those `reached` by what landed in between."""
     if before.manifest["policy"] != after.manifest["policy"]:
         return []
-    tables = {name: partial(after.table, name) for name in after.files if name.startswith(changed_days.CUBE)}
+    tables = {name: partial(after.table, name) for name in after.files if name.startswith(after.cube)}
     digests = {name: after.files[name]["rows_sha256"] for name in tables}
     return list(changed_days.changed_days(before, digests, tables, reached))
 

@@ -7,6 +7,7 @@ part of, or of the tests) is used and left as it is.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyspark
+from pyspark.java_gateway import launch_gateway
 
 from pipelines.core.errors import MostwatchedError
 
@@ -45,6 +47,7 @@ GONE = (
     "what it may use where all runs in it, and spark.driver.memory elsewhere; what is published stays, and the next "
     "run goes on."
 )
+_SECRET_NAME = re.compile("secret|password|token|access[.]?key", re.IGNORECASE)  # as spark.redaction.regex has it
 _ON_THIS_MACHINE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -118,7 +121,8 @@ def _context(master: str, options: Mapping[str, str], memory_limit: str, folder:
     for name, value in {**configured, **options, **_FOR_THE_SAME_ROWS}.items():
         conf.set(name, value)
     try:
-        context = pyspark.SparkContext(conf=conf)
+        gateway = _start_java(conf) if master else None
+        context = pyspark.SparkContext(conf=conf, gateway=gateway)
     except Exception as error:  # of Python's, of py4j's, of Java's: whatever keeps it from starting
         shutil.rmtree(folder, ignore_errors=True)
         where = master or "the master of spark-submit"
@@ -126,6 +130,18 @@ def _context(master: str, options: Mapping[str, str], memory_limit: str, folder:
     # Before what the executors have in their own PYTHONPATH: this very package, where they see it under this path.
     context.environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
     return context
+
+
+def _start_java(conf: Any) -> Any:
+    """Start the driver's Java, and return the gateway to it.
+
+    Its arguments, which every user of the machine can read, hold the options, but for those that Spark itself takes for
+    secrets: those follow over the gateway, which asks for a token of its own.
+    """
+    shown = pyspark.SparkConf()
+    # safeguard: spark-secrets-in-no-argument
+    shown.setAll([(name, value) for name, value in conf.getAll() if not _SECRET_NAME.search(name)])
+    return launch_gateway(shown)
 
 
 def error_message(error: BaseException) -> str:

@@ -42,6 +42,9 @@ VALUES: dict[str, tuple[str, Any]] = {
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
     "jwt_issuer": ("https://id.example", "https://id.example"),
     "jwt_audience": ("clients", "clients"),
+    "jwt_any_audience": ("true", True),
+    "forgotten_key": ("/etc/mostwatched/forgotten.key", Path("/etc/mostwatched/forgotten.key")),
+    "min_cell": ("5", 5),
     "jwt_subject_claim": ("uid", "uid"),
     "operators": ("ops-1, ops-2,", ("ops-1", "ops-2")),
     "stale_hours": ("24", 24),
@@ -232,6 +235,12 @@ def test_a_window_must_fit_into_the_cube():
     with pytest.raises(UsageError, match=r"MOSTWATCHED_WINDOWS has a window of 91 days.*MAX_WINDOW_DAYS"):
         load(environ={variable("windows"): "91"})
     assert load(environ={variable("windows"): "91", variable("max_window_days"): "91"}).windows == (30, 91)
+
+
+def test_the_key_of_the_forgotten_lies_outside_of_the_home(tmp_path):
+    """In it, it would go wherever the home goes."""
+    with pytest.raises(UsageError, match=r"MOSTWATCHED_FORGOTTEN_KEY is .*inside of the home"):
+        load(tmp_path, {variable("forgotten_key"): str(tmp_path / "forgotten" / "key")})
 
 
 def test_the_policy_is_what_decides_the_numbers():
