@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipelines.core import durable_files
+from pipelines.core import durable_files, shared_folders
 from pipelines.jobs import last_audit
 from pipelines.jobs.last_audit import LastAudit
 from pipelines.snapshots.manifest import Pointer
@@ -141,16 +141,14 @@ def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace the file, at once. Its temporary name does not end in .prom, which the collector would read as well."""
-    durable_files.make_folder(path.parent)
-    temporary = durable_files.temporary_beside(path.with_suffix(".part"))
-    try:
-        temporary.write_bytes(content)
-        durable_files.fsync(temporary)
-        temporary.rename(path)
-        durable_files.fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace the file, at once. Every user may read it, whatever the umask is: a collector has one of its own.
+
+    Its folder may be one that others write to.
+    """
+    if not path.parent.exists():
+        durable_files.make_folder(path.parent)
+        path.parent.chmod(0o755)
+    shared_folders.write_bytes(path, content, 0o644)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

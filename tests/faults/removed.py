@@ -30,6 +30,8 @@ STORED = ("tests/unit/lake/test_derive.py",)
 PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
+REWRITING = ("tests/unit/landing/test_rewrite.py",)
+SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
 RETENTION = ("tests/spec/test_retention.py",)
 ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
@@ -115,6 +117,12 @@ SAFEGUARDS = (
     Safeguard("derived-of-forgotten-removed", drop, FORGETTING),
     Safeguard("forgotten-once-nothing-remains", replace("not done.remaining", "True"), FORGETTING),
     Safeguard("register-of-forgotten-needed", always, FORGETTING),
+    Safeguard("landed-files-looked-at-again", replace("2 if is_to_be_emptied else 1", "1"), REWRITING),
+    Safeguard("landed-files-emptied-where-asked", never, SHARED_FOLDERS),
+    Safeguard("landed-file-still-the-one-read", drop, REWRITING),
+    Safeguard("landed-file-was-the-one-replaced", never, REWRITING),
+    Safeguard("kept-file-runs-as-nobody", replace("0o777", "0o7777"), REWRITING),
+    Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
     Safeguard("replica-spares-a-run", replace('durable_files.lock(self._home / ".lock")', "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),

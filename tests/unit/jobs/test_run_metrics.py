@@ -15,6 +15,7 @@ from world import AS_OF, World
 
 from pipelines.api.telemetry import Metrics
 from pipelines.core.errors import RefusedToPublish
+from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import metrics, report
 from pipelines.jobs.last_audit import OUTCOMES, LastAudit
 
@@ -102,13 +103,13 @@ def test_the_collector_never_sees_half_a_file(tmp_path, monkeypatch):
     path = tmp_path / "mostwatched.prom"
     metrics.write(path, b"old 1\n")
     seen: list[tuple[list[str], bytes]] = []
-    rename = Path.rename
+    rename = NewFile.rename
 
-    def watched(self: Path, target: Path) -> Path:
+    def watched(self: NewFile, name: str) -> None:
         seen.append((sorted(each.name for each in tmp_path.glob("*.prom")), path.read_bytes()))
-        return rename(self, target)
+        rename(self, name)
 
-    monkeypatch.setattr(Path, "rename", watched)
+    monkeypatch.setattr(NewFile, "rename", watched)
     metrics.write(path, b"new 1\n")
     assert seen == [(["mostwatched.prom"], b"old 1\n")]
     assert path.read_bytes() == b"new 1\n"
