@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-NOBODY = 65_534
+from other_user import become
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
@@ -21,9 +22,7 @@ def swapping(way: str, file: Path, victim: Path) -> Iterator[list[int]]:
     if child == 0:
         try:
             os.close(stopping)
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            become()
             os.set_blocking(stop, False)
             os.write(tell, b"%d\n" % swap(way, file, victim, stop, tell))
         finally:

@@ -153,7 +153,8 @@ def _prefect_home(settings: Settings) -> dict[Any, str]:
     if "PREFECT_HOME" in os.environ:
         return {}
     folder = settings.home.absolute() / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     return {PREFECT_HOME: str(folder)}
 
 

@@ -22,7 +22,7 @@ class Safeguard:
 
 
 WRITING = ("tests/unit/core/test_durability.py",)
-LOCKING = ("tests/unit/core/test_durable_files.py",)
+LOCKING = ("tests/unit/core/test_durable_files.py", "tests/unit/core/test_lock_of_a_home.py")
 KILLED = ("tests/faults/test_killed.py",)
 CUBE = ("tests/spec/test_cube.py",)
 OLD_DAYS = ("tests/spec/test_age.py",)
@@ -32,6 +32,7 @@ SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 REWRITING = ("tests/unit/landing/test_rewrite.py",)
 SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
+HOME_MODES = ("tests/spec/test_home_modes.py",)
 RETENTION = ("tests/spec/test_retention.py",)
 ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
@@ -64,6 +65,10 @@ SAFEGUARDS = (
     Safeguard("derived-file-fsynced", drop, WRITING),
     Safeguard("one-run-holds-the-lock", never, LOCKING),
     Safeguard("folder-of-the-home-locked", replace("how | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"), LOCKING),
+    Safeguard("made-for-the-owner-alone", replace("0o077", "0o022"), HOME_MODES),
+    Safeguard("existing-home-narrowed", drop, HOME_MODES),
+    Safeguard("nothing-stays-of-an-explanation", drop, EXPLAINED),
+    Safeguard("older-lock-respected", never, LOCKING),
     Safeguard("leftovers-swept", drop, KILLED),
     # --- known to be what was written
     Safeguard("file-compared-with-sha256", replace("sha256_of(fetched(path))", "sha256"), (*STORED, *SNAPSHOT_FILES)),
@@ -124,7 +129,7 @@ SAFEGUARDS = (
     Safeguard("kept-file-runs-as-nobody", replace("0o777", "0o7777"), REWRITING),
     Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
-    Safeguard("replica-spares-a-run", replace('durable_files.lock(self._home / ".lock")', "nullcontext()"), REPLICA),
+    Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),
     Safeguard("removed-days-refused", never, RETENTION),
     # --- what lands

@@ -16,14 +16,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from swapping import NOBODY, swapping
+from other_user import NOBODY, needs_root
+from swapping import swapping
 
 from pipelines.core import shared_folders
 from pipelines.core.settings import load
 from pipelines.jobs.nightly import locked_home
 from pipelines.raw.ingest import ingest
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 
 RECORDS = 30_000
 SECRET = "known to root alone"
