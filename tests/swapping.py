@@ -58,7 +58,7 @@ def swap_temporary(folder: Path, victim: Path, put: str) -> int:
             if put == "link":
                 path.symlink_to(victim)
             elif put == "hard link":
-                path.hardlink_to(folder / "other.ndjson")
+                path.hardlink_to(folder / ".theirs")
             else:
                 path.mkdir()
                 (path / "new").symlink_to(victim)
