@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipelines.api.insight import Range
+from pipelines.core.scratch import sweep_scratch
 from pipelines.core.settings import Settings, variable
 
 SECONDS = 120  # for one answer; longer ones are for the command line
@@ -41,7 +42,9 @@ class Explainer:
 
     def __init__(self, settings: Settings, seconds: float = SECONDS) -> None:
         self._home = settings.home
-        self.can_explain = settings.home_url is None  # of a home in a bucket only what is published is brought here
+        # Of a home in a bucket only what is published is brought here; and this user may be one who reads no more.
+        is_readable = not settings.lake.exists() or os.access(settings.lake, os.R_OK | os.X_OK)
+        self.can_explain = settings.home_url is None and is_readable
         self._seconds = seconds
         self._one_at_a_time = asyncio.Lock()
         self._asked = 0  # questions at work and waiting
@@ -97,4 +100,5 @@ class Explainer:
             if child.returncode is None:  # too long, or the client has left, or the server stops
                 child.kill()
                 await child.wait()
+                await asyncio.to_thread(sweep_scratch, self._home)  # safeguard: nothing-stays-of-an-explanation
         return child.returncode, answer, said

@@ -20,6 +20,7 @@ import click
 from pipelines import __version__, remote
 from pipelines.core import logs
 from pipelines.core.errors import MostwatchedError, os_error_message
+from pipelines.core.home_modes import private_umask
 from pipelines.core.settings import ENGINES, Settings, is_url, load, unknown_variables, wanted_log_format
 from pipelines.core.text import printable
 
@@ -180,7 +181,8 @@ def command(
         @functools.wraps(function)
         def with_settings(*args: Any, **kwargs: Any) -> Any:
             settings = load(click.get_current_context().obj)
-            with os_errors_explained(settings.home), remote.mounted(settings, only) if pulls else nullcontext():
+            pulled = remote.mounted(settings, only) if pulls else nullcontext()
+            with private_umask(), os_errors_explained(settings.home), pulled:
                 return function(settings, *args, **kwargs)
 
         group.command(name, **more)(with_settings)

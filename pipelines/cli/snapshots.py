@@ -137,12 +137,12 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
 
     Without an ID to the one before. They stay on it, whatever runs publish, until --release.
     """
-    from pipelines.core.durable_files import lock
+    from pipelines.core.durable_files import lock_home
     from pipelines.snapshots import manifest
 
     if release and snapshot_id:
         raise click.UsageError("Give an ID or --release, not both.")
-    with lock(settings.home / ".lock"), remote.mounted(settings):
+    with lock_home(settings.home), remote.mounted(settings):
         if release:
             target = manifest.release(settings.snapshots)
             remote.push(settings)
@@ -160,10 +160,10 @@ def remove(settings: Settings, snapshot_id: str) -> None:
 
     Not the current one: roll back first, and release afterwards. What landed stays, and what it was made of.
     """
-    from pipelines.core.durable_files import lock
+    from pipelines.core.durable_files import lock_home
     from pipelines.snapshots import manifest
 
-    with lock(settings.home / ".lock"), remote.mounted(settings):
+    with lock_home(settings.home), remote.mounted(settings):
         manifest.remove_one(settings.snapshots, snapshot_id)
         remote.tidy(settings)
     click.echo(f"Removed snapshot {snapshot_id}.")

@@ -227,9 +227,72 @@ class HeldLock:
     is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
 
 
+def home_lock(home: Path) -> Path:
+    """The file that is locked of a home. It is in a folder of its own: whoever can open either can lock it."""
+    return home / ".lock" / "run"
+
+
 @contextmanager
-def lock(path: Path) -> Iterator[HeldLock]:
-    """Hold the one lock of a home, or raise Busy. The kernel frees it however its holder dies.
+def lock_home(home: Path) -> Iterator[HeldLock]:
+    """Hold the one lock of a home, or raise Busy; a home that is not there is made."""
+    _make_lock_folder(home)
+    with lock(home_lock(home), home) as held:
+        yield held
+
+
+@contextmanager
+def unless_home_locked(home: Path) -> Iterator[bool]:
+    """Yield whether no other process holds the lock of a home: see `unless_locked`."""
+    _make_lock_folder(home)
+    with unless_locked(home_lock(home)) as is_free:
+        yield is_free
+
+
+def _make_lock_folder(home: Path) -> None:
+    """Make the folder of a home's lock, for its owner alone. Raises Busy while an older version is at work.
+
+    Older versions locked a file of the folder's name, and the home. One that is started now fails: it is no file.
+    """
+    make_folder(home)
+    folder = home_lock(home).parent
+    while not folder.is_dir() or folder.is_symlink():
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            return
+        _remove_older_lock(folder)
+    found = folder.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        folder.chmod(0o700)
+
+
+def _remove_older_lock(path: Path) -> None:
+    """Remove the lock's file of an older version. Raises Busy while that is at work: it has written its number there.
+
+    It could be opened by anybody: whoever else holds it, over the word of the last run that it has ended, is no run.
+    """
+    file = _open_lock(path)
+    try:
+        since = time.monotonic()
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            holder = os.pread(file, 20, 0)
+            if time.monotonic() - since > _NAME_SECONDS:
+                if holder != _TIDY:  # safeguard: older-lock-respected
+                    raise Busy(f"An older version is at work in {path.parent}. Wait until it has ended and try again.")
+                break
+            time.sleep(0.01)
+        with suppress(OSError):  # another process of ours was faster
+            if os.path.samestat(os.fstat(file), path.lstat()):
+                path.unlink()
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def lock(path: Path, place: Path | None = None) -> Iterator[HeldLock]:
+    """Hold a lock, or raise Busy about `place`, by default the lock's folder. However its holder dies, it is freed.
 
     Locked are both the file `path` and the folder it is in. The folder, because somebody may remove the file under its
     holder; the file, because network file systems show other machines the locks of files alone. What stands in the
@@ -243,7 +306,9 @@ def lock(path: Path) -> Iterator[HeldLock]:
             is_known = holder.isdecimal() and _is_alive(int(holder))
             if time.monotonic() - since > (_MOMENT_SECONDS if is_known else _NAME_SECONDS):
                 name = f" (process {holder})" if holder.isdecimal() else ""
-                raise Busy(f"Another run{name} is at work in {path.parent}. Wait until it has ended and try again.")
+                raise Busy(
+                    f"Another run{name} is at work in {place or path.parent}. Wait until it has ended and try again."
+                )
             time.sleep(0.01)
         held = HeldLock(is_tidy=os.pread(file, 20, 0) == _TIDY)
         with suppress(OSError):  # also on a full disk `prune` must be able to hold the lock
@@ -291,7 +356,7 @@ def _opened(path: Path) -> Iterator[tuple[int, int]]:
 def _open_lock(path: Path) -> int:
     """The file to be locked, created if missing. Raises MostwatchedError when something else has its name."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         if error.errno not in _NOT_A_FILE:
             raise

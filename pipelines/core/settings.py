@@ -64,6 +64,7 @@ class Settings:
     """Where things are and how much they may use. Every field can be set from the environment."""
 
     home: Path = Path("data")
+    home_mode: str = "owner"  # who may read the home: owner, or group (its group: snapshots/ alone, for the API's user)
     # the night
     day_timezone: str = "UTC"
     min_watched_seconds: int = 0
@@ -336,6 +337,12 @@ def _engine(text: str) -> str:
     return text
 
 
+def _home_mode(text: str) -> str:
+    if text not in ("owner", "group"):
+        raise ValueError("it must be owner or group")
+    return text
+
+
 def _options(text: str) -> tuple[tuple[str, str], ...]:
     """`{"name": "value"}` as JSON, or `name=value, name=value`. Errors quote no value, nor what may be one."""
     if text.lstrip().startswith("{"):
@@ -366,6 +373,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
+    "home_mode": _home_mode,
     "cache": Path,
     "s3_timeout_seconds": _whole(1, 3600),
     "s3_look_every_seconds": _whole(1, 3600),

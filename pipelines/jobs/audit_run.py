@@ -63,7 +63,7 @@ def _write_outcome(settings: Settings, snapshot_id: str | None, outcome: str, di
         record = replace(record, passed_at=before.passed_at, passed_snapshot_id=before.passed_snapshot_id)
     try:
         last_audit.write(settings.lake, record)
-        metrics.write(metrics.audit_path(settings.metrics), metrics.audit_text(record))
+        metrics.write(settings, metrics.audit_path(settings.metrics), metrics.audit_text(record))
     except OSError as error:
         logs.run_log.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
     if notify.is_wanted(settings):

@@ -16,9 +16,10 @@ Given again, the same command finds what is left to do.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,17 +28,27 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import remote
-from pipelines.core import calendar_days, durable_files
+from pipelines.core import calendar_days, durable_files, shared_folders
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
-from pipelines.jobs.id_search import FileMatch, IdMatcher, find_files, may_hold, owned_lines, owned_rows
+from pipelines.jobs.id_search import FileMatch, IdMatcher, find_files, find_unread, may_hold, owned_lines, owned_rows
 from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
-from pipelines.landing import DamagedArchive, LandedFile, Postponed, find_landed, rewrite
+from pipelines.landing import (
+    DamagedArchive,
+    Ignored,
+    LandedFile,
+    Postponed,
+    Stamp,
+    find_landed,
+    open_landed,
+    printable_name,
+    rewrite,
+)
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import PERSON, Register
 from pipelines.raw.index import RawFile, every_raw_file, raw_files
@@ -122,7 +133,7 @@ def forget(
     with locked_home(settings):
         remote.complete(settings)
         for root in roots:
-            rewrite.sweep(root)
+            shared_folders.sweep(root)
         return _forget(settings, matcher, roots, now, landing_too, progress)
 
 
@@ -169,7 +180,7 @@ def _forget(
     _empty_own(settings, matcher)
     done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=landing_too))
     progress("look through every file", 5, 6)
-    _look_through(settings, matcher, roots, done)
+    _look_through(settings, matcher, roots, done, landing_too=landing_too)
     progress("look through every file", 6, 6)
     done.is_forgotten = not done.remaining  # safeguard: forgotten-once-nothing-remains
     remote.tidy(settings)
@@ -284,7 +295,7 @@ def _remove_notes(settings: Settings, matcher: IdMatcher) -> int:
 def _empty_own(settings: Settings, matcher: IdMatcher) -> None:
     own = erasure_register.landing(settings)
     for root in own:
-        rewrite.sweep(root)
+        shared_folders.sweep(root)
     for landed in _landed(settings, matcher, own, is_to_be_emptied=True):
         if landed.problem:
             raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
@@ -293,52 +304,107 @@ def _empty_own(settings: Settings, matcher: IdMatcher) -> None:
 def _landed(
     settings: Settings, matcher: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
 ) -> Iterator[LandedRecords]:
-    """The landed files that hold records of the person, emptied of them if that is asked for."""
-    files, _ = find_landed([root for root in roots if root.is_dir()])
-    for file in files:
-        if file.entity not in PERSON:  # what creators publish is public
-            continue
+    """The landed files that hold records of the person, emptied of them if that is asked for.
 
-        def record(done: rewrite.Rewritten, file: LandedFile = file) -> None:
-            erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
-            for raw in raw_files(settings):
-                entity, landed_sha256, how = raw.identity
-                if (entity, how) == (file.entity, file.read_as) and (
-                    done.sha256_before in (landed_sha256, *raw.also_landed)
-                ):
-                    redaction.record_replacement(raw, done.sha256, done.bytes)
+    Whoever lands files does so meanwhile: what came, changed or was moved while others were looked at is looked at
+    again, so that nothing is said to be emptied that was not.
+    """
+    seen: dict[str, Stamp | None] = {}  # of each file, as it was when nothing of the person was left in it
+    found: dict[str, LandedRecords] = {}
+    for _ in range(2 if is_to_be_emptied else 1):  # safeguard: landed-files-looked-at-again
+        files, ignored = find_landed([root for root in roots if root.is_dir()])
+        for file in files:
+            if file.entity not in PERSON:  # what creators publish is public
+                continue
+            if file.location not in seen or seen[file.location] != _stamp(file):
+                seen[file.location], now = _look_at(settings, matcher, file, is_to_be_emptied=is_to_be_emptied)
+                before = found.pop(file.location, None)
+                if before and before.is_emptied:
+                    now = replace(now, records=before.records + now.records) if now else before
+                if now:
+                    found[file.location] = now
+        if is_to_be_emptied:
+            found |= {each.file: each for each in _hidden(settings, roots, ignored)}
+    yield from found.values()
 
-        of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
-        selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
-        records = 0
-        try:
-            if may_hold(file, matcher):
-                found = rewrite.find(file, selection)
-                records = found.records
-                if records and is_to_be_emptied:
-                    rewrite.rewrite(file, selection, found, record)
-        except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
-            yield LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
-        else:
-            if records:
-                yield LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied)
+
+def _stamp(file: LandedFile) -> Stamp | None:
+    try:
+        return Stamp.of(os.lstat(file.location))
+    except OSError:
+        return None
+
+
+def _look_at(
+    settings: Settings, matcher: IdMatcher, file: LandedFile, *, is_to_be_emptied: bool
+) -> tuple[Stamp | None, LandedRecords | None]:
+    """What a landed file holds of the person, emptied of it if that is asked for, and the stamp of what was left."""
+
+    def record(done: rewrite.Rewritten) -> None:
+        erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
+        for raw in raw_files(settings):
+            entity, landed_sha256, how = raw.identity
+            if (entity, how) == (file.entity, file.read_as) and (
+                done.sha256_before in (landed_sha256, *raw.also_landed)
+            ):
+                redaction.record_replacement(raw, done.sha256, done.bytes)
+
+    of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
+    selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
+    records = 0
+    try:
+        with open_landed(file.path, file.root) as source:
+            stamp: Stamp | None = source.stamp
+            is_held = may_hold(file, source, matcher)
+            source.check_unchanged()
+        if is_held:
+            found = rewrite.find(file, selection)
+            stamp, records = found.stamp, found.records
+            if records and is_to_be_emptied:
+                stamp = rewrite.rewrite(file, selection, found, record).stamp
+    except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
+        return None, LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
+    return stamp, LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied) if records else None
+
+
+def _hidden(settings: Settings, roots: Sequence[Path], ignored: Sequence[Ignored]) -> Iterator[LandedRecords]:
+    """What is no file, or no folder, where files of people have landed: what they became cannot be told."""
+    names = {name for raw in raw_files(settings) if raw.entity in PERSON for name in _with_folders(raw.landed_name)}
+    for each in ignored:
+        for root in roots:
+            if each.path.is_relative_to(root) and printable_name(each.path.relative_to(root)) in names:
+                problem = f"files have landed by this name, and now it is {each.reason}"
+                yield LandedRecords(str(each.path), 0, is_emptied=False, problem=problem)
+
+
+def _with_folders(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
 
 
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
-def _look_through(settings: Settings, matcher: IdMatcher, roots: Sequence[Path], done: ForgetReport) -> None:
-    """Note every file under home that holds the id."""
+def _look_through(
+    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], done: ForgetReport, *, landing_too: bool
+) -> None:
+    """Note every file under home that holds the id, and every landed file that was to be emptied and was not."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     others = [path for path in _files(settings.home) if path not in read]
+    unread = {root: [path for path in others if path.is_relative_to(root)] for root in roots}
+    ours = [path for path in others if not any(path.is_relative_to(root) for root in roots)]
     with engine.session(settings, "forget") as connection:
-        found = [*_by_name(settings, matcher), *find_files(connection, others, matcher)]
+        found = [*_by_name(settings, matcher), *find_files(connection, ours, matcher)]
+    for root, paths in unread.items():
+        found += find_unread(paths, root, matcher)
     done.public_files = sum(trace.is_public for trace in found)
     done.remaining = [
         {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
     ]
     for landed in done.landed_files:
-        if not landed.is_emptied and Path(landed.file).is_relative_to(settings.home):
+        is_to_go = landing_too or Path(landed.file).is_relative_to(settings.home)
+        if is_to_go and not landed.is_emptied:  # safeguard: landed-files-emptied-where-asked
             why = landed.problem or f"it holds {counted(landed.records, 'record')} of theirs"
             done.remaining.append({"path": landed.file, "why": why})
 

@@ -7,6 +7,7 @@ bytes of all others. Nothing here changes a file: erase_user.py does.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.lake.engines import duckdb as engine
-from pipelines.landing import DamagedArchive, LandedFile, decompressed
+from pipelines.landing import DamagedArchive, LandedFile, Postponed, Source, decompressed, open_landed
 from pipelines.landing.csv_text import Header, csv_records
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
@@ -266,15 +267,39 @@ def _is_text(kind: pa.DataType) -> bool:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def may_hold(file: LandedFile, matcher: IdMatcher) -> bool:
-    """Whether a landed file may hold records of the user: quick, with false positives alone.
+def may_hold(file: LandedFile, source: Source, matcher: IdMatcher) -> bool:
+    """Whether an open landed file may hold records of the user: quick, with false positives alone.
 
-    Raises OSError, and DamagedArchive for one that is not what its checksum says.
+    Raises Postponed, and DamagedArchive for one that is not what its checksum says.
     """
     if file.format == "parquet":
         return True
-    with file.path.open("rb") as opened:
-        return matcher.is_in_chunks(decompressed(_chunks(opened), file.compression), or_escaped=True)
+    return matcher.is_in_chunks(decompressed(_source_chunks(source), file.compression), or_escaped=True)
+
+
+def find_unread(paths: Iterable[Path], root: Path, matcher: IdMatcher) -> Iterator[FileMatch]:
+    """Find the files that hold the id among those that stand under a landing folder and are no landed files.
+
+    Others may write there: each is read from the descriptor that was opened, and no link is followed.
+    """
+    for path in sorted(paths):
+        try:
+            with open_landed(path, root) as source:
+                if _is_in_unread(source, path.suffix, matcher):
+                    yield FileMatch(path, is_public=False)
+        except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
+            yield FileMatch(path, is_public=False, problem=f"it cannot be read: {error}")
+
+
+def _is_in_unread(source: Source, suffix: str, matcher: IdMatcher) -> bool:
+    if suffix == ".parquet":
+        with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as table:
+            return any(pc.any(owned_rows(batch, matcher)).as_py() for batch in table.iter_batches())
+    return matcher.is_in_text(decompressed(_source_chunks(source), _COMPRESSIONS.get(suffix)))
+
+
+def _source_chunks(source: Source) -> Iterator[bytes]:
+    return iter(lambda: source.read(_CHUNK_BYTES), b"")
 
 
 def owned_rows(rows: pa.RecordBatch, matcher: IdMatcher) -> pa.Array:

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipelines.core import durable_files
+from pipelines.core import durable_files, shared_folders
+from pipelines.core.settings import Settings
 from pipelines.jobs import last_audit
 from pipelines.jobs.last_audit import LastAudit
 from pipelines.snapshots.manifest import Pointer
@@ -140,17 +141,17 @@ def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
     return generate_latest(registry)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replace the file, at once. Its temporary name does not end in .prom, which the collector would read as well."""
-    durable_files.make_folder(path.parent)
-    temporary = durable_files.temporary_beside(path.with_suffix(".part"))
-    try:
-        temporary.write_bytes(content)
-        durable_files.fsync(temporary)
-        temporary.rename(path)
-        durable_files.fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write(settings: Settings, path: Path, content: bytes) -> None:
+    """Replace a file of metrics, at once.
+
+    Where a setting names it, every user may read it, whatever the umask is: a collector has one of its own. Its folder
+    may be one that others write to.
+    """
+    is_for_all = settings.metrics_file is not None
+    if not path.parent.exists():
+        durable_files.make_folder(path.parent)
+        path.parent.chmod(0o755 if is_for_all else 0o700)
+    shared_folders.write_bytes(path, content, 0o644 if is_for_all else 0o600)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

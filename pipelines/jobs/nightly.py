@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from pipelines import remote
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
+from pipelines.core.home_modes import narrow, private_umask
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.scratch import sweep_scratch
 from pipelines.core.settings import Settings
@@ -278,10 +279,10 @@ def _ingest(
 @contextmanager
 def locked_home(settings: Settings) -> Iterator[None]:
     """Lock the home and remove what dead runs left half-written. A home in a bucket is pulled first and pushed last."""
-    durable_files.make_folder(settings.home)
-    with durable_files.lock(settings.home / ".lock") as lock, remote.mounted(settings):
+    with private_umask(), durable_files.lock_home(settings.home) as lock, remote.mounted(settings):
         for folder in (settings.lake, settings.snapshots):
             durable_files.make_folder(folder)
+        narrow(settings)
         if not lock.is_tidy or settings.engine == "spark":  # an executor may be lost while the run goes on
             for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
                 durable_files.sweep(folder)  # safeguard: leftovers-swept

@@ -94,7 +94,7 @@ def _write(settings: Settings, context: RunContext, record: Recorder | None, err
     if context.facts is not None:
         record.update(missing_days=tuple(context.facts["missing_days"]), report=context.page and str(context.page))
         with _log_failure("the metrics file", error):
-            metrics.write(settings.metrics, metrics.text(context.facts, _pointer(settings)))
+            metrics.write(settings, settings.metrics, metrics.text(context.facts, _pointer(settings)))
 
 
 def _notify(settings: Settings, context: RunContext, error: Exception | None, on_report: OnReport) -> None:

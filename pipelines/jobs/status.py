@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import remote
-from pipelines.core import calendar_days
+from pipelines.core import calendar_days, durable_files, home_modes
 from pipelines.core.errors import Damaged, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_audit, last_run
@@ -68,6 +68,8 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         seen.last_run = last_run.read(settings.lake)
     with _noted(seen):
         seen.last_audit = last_audit.read(settings.lake)
+    with _noted(seen):
+        seen.problems += home_modes.too_wide(settings)
     seen.at_work = _at_work(settings, seen.last_run)
     landed = _landed_sessions(settings, seen)
     with _noted(seen), lake.dry_run():
@@ -382,7 +384,7 @@ def _at_work(settings: Settings, record: last_run.LastRun | None) -> int | None:
 
     Where the kernel does not list locks: the process that began a run and has not ended, if it is alive.
     """
-    path = settings.home / ".lock"
+    path = durable_files.home_lock(settings.home)
     try:
         inode, holder = path.stat().st_ino, path.read_text().strip()  # whoever took the lock last has written its id
         for line in Path("/proc/locks").read_text().splitlines():

@@ -8,7 +8,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -207,8 +207,9 @@ class Stamp(NamedTuple):
 class Source:
     """An open landed file: its bytes, their sha256 as far as they were read, and whether it changes meanwhile."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, folder: int) -> None:
         self.path = path
+        self.folder = folder  # the descriptor of the folder that it was opened in, for as long as it is open
         self.file = os.fdopen(descriptor, "rb", buffering=0)
         self.stamp = Stamp.of(os.fstat(descriptor))
         self._digest = hashlib.sha256()
@@ -254,32 +255,38 @@ def open_landed(path: Path, root: Path | None = None) -> Iterator[Source]:
     No folder between `root` (by default the file's own folder) and the file may be a symlink either: whatever took
     the place of one since it was listed, nothing outside of the root is read.
     """
-    try:
-        descriptor = _open_below(root or path.parent, path)
-    except OSError as error:
-        if error.errno in _OF_OURS:
-            raise
-        raise Postponed(f"it cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # safeguard: regular-files-only
-        os.close(descriptor)
-        raise Postponed("it is not a regular file")
-    source = Source(path, descriptor)
-    with source.file:
-        yield source
-
-
-def _open_below(root: Path, path: Path) -> int:
     flags = os.O_RDONLY | os.O_CLOEXEC
-    *folders, name = path.relative_to(root).parts
-    folder = os.open(root, flags | os.O_DIRECTORY)
+    with ExitStack() as opened:
+        try:
+            folder = _open_folder(root or path.parent, path)
+            opened.callback(os.close, folder)
+            # safeguard: no-link-opened
+            descriptor = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError as error:
+            if error.errno in _OF_OURS:
+                raise
+            raise Postponed(f"it cannot be opened: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # safeguard: regular-files-only
+            os.close(descriptor)
+            raise Postponed("it is not a regular file")
+        source = Source(path, descriptor, folder)
+        with source.file:
+            yield source
+
+
+def _open_folder(root: Path, path: Path) -> int:
+    """The descriptor of the folder that holds a file, reached from the root without following a symlink."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
+    folder = os.open(root, flags)
     try:
-        for each in folders:
-            inner = os.open(each, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        for each in path.relative_to(root).parts[:-1]:
+            inner = os.open(each, flags | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)  # safeguard: no-link-opened
-    finally:
+    except BaseException:
         os.close(folder)
+        raise
+    return folder
 
 
 def decompressed(

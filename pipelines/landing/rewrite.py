@@ -9,13 +9,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import secrets
-import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import pyarrow as pa
@@ -23,9 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
-from pipelines.landing.files import LandedFile, Postponed, Stamp, decompressed, open_landed
-
-PREFIX = ".mostwatched-"  # of a file that is being written; a name that no run reads
+from pipelines.core.shared_folders import new_file_in
+from pipelines.landing.files import LandedFile, Postponed, Source, Stamp, decompressed, open_landed
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ class Rewritten:
     sha256_before: str
     sha256: str
     bytes: int
+    stamp: Stamp | None = None  # of the new file, once it has the landed one's name
 
 
 def find(file: LandedFile, selection: Selection) -> Found:
@@ -61,12 +58,13 @@ def find(file: LandedFile, selection: Selection) -> Found:
         lines: array[int] = array("q")
         records = 0
         if file.format == "parquet":
-            with pq.ParquetFile(file.path) as table:
+            with _table(source) as table:
                 records = sum(pc.sum(selection.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
         else:
             for taken in selection.lines(decompressed(source.chunks(), file.compression)):
                 lines.extend(taken)
                 records += 1
+        source.check_unchanged()
         return Found(records, lines, source.stamp)
 
 
@@ -74,52 +72,55 @@ def rewrite(file: LandedFile, selection: Selection, found: Found, on_written: Ca
     """Put a file without the records that were found in the place of a landed one, durably.
 
     The new one has the old one's times and mode, and its owner and group where we may give a file away. `on_written` is
-    called when it is whole and durable, before it takes the landed file's name. Raises Postponed if the landed file
-    changed since it was looked at or cannot be read, DamagedArchive if it is not what its checksum says: then it stays
-    as it was.
+    called when it is whole and durable, before it takes the landed file's name. Its folder may be one that others
+    write to: nothing but what has the landed file's name in it is replaced. Raises Postponed if the landed file changed
+    since it was looked at, cannot be read, or was moved aside; DamagedArchive if it is not what its checksum says.
     """
-    temporary = file.path.with_name(f"{PREFIX}{secrets.token_hex(6)}")  # without the old name, which may be a long one
-    try:
-        temporary.touch(mode=0o600, exist_ok=False)  # nobody else is to read it before it has the mode of the old one
-        with open_landed(file.path, file.root) as source:
-            if source.stamp != found.stamp:
-                raise Postponed("it changed while it was read")
-            if file.format == "parquet":
-                _write_rows_left(file.path, temporary, selection)
-            else:
-                chunks = decompressed(source.chunks(), file.compression)
-                with temporary.open("wb") as raw, _compressing(raw, file.compression) as out:
-                    for part in _blank_records(chunks, found.lines):
-                        out.write(part)
-            sha256_before = source.sha256()
-            source.check_unchanged()
-            _make_alike(file.path, temporary)
-            _fsync(temporary)
-            with temporary.open("rb") as written:
-                sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-            done = Rewritten(found.records, sha256_before, sha256, temporary.stat().st_size)
-            on_written(done)
-            if Stamp.of(os.lstat(file.path)) != source.stamp:
-                raise Postponed("it changed while it was read")
-        temporary.rename(file.path)
-        _fsync(file.path.parent)
-        return done
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_landed(file.path, file.root) as source, new_file_in(source.folder) as new:
+        if source.stamp != found.stamp:
+            raise Postponed("it changed while it was read")
+        if file.format == "parquet":
+            _write_rows_left(source, new.file, selection)
+        else:
+            chunks = decompressed(source.chunks(), file.compression)
+            with _compressing(new.file, file.compression) as out:
+                for part in _blank_records(chunks, found.lines):
+                    out.write(part)
+        sha256_before = source.sha256()
+        source.check_unchanged()
+        new.file.flush()
+        _make_alike(source.file.fileno(), new.file.fileno())
+        new.make_durable()
+        new.file.seek(0)
+        sha256 = hashlib.file_digest(new.file, "sha256").hexdigest()
+        done = Rewritten(found.records, sha256_before, sha256, os.fstat(new.file.fileno()).st_size)
+        on_written(done)
+        links = os.fstat(source.file.fileno()).st_nlink
+        source.check_unchanged()  # safeguard: landed-file-still-the-one-read
+        new.rename(file.path.name)
+        if os.fstat(source.file.fileno()).st_nlink >= links:  # safeguard: landed-file-was-the-one-replaced
+            raise Postponed("it was moved aside while it was rewritten")
+        if not os.path.samestat(os.lstat(file.path), os.fstat(new.file.fileno())):
+            raise Postponed("something else took its name when it had been rewritten")
+        return replace(done, stamp=Stamp.of(os.fstat(new.file.fileno())))
 
 
-def _make_alike(path: Path, new: Path) -> None:
-    owner = path.stat()
-    for uid, gid in ((-1, owner.st_gid), (owner.st_uid, -1)):  # a group may be given by who is in it, an owner by root
+def _make_alike(old: int, new: int) -> None:
+    """Give a new file the owner, mode and times of the landed one, both by their descriptors."""
+    wanted = os.fstat(old)
+    # A group may be given by who is in it, an owner by root.
+    for uid, gid in ((-1, wanted.st_gid), (wanted.st_uid, -1)):
         with suppress(OSError):
-            os.chown(new, uid, gid)
-    shutil.copystat(path, new)  # last: a change of owner takes bits of the mode away
-
-
-def sweep(root: Path) -> None:
-    """Remove what a killed command left half-written under a landing folder."""
-    for path in root.rglob(f"{PREFIX}*"):
-        path.unlink(missing_ok=True)
+            os.fchown(new, uid, gid)
+    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
+        if name.startswith("user.") or name == "system.posix_acl_access":
+            with suppress(OSError):
+                os.setxattr(new, name, os.getxattr(old, name))
+    given = os.fstat(new)
+    is_theirs = (given.st_uid, given.st_gid) == (wanted.st_uid, wanted.st_gid)
+    # Last: a change of owner takes bits of the mode away. A file that stays ours must not run as us.
+    os.fchmod(new, wanted.st_mode & (0o7777 if is_theirs else 0o777))  # safeguard: kept-file-runs-as-nobody
+    os.utime(new, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
 
 
 def _blank_records(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
@@ -157,15 +158,15 @@ def _compressing(raw: IO[bytes], compression: str | None) -> Iterator[Any]:
 _BATCH_ROWS = 1 << 16
 
 
-def _write_rows_left(path: Path, target: Path, selection: Selection) -> None:
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
+def _write_rows_left(source: Source, target: IO[bytes], selection: Selection) -> None:
+    with _table(source) as file, pq.ParquetWriter(target, file.schema_arrow, compression="ZSTD") as writer:
         for batch in file.iter_batches(_BATCH_ROWS):
             writer.write_batch(batch.filter(pc.invert(selection.rows(batch))))
+    source.rewind()  # it was not read in order, nor hashed
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+@contextmanager
+def _table(source: Source) -> Iterator[pq.ParquetFile]:
+    """The Parquet file that was opened, which need not be the one that has its name now."""
+    with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as table:
+        yield table

@@ -69,14 +69,14 @@ class Mirror:
         """
         self._remote = self._list(folders)
         self._pointer = self._objects.read(POINTER)
-        with durable_files.unless_locked(self._home / ".lock") as is_ours:
+        with durable_files.unless_home_locked(self._home) as is_ours:
             if is_ours:
                 self._remove_outdated(folders)
         small = [name for name in self._remote if _is_small(name)]
         map_concurrently(
             self._bring, [name for name in small if name not in self._record or not (self._home / name).exists()]
         )
-        with durable_files.unless_locked(self._home / ".lock") as is_ours:
+        with durable_files.unless_home_locked(self._home) as is_ours:
             if is_ours:  # safeguard: reader-spares-the-pointer-of-a-run
                 self._take_over_the_pointer()
         self._save()

@@ -156,7 +156,7 @@ class Replica:
 
     def _no_run_at_work(self) -> AbstractContextManager[object]:
         """Inside, no run is at work in this copy of the home. Raises Busy: the next look tries again."""
-        return durable_files.lock(self._home / ".lock")  # safeguard: replica-spares-a-run
+        return durable_files.lock_home(self._home)  # safeguard: replica-spares-a-run
 
     @contextmanager
     def _workbench(self) -> Iterator[Path]:

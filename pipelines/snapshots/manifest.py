@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from pipelines.core import calendar_days, durable_files
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError, is_file_damage
+from pipelines.core.home_modes import share_like
 from pipelines.core.row_digest import combined_digest
 
 SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
@@ -281,7 +282,9 @@ def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pi
         "pinned": pinned,
         "landed": list(landed),
     }
-    durable_files.write_json(snapshots / POINTER, durable_files.with_checksum(pointer))
+    with durable_files.new_file(snapshots / POINTER) as temporary:
+        temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(pointer)))
+        share_like(temporary, snapshots)
 
 
 def pointer_damage(snapshots: Path) -> list[str]:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from pipelines import __version__
 from pipelines.core import calendar_days, durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish
+from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, printable
@@ -298,7 +299,7 @@ def _write(
     What stands there is damaged. Readers keep what is left of it until they can have all of it.
     """
     with durable_files.new_folder(settings.snapshots / snapshot_id, replace=True) as folder:
-        (folder / "private").mkdir(mode=0o700)
+        (folder / "private").mkdir(mode=0o700)  # until all of it is shared with a group, if it is
         (folder / snapshots.cube_folder(built.policy.min_cell)).mkdir()
         for name, stored in files.items():
             durable_files.link_or_copy(stored.path, folder / name)
@@ -335,6 +336,7 @@ def _write(
         (folder / snapshots.MANIFEST).write_bytes(
             durable_files.json_bytes(durable_files.with_checksum(manifest | {"files": facts}))
         )
+        share_like(folder, settings.snapshots)
 
 
 def _facts_without_rows(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from tokens import bearer, claims, jwks, sign
 from world import Night, World
 
+import pipelines
 from pipelines.api import contract
 from pipelines.api.app import create_app
 from pipelines.api.explanations import Explainer, ExplanationError
@@ -218,6 +219,38 @@ def test_what_nobody_waits_for_is_ended(
                 wait_for(0)
         answer = httpx.get(f"{url}{PATH}?creatorId=ada", headers=OPERATOR, timeout=60)
     assert (answer.status_code, answer.json()["data"]["agrees"]) == (200, True)
+
+
+@pytest.mark.parametrize("ending", ["time", "client"])
+def test_nothing_stays_of_an_explanation_that_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Neither when it takes too long nor when its client has left: what it worked with names viewers."""
+    home = tmp_path / "home"
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(f"""
+import time
+from pathlib import Path
+from pipelines.core.scratch import scratch_folder
+with scratch_folder(Path({str(home)!r}), "explain") as folder:
+    (folder / "viewers").write_text("v1")
+    time.sleep(60)
+""")
+    home.mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'slow'}{os.pathsep}{Path(pipelines.__file__).parents[1]}")
+    explainer = Explainer(Settings(home=home), seconds=3 if ending == "time" else 60)
+
+    async def ask() -> None:
+        asked = asyncio.create_task(explainer.explain("s", "ada", Range(date(2026, 1, 1), date(2026, 1, 2))))
+        while not list(home.glob("tmp/*/viewers")):
+            await asyncio.sleep(0.01)
+        if ending == "client":
+            asked.cancel()
+        with pytest.raises(asyncio.CancelledError if ending == "client" else ExplanationError):
+            await asked
+
+    asyncio.run(asyncio.wait_for(ask(), 30))
+    assert list(home.iterdir()) == []
 
 
 def test_a_figure_that_does_not_agree_is_shown(ask: Callable[..., Any], tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_run_with_an_incomplete_day_is_exit_code_3(mostwatched, tmp_path):
 
 def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
     """Whoever comes second is told to wait; reading goes on."""
-    with durable_files.lock(home / ".lock"):
+    with durable_files.lock_home(home):
         for arguments in (("run", "--direct"), ("snapshots", "prune"), ("snapshots", "rollback"), ("forget", "v1")):
             done = mostwatched(*arguments)
             assert (done.code, done.out) == (4, "")

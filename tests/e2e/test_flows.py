@@ -116,7 +116,7 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
 
 def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:
     settings.home.mkdir()
-    with durable_files.lock(settings.home / ".lock"), pytest.raises(Busy):
+    with durable_files.lock_home(settings.home), pytest.raises(Busy):
         flows.run_flow(settings, AS_OF, [landing])
 
 

@@ -104,7 +104,7 @@ def linked(settings: Settings, home: Path) -> Settings:
         if path.is_dir():
             target.mkdir(mode=path.stat().st_mode)
         else:
-            (shutil.copy2 if path.name == ".lock" else os.link)(path, target)
+            (shutil.copy2 if path.parent.name == ".lock" else os.link)(path, target)
     return dataclasses.replace(settings, home=home)
 
 

@@ -64,7 +64,7 @@ def _kind(path: Path) -> str | None:
         if path.parts[1] == "raw":
             return {"index.json": "index of raw", "rejects.parquet": "rejected records"}.get(path.name, "raw rows")
         return "sidecar" if path.suffix == ".json" else "derived rows"
-    return "lock" if path.name == ".lock" else None
+    return "lock" if path.parts[0] == ".lock" else None
 
 
 class Damager:

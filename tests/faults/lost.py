@@ -16,7 +16,7 @@ from random import Random
 
 from faults.recording import keep
 
-NEVER_LINKED = ".lock"  # the only file that is written in place
+NEVER_LINKED = "run"  # of the lock: the only file that is written in place
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from world import AS_OF, World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
+from pipelines.core import durable_files
 from pipelines.jobs import last_run, prune, status
 from pipelines.raw import seen_cache
 from pipelines.snapshots import manifest, publish
@@ -127,7 +128,8 @@ def _leave_debris(world: World, draw: Random) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
         os.utime(path, (4_000_000_000, 4_000_000_000))
-    lock = world.settings.home / ".lock"
+    lock = durable_files.home_lock(world.settings.home)
+    lock.parent.mkdir(exist_ok=True)
     lock.write_text("1\n")
     os.utime(lock, (4_000_000_000, 4_000_000_000))
 

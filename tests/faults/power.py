@@ -108,7 +108,7 @@ def records_are_whole(told: list[History]) -> Figure:
         differ = {
             name
             for name in there.keys() | disk.files().keys()
-            if name != NEVER_LINKED and not _is_left_over(name) and there.get(name) != disk.files().get(name)
+            if Path(name).name != NEVER_LINKED and not _is_left_over(name) and there.get(name) != disk.files().get(name)
         }
         figure.tried += len(history.operations)
         if differ:

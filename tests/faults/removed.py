@@ -22,7 +22,7 @@ class Safeguard:
 
 
 WRITING = ("tests/unit/core/test_durability.py",)
-LOCKING = ("tests/unit/core/test_durable_files.py",)
+LOCKING = ("tests/unit/core/test_durable_files.py", "tests/unit/core/test_lock_of_a_home.py")
 KILLED = ("tests/faults/test_killed.py",)
 CUBE = ("tests/spec/test_cube.py",)
 OLD_DAYS = ("tests/spec/test_age.py",)
@@ -30,6 +30,9 @@ STORED = ("tests/unit/lake/test_derive.py",)
 PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
+REWRITING = ("tests/unit/landing/test_rewrite.py",)
+SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
+HOME_MODES = ("tests/spec/test_home_modes.py",)
 RETENTION = ("tests/spec/test_retention.py",)
 ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
@@ -63,6 +66,10 @@ SAFEGUARDS = (
     Safeguard("derived-file-fsynced", drop, WRITING),
     Safeguard("one-run-holds-the-lock", never, LOCKING),
     Safeguard("folder-of-the-home-locked", replace("how | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"), LOCKING),
+    Safeguard("made-for-the-owner-alone", replace("0o077", "0o022"), HOME_MODES),
+    Safeguard("existing-home-narrowed", drop, HOME_MODES),
+    Safeguard("nothing-stays-of-an-explanation", drop, EXPLAINED),
+    Safeguard("older-lock-respected", never, LOCKING),
     Safeguard("leftovers-swept", drop, KILLED),
     # --- known to be what was written
     Safeguard("file-compared-with-sha256", replace("sha256_of(fetched(path))", "sha256"), (*STORED, *SNAPSHOT_FILES)),
@@ -117,8 +124,14 @@ SAFEGUARDS = (
     Safeguard("derived-of-forgotten-removed", drop, FORGETTING),
     Safeguard("forgotten-once-nothing-remains", replace("not done.remaining", "True"), FORGETTING),
     Safeguard("register-of-forgotten-needed", always, FORGETTING),
+    Safeguard("landed-files-looked-at-again", replace("2 if is_to_be_emptied else 1", "1"), REWRITING),
+    Safeguard("landed-files-emptied-where-asked", never, SHARED_FOLDERS),
+    Safeguard("landed-file-still-the-one-read", drop, REWRITING),
+    Safeguard("landed-file-was-the-one-replaced", never, REWRITING),
+    Safeguard("kept-file-runs-as-nobody", replace("0o777", "0o7777"), REWRITING),
+    Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
-    Safeguard("replica-spares-a-run", replace('durable_files.lock(self._home / ".lock")', "nullcontext()"), REPLICA),
+    Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),
     Safeguard("removed-days-refused", never, RETENTION),
     # --- what lands

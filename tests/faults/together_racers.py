@@ -29,6 +29,7 @@ import pipelines.jobs.nightly
 import pipelines.lake.engines.duckdb  # imported here once, and not in every child
 import pipelines.snapshots.manifest  # noqa: F401
 from pipelines import cli
+from pipelines.core.durable_files import home_lock
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -116,7 +117,7 @@ class _Moments:
         if event != "open" and event not in CHANGES:
             return
         path = os.path.realpath(str(arguments[0]))
-        if path.startswith(self.home) and path != f"{self.home}.lock":
+        if path.startswith(self.home) and not path.startswith(f"{self.home}.lock"):
             os.write(self.descriptor, b"%f\n" % time.monotonic())
 
 
@@ -137,9 +138,9 @@ def race(task: dict[str, Any]) -> list[dict[str, Any]]:
             chosen.send(signal.SIGSTOP)
             chosen.was = "paused"
             if task.get("spoil") == "removed":
-                (home / ".lock").unlink()
+                home_lock(home).unlink()
             elif task.get("spoil"):
-                (home / ".lock").write_text(task["spoil"])
+                home_lock(home).write_text(task["spoil"])
             _wait([child for child in children if child is not chosen])
             chosen.send(signal.SIGCONT)
     _wait(children)
@@ -150,7 +151,7 @@ def _holder(home: Path, children: list[Child]) -> Child | None:
     """Who holds the lock, by the name in it, as soon as there is one; None when all have ended."""
     while [child for child in children if not child.poll()]:
         with suppress(OSError, ValueError, IndexError):
-            name = int((home / ".lock").read_text().split()[0])
+            name = int(home_lock(home).read_text().split()[0])
             for child in children:
                 if child.pid == name and not child.poll():
                     return child

@@ -19,6 +19,7 @@ from world import World
 
 from faults.campaign import Effort, Figure
 from faults.together_platform import as_of, land_night
+from pipelines.core.durable_files import home_lock
 
 ANYWAY = ("--accept-rejects", "--allow-incomplete")
 OLD, NEW = 2, 3  # nights
@@ -309,7 +310,8 @@ def _spoilt_while_held(on: Scene, effort: Effort) -> Figure:
 def _left_over(on: Scene, effort: Effort) -> Figure:
     figure = Figure("what stood in the lock's place before")
     home = on.copy(effort.scratch / "left over")
-    place = home / ".lock"
+    place = home_lock(home)
+    place.parent.mkdir(exist_ok=True)
     for what, content in LEFT_OVER.items():
         place.write_bytes(content)
         run = on.racers.race(home, [on.run(home)])[0]

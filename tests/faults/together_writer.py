@@ -118,7 +118,7 @@ class Writer:
 
     def roll_back_to(self, snapshot_id: str | None) -> bool:
         try:
-            with self.moving(), durable_files.lock(self.world.settings.home / ".lock"):
+            with self.moving(), durable_files.lock_home(self.world.settings.home):
                 manifest.roll_back(self.folder, snapshot_id)
         except UsageError:
             return False  # there is none before
@@ -126,7 +126,7 @@ class Writer:
         return True
 
     def release(self) -> None:
-        with self.moving(), durable_files.lock(self.world.settings.home / ".lock"):
+        with self.moving(), durable_files.lock_home(self.world.settings.home):
             manifest.release(self.folder)
         self.done["releases"] += 1
         if self.moves[-1].snapshot_id != self.newest:

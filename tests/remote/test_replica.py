@@ -129,7 +129,7 @@ def test_what_a_killed_server_left_is_swept(machines: Machines, api: Settings, p
     for half in (api.snapshots / ".tmp-0123-x", api.home / "following" / "2026-01-01-0123456789ab"):
         (half / "private").mkdir(parents=True)
         (half / "private" / "follows.parquet").write_bytes(b"PAR1")
-    with durable_files.lock(api.home / ".lock"):
+    with durable_files.lock_home(api.home):
         follower(api).sync()
         assert here(api) == {current, ".tmp-0123-x"}
     follower(api).sync()

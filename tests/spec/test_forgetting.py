@@ -249,11 +249,11 @@ def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
 
 def test_the_command_can_be_given_again(after, done):
     """A second time there is nothing to do, and nothing changes; somebody else can be forgotten as well."""
-    files = {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.name != ".lock"}
+    files = {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.parent.name != ".lock"}
     again = forgotten_in(after)
     assert (again.is_forgotten, again.was_forgotten, again.raw_folders, again.changes) == (True, True, 0, [])
     assert again.snapshot_after == done[1].snapshot_after
-    assert {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.name != ".lock"} == files
+    assert {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.parent.name != ".lock"} == files
     forget(after.settings, "ben", NOW, landing_too=True)
     assert holding(after.settings.home, USER, DEVICE, "ben") == []
 

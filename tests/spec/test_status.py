@@ -221,11 +221,11 @@ def test_it_only_reads(world):
     world.run(compare=False)
     before = {path: path.stat() for path in world.settings.home.rglob("*")}
     assert ask(world)["next_run"]["at_work"] is None
-    with durable_files.lock(world.settings.home / ".lock"):
+    with durable_files.lock_home(world.settings.home):
         locked = ask(world)
     after = {path: path.stat() for path in world.settings.home.rglob("*")}
     assert [
-        path for path in before if path.name != ".lock" and before[path].st_mtime_ns != after[path].st_mtime_ns
+        path for path in before if path.parent.name != ".lock" and before[path].st_mtime_ns != after[path].st_mtime_ns
     ] == []
     assert before.keys() == after.keys()
     if os.path.exists("/proc/locks"):  # noqa: PTH110 (not a landed file)

@@ -186,7 +186,8 @@ class LandingWriter:
         path = self._directory / (name + (".gz" if self._compress else ""))
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as raw:
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as raw:  # no link that somebody put there is followed
             if self._compress:
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=4, mtime=0) as packed:
                     packed.writelines(chunks)

@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "spark_options": ('{"spark.executor.memory": "4g"}', (("spark.executor.memory", "4g"),)),
     "keep_snapshots": ("3", 3),
     "keep_days": ("800", 800),
+    "home_mode": ("group", "group"),
     "notify_command": ("/usr/local/bin/page --night", "/usr/local/bin/page --night"),
     "notify_webhook": ("https://chat.example/hooks/1", "https://chat.example/hooks/1"),
     "metrics_file": ("/var/lib/textfile/mostwatched.prom", Path("/var/lib/textfile/mostwatched.prom")),

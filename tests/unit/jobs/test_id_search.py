@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.jobs.id_search import IdMatcher, find_files, may_hold
 from pipelines.lake.engines import duckdb as engine
-from pipelines.landing import LandedFile
+from pipelines.landing import LandedFile, open_landed
 from pipelines.raw.erasure_register import candidate_ids
 
 MIB = 1 << 20
@@ -87,7 +87,8 @@ def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, pa
     path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
     path.write_bytes(gzip.compress(content) if packed else content)
     file = LandedFile("viewing_sessions", path.name, str(path), "ndjson", "gz" if packed else None, tmp_path)
-    assert may_hold(file, IdMatcher(USER))
+    with open_landed(path) as source:
+        assert may_hold(file, source, IdMatcher(USER))
 
 
 @pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])

@@ -148,7 +148,7 @@ def test_a_failed_run_is_told_of(tmp_path, collector):
     world = World(tmp_path, notify_command=command)
     land_days(world, 30)
     world.run(compare=False)
-    with durable_files.lock(world.settings.home / ".lock"), pytest.raises(Busy):
+    with durable_files.lock_home(world.settings.home), pytest.raises(Busy):
         world.run(compare=False)
     assert told() == []
     with pytest.raises(UsageError) as nowhere:

@@ -15,6 +15,8 @@ from world import AS_OF, World
 
 from pipelines.api.telemetry import Metrics
 from pipelines.core.errors import RefusedToPublish
+from pipelines.core.settings import Settings
+from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import metrics, report
 from pipelines.jobs.last_audit import OUTCOMES, LastAudit
 
@@ -100,16 +102,16 @@ def test_metrics_of_a_refused_run_that_cannot_be_written_are_not_missing_in_sile
 def test_the_collector_never_sees_half_a_file(tmp_path, monkeypatch):
     """The file is replaced at once, and what is being written does not have a name that the collector reads."""
     path = tmp_path / "mostwatched.prom"
-    metrics.write(path, b"old 1\n")
+    metrics.write(Settings(home=tmp_path), path, b"old 1\n")
     seen: list[tuple[list[str], bytes]] = []
-    rename = Path.rename
+    rename = NewFile.rename
 
-    def watched(self: Path, target: Path) -> Path:
+    def watched(self: NewFile, name: str) -> None:
         seen.append((sorted(each.name for each in tmp_path.glob("*.prom")), path.read_bytes()))
-        return rename(self, target)
+        rename(self, name)
 
-    monkeypatch.setattr(Path, "rename", watched)
-    metrics.write(path, b"new 1\n")
+    monkeypatch.setattr(NewFile, "rename", watched)
+    metrics.write(Settings(home=tmp_path), path, b"new 1\n")
     assert seen == [(["mostwatched.prom"], b"old 1\n")]
     assert path.read_bytes() == b"new 1\n"
     assert [each.name for each in tmp_path.iterdir()] == ["mostwatched.prom"]

@@ -17,9 +17,10 @@ import pytest
 import zstandard
 
 from pipelines.core.settings import load
+from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import erase_user
 from pipelines.jobs.id_search import IdMatcher, owned_lines, owned_rows
-from pipelines.landing import LandedFile, Source, find_landed, rewrite
+from pipelines.landing import LandedFile, Postponed, Source, find_landed, rewrite
 
 CUT = rewrite.Selection(
     partial(owned_lines, matcher=IdMatcher("u1"), csv_entity=None),
@@ -56,14 +57,14 @@ def test_owner_group_mode_and_times_stay(tmp_path: Path, name: str, mode: int) -
     before = facts(file.path)
 
     def look(_: rewrite.Rewritten) -> None:
-        (written,) = file.path.parent.glob(".mostwatched-*")
+        (written,) = file.path.parent.glob(".mostwatched-*/new")
         assert facts(written) == before
 
     seen = []
     goes = CUT.rows
 
     def rows(batch: pa.RecordBatch) -> pa.Array:
-        seen.extend(stat.S_IMODE(path.stat().st_mode) for path in file.path.parent.glob(".mostwatched-*"))
+        seen.extend(stat.S_IMODE(path.stat().st_mode) for path in file.path.parent.glob(".mostwatched-*/new"))
         return goes(batch)
 
     cut = rewrite.Selection(CUT.lines, rows)
@@ -81,10 +82,64 @@ def test_where_a_file_cannot_be_given_away(tmp_path: Path, monkeypatch: pytest.M
     def refused(*_: Any) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(os, "chown", refused)
+    monkeypatch.setattr(os, "fchown", refused)
     assert rewrite.rewrite(file, CUT, rewrite.find(file, CUT), lambda _: None).records == 1
     assert facts(file.path)[2] == 0o640
     assert file.path.read_bytes().startswith(b"\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can land a file of another user")
+def test_a_file_that_stays_ours_runs_as_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others wrote never gets our rights, though their file had the bit that gives it theirs."""
+    file = landed(tmp_path, "a.ndjson")
+    os.chown(file.path, 12_345, 23_456)
+    file.path.chmod(0o6755)
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    rewrite.rewrite(file, CUT, rewrite.find(file, CUT), lambda _: None)
+    assert facts(file.path)[:3] == (0, 0, 0o755)
+
+
+def test_a_file_that_changes_once_it_was_read(tmp_path: Path) -> None:
+    """It waits, with what was added to it."""
+    file = landed(tmp_path, "a.ndjson")
+
+    def add(_: rewrite.Rewritten) -> None:
+        with file.path.open("a") as opened:
+            opened.write('{"userId":"u3","creatorId":"c"}\n')
+
+    with pytest.raises(Postponed):
+        rewrite.rewrite(file, CUT, rewrite.find(file, CUT), add)
+    assert file.path.read_text().count("userId") == 3
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_a_file_that_is_moved_aside_in_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not said to be emptied: its records are in it still, wherever it is."""
+    file = landed(tmp_path, "a.ndjson")
+    rename = NewFile.rename
+
+    def too_late(new: NewFile, name: str) -> None:
+        file.path.rename(tmp_path / "aside")
+        rename(new, name)
+
+    monkeypatch.setattr(NewFile, "rename", too_late)
+    with pytest.raises(Postponed, match="moved aside"):
+        rewrite.rewrite(file, CUT, rewrite.find(file, CUT), lambda _: None)
+
+
+def test_what_lands_while_others_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at too, before anything is said to be done."""
+    line = b'{"viewerId":"u1"}\n'
+    landed_bytes(tmp_path, "a.ndjson", line)
+    looked = erase_user._look_at
+
+    def land_another(*given: Any, **more: Any) -> Any:
+        if not (tmp_path / "landing" / "viewing_sessions" / "0.ndjson").exists():
+            landed_bytes(tmp_path, "0.ndjson", line)
+        return looked(*given, **more)
+
+    monkeypatch.setattr(erase_user, "_look_at", land_another)
+    assert empty_of_u1(tmp_path) == 2
 
 
 @pytest.mark.parametrize("name", ["n" * 248 + ".ndjson", "\u00f6" * 123 + ".parquet"], ids=["ASCII", "UTF-8"])

@@ -1,0 +1,60 @@
+"""The lock of a home is where nobody else can hold it, and an older version's is respected."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from pipelines.core import durable_files
+from pipelines.core.errors import Busy
+
+
+def older_lock(home: Path, content: str) -> Path:
+    home.mkdir()
+    path = home / ".lock"
+    path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("content", ["", "ended\n", "4000000\n"])
+def test_an_older_lock_that_nobody_holds(tmp_path: Path, content: str) -> None:
+    """It becomes the folder; an older version that is started then finds no file to lock, and fails."""
+    path = older_lock(tmp_path / "home", content)
+    with durable_files.lock_home(tmp_path / "home"):
+        assert path.is_dir()
+        assert path.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(Busy, match=r"is at work in .*/home\."), durable_files.lock_home(tmp_path / "home"):
+            pass
+        with pytest.raises(IsADirectoryError):
+            path.open("r+")
+
+
+def test_an_older_version_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has written a number into the lock is waited for."""
+    monkeypatch.setattr(durable_files, "_NAME_SECONDS", 0.1)
+    path = older_lock(tmp_path / "home", "4000000\n")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="An older version is at work"), durable_files.lock_home(tmp_path / "home"):
+            pass
+        assert path.is_file()
+
+
+def test_somebody_who_could_open_the_older_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others cannot write into it: held over the word that the last run has ended, it stops no night; nor the home."""
+    monkeypatch.setattr(durable_files, "_NAME_SECONDS", 0.1)
+    path = older_lock(tmp_path / "home", "ended\n")
+    with path.open() as file, durable_files._opened(tmp_path / "home" / "x") as (_, folder):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with durable_files.lock_home(tmp_path / "home"):
+            assert path.is_dir()
+
+
+def test_a_lock_folder_that_others_can_enter(tmp_path: Path) -> None:
+    """It is closed to them."""
+    (tmp_path / ".lock").mkdir(mode=0o755)
+    with durable_files.lock_home(tmp_path):
+        assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o700
