@@ -143,15 +143,16 @@ def test_the_users_group_reads_what_the_api_serves(place: Path) -> None:
     (place / "jwks.json").write_bytes(jwks("rsa-1"))
     settings = Settings(home=home, jwks=str(place / "jwks.json"), operators=("ben",))
 
-    def answers() -> list[Any]:
-        api = Client(create_app(settings, StoppedClock().clock))
+    def answers(api: Client) -> list[Any]:
         paths = ("/api/v1/live-stream/most-watched-creators", "/api/v1/live-stream/funded", "/lls/v1.0/stream", "/")
         return [(got.status_code, got.text) for path in paths for got in [api.get(path, headers=token)]]
 
     token = bearer(sign(claims("ben")))
-    expected = answers()
+    ours, fresh = (Client(create_app(settings, StoppedClock().clock)) for _ in range(2))
+    expected = answers(ours)
     assert [status for status, _ in expected] == [200] * 4
-    theirs = as_nobody(answers, GROUP)
+    assert as_nobody(lambda: fresh.get("/readyz").status_code) == 503, "not in the group"
+    theirs = as_nobody(lambda: answers(fresh), GROUP)  # which opens the snapshot now
     assert [status for status, _ in theirs] == [200] * 4
     assert theirs[0][1] == expected[0][1]
     manifest.release(world.settings.snapshots)  # whoever writes the pointer
