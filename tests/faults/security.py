@@ -6,14 +6,16 @@ Every figure tries what once succeeded, and variations of it. What needs another
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from everything import EVERYTHING
+from other_user import as_nobody
 from world import World
 
 from faults.campaign import Effort, Figure, not_tried
@@ -21,7 +23,7 @@ from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots import manifest, range_query
 
 CANARY = "canary-7f1c"
-NOBODY = 65534
+ROOT = Path(__file__).parents[2]
 
 
 def attack(effort: Effort) -> Iterator[Figure]:
@@ -32,6 +34,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
     world.run(compare=False)
     yield queries(effort, world)
     yield another_user(world)
+    yield swapped_names(effort)
 
 
 # --- who asks in SQL -------------------------------------------------------------------------------------------------
@@ -160,30 +163,6 @@ def _reached(home: Path, every: list[str]) -> list[str]:
     return reached
 
 
-def as_nobody(look: Callable[[], list[str]]) -> list[str]:
-    """What a function returns in a process of another user; only root can ask for it."""
-    reads, writes = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            with os.fdopen(writes, "w") as out:
-                json.dump(look(), out)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writes)
-    with os.fdopen(reads) as answer:
-        said = answer.read()
-    _, ended = os.waitpid(child, 0)
-    assert ended == 0, "the other user's process failed"
-    found: list[str] = json.loads(said)
-    return found
-
-
 def another_user(world: World) -> Figure:
     """Another user walks the home, opens every file by its name, and takes every lock."""
     what = "files and folders of a home, for another user of the machine"
@@ -198,4 +177,22 @@ def another_user(world: World) -> Figure:
     figure = Figure(what, note=f"{len(every):,} of them")
     for path in every:
         figure.check(path not in reached, f"{path} is open to everybody")
+    return figure
+
+
+# --- who lands files -------------------------------------------------------------------------------------------------
+
+_RACES = "tests/spec/test_shared_folders.py"
+
+
+def swapped_names(effort: Effort) -> Figure:
+    """Another user swaps names in a landing folder while somebody is forgotten there: see what the test promises."""
+    what = "names swapped in a landing folder, in seven ways, while somebody is forgotten there"
+    if os.getuid() != 0:
+        return not_tried(what, "only root can be another user")
+    figure = Figure(what)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", _RACES, "-k", "swapped"]
+    for _ in range(effort.times(1, 50)):
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        figure.check(ran.returncode == 0, ran.stdout[-600:])
     return figure
