@@ -129,7 +129,7 @@ SAFEGUARDS = (
     Safeguard("landed-file-still-the-one-read", drop, REWRITING),
     Safeguard("landed-file-was-the-one-replaced", never, REWRITING),
     Safeguard("kept-file-runs-as-nobody", replace("0o777", "0o7777"), REWRITING),
-    Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_shared_folders.py",)),
+    Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_writing_in_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
     Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),

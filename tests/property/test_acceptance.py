@@ -259,6 +259,7 @@ def test_json_test_suite(corpora: Path, tmp_path: Path) -> None:
 def test_naughty_strings_round_trip(corpora: Path, tmp_path: Path) -> None:
     """As ids and names, byte for byte, through PyArrow and DuckDB."""
     strings = [each for each in json.loads((corpora / "naughty_strings" / "blns.json").read_text()) if each]
+    strings = [each for each in strings if len(each) <= MAX_ID_CHARS]  # longer ones are rejected, whatever is in them
     strings += ["\x00", "a\x00b", "\x7f", "\u2028", "\ufeff", "\U0010ffff", " ", "\t", "\r\n"]
     folder = tmp_path / "landing" / "creators"
     folder.mkdir(parents=True)

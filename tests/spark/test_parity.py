@@ -34,7 +34,7 @@ FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 
 def test_a_night_over_nothing(tmp_path):
     """Every model without rows is the same file; these stand in for nothing in the lakes of all other tests here."""
-    on_duckdb, on_spark = both(tmp_path, lambda world: None, from_nothing=True)
+    on_duckdb, on_spark = both(tmp_path, lambda world: None, from_nothing=True, min_cell=1)
     same(on_duckdb, on_spark)
     made = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if not rows}
     assert {name for name in models.LINE if models.model(name).is_stored} - made == set()
@@ -56,7 +56,7 @@ def test_a_night_in_which_everything_happens(tmp_path, monkeypatch):
         old = {"sessionId": "old", "creatorId": "ada", "viewerId": "gone", "endedAt": None}
         world.land("viewing_sessions", [old | {"startedAt": f"{year}-03-01T00:00:00Z"} for year in (2022, 2025)])
 
-    on_duckdb, on_spark = both(tmp_path, land)
+    on_duckdb, on_spark = both(tmp_path, land, min_cell=1)
     same(on_duckdb, on_spark)
     built = {name.split("/")[0] for name, (rows, *_) in derived(on_spark.world).items() if rows}
     assert {name for name in models.LINE if models.model(name).is_stored} - built == set()
