@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -118,12 +118,15 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
     raw = snapshot_inputs(settings, snapshot, "Land them again and run, or explain another snapshot.")
     require_days(raw, policy, snapshot.as_of)
     profile = _profile(snapshot, creator_id)
-    with scratch_folder(settings.home, "explain") as folder:
-        records, landed = _records_of(settings, raw, plan.input_days(snapshot.as_of, policy), creator_id, folder)
+    with (
+        scratch_folder(settings.home, "explain") as folder,
+        closing(engine.connect(settings.memory_limit, settings.threads, folder / "spill")) as connection,
+    ):
+        records, landed = _records_of(connection, raw, plan.input_days(snapshot.as_of, policy), creator_id, folder)
         if not landed.records and profile is None:
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
-        with _lake(settings, folder) as lake, engine.session(settings, "explain") as connection:
+        with _lake(settings, folder) as lake:
             built = plan.build(lake, alone, policy, snapshot.as_of)
             outcomes = _outcomes(
                 connection,
@@ -163,7 +166,7 @@ class _Landed:
 
 
 def _records_of(
-    settings: Settings, raw: Sequence[RawFile], input_days: InclusiveRange, creator_id: str, folder: Path
+    connection: engine.Connection, raw: Sequence[RawFile], input_days: InclusiveRange, creator_id: str, folder: Path
 ) -> tuple[list[RawFile], _Landed]:
     """Every version of every session that any version gives to the creator, as a raw folder of its own if any.
 
@@ -180,25 +183,24 @@ def _records_of(
         durable_files.verify(file.path(name), file.files[name].sha256)
     if not files:
         return [], _Landed()
-    with engine.session(settings, "explain") as connection:
-        engine.register(connection, "landed", [file.path(name) for file, name in files], with_filename=True)
-        erasures = [(file, name) for file in raw if file.entity == "erasures" for name in file.files]
-        for file, name in erasures:
-            durable_files.verify(file.path(name), file.files[name].sha256)
-        erased = [file.path(name) for file, name in erasures] or RAW_SCHEMAS["erasures"].empty_table()
-        engine.register(connection, "erasures", erased)
-        named = {"creator_id": creator_id}
-        landed = _Landed(**engine.query(connection, _LANDED, named).to_pylist()[0])
-        if not landed.records:
-            return [], landed
-        target = folder / "raw"
-        target.mkdir()
-        writer = RawWriter(SESSIONS, target)
-        schema = RAW_SCHEMAS[SESSIONS]
-        for batch in engine.batches(connection, _RECORDS, named):
-            rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-            writer.append(Batch(rows, [], 0, Counter()))
-        written, _ = writer.finish()
+    engine.register(connection, "landed", [file.path(name) for file, name in files], with_filename=True)
+    erasures = [(file, name) for file in raw if file.entity == "erasures" for name in file.files]
+    for file, name in erasures:
+        durable_files.verify(file.path(name), file.files[name].sha256)
+    erased = [file.path(name) for file, name in erasures] or RAW_SCHEMAS["erasures"].empty_table()
+    engine.register(connection, "erasures", erased)
+    named = {"creator_id": creator_id}
+    landed = _Landed(**engine.query(connection, _LANDED, named).to_pylist()[0])
+    if not landed.records:
+        return [], landed
+    target = folder / "raw"
+    target.mkdir()
+    writer = RawWriter(SESSIONS, target)
+    schema = RAW_SCHEMAS[SESSIONS]
+    for batch in engine.batches(connection, _RECORDS, named):
+        rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+        writer.append(Batch(rows, [], 0, Counter()))
+    written, _ = writer.finish()
     return [replace(files[0][0], location=str(target), key="explained", files=written, rejects=None)], landed
 
 
