@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,15 @@ def ranking(world: World) -> Callable[..., list[tuple[str, int]]]:
         return world.run(**settings).viewers()
 
     return run
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that other users can go through, as those of pytest are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +21,6 @@ from pipelines.core import durable_files
 from pipelines.core.settings import Settings
 from pipelines.jobs import status
 from pipelines.snapshots import manifest
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that other users can go through, as those of pytest are not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=[0o000, 0o077])

@@ -6,11 +6,8 @@ Nothing outside of that folder changes, no record of anybody else is lost, and i
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,15 +23,6 @@ from pipelines.raw.ingest import ingest
 
 RECORDS = 30_000
 SECRET = "known to root alone"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that other users can go through, as those of pytest are not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def write(path: Path, users: list[str], creator: str) -> None:
