@@ -333,15 +333,20 @@ TOKENS = """## Tokens
 A bearer token is a JWT that is signed with one of {algorithms}, by a key of MOSTWATCHED_JWKS: a file, or a URL with
 http or https. A symmetric key is taken from a file alone.
 
-- It has at most {kibibytes} KiB, an `exp` that is still to come, an `nbf` (if any) that is not, both whole numbers, and
-  the user's id in the claim that MOSTWATCHED_JWT_SUBJECT_CLAIM names.
+- It has at most {kibibytes} KiB, an `exp` that is still to come, an `nbf` (if any) that is not, both in seconds,
+  perhaps with a fraction, and the user's id in the claim that MOSTWATCHED_JWT_SUBJECT_CLAIM names. The issuer's clock
+  may differ from ours by MOSTWATCHED_JWT_LEEWAY_SECONDS.
 - Its `iss` is MOSTWATCHED_JWT_ISSUER, and its `aud` is or holds MOSTWATCHED_JWT_AUDIENCE, where those are set. Without
   an audience set, a token that has an `aud` is meant for somebody else and refused (RFC 8725, 3.9), unless
   MOSTWATCHED_JWT_ANY_AUDIENCE is true. `mostwatched serve` warns at start of what is not set.
-- Its header holds `alg`, `typ` (`JWT` or `at+jwt`) and `kid`, and no other parameter.
+- Its header holds `alg`, perhaps `kid`, and perhaps `typ`: `JWT` or `at+jwt`, with or without `application/`. Other
+  parameters, such as `x5t`, `jku`, `nonce` or `cat`, are ignored; a token with `crit` is refused. No key is ever taken
+  from a token.
+- A secret for HS256, HS384, HS512 has at least 32, 48, 64 bytes, an RSA key 2,048 bits.
 
-Anything else in an Authorization header is answered with 401, never as if the header were not there. Without
-MOSTWATCHED_JWKS every token is 401.
+Anything else in an Authorization header is answered with 401, never as if the header were not there; `WWW-Authenticate`
+says in `error_description` what is wrong, as far as a developer may know. Without MOSTWATCHED_JWKS every token is 401.
+While a key set at a URL has not been loaded yet, a token is answered with 503 and Retry-After, and so is `/readyz`.
 """
 
 

@@ -74,7 +74,11 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
     watcher = Watcher(settings.snapshots, loaded)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(
-        settings.jwt_issuer, settings.jwt_audience, settings.jwt_subject_claim, settings.jwt_any_audience
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        settings.jwt_subject_claim,
+        settings.jwt_any_audience,
+        settings.jwt_leeway_seconds,
     )
     api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
     trusted = networks(settings.trusted_proxies)

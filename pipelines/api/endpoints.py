@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from pipelines.api import envelope, messages
 from pipelines.api.envelope import Clock
+from pipelines.api.keys import FIRST_FETCH_EVERY_SECONDS
 from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.snapshot_watcher import Serving, Watcher
 from pipelines.api.telemetry import Metrics
-from pipelines.api.tokens import Authenticator, InvalidToken, NotBearer
+from pipelines.api.tokens import Authenticator, InvalidToken, NoKeysYet, NotBearer
 
 API_VERSION = "v1"  # part of every ETag: to be raised when the same snapshot is written differently
 RETRY_AFTER_SECONDS = 5  # what a 503 asks for; a new snapshot is seen within a second and loaded in a few
@@ -52,7 +53,7 @@ class Api:
         return watcher.serving
 
     async def subject(self, authorization: list[bytes], now_ms: int) -> str:
-        """The caller's user id. Raises Refused (401)."""
+        """The caller's user id. Raises Refused (401, or 503 while the key set has not been loaded)."""
         challenge = b"Bearer"
         try:
             subject = await self.authenticator.subject(authorization, now_ms)
@@ -60,11 +61,19 @@ class Api:
             self.metrics.auth("not_bearer" if authorization else "absent")
         except InvalidToken as invalid:
             self.metrics.auth(f"invalid_{str(invalid).replace(' ', '_')}")
-            challenge = b'Bearer error="invalid_token"'
+            challenge = f'Bearer error="invalid_token", error_description="{invalid.description}"'.encode()
+        except NoKeysYet:
+            self.metrics.auth("no_keys_yet")
+            raise self.no_keys_yet(now_ms) from None
         else:
             self.metrics.auth("accepted")
             return subject
         raise Refused(error(401, now_ms, (b"www-authenticate", challenge), VARY_ON_TOKEN))
+
+    def no_keys_yet(self, now_ms: int) -> Refused:
+        """503: a token cannot be judged, so it is neither accepted nor refused."""
+        retry = (b"retry-after", b"%d" % FIRST_FETCH_EVERY_SECONDS)
+        return Refused(error(503, now_ms, retry, VARY_ON_TOKEN, message="The keys for tokens are not loaded yet"))
 
 
 class Refused(Exception):
@@ -301,6 +310,8 @@ class Readiness(Endpoint):
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """Whether there is a snapshot, published recently enough."""
         serving = await self.api.serving(now_ms)
+        if not self.api.authenticator.is_ready:
+            raise self.api.no_keys_yet(now_ms)
         if now_ms - serving.published_ms > self.api.stale_hours * 3_600_000:
             message = f"The snapshot was published more than {self.api.stale_hours} hours ago"
             raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))

@@ -12,6 +12,7 @@ import base64
 import json
 import logging
 import threading
+import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,32 +32,44 @@ MAX_JWKS_BYTES = 256 * 1024
 FETCH_TIMEOUT_SECONDS = 5.0  # all in all, however slowly it comes
 MAX_REDIRECTS = 10  # of a fetch
 FETCH_AT_MOST_EVERY_SECONDS = 30  # however many tokens name a key that we do not have
+FIRST_FETCH_EVERY_SECONDS = 2  # until there are any keys
 REFRESH_AFTER_SECONDS = 600  # so that a withdrawn key is not trusted for ever
 SHORTEST_RSA_BITS = 2048
-SHORTEST_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least as long as the hash
 
 log = logging.getLogger("mostwatched.api")
 
 
+class SignatureScheme(Protocol):
+    """What the library has of an algorithm."""
+
+    def verify(self, msg: bytes, sig: bytes, key: Any) -> bool:
+        """Whether the key made the signature of the message."""
+        ...
+
+
 @dataclass(frozen=True)
 class Algorithm:
-    """One of the fixed list: the type (and curve) of key it needs, and a registry with nothing else in it."""
+    """One of the fixed list: the type (and curve) of key it needs, and what verifies its signatures."""
 
     key_type: str
     curve: str | None
-    registry: JWSRegistry
+    scheme: SignatureScheme
+    shortest_secret: int = 0  # bytes; RFC 7518, section 3.2: at least as long as the hash
 
 
-def _algorithm(name: str, key_type: str, curve: str | None = None) -> Algorithm:
-    return Algorithm(key_type, curve, JWSRegistry(algorithms=[name]))
+def _algorithm(name: str, key_type: str, curve: str | None = None, shortest_secret: int = 0) -> Algorithm:
+    return Algorithm(key_type, curve, JWSRegistry.algorithms[name], shortest_secret)
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "RS256": _algorithm("RS256", "RSA"),
-    "PS256": _algorithm("PS256", "RSA"),
+    **{f"RS{bits}": _algorithm(f"RS{bits}", "RSA") for bits in (256, 384, 512)},
+    **{f"PS{bits}": _algorithm(f"PS{bits}", "RSA") for bits in (256, 384, 512)},
     "ES256": _algorithm("ES256", "EC", "P-256"),
-    "EdDSA": _algorithm("EdDSA", "OKP", "Ed25519"),
-    "HS256": _algorithm("HS256", "oct"),
+    "ES384": _algorithm("ES384", "EC", "P-384"),
+    "ES512": _algorithm("ES512", "EC", "P-521"),
+    # RFC 9864 renames EdDSA to Ed25519; issuers still write EdDSA, and with keys bound to one curve it is as safe.
+    **{name: _algorithm(name, "OKP", "Ed25519") for name in ("EdDSA", "Ed25519")},
+    **{f"HS{bits}": _algorithm(f"HS{bits}", "oct", shortest_secret=bits // 8) for bits in (256, 384, 512)},
 }
 
 # CVE-2017-15361: moduli of that generator are powers of 65537 modulo every small prime; others practically never
@@ -132,17 +145,23 @@ def _verification_key(entry: Any, *, with_symmetric: bool) -> VerificationKey:
     if key_id is not None and not isinstance(key_id, str):
         raise ValueError("its kid is not a string")
     names = [name for name, one in ALGORITHMS.items() if one.key_type == key_type and one.curve in (None, curve)]
-    algorithms = frozenset(name for name in names if entry.get("alg", name) == name)
+    algorithms = frozenset(name for name in names if entry.get("alg", name) in _SYNONYMS.get(name, {name}))
     if not algorithms:
         raise ValueError(f"no algorithm of {', '.join(ALGORITHMS)} fits its kty, crv and alg")
     members = {name: entry[name] for name in _MEMBERS[str(key_type)]}
+    if key_type == "oct":
+        secret = len(_unsigned(members["k"]))
+        algorithms = frozenset(name for name in algorithms if secret >= ALGORITHMS[name].shortest_secret)
+        if not algorithms:
+            raise ValueError("a secret must have at least as many bytes as the hash: 32 for HS256, 64 for HS512")
     _require_strength(members)
     return VerificationKey(jwk.import_key(members), key_id, algorithms)
 
 
+_SYNONYMS = {name: {"EdDSA", "Ed25519"} for name in ("EdDSA", "Ed25519")}
+
+
 def _require_strength(members: Mapping[str, str]) -> None:
-    if members["kty"] == "oct" and len(_unsigned(members["k"])) < SHORTEST_SECRET_BYTES:
-        raise ValueError(f"a secret must have at least {SHORTEST_SECRET_BYTES} bytes")
     if members["kty"] == "RSA":
         modulus, exponent = (int.from_bytes(_unsigned(members[name])) for name in ("n", "e"))
         if modulus.bit_length() < SHORTEST_RSA_BITS:  # safeguard: short-rsa-key-left-out
@@ -170,6 +189,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class KeySource(Protocol):
     """The keys as they are now."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a token can be judged: false until a key set that is configured has been read once."""
+        ...
+
     async def current(self) -> Sequence[VerificationKey]:
         """Every key that may be used."""
         ...
@@ -182,6 +206,8 @@ class KeySource(Protocol):
 class NoKeys:
     """Nothing is configured: no token can be verified."""
 
+    is_loaded = True
+
     async def current(self) -> Sequence[VerificationKey]:
         """None."""
         return ()
@@ -193,6 +219,8 @@ class NoKeys:
 
 class KeyFile:
     """A JWKS file, read again whenever it has changed; if that cannot be read, the old keys stay in use."""
+
+    is_loaded = True
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError when no usable key can be read: better now than at every request."""
@@ -241,7 +269,8 @@ class KeyFile:
 class KeyUrl:
     """A JWKS at a URL: fetched at the start, when a token names an unknown key, and every ten minutes of use.
 
-    Never more than once in 30 s, in a thread, one fetch at a time; a failure leaves the old keys in use.
+    Never more than once in 30 s, in a thread, one fetch at a time; a failure leaves the old keys in use. Until there
+    are any, it is tried again every two seconds, whether or not anybody asks.
     """
 
     def __init__(self, url: str, monotonic_us: Callable[[], int]) -> None:
@@ -252,9 +281,20 @@ class KeyUrl:
         self._fetching = threading.Lock()
         self._renewal: asyncio.Task[None] | None = None
 
+    @property
+    def is_loaded(self) -> bool:
+        """See KeySource."""
+        return bool(self._keys)
+
     def start(self) -> None:
-        """Fetch in the background."""
-        threading.Thread(target=self.fetch, name="JWKS fetch", daemon=True).start()
+        """Fetch in the background, until there are keys."""
+        threading.Thread(target=self._fetch_first, name="JWKS fetch", daemon=True).start()
+
+    def _fetch_first(self) -> None:
+        self.fetch()
+        while not self._keys:
+            time.sleep(FIRST_FETCH_EVERY_SECONDS)
+            self.fetch()
 
     async def current(self) -> Sequence[VerificationKey]:
         """Every key that may be used, as of the last fetch."""
@@ -266,7 +306,7 @@ class KeyUrl:
         """Fetch if none was tried in the last 30 s (or wait for the one under way)."""
         renewal = self._renewal
         if renewal is None or renewal.done():
-            if not self._fetching.locked() and not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):
+            if not self._fetching.locked() and not self._is_due(self._pause_seconds):
                 return False
             # one thread, however many requests wait for it; and it goes on if this request's client goes away
             renewal = self._renewal = asyncio.create_task(asyncio.to_thread(self.fetch))
@@ -274,9 +314,9 @@ class KeyUrl:
         return True
 
     def fetch(self) -> None:
-        """Replace the keys by those at the URL, unless that was tried in the last 30 s. Never raises."""
+        """Replace the keys by those at the URL, unless that has just been tried. Never raises."""
         with self._fetching:
-            if not self._is_due(FETCH_AT_MOST_EVERY_SECONDS):  # safeguard: jwks-fetched-seldom
+            if not self._is_due(self._pause_seconds):  # safeguard: jwks-fetched-seldom
                 return  # whoever held the lock has just done it
             self._tried_at = self._now()
             try:
@@ -289,6 +329,10 @@ class KeyUrl:
                 log.info("the JWKS was fetched", extra={"keys": len(self._keys)})
             except Exception as error:  # whatever the other side has answered, the old keys are still right
                 log.error("the JWKS cannot be fetched: old keys stay", extra={"reason": str(error)})
+
+    @property
+    def _pause_seconds(self) -> int:
+        return FETCH_AT_MOST_EVERY_SECONDS if self._keys else FIRST_FETCH_EVERY_SECONDS
 
     def _is_due(self, after_seconds: int) -> bool:
         return self._tried_at is None or self._now() - self._tried_at >= after_seconds * SECOND

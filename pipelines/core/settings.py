@@ -99,6 +99,7 @@ class Settings:
     jwt_audience: str | None = None
     jwt_any_audience: bool = False  # without jwt_audience: take tokens that were issued for somebody else, too
     jwt_subject_claim: str = "sub"
+    jwt_leeway_seconds: int = 30  # by which the clock of whoever issues tokens may differ from ours
     operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
     stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
     redis_url: str | None = None  # where several API workers share their rate limits
@@ -398,6 +399,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "metrics_file": lambda text: Path(text).absolute(),
     "log_format": _log_format,
     "jwt_any_audience": _yes_or_no,
+    "jwt_leeway_seconds": _whole(0, 600),
     "stale_hours": _whole(1),
     "client_timeout_seconds": _whole(1, 3600),
     "log_level": _log_level,

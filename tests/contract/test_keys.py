@@ -54,7 +54,7 @@ def test_without_a_kid_exactly_one_key_must_fit(home: Path, client_for: Callable
         {"use": None},
         {"key_ops": ["encrypt"]},
         {"key_ops": []},
-        {"alg": "RS512"},
+        {"alg": "RS1"},
         {"alg": "ES256"},
         {"kty": "EC"},
         {"kty": "unknown"},
@@ -74,7 +74,7 @@ def test_weak_symmetric_and_short_keys_are_left_out() -> None:
     def kept(*names: str, with_symmetric: bool) -> list[str | None]:
         return [one.key_id for one in parse_jwks(jwks(*names), with_symmetric=with_symmetric)]
 
-    assert kept("ec-1", "small-1", "p384-1", "oct-1", with_symmetric=True) == ["ec-1", "oct-1"]
+    assert kept("ec-1", "small-1", "p384-1", "oct-1", with_symmetric=True) == ["ec-1", "p384-1", "oct-1"]
     assert kept("ec-1", "oct-1", with_symmetric=False) == ["ec-1"]
     short = json.dumps({"keys": [{"kty": "oct", "k": "c2hvcnQ"}]}).encode()
     with pytest.raises(ValueError, match="no key in it can be used"):
@@ -205,9 +205,44 @@ def test_what_a_url_must_not_answer(home: Path, client_for: Callable[..., Client
     with key_server() as server:
         server.answers(answer)
         client = client_for(jwks=server.url)
-        assert client.get(FUNDED, headers=bearer(GOOD)).status_code == 401
+        refused = client.get(FUNDED, headers=bearer(GOOD))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2"), "it may be valid: nobody can tell"
         assert server.asked == 1
+        assert client.get(RANKING, headers=bearer(GOOD)).status_code == 503
         assert client.get(RANKING).status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert client.get(FUNDED, headers=bearer("x")).status_code == 401, "that is no token, whatever the keys are"
+
+
+def test_the_first_keys_are_fetched_within_seconds(
+    home: Path, client_for: Callable[..., Client], clock: StoppedClock
+) -> None:
+    """A key server that comes up after us: tokens are 503 until then, never 401; nobody waits for 30 s."""
+    publish(home, EXAMPLE)
+    with key_server() as server:
+        server.answers(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        client = client_for(jwks=server.url)
+        assert client.get(FUNDED, headers=bearer(GOOD)).status_code == 503
+        server.serve_keys(jwks("rsa-1"))
+        clock.advance(1)
+        assert (client.get(FUNDED, headers=bearer(GOOD)).status_code, server.asked) == (503, 1)
+        clock.advance(1)
+        assert (client.get(FUNDED, headers=bearer(GOOD)).status_code, server.asked) == (200, 2)
+        assert client.get("/readyz").status_code == 200
+
+
+def test_the_first_keys_are_fetched_though_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.api.keys.FIRST_FETCH_EVERY_SECONDS", 0)
+    with key_server() as server:
+        server.answers(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        source = KeyUrl(server.url, time.monotonic_ns)
+        source.start()
+        while server.asked < 3:
+            time.sleep(0.01)
+        assert not source.is_loaded
+        server.serve_keys(jwks("rsa-1"))
+        while not source.is_loaded:
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("first", [b"HTTP/1.1 200 O", HEAD, HEAD + b"\r\n"], ids=["status", "headers", "body"])
@@ -221,7 +256,7 @@ def test_a_url_that_never_finishes_is_given_up(
         server.drips(first, b"a: b\r\n", pause=0.05)
         client = client_for(jwks=server.url)
         started = time.monotonic()
-        assert client.get(FUNDED, headers=bearer(GOOD)).status_code == 401
+        assert client.get(FUNDED, headers=bearer(GOOD)).status_code == 503
         assert time.monotonic() - started < 3
 
 
@@ -231,7 +266,7 @@ def test_keys_from_an_https_url(home: Path, client_for: Callable[..., Client], m
     certificate = self_signed(home)
     with key_server(certificate) as server:
         server.serve_keys(jwks("rsa-1"))
-        assert client_for(jwks=server.url).get(FUNDED, headers=bearer(GOOD)).status_code == 401
+        assert client_for(jwks=server.url).get(FUNDED, headers=bearer(GOOD)).status_code == 503
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert client_for(jwks=server.url).get(FUNDED, headers=bearer(GOOD)).status_code == 200
         assert server.asked == 1

@@ -181,10 +181,11 @@ SAFEGUARDS = (
     ),
     # --- tokens
     Safeguard("token-expires", never, TOKENS),
-    Safeguard("token-has-an-end", replace('claims.get("exp")', 'claims.setdefault("exp", 1 << 40)'), TOKENS),
+    Safeguard("token-has-an-end", replace("claims.get(name)", "claims.setdefault(name, 1 << 40)"), TOKENS),
     Safeguard("token-not-before", never, TOKENS),
     Safeguard("token-signature", drop, TOKENS),
-    Safeguard("token-header-known", never, TOKENS),
+    Safeguard("token-without-critical-extensions", never, TOKENS),
+    Safeguard("no-keys-yet-is-no-refusal", never, TOKENS),
     Safeguard("token-canonical", never, TOKENS),
     Safeguard("token-claims-once", never, TOKENS),
     Safeguard("one-authorization-header", replace("len(authorization) != 1", "not authorization"), TOKENS),
