@@ -185,7 +185,7 @@ SAFEGUARDS = (
     Safeguard("token-not-before", never, TOKENS),
     Safeguard("token-signature", drop, TOKENS),
     Safeguard("token-without-critical-extensions", never, TOKENS),
-    Safeguard("no-keys-yet-is-no-refusal", never, TOKENS),
+    Safeguard("no-keys-yet-is-no-refusal", never, KEY_SETS),
     Safeguard("token-canonical", never, TOKENS),
     Safeguard("token-claims-once", never, TOKENS),
     Safeguard("one-authorization-header", replace("len(authorization) != 1", "not authorization"), TOKENS),
