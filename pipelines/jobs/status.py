@@ -44,7 +44,7 @@ from pipelines.snapshots.manifest import Pointer, Snapshot
 if TYPE_CHECKING:
     from pipelines.remote.landing import Pending
 
-INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
+INCOMPLETE = "incomplete"  # a day that is present, but has under half of what its weekday usually has
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
 
 
@@ -298,8 +298,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
     if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
         grounds, flags = found, ["--accept-rejects"]
-    last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
-    if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
+    totalled = plan.totalled_days(as_of, settings.policy)
+    if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
         known = {day: count for day, count in seen.sessions.items() if count is not None}
         if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
             grounds, flags = grounds + found, [*flags, "--allow-incomplete"]

@@ -82,8 +82,7 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
-    week_and_a_day = calendar_days.rolling(as_of, 8)
-    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in week_and_a_day]})
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in totalled_days(as_of, policy)]})
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
     version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
     tables = {
@@ -168,6 +167,12 @@ def _known_until(newest: int | None, as_of_instant: datetime) -> datetime:
 def cube_days(as_of: date, policy: Policy) -> Window:
     """The days of the cube that a snapshot holds: one more than the longest window, for previous_rank."""
     return calendar_days.rolling(as_of, policy.max_window_days + 1)
+
+
+def totalled_days(as_of: date, policy: Policy) -> Window:
+    """The days whose totals tell whether the last one is all there: eight weeks before it and before the two before
+    it, or as many as a snapshot holds."""
+    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, 8 * 7 + 3))
 
 
 def first_input_day(as_of: date, policy: Policy) -> date:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -27,19 +27,13 @@ from pipelines.core.text import counted, printable
 from pipelines.lake import models
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
-from pipelines.lake.plan import Built, cube_days
+from pipelines.lake.plan import Built, cube_days, totalled_days
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile
+from pipelines.snapshots import changed_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
-from pipelines.snapshots import warehouse
 from pipelines.snapshots.audit import spot_check
-from pipelines.snapshots.gates import (
-    days_without_sessions,
-    first_day_landed,
-    incomplete_last_day,
-    missing_inputs,
-    too_many_rejects,
-)
+from pipelines.snapshots.changed_days import ShrunkDay
 from pipelines.snapshots.manifest import Snapshot
 
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
@@ -124,21 +118,25 @@ def publish(
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
+    shrunk_days: list[ShrunkDay] = []
     if not replace_current:
+        before = _snapshot_before(settings.snapshots, pointer)
+        shrunk_days = list(changed_days.shrunk_days(before, lake, built, raw)) if before else []
         # safeguard: gate-of-missing-records
-        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
-    if not (accept_rejects or replace_current):
-        seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
-        refusals += too_many_rejects(settings, raw, seen_before)
-    if not (allow_incomplete or replace_current):
-        totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))  # safeguard: gate-of-the-last-day
+        refusals += gates.missing_inputs(landed_before, raw, erasure_register.read(settings))
+        if not accept_rejects:
+            seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+            refusals += gates.too_many_rejects(settings, raw, seen_before)
+        if not allow_incomplete:
+            refusals += gates.incomplete_last_day(*_last_days(lake, built, raw))  # safeguard: gate-of-the-last-day
+            refusals += gates.shrunk(shrunk_days)  # safeguard: gate-of-days-that-shrank
     if observer is not None:
         observer.judged(funnel, newest_session, results, refusals)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
-    warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
+    warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
@@ -164,6 +162,13 @@ def publish(
         pinned = pointer is not None and pointer.pinned
         snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
     return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings)
+
+
+def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
+    """(the sessions of each of the last days, as_of, the first UTC day of which any landed)."""
+    totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
+    totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+    return totals, built.as_of, gates.first_day_landed(raw)
 
 
 def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
@@ -424,6 +429,16 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
         return snapshots.current(folder), False
     except Damaged:
         return None, True
+
+
+def _snapshot_before(folder: Path, pointer: snapshots.Pointer | None) -> Snapshot | None:
+    """The snapshot that readers see, or the newest while one is pinned; None where there is none that is whole."""
+    if pointer is not None and pointer.pinned:
+        return next(reversed(snapshots.listed(folder)), None)
+    try:
+        return snapshots.open_snapshot(folder, pointer.snapshot_id) if pointer else None
+    except Damaged:
+        return None
 
 
 def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
