@@ -69,6 +69,15 @@ class RunMetrics(Collector):
             for name in ("accepted", "rejected"):
                 held.add_metric([name], lake[name])
             yield held
+        lost = GaugeMetricFamily(
+            "mostwatched_lake_lost_records",
+            "Accepted records of the whole lake that are lost: rejected later, or put aside as conflicting versions.",
+            labels=["entity", "how"],
+        )
+        for counts in self._facts["lost"]:
+            for how in ("rejected_later", "conflicting"):
+                lost.add_metric([counts["entity"], how], counts[how])
+        yield lost
         if funnel:
             sessions = GaugeMetricFamily(
                 "mostwatched_sessions", "Accepted sessions of the lake, by what became of them.", labels=["outcome"]

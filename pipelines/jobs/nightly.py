@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,14 +71,16 @@ class NightReport:
 
     def as_json(self) -> dict[str, Any]:
         """The documented object of `mostwatched run --json`: counts of the whole lake, `new_…` of this run."""
+        later = sum(lost.rejected_later for lost in self.published.lost.values())
         return {
             "snapshot_id": self.snapshot_id,
             "as_of": self.as_of.isoformat(),
             "is_new": self.published.is_new,
             "is_current": self.published.is_current,
             "records": sum(file.records for file in self.raw),
-            "accepted": sum(file.accepted for file in self.raw),
-            "rejected": sum(file.rejected for file in self.raw),
+            "accepted": sum(file.accepted for file in self.raw) - later,
+            "rejected": sum(file.rejected for file in self.raw) + later,
+            "lost": [{"entity": entity} | asdict(lost) for entity, lost in self.published.lost.items()],
             "new_files": self.ingested.new_files,
             "new_records": self.ingested.new_records,
             "new_accepted": self.ingested.new_accepted,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
@@ -39,6 +39,7 @@ from pipelines.raw.index import RawFile, exists, raw_files
 from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Pointer, Snapshot
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     grounds: list[str] = []
     flags: list[str] = []
     seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
-    if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
+    if found := list(gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))):
         grounds, flags = found, ["--accept-rejects"]
     totalled = plan.totalled_days(as_of, settings.policy)
     if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
@@ -341,6 +342,19 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         "command": shlex.join(command),
         "command_to_override": shlex.join([*command, *flags]) if flags else None,
     }
+
+
+def _newly_lost(settings: Settings, seen: _Seen) -> Mapping[str, Lost]:
+    """The accepted records that are lost and were not before; nothing while that is not worked out."""
+    lake, built = Lake(settings.lake, _no_engine), seen.built
+    if built is not None and all(
+        each.is_there for each in (built.funnel, built.version_conflicts, built.rejected_pledges)
+    ):
+        with _noted(seen):
+            lost = publish.read_lost(lake, built)
+            before = publish.lost_before(settings.snapshots, seen.pointer, lost)
+            return {entity: each.since(before.get(entity, Lost())) for entity, each in lost.items()}
+    return {}
 
 
 def _register(settings: Settings, seen: _Seen) -> Register | None:

@@ -37,6 +37,7 @@ class Built:
     funnel: Stored
     day_totals: Stored
     version_conflicts: Stored
+    rejected_pledges: Stored
 
 
 def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Built:
@@ -85,6 +86,10 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     day_totals = table("day_totals", {"creator_reach": [cube[day] for day in totalled_days(as_of, policy)]})
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
     version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
+    rejected_pledges = table(
+        "rejected_pledges",
+        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
+    )
     tables = {
         "creator_rankings": rankings(windows),
         "creators": creators,
@@ -116,7 +121,8 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
         for check in models.checks("creator_reach")
     }
-    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
+    counts = (funnel, day_totals, version_conflicts, rejected_pledges)
+    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
 
 
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,26 +30,68 @@ SMALL_SPREADS = 3.0
 _OF_NORMAL_NOISE = 1.2533  # standard deviations in one mean distance from the median
 
 
-def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
-    """Yield a sentence for each entity with too many rejected records.
+@dataclass(frozen=True)
+class Lost:
+    """The accepted records of an entity that are lost all the same, in the whole lake."""
 
-    Judged are the files that newly landed: those whose keys are not among `seen_before`, which the current snapshot
-    rested on.
+    rejected_later: int = 0  # when it was known what they belong to: pledges in another currency than their stream's
+    conflicting: int = 0  # put aside, as versions that nothing but their content tells from the one that counts
+
+    @property
+    def records(self) -> int:
+        """All of them."""
+        return self.rejected_later + self.conflicting
+
+    def since(self, before: Lost) -> Lost:
+        """Return those that are not among the ones of an earlier run."""
+        return Lost(max(0, self.rejected_later - before.rejected_later), max(0, self.conflicting - before.conflicting))
+
+
+def too_many_lost(
+    settings: Settings,
+    raw: Iterable[RawFile],
+    seen_before: AbstractSet[str],
+    newly_lost: Mapping[str, Lost],
+) -> Iterator[str]:
+    """Yield a sentence for each entity of which too many records are lost: rejected, at once or later, or put aside.
+
+    Judged are the files that newly landed, those whose keys are not among `seen_before`, which the current snapshot
+    rested on; and what is lost beside what was lost then. Of records that had landed before each counts as a new one.
     """
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
-    for file in raw:
+    names: dict[str, list[str]] = defaultdict(list)
+    for file in sorted(raw, key=lambda file: (-file.rejected, file.landed_name)):
         if file.key not in seen_before:
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
-    for entity, count in rejected.items():
-        if count > settings.max_rejected_share * records[entity]:  # safeguard: gate-of-rejected-records
+            names[file.entity].append(file.landed_name)
+    for entity in sorted(records.keys() | newly_lost.keys()):
+        later = newly_lost.get(entity, Lost())
+        count, of = rejected[entity] + later.records, max(records[entity], later.records)
+        if count > settings.max_rejected_share * of:  # safeguard: gate-of-rejected-records
+            ways = {
+                "rejected": rejected[entity],
+                "rejected later, as not of the currency of their stream": later.rejected_later,
+                "put aside, since another record has the same id and version": later.conflicting,
+            }
+            said = [(way, number) for way, number in ways.items() if number]
+            how = said[0][0] if len(said) == 1 else "lost (" + ", ".join(f"{n} {way}" for way, n in said) + ")"
+            whose = f"of {of} newly landed records of {entity}" if records[entity] else f"records of {entity}"
             yield (
-                f"{count} of {records[entity]} newly landed records of {entity} were rejected: "
-                f"{100 * count / records[entity]:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
-                "(MOSTWATCHED_MAX_REJECTED_SHARE). See `mostwatched rejects`, then land them corrected, or publish "
-                "without them with --accept-rejects."
+                f"{count} {whose} were {how}: "
+                f"{100 * count / of:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
+                f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(names[entity] or names['live_streams'])}. "
+                + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
+                + ", or publish without them with --accept-rejects."
             )
+
+
+def _landed_in(names: Sequence[str]) -> str:
+    return f", in {names[0]}{f' and {len(names) - 1:,} more files' if names[1:] else ''}" if names else ""
+
+
+_OWN_IDS = "Land them with ids of their own, or with a higher revision (or updatedAt) where they are corrections"
 
 
 def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:

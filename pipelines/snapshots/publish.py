@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,10 +34,12 @@ from pipelines.snapshots import changed_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
 
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
+OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
 
 # Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
@@ -65,6 +67,7 @@ class Published:
     is_new: bool  # False: the same rows had been published before
     is_current: bool  # False: the pointer stayed, on a later as_of or pinned
     warnings: tuple[str, ...]
+    lost: Mapping[str, Lost]  # of the lake, by entity
 
 
 class RunObserver(Protocol):
@@ -76,6 +79,8 @@ class RunObserver(Protocol):
         newest_session: datetime | None,
         results: Sequence[CheckResult],
         refusals: Sequence[str],
+        lost: Mapping[str, Lost],
+        newly_lost: Mapping[str, Lost],
     ) -> None:
         """Called with what was found, before anything is published or refused."""
 
@@ -105,6 +110,7 @@ def publish(
     pointer, is_lost = _pointer(settings.snapshots)
     landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
+    lost = read_lost(lake, built)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
     digests = {name: stored.digest for name, stored in files.items()}
@@ -118,6 +124,8 @@ def publish(
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
+    was_lost = lost_before(settings.snapshots, pointer, lost)
+    newly_lost = {entity: each.since(was_lost.get(entity, Lost())) for entity, each in lost.items()}
     shrunk_days: list[ShrunkDay] = []
     if not replace_current:
         before = _snapshot_before(settings.snapshots, pointer)
@@ -126,12 +134,12 @@ def publish(
         refusals += gates.missing_inputs(landed_before, raw, erasure_register.read(settings))
         if not accept_rejects:
             seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
-            refusals += gates.too_many_rejects(settings, raw, seen_before)
+            refusals += gates.too_many_lost(settings, raw, seen_before, newly_lost)
         if not allow_incomplete:
             refusals += gates.incomplete_last_day(*_last_days(lake, built, raw))  # safeguard: gate-of-the-last-day
             refusals += gates.shrunk(shrunk_days)  # safeguard: gate-of-days-that-shrank
     if observer is not None:
-        observer.judged(funnel, newest_session, results, refusals)
+        observer.judged(funnel, newest_session, results, refusals, lost, newly_lost)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
@@ -140,7 +148,9 @@ def publish(
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
-        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
+        manifest = _manifest(
+            snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results, lost
+        )
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
@@ -155,13 +165,15 @@ def publish(
         warnings += (_POINTER_LOST,)
     # safeguard: pointer-moves-forward, rollback-stays
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
+    lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
-    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
+    says = (snapshot.manifest_sha256, landed, lost_as_json)
+    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost) != says):
         pinned = pointer is not None and pointer.pinned
-        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
-    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings)
+        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json)
+    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost)
 
 
 def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
@@ -169,6 +181,26 @@ def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[d
     totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
     totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
     return totals, built.as_of, gates.first_day_landed(raw)
+
+
+def read_lost(lake: Lake, built: Built) -> dict[str, Lost]:
+    """The accepted records of the lake that are lost, by entity: of those of which any are."""
+    conflicting = {row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()}
+    sessions = sum(row["records"] for row in lake.table(built.funnel).to_pylist() if row["outcome"] == "lost")
+    if sessions:
+        conflicting["viewing_sessions"] = sessions
+    pledges = sum(lake.table(built.rejected_pledges)["records"].to_pylist())
+    found = {entity: Lost(conflicting=count) for entity, count in conflicting.items()}
+    if pledges:
+        found["pledges"] = Lost(pledges, conflicting.get("pledges", 0))
+    return dict(sorted(found.items()))
+
+
+def lost_before(folder: Path, pointer: snapshots.Pointer | None, lost: Mapping[str, Lost]) -> Mapping[str, Lost]:
+    """What was lost of what the current snapshot rests on. Where an earlier version published it, nobody noted that:
+    then as much as is `lost` now."""
+    said = pointer.lost if pointer else newest_manifest(folder).get("lost", {})
+    return lost if said is None else {entity: Lost(**counts) for entity, counts in said.items()}
 
 
 def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
@@ -358,11 +390,15 @@ def _manifest(
     unknown_creators: int,
     newest_session: datetime | None,
     results: Sequence[CheckResult],
+    lost: Mapping[str, Lost],
 ) -> dict[str, Any]:
     rejected: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for file in raw:
         for reason, count in file.rejected_by_reason.items():
             rejected[file.entity][reason] += count
+    for entity, each in lost.items():
+        if each.rejected_later:
+            rejected[entity][OTHER_CURRENCY] += each.rejected_later
     return {
         "schema_version": snapshots.SCHEMA_VERSION,
         "snapshot_id": snapshot_id,
@@ -379,6 +415,8 @@ def _manifest(
         "version_conflicts": {
             row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()
         },
+        # of accepted records, by entity: what was rejected later, and versions of another viewing or of unknown age
+        "lost": {entity: asdict(each) for entity, each in lost.items()},
         "landed": [
             {
                 "entity": file.entity,
@@ -441,12 +479,17 @@ def _snapshot_before(folder: Path, pointer: snapshots.Pointer | None) -> Snapsho
         return None
 
 
-def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
-    """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
+def newest_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the newest snapshot, of those of which it is whole; empty before the first."""
     for name in reversed(snapshots.snapshot_ids(folder)):
         try:
-            landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
-            return landed
+            return snapshots.open_snapshot(folder, name).manifest
         except Damaged:
             continue
-    return ()
+    return {}
+
+
+def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
+    """The landed files that the newest snapshot rests on; none before the first."""
+    landed: Sequence[dict[str, Any]] = newest_manifest(folder).get("landed", ())
+    return landed

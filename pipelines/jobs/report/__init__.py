@@ -36,8 +36,9 @@ from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import IngestReport
 from pipelines.snapshots import changed_days, manifest
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
-from pipelines.snapshots.publish import CheckResult, Published
+from pipelines.snapshots.publish import OTHER_CURRENCY, CheckResult, Published
 
 SCHEMA_VERSION = 1  # of the JSON
 _LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
@@ -62,6 +63,8 @@ class RunRecorder:
         self._judged: dict[str, Any] = {}
         self._of_snapshot: dict[str, Any] = {}
         self._rejected: list[dict[str, Any]] | None = None
+        self._lost: Mapping[str, Lost] = {}
+        self._newly_lost: Mapping[str, Lost] = {}
         self._problems: list[str] = []
 
     def judged(
@@ -70,8 +73,11 @@ class RunRecorder:
         newest_session: datetime | None,
         results: Sequence[CheckResult],
         refusals: Sequence[str],
+        lost: Mapping[str, Lost],
+        newly_lost: Mapping[str, Lost],
     ) -> None:
         """See `publish.RunObserver`."""
+        self._lost, self._newly_lost = lost, newly_lost
         self._judged = {
             "funnel": dict(funnel),
             "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
@@ -197,6 +203,7 @@ class RunRecorder:
             "funnel": None,
             "newest_session_at": None,
             "rejected": self._rejected,
+            "lost": [],
             "missing_days": [day.isoformat() for day in missing],
             "late": [],
             "checks": [],
@@ -209,6 +216,7 @@ class RunRecorder:
             "code_version": __version__,
             "policy": self.settings.policy.as_json(),
         }
+        self._add_lost(facts)
         found = facts | self._judged | self._of_snapshot | more
         found |= {
             "problems": list(dict.fromkeys(self._problems)),
@@ -216,6 +224,24 @@ class RunRecorder:
             "seconds": round(self.durations.seconds(), 3),
         }
         return {name: found[name] for name in facts}
+
+    def _add_lost(self, facts: dict[str, Any]) -> None:
+        """Count what was rejected after it was read among the rejected records."""
+        later = {entity: lost.rejected_later for entity, lost in self._lost.items() if lost.rejected_later}
+        facts["lost"] = [{"entity": entity} | asdict(lost) for entity, lost in self._lost.items()]
+        facts["rejected"] = facts["rejected"] + [
+            {
+                "entity": entity,
+                "reason": OTHER_CURRENCY,
+                "records": records,
+                "new_records": self._newly_lost[entity].rejected_later,
+                "samples": [],
+            }
+            for entity, records in later.items()
+        ]
+        if facts["records"]:
+            facts["records"]["accepted"] -= sum(later.values())
+            facts["records"]["rejected"] += sum(later.values())
 
     def _last_audit(self) -> dict[str, Any] | None:
         def read() -> dict[str, Any] | None:

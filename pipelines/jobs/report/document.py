@@ -6,10 +6,12 @@ HTML and Markdown are two templates over the same sections, so that no reader of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
+
+from pipelines.core.text import counted
 
 SHOWN = 20  # rows of one kind; the JSON holds all
 LEAST_SHARE_SHOWN = 0.005  # of a run, for a step to have a bar of its own
@@ -195,6 +197,8 @@ def _funnel(facts: dict[str, Any]) -> Iterator[Block]:
 
 
 def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
+    for sentence in conflicting(facts.get("lost", [])):
+        yield Text(sentence)
     rows = facts["rejected"]
     if not rows:
         if facts["landed"]:
@@ -217,6 +221,16 @@ def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
         yield Table(("where", "field", "reason", "shape of the line"), shown)
     if len(rows) > SHOWN:
         yield Text(f"And {len(rows) - SHOWN:,} more reasons.")
+
+
+def conflicting(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence for each entity of which records were put aside as conflicting versions."""
+    for counts in lost:
+        if records := counts["conflicting"]:
+            yield (
+                f"{counted(records, 'record')} of {counts['entity']} put aside: another has the same id and version, "
+                "and nothing but its content says which of them is right."
+            )
 
 
 def _revised_days(facts: dict[str, Any]) -> Iterator[Block]:
