@@ -33,6 +33,7 @@ from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile, exists, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
+from pipelines.snapshots import gates
 from pipelines.snapshots.publish import Published, publish
 
 MAX_REPARSES = 3  # in a run: a disk that damages what has just been written will not stop doing so
@@ -203,6 +204,13 @@ def require_possible(settings: Settings, as_of: date) -> None:
             f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
             "in the calendar, which goes from 0001-01-01 to 9999-12-31."
         )
+
+
+def require_started(settings: Settings, as_of: date, today: date) -> None:
+    """Raise RefusedToPublish for an as_of more than a day ahead of `today`, UsageError for an impossible one."""
+    require_possible(settings, as_of)
+    for sentence in gates.too_far_ahead(as_of, today):
+        raise RefusedToPublish(f"Not published, the last snapshot stays. {sentence}")
 
 
 def _night(

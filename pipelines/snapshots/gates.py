@@ -207,6 +207,16 @@ def first_day_landed(raw: Iterable[RawFile]) -> date | None:
     return date.fromisoformat(min(days)) if days else None
 
 
+def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
+    """Yield a sentence if an as_of is more than a day ahead of the day that it is for whoever starts the run."""
+    if as_of - today > timedelta(days=1):  # safeguard: gate-of-the-future
+        yield (
+            f"{as_of} is {(as_of - today).days:,} days ahead: today is {today}, and once it is published no earlier "
+            "as_of becomes current. Give the day of the night, or --allow-future. A snapshot that was published by "
+            "mistake is taken back with `mostwatched snapshots remove ID`."
+        )
+
+
 def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
     """Yield a sentence if no session starts on the last days before as_of.
 
@@ -222,5 +232,5 @@ def days_without_sessions(newest_session: datetime | None, as_of: date, zone: Zo
     if first < as_of:
         yield (
             f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
-            "day that was asked for by mistake goes with `mostwatched snapshots remove`."
+            "day that was asked for by mistake is taken back with `mostwatched snapshots remove ID`."
         )

@@ -362,18 +362,24 @@ def to_prune(snapshots: Path, keep: int) -> list[str]:
     return [name for name in snapshot_ids(snapshots) if name not in kept]
 
 
-def remove_one(snapshots: Path, snapshot_id: str) -> None:
-    """Remove a snapshot. Raises UsageError when there is none of that name, or when it is the current one."""
+def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
+    """Remove a snapshot. Of the current one the newest other whole one takes the place first, and is returned.
+
+    Raises UsageError when there is none of that name, NoSnapshot when it is the current one and no other is whole.
+    """
     as_of_from_id(snapshot_id)
     if snapshot_id not in snapshot_ids(snapshots):
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}.")
     pointer = current(snapshots)
+    instead = None
     if pointer is not None and pointer.snapshot_id == snapshot_id:
-        raise UsageError(
-            f"{snapshot_id} is current: `mostwatched snapshots rollback` first, then remove it, then release the "
-            "pointer (`rollback --release`)."
-        )
+        instead = next((one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.damage()), None)
+        if instead is None:
+            raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
+        # safeguard: pointer-moves-before-removal
+        point_to(snapshots, instead, landed=_landed_of(instead), pinned=False)
     remove(snapshots, [snapshot_id])
+    return instead
 
 
 def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
