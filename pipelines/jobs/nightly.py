@@ -89,6 +89,7 @@ class NightReport:
             "postponed": [
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
+            "unknown_fields": [one._asdict() for one in self.published.unknown_fields],
             "funnel": self.funnel,
             "built": self.built,
             "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],

@@ -41,6 +41,7 @@ from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Pointer, Snapshot
+from pipelines.snapshots.signals import find_signals
 
 if TYPE_CHECKING:
     from pipelines.remote.landing import Pending
@@ -294,16 +295,7 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
 
 def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None, seen: _Seen) -> dict[str, Any]:
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
-    grounds: list[str] = []
-    flags: list[str] = []
-    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
-    if found := list(gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))):
-        grounds, flags = found, ["--accept-rejects"]
-    totalled = plan.totalled_days(as_of, settings.policy)
-    if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
-        known = {day: count for day, count in seen.sessions.items() if count is not None}
-        if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
-            grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    grounds, flags = _grounds(settings, as_of, seen)
     register = _register(settings, seen)
     if register and (found := list(_missing_inputs(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
@@ -342,6 +334,26 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         "command": shlex.join(command),
         "command_to_override": shlex.join([*command, *flags]) if flags else None,
     }
+
+
+def _grounds(settings: Settings, as_of: date, seen: _Seen) -> tuple[list[str], list[str]]:
+    """(why what has been read would be refused, the options that override it)."""
+    grounds: list[str] = []
+    flags: list[str] = []
+    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
+    if found := list(gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))):
+        grounds, flags = found, ["--accept-rejects"]
+    signals = find_signals(seen.raw, seen_before)
+    if signals.unread:
+        grounds, flags = grounds + signals.unread, [*flags, "--accept-rejects"]
+    if signals.gone:
+        grounds, flags = grounds + signals.gone, [*flags, "--allow-incomplete"]
+    totalled = plan.totalled_days(as_of, settings.policy)
+    if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
+        known = {day: count for day, count in seen.sessions.items() if count is not None}
+        if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
+            grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    return grounds, list(dict.fromkeys(flags))
 
 
 def _newly_lost(settings: Settings, seen: _Seen) -> Mapping[str, Lost]:

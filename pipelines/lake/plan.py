@@ -7,7 +7,7 @@ from, in days, so that a changed input reaches what depends on it and nothing el
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -179,6 +179,12 @@ def totalled_days(as_of: date, policy: Policy) -> Window:
     """The days whose totals tell whether the last one is all there: eight weeks before it and before the two before
     it, or as many as a snapshot holds."""
     return calendar_days.rolling(as_of, min(policy.max_window_days + 1, 8 * 7 + 3))
+
+
+def raw_sessions(raw: Sequence[RawFile], days: Collection[str]) -> list[Stored]:
+    """Return the files of landed sessions of some UTC days, named 2026-01-31."""
+    by_day = _raw_by_entity([folder for folder in raw if folder.entity == "viewing_sessions"])["viewing_sessions"]
+    return [file for day, files in by_day.items() if day.isoformat() in days for file in files]
 
 
 def first_input_day(as_of: date, policy: Policy) -> date:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -24,18 +26,20 @@ from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, printable
-from pipelines.lake import models
+from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import Built, cube_days, totalled_days
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile
+from pipelines.raw.unknown_fields import UnknownField
 from pipelines.snapshots import changed_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
 from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
+from pipelines.snapshots.signals import Signals, find_signals
 
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
@@ -68,6 +72,7 @@ class Published:
     is_current: bool  # False: the pointer stayed, on a later as_of or pinned
     warnings: tuple[str, ...]
     lost: Mapping[str, Lost]  # of the lake, by entity
+    unknown_fields: Sequence[UnknownField]  # of files that the snapshot before did not rest on
 
 
 class RunObserver(Protocol):
@@ -81,6 +86,7 @@ class RunObserver(Protocol):
         refusals: Sequence[str],
         lost: Mapping[str, Lost],
         newly_lost: Mapping[str, Lost],
+        signals: Signals,
     ) -> None:
         """Called with what was found, before anything is published or refused."""
 
@@ -127,19 +133,23 @@ def publish(
     was_lost = lost_before(settings.snapshots, pointer, lost)
     newly_lost = {entity: each.since(was_lost.get(entity, Lost())) for entity, each in lost.items()}
     shrunk_days: list[ShrunkDay] = []
+    signals = Signals()
     if not replace_current:
         before = _snapshot_before(settings.snapshots, pointer)
         shrunk_days = list(changed_days.shrunk_days(before, lake, built, raw)) if before else []
         # safeguard: gate-of-missing-records
         refusals += gates.missing_inputs(landed_before, raw, erasure_register.read(settings))
+        seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+        signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
         if not accept_rejects:
-            seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+            refusals += signals.unread  # safeguard: gate-of-renamed-fields
             refusals += gates.too_many_lost(settings, raw, seen_before, newly_lost)
         if not allow_incomplete:
             refusals += gates.incomplete_last_day(*_last_days(lake, built, raw))  # safeguard: gate-of-the-last-day
             refusals += gates.shrunk(shrunk_days)  # safeguard: gate-of-days-that-shrank
+            refusals += signals.gone  # safeguard: gate-of-signals-that-are-gone
     if observer is not None:
-        observer.judged(funnel, newest_session, results, refusals, lost, newly_lost)
+        observer.judged(funnel, newest_session, results, refusals, lost, newly_lost, signals)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
@@ -173,7 +183,9 @@ def publish(
     if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost) != says):
         pinned = pointer is not None and pointer.pinned
         snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json)
-    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost)
+    return Published(
+        snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost, unknown_fields=signals.unknown
+    )
 
 
 def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
@@ -181,6 +193,35 @@ def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[d
     totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
     totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
     return totals, built.as_of, gates.first_day_landed(raw)
+
+
+def _count_commonest(
+    settings: Settings, lake: Lake, files: Sequence[RawFile], days: AbstractSet[str]
+) -> tuple[int, dict[str, int]]:
+    """(sessions, how many of them have the commonest value of each column) of some files of raw on some days."""
+    stored = lake.checked(plan.raw_sessions(files, days))
+    with engine.session(settings, "signals") as connection:
+        engine.register(connection, "sessions", [each.path for each in stored])
+        row = engine.query(connection, _COMMONEST).to_pylist()[0]
+    return row.pop("sessions"), row
+
+
+# The candidates by one pass of an approximate aggregate, and how many there are of them exactly.
+_COMMONEST = """
+    with likely as (
+        select
+            approx_top_k(creator_id, 1)[1] as creator_id,
+            approx_top_k(viewer_id, 1)[1] as viewer_id,
+            approx_top_k(started_at, 1)[1] as started_at
+        from sessions
+    )
+    select
+        count(*) as sessions,
+        count(*) filter (sessions.creator_id = likely.creator_id) as creator_id,
+        count(*) filter (sessions.viewer_id = likely.viewer_id) as viewer_id,
+        count(*) filter (sessions.started_at = likely.started_at) as started_at
+    from sessions, likely
+"""
 
 
 def read_lost(lake: Lake, built: Built) -> dict[str, Lost]:

@@ -89,6 +89,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     audit_current(world.settings, 1)
     leap = "\n".join(f"busy | n{number} | 2026-01-30 12:00 | 10" for number in range(200))
     world.sessions(f"creator | viewer | started_at | minutes\n{leap}\nada | v1 | 2026-01-20 12:00 | 5")
+    other = {"sessionId": "u", "creatorId": "ada", "startedAt": "2026-01-20T12:00:00Z", "user_id": "v2"}
+    world.land_text("viewing_sessions", json.dumps(other) + "\n")
     again = "session | creator | viewer | started_at\ns | ada | v2 | 2026-01-20 12:00\ns | ada | v3 | 2026-01-20 12:00"
     world.sessions(again)
     world.land_text("follows", "{}\n")

@@ -35,10 +35,12 @@ from pipelines.raw import deliveries
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import IngestReport
+from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 from pipelines.snapshots import changed_days, manifest
 from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import OTHER_CURRENCY, CheckResult, Published
+from pipelines.snapshots.signals import Signals
 
 SCHEMA_VERSION = 1  # of the JSON
 _LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
@@ -65,6 +67,7 @@ class RunRecorder:
         self._rejected: list[dict[str, Any]] | None = None
         self._lost: Mapping[str, Lost] = {}
         self._newly_lost: Mapping[str, Lost] = {}
+        self._signals: Signals | None = None
         self._problems: list[str] = []
 
     def judged(
@@ -75,9 +78,10 @@ class RunRecorder:
         refusals: Sequence[str],
         lost: Mapping[str, Lost],
         newly_lost: Mapping[str, Lost],
+        signals: Signals,
     ) -> None:
         """See `publish.RunObserver`."""
-        self._lost, self._newly_lost = lost, newly_lost
+        self._lost, self._newly_lost, self._signals = lost, newly_lost, signals
         self._judged = {
             "funnel": dict(funnel),
             "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
@@ -165,7 +169,14 @@ class RunRecorder:
             "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
         )
         least = self.settings.min_cell
-        return [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
+        weaker = [
+            {"kind": "signal", "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
+            | {"value": None, "median": None, "spreads": None}
+            for sentence in (self._signals.weaker if self._signals else ())
+        ]
+        return weaker + [
+            one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least
+        ]
 
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""
@@ -199,6 +210,7 @@ class RunRecorder:
             "ended_at": None,
             "seconds": 0.0,
             "landed": self._landed(),
+            "unknown_fields": [one._asdict() for one in self._unknown_fields()],
             "records": self._records(),
             "funnel": None,
             "newest_session_at": None,
@@ -242,6 +254,12 @@ class RunRecorder:
         if facts["records"]:
             facts["records"]["accepted"] -= sum(later.values())
             facts["records"]["rejected"] += sum(later.values())
+
+    def _unknown_fields(self) -> Sequence[UnknownField]:
+        """Those of the files that the snapshot before did not rest on; where it was not judged, of this run's."""
+        if self._signals is not None:
+            return self._signals.unknown
+        return unknown_fields(self.ingested.new if self.ingested else ())
 
     def _last_audit(self) -> dict[str, Any] | None:
         def read() -> dict[str, Any] | None:

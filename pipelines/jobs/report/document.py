@@ -104,6 +104,7 @@ def document(facts: dict[str, Any]) -> Document:
         Section("Worth a look", list(_worth_a_look(facts))),
         Section("The funnel: what became of the sessions", list(_funnel(facts))),
         Section("Rejected lines", list(_rejected(facts))),
+        Section("Unknown fields", list(_unknown(facts))),
         Section("Late and missing days", list(_revised_days(facts))),
         Section("Changes since the previous snapshot", list(_change(facts))),
         Section("Checks", [*_checks(facts), *_last_audit(facts)]),
@@ -221,6 +222,16 @@ def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
         yield Table(("where", "field", "reason", "shape of the line"), shown)
     if len(rows) > SHOWN:
         yield Text(f"And {len(rows) - SHOWN:,} more reasons.")
+
+
+def _unknown(facts: dict[str, Any]) -> Iterator[Block]:
+    rows = facts.get("unknown_fields", [])
+    if rows:
+        yield Text("New records have fields that the contract does not know, and that are not read:")
+        shown = [(row["entity"], row["field"], row["records"], row["resembles"]) for row in rows[:SHOWN]]
+        yield Table(("entity", "field", "records", "resembles"), shown)
+        if len(rows) > SHOWN:
+            yield Text(f"And {len(rows) - SHOWN:,} more.")
 
 
 def conflicting(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
