@@ -195,6 +195,13 @@ def newer_versions(sessions: Iterable[Record], revision_days: int) -> list[tuple
     ]
 
 
+def is_another_viewing(session: Record, newer: list[Record]) -> bool:
+    """Whether versions of the same revision alone outdo a session, and the one that wins is of another viewing."""
+    if not newer or newer[-1]["revision"] != session["revision"] or newer[-1]["deleted"]:
+        return False
+    return any(newer[-1][name] != session[name] for name in ("creatorId", "startedAt", "viewerId", "deviceId"))
+
+
 # --- What the words mean ---
 
 
@@ -265,7 +272,7 @@ class Funding:
     stream_id: str
     creator_id: str
     funding_goal: Decimal | None
-    collected_funding: Decimal
+    collected_funding: Decimal | None
     currency: str | None
     funding_percentage: int | None
     backers: int
@@ -391,6 +398,26 @@ class Oracle:
         """Records of sessions that are superseded by one of the same revision: by nothing but its content."""
         return sum(any(other["revision"] == session["revision"] for other in newer) for session, newer in self.versions)
 
+    def lost(self) -> dict[str, dict[str, int]]:
+        """Entity -> accepted records that are lost all the same, where there are any.
+
+        Put aside as conflicting: of sessions only what is another viewing than the one that won, unless it was
+        retracted. Rejected later: pledges in another currency than their stream's.
+        """
+        conflicting = self.version_conflicts()
+        conflicting["viewing_sessions"] = sum(is_another_viewing(session, newer) for session, newer in self.versions)
+        rejected = {"pledges": sum(map(self.is_in_another_currency, self.landed["pledges"]))}
+        return {
+            entity: {"rejected_later": rejected.get(entity, 0), "conflicting": conflicting.get(entity, 0)}
+            for entity in sorted(conflicting.keys() | rejected.keys())
+            if rejected.get(entity) or conflicting.get(entity)
+        }
+
+    def is_in_another_currency(self, pledge: Record) -> bool:
+        """Whether a pledge and the stream that it is for both name a currency, and not the same."""
+        stream = self.known("live_streams").get((pledge["streamId"],))
+        return stream is not None and len({pledge["currency"], stream["currency"]} - {None}) > 1
+
     def ranking(self, first_day: date, end_day: date) -> list[Ranked]:
         """All creators with a session in [first_day, end_day), by position."""
         seen, watched = defaultdict(list), Counter[str]()
@@ -477,14 +504,10 @@ class Oracle:
         A record in another currency than its stream's is rejected, and so no version of its pledge.
         """
         streams = self.known("live_streams")
-
-        def is_rejected(pledge: Record) -> bool:
-            stream = streams.get((pledge["streamId"],))
-            return stream is not None and len({pledge["currency"], stream["currency"]} - {None}) > 1
-
+        accepted = [pledge for pledge in self.landed["pledges"] if not self.is_in_another_currency(pledge)]
         return [
             pledge
-            for pledge in newest("pledges", [one for one in self.landed["pledges"] if not is_rejected(one)]).values()
+            for pledge in newest("pledges", accepted).values()
             if (pledge["streamId"],) in streams and self.captured(pledge) is not None
         ]
 
@@ -505,7 +528,10 @@ class Oracle:
             collected = sum((pledge["amount"] - (self.refunded(pledge) or 0) for pledge in pledges), Decimal(0))
             backers = {user for user, stream_id in self.funded if stream_id == stream["id"]}
             goal = stream["fundingGoal"]
-            percentage = int(collected * 100 // goal) if goal else None
+            held = [pledge for pledge in pledges if pledge["amount"] > (self.refunded(pledge) or 0)]
+            if len({pledge["currency"] for pledge in held} - {None}) > 1:
+                collected = None  # nobody knows what 100 TRY and 100 USD are together
+            percentage = int(collected * 100 // goal) if goal and collected is not None else None
             of = (stream["id"], stream["creatorId"])
             rows.append(Funding(*of, goal, collected, stream["currency"], percentage, len(backers)))
         return sorted(rows, key=lambda row: row.stream_id.encode())

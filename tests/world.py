@@ -241,12 +241,14 @@ class World:
     ) -> Night:
         """Run the night as of a day and open what it published; `night` are arguments of the run itself.
 
-        Unless told not to `compare`, everything published must be what the oracle says.
+        Unless told not to `compare`, everything published must be what the oracle says, and however many versions of
+        one age there are among the records, they refuse nothing.
         """
         changed = dataclasses.replace(self.settings, **settings)
         if not self.from_nothing and not changed.lake.exists():
             stand_ins.lay(changed.lake)
-        done = Night(self, changed, nightly.run(changed, day(as_of), **(night or {})))
+        arguments = {"accept_rejects": compare} | dict(night or {})
+        done = Night(self, changed, nightly.run(changed, day(as_of), **arguments))
         if compare:
             self.compare(done)
         return done
@@ -278,6 +280,7 @@ class World:
             assert night.conflicts() == right.conflicts()
         if night.report.published.is_new:  # or the same rows were published before, with the manifest of their day
             assert night.manifest["version_conflicts"] == right.version_conflicts()
+            assert night.manifest["lost"] == right.lost()
         assert night.funding() == right.live_stream_funding()
         assert night.follows() == sorted(right.follows)
         assert night.funded() == sorted(right.funded)

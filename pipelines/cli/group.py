@@ -109,7 +109,8 @@ landing = click.option(
     help="Read what landed from here instead of HOME/landing: a folder, or s3://BUCKET/PREFIX; repeatable.",
 )
 accept_rejects = click.option("--accept-rejects", is_flag=True, help="Publish however many records were rejected.")
-allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though the last day looks too small.")
+allow_incomplete = click.option("--allow-incomplete", is_flag=True, help="Publish though days or fields seem missing.")
+allow_future = click.option("--allow-future", is_flag=True, help="Publish an as_of more than a day ahead of the clock.")
 
 
 class OrderedGroup(click.Group):

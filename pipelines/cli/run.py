@@ -12,6 +12,7 @@ import click
 from pipelines.cli.group import (
     DAY,
     accept_rejects,
+    allow_future,
     allow_incomplete,
     as_json,
     cli,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @as_json
 @accept_rejects
 @allow_incomplete
+@allow_future
 def run(
     settings: Settings,
     as_of: date | None,
@@ -47,6 +49,7 @@ def run(
     as_json: bool,
     accept_rejects: bool,
     allow_incomplete: bool,
+    allow_future: bool,
 ) -> None:
     """Run the nightly job: ingest, rank, publish a snapshot.
 
@@ -54,16 +57,20 @@ def run(
     and the same records give the same snapshot.
     """
     from pipelines.core import progress
+    from pipelines.jobs import nightly
 
+    as_of = as_of or today(settings)
+    if not allow_future:
+        nightly.require_started(settings, as_of, today(settings))
     run_night: Callable[..., NightReport]
     if direct:
-        from pipelines.jobs.nightly import run as run_night
+        run_night = nightly.run
     else:
         from pipelines.jobs.prefect_flows import run_flow as run_night
     with progress.show_progress() as shown:
         report = run_night(
             _on(engine, settings),
-            as_of or today(settings),
+            as_of,
             landing or None,
             accept_rejects=accept_rejects,
             allow_incomplete=allow_incomplete,
@@ -83,6 +90,7 @@ def run(
 @as_json
 @accept_rejects
 @allow_incomplete
+@allow_future
 def backfill(
     settings: Settings,
     first: date,
@@ -92,6 +100,7 @@ def backfill(
     as_json: bool,
     accept_rejects: bool,
     allow_incomplete: bool,
+    allow_future: bool,
 ) -> None:
     """Publish one snapshot per as_of, oldest first.
 
@@ -101,6 +110,8 @@ def backfill(
     from pipelines.core import progress
     from pipelines.jobs import nightly
 
+    if not allow_future:
+        nightly.require_started(settings, last, today(settings))
     summaries: list[dict[str, Any]] = []
     refusals: list[RefusedToPublish] = []
     with progress.show_progress() as shown:

@@ -158,15 +158,16 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
 def remove(settings: Settings, snapshot_id: str) -> None:
     """Remove one snapshot, such as one of a mistaken day.
 
-    Not the current one: roll back first, and release afterwards. What landed stays, and what it was made of.
+    If it is the current one, the newest other one takes its place, and runs move on from there. What landed stays, and
+    what it was made of.
     """
     from pipelines.core.durable_files import lock_home
     from pipelines.snapshots import manifest
 
     with lock_home(settings.home), remote.mounted(settings):
-        manifest.remove_one(settings.snapshots, snapshot_id)
+        instead = manifest.remove_one(settings.snapshots, snapshot_id)
         remote.tidy(settings)
-    click.echo(f"Removed snapshot {snapshot_id}.")
+    click.echo(f"Removed snapshot {snapshot_id}." + (f" {instead.id} is current now." if instead else ""))
 
 
 @command(snapshots, only="snapshots")

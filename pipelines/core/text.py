@@ -67,6 +67,18 @@ def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) 
     click.echo(f"New: {counted(files, 'file')} with {counted(records, 'record')}, {rejected:,} rejected.")
     of_lake = f"{summary['accepted']:,} accepted + {summary['rejected']:,} rejected"
     click.echo(f"Lake: {counted(summary['records'], 'record')} = {of_lake}.")
+    for lost in summary["lost"]:
+        ways = {"rejected_later": "rejected, as not of the currency of their stream", "conflicting": "put aside"}
+        said = [f"{lost[way]:,} {how}" for way, how in ways.items() if lost[way]]
+        if lost["conflicting"]:
+            said.append("as other records have the same id and version")
+        click.echo(f"Lost: of {lost['entity']} {', '.join(said)}.")
+    unknown = summary["unknown_fields"]
+    for one in (one for one in unknown if one["resembles"]):
+        whose = f"{printable(one['field'])} in {counted(one['records'], 'record')} of {one['entity']}"
+        click.echo(f"Unknown field: {whose} is not read; it resembles {one['resembles']}.")
+    if others := [one for one in unknown if not one["resembles"]]:
+        click.echo(f"Unknown fields: {counted(len(others), 'field')} that the contract does not know; see the report.")
     funnel = {name: count for name, count in summary["funnel"].items() if count}
     outcomes = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items())
     click.echo(f"Sessions: {outcomes or 'none'}")

@@ -256,7 +256,7 @@ def _lake(settings: Settings, folder: Path) -> Iterator[Lake]:
 
 # What the funnel reads of others: no profile, since a ban is a step after the sessions.
 _NOBODY = pa.schema([("creator_id", pa.string()), ("status", pa.string())]).empty_table()
-_NOT_OF_SESSIONS = {"duplicate", "superseded", "conflict", "erased"}
+_NOT_OF_SESSIONS = {"duplicate", "superseded", "conflict", "lost", "erased"}
 
 
 def _outcomes(connection: engine.Connection, outcomes: Mapping[str, pa.Table], days: Window) -> dict[str, int]:

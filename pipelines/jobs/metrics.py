@@ -20,6 +20,7 @@ from pipelines.jobs import last_audit
 from pipelines.jobs.last_audit import LastAudit
 from pipelines.snapshots.manifest import Pointer
 
+MOST_UNKNOWN_FIELDS = 20  # each is a label
 OUTCOMES = ("published", "unchanged", "refused", "failed")
 
 
@@ -69,6 +70,24 @@ class RunMetrics(Collector):
             for name in ("accepted", "rejected"):
                 held.add_metric([name], lake[name])
             yield held
+        unknown = GaugeMetricFamily(
+            "mostwatched_run_unknown_field_records",
+            "New records of the last run with a field that the contract does not know and that resembles one of it.",
+            labels=["entity", "field", "resembles"],
+        )
+        for row in self._facts["unknown_fields"][:MOST_UNKNOWN_FIELDS]:
+            if row["resembles"]:
+                unknown.add_metric([row["entity"], row["field"], row["resembles"]], row["records"])
+        yield unknown
+        lost = GaugeMetricFamily(
+            "mostwatched_lake_lost_records",
+            "Accepted records of the whole lake that are lost: rejected later, or put aside as conflicting versions.",
+            labels=["entity", "how"],
+        )
+        for counts in self._facts["lost"]:
+            for how in ("rejected_later", "conflicting"):
+                lost.add_metric([counts["entity"], how], counts[how])
+        yield lost
         if funnel:
             sessions = GaugeMetricFamily(
                 "mostwatched_sessions", "Accepted sessions of the lake, by what became of them.", labels=["outcome"]

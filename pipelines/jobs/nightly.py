@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile, exists, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
+from pipelines.snapshots import gates
 from pipelines.snapshots.publish import Published, publish
 
 MAX_REPARSES = 3  # in a run: a disk that damages what has just been written will not stop doing so
@@ -72,14 +73,16 @@ class NightReport:
 
     def as_json(self) -> dict[str, Any]:
         """The documented object of `mostwatched run --json`: counts of the whole lake, `new_…` of this run."""
+        later = sum(lost.rejected_later for lost in self.published.lost.values())
         return {
             "snapshot_id": self.snapshot_id,
             "as_of": self.as_of.isoformat(),
             "is_new": self.published.is_new,
             "is_current": self.published.is_current,
             "records": sum(file.records for file in self.raw),
-            "accepted": sum(file.accepted for file in self.raw),
-            "rejected": sum(file.rejected for file in self.raw),
+            "accepted": sum(file.accepted for file in self.raw) - later,
+            "rejected": sum(file.rejected for file in self.raw) + later,
+            "lost": [{"entity": entity} | asdict(lost) for entity, lost in self.published.lost.items()],
             "new_files": self.ingested.new_files,
             "new_records": self.ingested.new_records,
             "new_accepted": self.ingested.new_accepted,
@@ -87,6 +90,7 @@ class NightReport:
             "postponed": [
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
+            "unknown_fields": [one._asdict() for one in self.published.unknown_fields],
             "funnel": self.funnel,
             "built": self.built,
             "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],
@@ -205,6 +209,13 @@ def require_possible(settings: Settings, as_of: date) -> None:
             f"{as_of} cannot be an as_of: of a snapshot the {days_before} days before it and the day after it must be "
             "in the calendar, which goes from 0001-01-01 to 9999-12-31."
         )
+
+
+def require_started(settings: Settings, as_of: date, today: date) -> None:
+    """Raise RefusedToPublish for an as_of more than a day ahead of `today`, UsageError for an impossible one."""
+    require_possible(settings, as_of)
+    for sentence in gates.too_far_ahead(as_of, today):
+        raise RefusedToPublish(f"Not published, the last snapshot stays. {sentence}")
 
 
 def _night(

@@ -132,6 +132,7 @@ def run_flow(
                 home=settings.home_url or str(settings.home),
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
+                allow_future=True,  # whoever starts the run has asked the clock
             )
     finally:
         _caller.reset(token)
@@ -171,13 +172,17 @@ def publish_most_watched_creators(
     home: str | None = None,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
+    allow_future: bool = False,
 ) -> NightReport:
     """Publish the ranking of the days before `as_of`; without one, before today in the policy's time zone."""
     settings = _settings(home)
+    as_of = as_of or _today(settings)
+    if not allow_future:
+        nightly.require_started(settings, as_of, _today(settings))
     with _drop_tracebacks():
         report = nightly.run(
             settings,
-            as_of or _today(settings),
+            as_of,
             _folders(landing),
             accept_rejects=accept_rejects,
             allow_incomplete=allow_incomplete,
@@ -197,13 +202,17 @@ def backfill(
     home: str | None = None,
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
+    allow_future: bool = False,
 ) -> list[str]:
     """Publish one snapshot for every as_of from `first` to `last`, both included, and return their ids.
 
     A day that is refused stops none of the others; in the end RefusedToPublish is raised if there was one.
     """
+    settings = _settings(home)
+    if not allow_future:
+        nightly.require_started(settings, last, _today(settings))
     nights = nightly.backfill(
-        _settings(home),
+        settings,
         first,
         last,
         _folders(landing),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
@@ -39,12 +39,14 @@ from pipelines.raw.index import RawFile, exists, raw_files
 from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Pointer, Snapshot
+from pipelines.snapshots.signals import find_signals
 
 if TYPE_CHECKING:
     from pipelines.remote.landing import Pending
 
-INCOMPLETE = "incomplete"  # a day that is present, but under half of what the seven days before it lead one to expect
+INCOMPLETE = "incomplete"  # a day that is present, but has under half of what its weekday usually has
 FRESH_SECONDS = 60  # a file written so short a time ago may still grow
 
 
@@ -293,16 +295,7 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
 
 def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None, seen: _Seen) -> dict[str, Any]:
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
-    grounds: list[str] = []
-    flags: list[str] = []
-    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
-    if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
-        grounds, flags = found, ["--accept-rejects"]
-    last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
-    if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
-        known = {day: count for day, count in seen.sessions.items() if count is not None}
-        if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
-            grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    grounds, flags = _grounds(settings, as_of, seen)
     register = _register(settings, seen)
     if register and (found := list(_missing_inputs(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
@@ -341,6 +334,39 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
         "command": shlex.join(command),
         "command_to_override": shlex.join([*command, *flags]) if flags else None,
     }
+
+
+def _grounds(settings: Settings, as_of: date, seen: _Seen) -> tuple[list[str], list[str]]:
+    """(why what has been read would be refused, the options that override it)."""
+    grounds: list[str] = []
+    flags: list[str] = []
+    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
+    if found := list(gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))):
+        grounds, flags = found, ["--accept-rejects"]
+    signals = find_signals(seen.raw, seen_before)
+    if signals.unread:
+        grounds, flags = grounds + signals.unread, [*flags, "--accept-rejects"]
+    if signals.gone:
+        grounds, flags = grounds + signals.gone, [*flags, "--allow-incomplete"]
+    totalled = plan.totalled_days(as_of, settings.policy)
+    if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
+        known = {day: count for day, count in seen.sessions.items() if count is not None}
+        if found := list(gates.incomplete_last_day(known, as_of, gates.first_day_landed(seen.raw))):
+            grounds, flags = grounds + found, [*flags, "--allow-incomplete"]
+    return grounds, list(dict.fromkeys(flags))
+
+
+def _newly_lost(settings: Settings, seen: _Seen) -> Mapping[str, Lost]:
+    """The accepted records that are lost and were not before; nothing while that is not worked out."""
+    lake, built = Lake(settings.lake, _no_engine), seen.built
+    if built is not None and all(
+        each.is_there for each in (built.funnel, built.version_conflicts, built.rejected_pledges)
+    ):
+        with _noted(seen):
+            lost = publish.read_lost(lake, built)
+            before = publish.lost_before(settings.snapshots, seen.pointer, lost)
+            return {entity: each.since(before.get(entity, Lost())) for entity, each in lost.items()}
+    return {}
 
 
 def _register(settings: Settings, seen: _Seen) -> Register | None:

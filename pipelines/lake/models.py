@@ -44,6 +44,7 @@ LINE = (
     "funnel",
     "day_totals",
     "version_conflicts",
+    "rejected_pledges",
 )
 
 

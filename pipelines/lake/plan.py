@@ -7,7 +7,7 @@ from, in days, so that a changed input reaches what depends on it and nothing el
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -37,6 +37,7 @@ class Built:
     funnel: Stored
     day_totals: Stored
     version_conflicts: Stored
+    rejected_pledges: Stored
 
 
 def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
@@ -80,10 +81,13 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
-    week_and_a_day = calendar_days.rolling(as_of, 8)
-    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in week_and_a_day]})
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in totalled_days(as_of, policy)]})
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
     version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
+    rejected_pledges = table(
+        "rejected_pledges",
+        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
+    )
     tables = {
         "creator_rankings": rankings(windows),
         "creators": creators,
@@ -115,7 +119,8 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
         for check in models.checks("creator_reach")
     }
-    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
+    counts = (funnel, day_totals, version_conflicts, rejected_pledges)
+    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
 
 
 def arranged(raw: Sequence[RawFile]) -> Landed:
@@ -180,6 +185,18 @@ def _known_until(newest: int | None, as_of_instant: datetime) -> datetime:
 def cube_days(as_of: date, policy: Policy) -> Window:
     """The days of the cube that a snapshot holds: one more than the longest window, for previous_rank."""
     return calendar_days.rolling(as_of, policy.max_window_days + 1)
+
+
+def totalled_days(as_of: date, policy: Policy) -> Window:
+    """The days whose totals tell whether the last one is all there: eight weeks before it and before the two before
+    it, or as many as a snapshot holds."""
+    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, 8 * 7 + 3))
+
+
+def raw_sessions(raw: Sequence[RawFile], days: Collection[str]) -> list[Stored]:
+    """Return the files of landed sessions of some UTC days, named 2026-01-31."""
+    by_day = arranged([folder for folder in raw if folder.entity == "viewing_sessions"])["viewing_sessions"]
+    return [file for day, files in by_day.items() if day.isoformat() in days for file in files]
 
 
 def first_input_day(as_of: date, policy: Policy) -> date:

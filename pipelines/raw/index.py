@@ -325,6 +325,9 @@ def as_index(raw: RawFile) -> dict[str, Any]:
         if not index[name]:
             del index[name]
     index["files"] = {name: msgspec.structs.asdict(file) for name, file in raw.files.items()}
+    for written in index["files"].values():
+        if written["missing"] is None:
+            del written["missing"]
     index["rejects"] = (
         {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
     )

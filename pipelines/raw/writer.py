@@ -8,6 +8,7 @@ parts, and the parts are put together at the end. The rows of a file stay in lan
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,10 @@ ALL = "all"  # the name of the only file of an entity that is not split by day
 
 # The instants by which an as_of tells what was known: sql/ compares no others with it.
 AGES = ("updated_at", "created_at", "captured_at", "refunded_at")
+# What a session may lack, counted so that a signal that is gone is noticed.
+OPTIONAL_COLUMNS = ("viewer_id", "device_id", "ended_at", "stream_id")
+PERSON = "person"  # neither viewer_id nor device_id
+
 AGE_NOT_NOTED = 1 << 62  # in an index written before ages were noted
 
 
@@ -44,6 +49,8 @@ class WrittenFile(msgspec.Struct, frozen=True):
     sha256: str
     digest: str
     newest: int | None = AGE_NOT_NOTED  # of the AGES in it, in milliseconds since 1970; None: it holds none
+    # Of sessions, how many rows lack each of OPTIONAL_COLUMNS, and the PERSON; None where that was not noted.
+    missing: dict[str, int] | None = None
 
 
 @dataclass
@@ -54,6 +61,7 @@ class _DayFile:
     waiting_rows: int = 0
     waiting_bytes: int = 0
     newest: int | None = None
+    missing: Counter[str] = field(default_factory=Counter)
     parts: list[Path] = field(default_factory=list)
     writer: pq.ParquetWriter | None = None
 
@@ -76,6 +84,15 @@ def within_days(batch: Batch, days: set[date]) -> Batch:
     ]
     rejected = sorted([*batch.rejected, *beyond], key=lambda each: each.line)
     return replace(batch, accepted=batch.accepted.filter(pc.invert(is_beyond)), rejected=rejected)
+
+
+def _count_missing(missing: Counter[str], rows: pa.Table) -> None:
+    """Count the rows of sessions that lack what they may lack."""
+    for name in OPTIONAL_COLUMNS:
+        missing[name] += rows.column(name).null_count
+    viewer, device = rows.column("viewer_id"), rows.column("device_id")
+    if viewer.null_count and device.null_count:
+        missing[PERSON] += pc.sum(pc.and_(pc.is_null(viewer), pc.is_null(device))).as_py() or 0
 
 
 class RawWriter:
@@ -155,6 +172,8 @@ class RawWriter:
             newest = pc.max(pc.cast(rows.column(column), pa.int64())).as_py()
             if newest is not None and (day.newest is None or newest > day.newest):
                 day.newest = newest
+        if self._entity == "viewing_sessions":
+            _count_missing(day.missing, rows)
         size = rows.nbytes
         day.waiting.append(rows)
         day.waiting_rows += rows.num_rows
@@ -200,7 +219,13 @@ class RawWriter:
                         for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
                             writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
                     part.unlink()
-        return WrittenFile(day.digest.rows, final.stat().st_size, sha256_of(final), day.digest.hexdigest(), day.newest)
+        written = WrittenFile(
+            day.digest.rows, final.stat().st_size, sha256_of(final), day.digest.hexdigest(), day.newest
+        )
+        if self._entity != "viewing_sessions":
+            return written
+        missing = {name: day.missing[name] for name in (*OPTIONAL_COLUMNS, PERSON)}
+        return msgspec.structs.replace(written, missing=missing)
 
     def _flush_rejects(self) -> None:
         if self._rejects is None:

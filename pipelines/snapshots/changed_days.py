@@ -1,15 +1,21 @@
-"""Days whose figures differ from the previous snapshot, and which snapshot that is."""
+"""Days whose figures differ from the previous snapshot, which of them shrank, and which snapshot that is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.core import calendar_days
+from pipelines.lake.derive import Lake
+from pipelines.lake.plan import Built
+from pipelines.raw.index import RawFile
 from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
 
@@ -54,6 +60,49 @@ def changed_days(
                 "sessions_before": _totals(was)["sessions_started"],
                 "sessions": _totals(now)["sessions_started"],
             }
+
+
+LEAST_LOST = 10  # sessions: a day of fewer may well lose most of them
+
+
+@dataclass(frozen=True)
+class ShrunkDay:
+    """A day with under half of the sessions that it had."""
+
+    day: date
+    sessions_before: int
+    sessions: int
+    lost: int  # sessions put aside as conflicting versions, or no longer in the lake
+    # Whether most of what is not there any more was taken away on purpose: by newer versions, retractions or erasures.
+    is_deliberate: bool
+
+
+def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[RawFile]) -> Iterator[ShrunkDay]:
+    """Return the days that `published` holds as well and that have under half of their sessions left.
+
+    A newer version may retract a session, or move it to another day, and an erasure takes it out: that is meant. What
+    is not meant is that a version loses against another of the same age, as when ids are given out again every day, or
+    that the lake has fewer records of the day than were counted.
+    """
+    if published.manifest["policy"]["day_timezone"] != built.policy.day_timezone:
+        return
+    zone = ZoneInfo(built.policy.day_timezone)
+    for day, stored in built.creator_reach.items():
+        facts = published.files.get(name := f"{published.cube}{day}.parquet")
+        if facts is None or facts["rows_sha256"] == stored.digest:
+            continue
+        was, now = _totals(published.table(name))["sessions_started"], _totals(lake.table(stored))["sessions_started"]
+        if now * 2 >= was or was - now < LEAST_LOST:
+            continue
+        days = calendar_days.utc_days(*calendar_days.day_bounds(day, zone))
+        outcomes = [lake.table(file) for file in built.outcomes["session_outcomes"] if file.day in days]
+        conflicts = sum(_conflicts(each) for each in outcomes)
+        gone = max(0, was - sum(file.files[str(each)].rows for file in raw for each in days if str(each) in file.files))
+        yield ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+
+
+def _conflicts(outcomes: pa.Table) -> int:
+    return pc.sum(outcomes.filter(pc.equal(outcomes["outcome"], "conflict"))["records"]).as_py() or 0
 
 
 def raw_keys(snapshot: Snapshot) -> set[str]:

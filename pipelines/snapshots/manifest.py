@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -38,6 +38,8 @@ class Pointer:
     manifest_sha256: str
     pinned: bool  # rolled back by hand: runs publish, but leave the pointer where it is
     landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
+    # By entity, the accepted records that were lost then; None where an earlier version wrote it.
+    lost: dict[str, dict[str, int]] | None = None
 
     @property
     def as_of(self) -> date:
@@ -158,6 +160,7 @@ def pointer_of(path: Path, content: bytes) -> Pointer:
             manifest_sha256=said["manifest_sha256"],
             pinned=said["pinned"],
             landed=tuple(said["landed"]),
+            lost=said.get("lost"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(path, f"is damaged: {error}") from error
@@ -270,8 +273,18 @@ def made_at(snapshots: Path, as_of: date, now: datetime) -> datetime:
     return max([now, *(other + timedelta(milliseconds=1) for other in others)])
 
 
-def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pinned: bool) -> None:
-    """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified."""
+def point_to(
+    snapshots: Path,
+    snapshot: Snapshot,
+    *,
+    landed: tuple[str, ...],
+    pinned: bool,
+    lost: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified.
+
+    `landed` and `lost` are what the run behind it had accepted; without `lost` it is what the snapshot says.
+    """
     durable_files.fsync(
         snapshots
     )  # its name, which a dead run may have given it: a pointer must not outlast what it names
@@ -281,6 +294,7 @@ def point_to(snapshots: Path, snapshot: Snapshot, *, landed: tuple[str, ...], pi
         "manifest_sha256": snapshot.manifest_sha256,
         "pinned": pinned,
         "landed": list(landed),
+        "lost": snapshot.manifest.get("lost") if lost is None else lost,
     }
     with durable_files.new_file(snapshots / POINTER) as temporary:
         temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(pointer)))
@@ -348,18 +362,24 @@ def to_prune(snapshots: Path, keep: int) -> list[str]:
     return [name for name in snapshot_ids(snapshots) if name not in kept]
 
 
-def remove_one(snapshots: Path, snapshot_id: str) -> None:
-    """Remove a snapshot. Raises UsageError when there is none of that name, or when it is the current one."""
+def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
+    """Remove a snapshot. Of the current one the newest other whole one takes the place first, and is returned.
+
+    Raises UsageError when there is none of that name, NoSnapshot when it is the current one and no other is whole.
+    """
     as_of_from_id(snapshot_id)
     if snapshot_id not in snapshot_ids(snapshots):
         raise UsageError(f"There is no snapshot {snapshot_id} in {snapshots}.")
     pointer = current(snapshots)
+    instead = None
     if pointer is not None and pointer.snapshot_id == snapshot_id:
-        raise UsageError(
-            f"{snapshot_id} is current: `mostwatched snapshots rollback` first, then remove it, then release the "
-            "pointer (`rollback --release`)."
-        )
+        instead = next((one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.damage()), None)
+        if instead is None:
+            raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
+        # safeguard: pointer-moves-before-removal
+        point_to(snapshots, instead, landed=_landed_of(instead), pinned=False)
     remove(snapshots, [snapshot_id])
+    return instead
 
 
 def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:

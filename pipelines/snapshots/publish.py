@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -24,26 +26,24 @@ from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, printable
-from pipelines.lake import models
+from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
-from pipelines.lake.plan import Built, cube_days
+from pipelines.lake.plan import Built, cube_days, totalled_days
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile
+from pipelines.raw.unknown_fields import UnknownField
+from pipelines.snapshots import changed_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
-from pipelines.snapshots import warehouse
 from pipelines.snapshots.audit import spot_check
-from pipelines.snapshots.gates import (
-    days_without_sessions,
-    first_day_landed,
-    incomplete_last_day,
-    missing_inputs,
-    too_many_rejects,
-)
+from pipelines.snapshots.changed_days import ShrunkDay
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
+from pipelines.snapshots.signals import Signals, find_signals
 
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
+OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
 
 # Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
@@ -71,6 +71,8 @@ class Published:
     is_new: bool  # False: the same rows had been published before
     is_current: bool  # False: the pointer stayed, on a later as_of or pinned
     warnings: tuple[str, ...]
+    lost: Mapping[str, Lost]  # of the lake, by entity
+    unknown_fields: Sequence[UnknownField]  # of files that the snapshot before did not rest on
 
 
 class RunObserver(Protocol):
@@ -82,6 +84,9 @@ class RunObserver(Protocol):
         newest_session: datetime | None,
         results: Sequence[CheckResult],
         refusals: Sequence[str],
+        lost: Mapping[str, Lost],
+        newly_lost: Mapping[str, Lost],
+        signals: Signals,
     ) -> None:
         """Called with what was found, before anything is published or refused."""
 
@@ -111,6 +116,7 @@ def publish(
     pointer, is_lost = _pointer(settings.snapshots)
     landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
+    lost = read_lost(lake, built)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
     digests = {name: stored.digest for name, stored in files.items()}
@@ -124,25 +130,37 @@ def publish(
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
+    was_lost = lost_before(settings.snapshots, pointer, lost)
+    newly_lost = {entity: each.since(was_lost.get(entity, Lost())) for entity, each in lost.items()}
+    shrunk_days: list[ShrunkDay] = []
+    signals = Signals()
     if not replace_current:
+        before = _snapshot_before(settings.snapshots, pointer)
+        shrunk_days = list(changed_days.shrunk_days(before, lake, built, raw)) if before else []
         # safeguard: gate-of-missing-records
-        refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
-    if not (accept_rejects or replace_current):
+        refusals += gates.missing_inputs(landed_before, raw, erasure_register.read(settings))
         seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
-        refusals += too_many_rejects(settings, raw, seen_before)
-    if not (allow_incomplete or replace_current):
-        totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-        refusals += incomplete_last_day(totals, built.as_of, first_day_landed(raw))  # safeguard: gate-of-the-last-day
+        signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
+        if not accept_rejects:
+            refusals += signals.unread  # safeguard: gate-of-renamed-fields
+            refusals += gates.too_many_lost(settings, raw, seen_before, newly_lost)
+        if not allow_incomplete:
+            refusals += gates.incomplete_last_day(*_last_days(lake, built, raw))  # safeguard: gate-of-the-last-day
+            refusals += gates.shrunk(shrunk_days)  # safeguard: gate-of-days-that-shrank
+            refusals += signals.gone  # safeguard: gate-of-signals-that-are-gone
     if observer is not None:
-        observer.judged(funnel, newest_session, results, refusals)
+        observer.judged(funnel, newest_session, results, refusals, lost, newly_lost, signals)
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
-    warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
+    warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
-        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results)
+        manifest = _manifest(
+            snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results, lost
+        )
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
@@ -157,13 +175,73 @@ def publish(
         warnings += (_POINTER_LOST,)
     # safeguard: pointer-moves-forward, rollback-stays
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
+    lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
-    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed) != (snapshot.manifest_sha256, landed)):
+    says = (snapshot.manifest_sha256, landed, lost_as_json)
+    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost) != says):
         pinned = pointer is not None and pointer.pinned
-        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned)
-    return Published(snapshot, funnel, is_new, is_current=moves, warnings=warnings)
+        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json)
+    return Published(
+        snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost, unknown_fields=signals.unknown
+    )
+
+
+def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
+    """(the sessions of each of the last days, as_of, the first UTC day of which any landed)."""
+    totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
+    totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+    return totals, built.as_of, gates.first_day_landed(raw)
+
+
+def _count_commonest(
+    settings: Settings, lake: Lake, files: Sequence[RawFile], days: AbstractSet[str]
+) -> tuple[int, dict[str, int]]:
+    """(sessions, how many of them have the commonest value of each column) of some files of raw on some days."""
+    stored = lake.checked(plan.raw_sessions(files, days))
+    with engine.session(settings, "signals") as connection:
+        engine.register(connection, "sessions", [each.path for each in stored])
+        row = engine.query(connection, _COMMONEST).to_pylist()[0]
+    return row.pop("sessions"), row
+
+
+# The candidates by one pass of an approximate aggregate, and how many there are of them exactly.
+_COMMONEST = """
+    with likely as (
+        select
+            approx_top_k(creator_id, 1)[1] as creator_id,
+            approx_top_k(viewer_id, 1)[1] as viewer_id,
+            approx_top_k(started_at, 1)[1] as started_at
+        from sessions
+    )
+    select
+        count(*) as sessions,
+        count(*) filter (sessions.creator_id = likely.creator_id) as creator_id,
+        count(*) filter (sessions.viewer_id = likely.viewer_id) as viewer_id,
+        count(*) filter (sessions.started_at = likely.started_at) as started_at
+    from sessions, likely
+"""
+
+
+def read_lost(lake: Lake, built: Built) -> dict[str, Lost]:
+    """The accepted records of the lake that are lost, by entity: of those of which any are."""
+    conflicting = {row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()}
+    sessions = sum(row["records"] for row in lake.table(built.funnel).to_pylist() if row["outcome"] == "lost")
+    if sessions:
+        conflicting["viewing_sessions"] = sessions
+    pledges = sum(lake.table(built.rejected_pledges)["records"].to_pylist())
+    found = {entity: Lost(conflicting=count) for entity, count in conflicting.items()}
+    if pledges:
+        found["pledges"] = Lost(pledges, conflicting.get("pledges", 0))
+    return dict(sorted(found.items()))
+
+
+def lost_before(folder: Path, pointer: snapshots.Pointer | None, lost: Mapping[str, Lost]) -> Mapping[str, Lost]:
+    """What was lost of what the current snapshot rests on. Where an earlier version published it, nobody noted that:
+    then as much as is `lost` now."""
+    said = pointer.lost if pointer else newest_manifest(folder).get("lost", {})
+    return lost if said is None else {entity: Lost(**counts) for entity, counts in said.items()}
 
 
 def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:
@@ -353,11 +431,15 @@ def _manifest(
     unknown_creators: int,
     newest_session: datetime | None,
     results: Sequence[CheckResult],
+    lost: Mapping[str, Lost],
 ) -> dict[str, Any]:
     rejected: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for file in raw:
         for reason, count in file.rejected_by_reason.items():
             rejected[file.entity][reason] += count
+    for entity, each in lost.items():
+        if each.rejected_later:
+            rejected[entity][OTHER_CURRENCY] += each.rejected_later
     return {
         "schema_version": snapshots.SCHEMA_VERSION,
         "snapshot_id": snapshot_id,
@@ -374,6 +456,8 @@ def _manifest(
         "version_conflicts": {
             row["entity"]: row["conflicts"] for row in lake.table(built.version_conflicts).to_pylist()
         },
+        # of accepted records, by entity: what was rejected later, and versions of another viewing or of unknown age
+        "lost": {entity: asdict(each) for entity, each in lost.items()},
         "landed": [
             {
                 "entity": file.entity,
@@ -426,12 +510,27 @@ def _pointer(folder: Path) -> tuple[snapshots.Pointer | None, bool]:
         return None, True
 
 
-def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
-    """The landed files that the newest snapshot rests on, of those whose manifest is whole; none before the first."""
+def _snapshot_before(folder: Path, pointer: snapshots.Pointer | None) -> Snapshot | None:
+    """The snapshot that readers see, or the newest while one is pinned; None where there is none that is whole."""
+    if pointer is not None and pointer.pinned:
+        return next(reversed(snapshots.listed(folder)), None)
+    try:
+        return snapshots.open_snapshot(folder, pointer.snapshot_id) if pointer else None
+    except Damaged:
+        return None
+
+
+def newest_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the newest snapshot, of those of which it is whole; empty before the first."""
     for name in reversed(snapshots.snapshot_ids(folder)):
         try:
-            landed: Sequence[dict[str, Any]] = snapshots.open_snapshot(folder, name).manifest["landed"]
-            return landed
+            return snapshots.open_snapshot(folder, name).manifest
         except Damaged:
             continue
-    return ()
+    return {}
+
+
+def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
+    """The landed files that the newest snapshot rests on; none before the first."""
+    landed: Sequence[dict[str, Any]] = newest_manifest(folder).get("landed", ())
+    return landed

@@ -366,7 +366,7 @@ _FUNDING = f"""
     ),
     money as (
         select
-            stream_id, user_id, amount as captured,
+            stream_id, user_id, currency, amount as captured,
             case
                 when epoch_ms(refunded_at) >= $now then 0
                 when refunded_amount is not null then refunded_amount
@@ -378,20 +378,30 @@ _FUNDING = f"""
     ),
     collected as (
         select
-            stream_id, sum(captured) - sum(refunded) as total,
+            stream_id,
+            case
+                when min(currency) filter (where refunded < captured)
+                    is not distinct from max(currency) filter (where refunded < captured)
+                then sum(captured) - sum(refunded)
+            end as total,
             count(distinct user_id) filter (where refunded < captured) as backers
         from money
         group by stream_id
+    ),
+    totals as (
+        -- none where pledges of a stream are in several currencies; 0 where there are none
+        select streams.*, backers, case when collected.stream_id is null then 0 else total end as total
+        from streams
+        left join collected on streams.stream_id = collected.stream_id
     )
     select
-        streams.stream_id, streams.creator_id, streams.funding_goal,
-        try_cast(coalesce(total, 0) as decimal(18, 2)) as collected_funding,
-        streams.currency,
+        stream_id, creator_id, funding_goal,
+        try_cast(total as decimal(18, 2)) as collected_funding,
+        currency,
         -- in cents: 100 * collected / goal, rounded down
         try_cast(
-            cast(coalesce(total, 0) * 100 as hugeint) * 100 // cast(nullif(funding_goal, 0) * 100 as hugeint) as bigint
+            cast(total * 100 as hugeint) * 100 // cast(nullif(funding_goal, 0) * 100 as hugeint) as bigint
         ) as funding_percentage,
         coalesce(backers, 0) as backers
-    from streams
-    left join collected on streams.stream_id = collected.stream_id
+    from totals
 """

@@ -1,5 +1,6 @@
 -- Count what became of the records of viewing sessions of a day: the part of the funnel that adds up over days.
--- Every accepted record is in one outcome, under the creator whom it names; `conflict` counts some of `superseded` again.
+-- Every accepted record is in one outcome, under the creator whom it names; `conflict` counts some of `superseded` again, and
+-- `lost` some of `conflict`.
 -- The first and the last day are the earliest and the latest; which instants are of a day, viewer_days.sql says.
 -- grain:   one row per (UTC day, creator, outcome, first and last policy day that the sessions occupy)
 -- keys:    day, creator_id, outcome, first_day, last_day
@@ -53,12 +54,14 @@ outcomes as (
     where landed_records > 1
     union all
     select day, creator_id, 'conflict', null, null, 1, null from session_versions where is_conflict
+    union all
+    select day, creator_id, 'lost', null, null, 1, null from session_versions where is_lost
 )
 
 select
     day                          as day,              -- UTC day on which the sessions start
     creator_id                   as creator_id,       -- the creator whom the records name
-    outcome                      as outcome,          -- as in sessions; erased, superseded, duplicate, conflict
+    outcome                      as outcome,          -- as in sessions; erased, superseded, duplicate, conflict, lost
     first_day                    as first_day,        -- policy day, the earliest; null unless they count
     last_day                     as last_day,         -- policy day, the latest; null unless they count
     cast(sum(records) as bigint) as records,          -- accepted records

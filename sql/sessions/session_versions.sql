@@ -30,22 +30,36 @@ ordered as (
                 viewer_id desc nulls last, device_id desc nulls last, stream_id desc nulls last
         ) as age_in_revision
     from versions
+),
+
+-- Of another creator, start, viewer or device than the version that won is another viewing, which is lost; of the same,
+-- as where an open session lands again closed, nothing is. Nor where it was retracted, or a later revision settled it.
+judged as (
+    select
+        *,
+        min(age_in_revision) over (
+            partition by source, session_id, revision, creator_id, started_at, viewer_id, device_id
+        ) > 1
+        and max(case when deleted then 1 else 0 end) over (partition by source, session_id, revision) = 0
+        and revision = max(revision) over (partition by source, session_id) as is_lost
+    from ordered
 )
 
 select
-    ordered.day                            as day,            -- UTC day on which the version starts
-    ordered.source                         as source,         -- as landed
-    ordered.session_id                     as session_id,     -- as landed
-    ordered.revision                       as revision,       -- as landed
-    ordered.deleted                        as deleted,        -- as landed
-    ordered.ended_at                       as ended_at,       -- UTC; as landed
-    ordered.creator_id                     as creator_id,     -- as landed
-    ordered.started_at                     as started_at,     -- UTC
-    ordered.viewer_id                      as viewer_id,      -- as landed
-    ordered.device_id                      as device_id,      -- as landed
-    ordered.stream_id                      as stream_id,      -- as landed
-    cast(ordered.landed_records as bigint) as landed_records, -- accepted records of it
-    ordered.age = 1                        as is_newest,      -- no newer version lies within reach
-    ordered.age_in_revision > 1            as is_conflict     -- one of the same revision does, of greater content
-from ordered
-inner join days on ordered.day = days.day
+    judged.day                             as day,            -- UTC day on which the version starts
+    judged.source                          as source,         -- as landed
+    judged.session_id                      as session_id,     -- as landed
+    judged.revision                        as revision,       -- as landed
+    judged.deleted                         as deleted,        -- as landed
+    judged.ended_at                        as ended_at,       -- UTC; as landed
+    judged.creator_id                      as creator_id,     -- as landed
+    judged.started_at                      as started_at,     -- UTC
+    judged.viewer_id                       as viewer_id,      -- as landed
+    judged.device_id                       as device_id,      -- as landed
+    judged.stream_id                       as stream_id,      -- as landed
+    cast(judged.landed_records as bigint)  as landed_records, -- accepted records of it
+    judged.age = 1                         as is_newest,      -- no newer version lies within reach
+    judged.age_in_revision > 1             as is_conflict,    -- one of the same revision does, of greater content
+    judged.is_lost                         as is_lost         -- and it is of another creator, start, viewer or device
+from judged
+inner join days on judged.day = days.day

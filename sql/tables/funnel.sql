@@ -30,7 +30,7 @@ judged as (
 
 select
     outcome                         as outcome,           -- ranked, or why a record is not
-    cast(sum(records) as bigint)    as records,           -- accepted records; `conflict` counts some of `superseded`
+    cast(sum(records) as bigint)    as records,           -- accepted records; `conflict` and `lost`: some of `superseded`
     max(newest_started_at)          as newest_started_at  -- UTC; of sessions that count and start before the end
 from judged
 group by outcome

@@ -8,12 +8,17 @@ having count(live_stream_funding.stream_id) <> 1
 -- check: what was collected fits its column and is not negative   severity: fail
 select stream_id, collected_funding, funding_percentage
 from live_stream_funding
-where collected_funding is null or collected_funding < 0
+where collected_funding < 0 or collected_funding is null and (currency is not null or backers = 0)
+
+-- check: the pledges of a stream without a currency are in one, or nothing is added up   severity: warn
+select stream_id, collected_funding, backers
+from live_stream_funding
+where collected_funding is null and currency is null
 
 -- check: there is a percentage exactly where there is a goal   severity: fail
 select stream_id, funding_goal, collected_funding, funding_percentage
 from live_stream_funding
-where (funding_percentage is null) <> (coalesce(funding_goal, 0) = 0)
+where (funding_percentage is null) <> (coalesce(funding_goal, 0) = 0 or collected_funding is null)
 
 -- check: nobody backs a stream for which nothing was collected   severity: warn
 select stream_id, collected_funding, backers

@@ -1,4 +1,5 @@
 -- Work out how far each stream has come: what was collected by as_of, and the share of its goal.
+-- Where a stream names no currency its pledges may be in several: nothing is added up over those.
 -- grain:   one row per stream, without pledges too
 -- keys:    stream_id
 -- sources: live_streams, pledges
@@ -6,7 +7,10 @@
 with collected as (
     select
         stream_id,
-        sum(captured_amount) - sum(refunded_amount)           as collected_funding,
+        case
+            when count(distinct case when captured_amount > refunded_amount then currency end) <= 1
+                then sum(captured_amount) - sum(refunded_amount)
+        end                                                   as collected_funding,
         count(distinct case when is_backing then user_id end) as backers
     from pledges
     where outcome = 'counted'
@@ -16,8 +20,8 @@ with collected as (
 funded as (
     select
         live_streams.*,
-        coalesce(collected.collected_funding, 0) as collected_funding,
-        coalesce(collected.backers, 0)           as backers
+        case when collected.stream_id is null then 0 else collected.collected_funding end as collected_funding,
+        coalesce(collected.backers, 0) as backers
     from live_streams
     left join collected on live_streams.stream_id = collected.stream_id
 )
@@ -26,11 +30,11 @@ select
     stream_id,                                                              -- the platform's id
     creator_id,                                                             -- who holds the stream
     cast(funding_goal as decimal(18, 2))          as funding_goal,          -- in currency; null or 0: no goal
-    try_cast(collected_funding as decimal(18, 2)) as collected_funding,     -- captured - refunded, in currency
+    try_cast(collected_funding as decimal(18, 2)) as collected_funding,     -- captured - refunded; null: several currencies
     currency,                                                               -- such as TRY
     -- In whole cents, so that rounding down is exact; not capped at 100.
     try_cast(
         cast(collected_funding * 100 as hugeint) * 100 // cast(nullif(funding_goal, 0) * 100 as hugeint) as bigint
-    )                                             as funding_percentage,    -- whole percent, rounded down; null: no goal
+    )                                             as funding_percentage,    -- whole, rounded down; null: no goal or no sum
     cast(backers as bigint)                       as backers                -- users with a pledge not refunded in full
 from funded

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -541,20 +541,40 @@ def test_rolling_back_and_releasing(mostwatched, home, ids):
     assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
 
 
-def test_a_snapshot_of_a_mistaken_day_is_taken_back(mostwatched, home, ids):
-    """Never the one that readers see; afterwards runs move the pointer again."""
-    mistake = mostwatched("run", "--direct", "--json", "--allow-incomplete", "--as-of", "2031-01-31").json[
-        "snapshot_id"
-    ]
-    refused = mostwatched("snapshots", "remove", mistake)
-    assert (refused.code, "rollback` first" in refused.err) == (2, True)
-    assert mostwatched("snapshots", "remove", "2031-01-31-000000000000").code == 2
-    assert mostwatched("snapshots", "remove", "../lake").code == 2
-    assert mostwatched("snapshots", "rollback").code == 0
-    assert mostwatched("snapshots", "remove", mistake).out == f"Removed snapshot {mistake}.\n"
-    assert mostwatched("snapshots", "rollback", "--release").out.startswith(f"Released: {ids[2]} is current")
+def test_an_as_of_ahead_of_the_clock_is_refused(mostwatched, home, ids):
+    """More than a day ahead; the refusal says what overrides it, and how one that was published is taken back."""
+    today = datetime.now(UTC).date()
+    for command in (
+        ("run", "--direct", "--as-of", "2931-01-31"),
+        ("run", "--direct", "--as-of", str(today + timedelta(days=3))),
+        ("backfill", "--from", str(today - timedelta(days=1)), "--to", str(today + timedelta(days=3))),
+    ):
+        done = mostwatched(*command, "--allow-incomplete")
+        assert done.code == 3, command
+        assert "--allow-future" in done.err
+        assert "`mostwatched snapshots remove ID`" in done.err
     assert manifest.snapshot_ids(home / "snapshots") == ids
+    assert mostwatched("run", "--direct", "--allow-incomplete", "--as-of", str(today + timedelta(days=1))).code == 0
+    assert mostwatched("run", "--direct", "--as-of", "9999-12-31").code == 2  # impossible is wrong usage
+
+
+def test_a_snapshot_of_a_mistaken_day_is_taken_back(mostwatched, home, ids):
+    """In one command: the newest other one is current then, and runs move the pointer again."""
+    anyway = ("--allow-incomplete", "--allow-future")
+    mistake = mostwatched("run", "--direct", "--json", *anyway, "--as-of", "2931-01-31").json["snapshot_id"]
+    assert manifest.current(home / "snapshots").snapshot_id == mistake
+    assert mostwatched("snapshots", "remove", "2931-01-31-000000000000").code == 2
+    assert mostwatched("snapshots", "remove", "../lake").code == 2
+    done = mostwatched("snapshots", "remove", mistake)
+    assert done.out == f"Removed snapshot {mistake}. {ids[2]} is current now.\n"
+    assert manifest.snapshot_ids(home / "snapshots") == ids
+    assert not manifest.current(home / "snapshots").pinned
     assert mostwatched("run", "--direct", "--json", "--as-of", "2026-01-31").json["is_current"]
+    assert mostwatched("snapshots", "remove", ids[0]).out == f"Removed snapshot {ids[0]}.\n"
+    mostwatched("snapshots", "remove", ids[1])
+    only = mostwatched("snapshots", "remove", ids[2])
+    assert (only.code, "no other whole snapshot" in only.err) == (1, True)
+    assert manifest.snapshot_ids(home / "snapshots") == ids[2:]
 
 
 def test_pruning_says_what_it_removed(mostwatched, home, ids, monkeypatch):

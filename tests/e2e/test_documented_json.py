@@ -91,6 +91,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.sessions(f"creator | viewer | started_at | minutes\n{leap}\nada | v1 | 2026-01-20 12:00 | 5")
     alike = {"sessionId": "alike", "creatorId": "ada", "viewerId": "v1 ", "startedAt": "2026-01-20T13:00:00Z"}
     world.land("viewing_sessions", [alike])
+    other = {"sessionId": "u", "creatorId": "ada", "startedAt": "2026-01-20T12:00:00Z", "user_id": "v2"}
+    world.land_text("viewing_sessions", json.dumps(other) + "\n")
+    again = "session | creator | viewer | started_at\ns | ada | v2 | 2026-01-20 12:00\ns | ada | v3 | 2026-01-20 12:00"
+    world.sessions(again)
     world.land_text("follows", "{}\n")
     world.land_text("pledges", "{}\n", "postponed.ndjson")
     (world.settings.landing / "note.txt").write_text("?")

@@ -81,7 +81,8 @@ def test_sessions_over_a_date_that_comes_back_or_never_comes(name):
         connection.execute("create table erased_viewers (day date, viewer_id varchar)")
         connection.execute("""
             create table session_versions (
-                day date, creator_id varchar, is_newest boolean, is_conflict boolean, landed_records bigint
+                day date, creator_id varchar, is_newest boolean, is_conflict boolean, is_lost boolean,
+                landed_records bigint
             )
         """)
         connection.register("calendar", pa.Table.from_pylist(calendar, schema=RELATIONS["calendar"]))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from oracle import Funding
 from world import World
 
 from pipelines.jobs.rejects import all_rejected
+from pipelines.snapshots.audit import audit
+
+CASES = Path(__file__).parent.parent / "cases"
 
 # what a pledge says beside its user, stream and amount -> what of its 100 is collected as of 2026-01-31
 RULES = {
@@ -158,6 +163,50 @@ def test_another_currency_is_left_out(world):
     night = world.run()
     assert [(row.collected_funding, row.backers) for row in night.funding()] == [(50, 2), (80, 1)]
     assert night.funded() == [("ann", "s1"), ("cat", "s1"), ("dan", "s2")]
+
+
+def test_currencies_are_not_added_up(world):
+    """tests/cases/currencies_added_up: 100 TRY, 100 USD and 100 EUR for a stream without a currency are no sum."""
+    for path in sorted((CASES / "currencies_added_up" / "landing").glob("*/*.ndjson")):
+        world.land(path.parent.name, [json.loads(line) for line in path.read_text().splitlines()])
+    night = world.run("2026-03-10", night={"allow_incomplete": True})
+    assert night.stream("st1") == Funding("st1", "c1", Decimal(1000), None, None, None, 3)
+    (warning,) = night.report.published.warnings
+    assert "the pledges of a stream without a currency are in one, or nothing is added up" in warning
+    assert "stream_id st1, collected_funding None, backers 3" in warning
+    assert night.funded() == [("u0", "st1"), ("u1", "st1"), ("u2", "st1")]
+    (row,) = night.warehouse("select collected_funding, funding_percentage, backers from live_stream_funding")
+    assert row == (None, None, 3)
+    assert audit(night.settings, night.snapshot, 1).differing == 0
+
+
+def test_only_money_that_is_held_disagrees(world):
+    """What was refunded in full, is pending, or names no currency adds nothing that could be wrong."""
+    world.land("live_streams", "stream | funding_goal\nrefunded | 100\npending | 100\nunnamed | 100\npartly | 100")
+    world.land(
+        "pledges",
+        """
+        user | stream   | amount | currency | status   | captured_at      | refunded_at      | refunded_amount
+        ann  | refunded | 30     | TRY      | captured | 2026-01-10 10:00 |                  |
+        ben  | refunded | 20     | USD      | refunded | 2026-01-10 10:00 | 2026-01-11 10:00 |
+        ann  | pending  | 30     | TRY      | captured | 2026-01-10 10:00 |                  |
+        ben  | pending  | 20     | USD      | pending  |                  |                  |
+        ann  | unnamed  | 30     | TRY      | captured | 2026-01-10 10:00 |                  |
+        ben  | unnamed  | 20     |          | captured | 2026-01-10 10:00 |                  |
+        ann  | partly   | 30     | TRY      | captured | 2026-01-10 10:00 |                  |
+        ben  | partly   | 20     | USD      | captured | 2026-01-10 10:00 | 2026-01-11 10:00 | 19
+    """,
+    )
+    night = world.run()
+    assert {row.stream_id: row.collected_funding for row in night.funding()} == {
+        "refunded": 30,
+        "pending": 30,
+        "unnamed": 50,
+        "partly": None,
+    }
+    assert len(night.report.published.warnings) == 1
+    early = world.run("2026-01-11", night={"allow_incomplete": True})  # before anything was refunded
+    assert early.stream("refunded").collected_funding is None
 
 
 def test_a_record_in_another_currency_is_no_version(world):

@@ -35,9 +35,12 @@ from pipelines.raw import deliveries
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import IngestReport
+from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 from pipelines.snapshots import changed_days, manifest
+from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
-from pipelines.snapshots.publish import CheckResult, Published
+from pipelines.snapshots.publish import OTHER_CURRENCY, CheckResult, Published
+from pipelines.snapshots.signals import Signals
 
 SCHEMA_VERSION = 1  # of the JSON
 _LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
@@ -63,6 +66,9 @@ class RunRecorder:
         self._of_snapshot: dict[str, Any] = {}
         self._rejected: list[dict[str, Any]] | None = None
         self._alike: list[dict[str, Any]] | None = None
+        self._lost: Mapping[str, Lost] = {}
+        self._newly_lost: Mapping[str, Lost] = {}
+        self._signals: Signals | None = None
         self._problems: list[str] = []
 
     def judged(
@@ -71,8 +77,12 @@ class RunRecorder:
         newest_session: datetime | None,
         results: Sequence[CheckResult],
         refusals: Sequence[str],
+        lost: Mapping[str, Lost],
+        newly_lost: Mapping[str, Lost],
+        signals: Signals,
     ) -> None:
         """See `publish.RunObserver`."""
+        self._lost, self._newly_lost, self._signals = lost, newly_lost, signals
         self._judged = {
             "funnel": dict(funnel),
             "newest_session_at": newest_session and calendar_days.rfc3339(newest_session),
@@ -160,7 +170,14 @@ class RunRecorder:
             "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
         )
         least = self.settings.min_cell
-        return [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
+        weaker = [
+            {"kind": "signal", "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
+            | {"value": None, "median": None, "spreads": None}
+            for sentence in (self._signals.weaker if self._signals else ())
+        ]
+        return weaker + [
+            one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least
+        ]
 
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""
@@ -194,10 +211,12 @@ class RunRecorder:
             "ended_at": None,
             "seconds": 0.0,
             "landed": self._landed(),
+            "unknown_fields": [one._asdict() for one in self._unknown_fields()],
             "records": self._records(),
             "funnel": None,
             "newest_session_at": None,
             "rejected": self._rejected,
+            "lost": [],
             "missing_days": [day.isoformat() for day in missing],
             "late": [],
             "checks": [],
@@ -211,6 +230,7 @@ class RunRecorder:
             "code_version": __version__,
             "policy": self.settings.policy.as_json(),
         }
+        self._add_lost(facts)
         found = facts | self._judged | self._of_snapshot | more
         found |= {
             "problems": list(dict.fromkeys(self._problems)),
@@ -229,6 +249,30 @@ class RunRecorder:
             )
             self._alike = found
         return self._alike or []
+
+    def _add_lost(self, facts: dict[str, Any]) -> None:
+        """Count what was rejected after it was read among the rejected records."""
+        later = {entity: lost.rejected_later for entity, lost in self._lost.items() if lost.rejected_later}
+        facts["lost"] = [{"entity": entity} | asdict(lost) for entity, lost in self._lost.items()]
+        facts["rejected"] = facts["rejected"] + [
+            {
+                "entity": entity,
+                "reason": OTHER_CURRENCY,
+                "records": records,
+                "new_records": self._newly_lost[entity].rejected_later,
+                "samples": [],
+            }
+            for entity, records in later.items()
+        ]
+        if facts["records"]:
+            facts["records"]["accepted"] -= sum(later.values())
+            facts["records"]["rejected"] += sum(later.values())
+
+    def _unknown_fields(self) -> Sequence[UnknownField]:
+        """Those of the files that the snapshot before did not rest on; where it was not judged, of this run's."""
+        if self._signals is not None:
+            return self._signals.unknown
+        return unknown_fields(self.ingested.new if self.ingested else ())
 
     def _last_audit(self) -> dict[str, Any] | None:
         def read() -> dict[str, Any] | None:

@@ -6,10 +6,12 @@ HTML and Markdown are two templates over the same sections, so that no reader of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
+
+from pipelines.core.text import counted
 
 SHOWN = 20  # rows of one kind; the JSON holds all
 LEAST_SHARE_SHOWN = 0.005  # of a run, for a step to have a bar of its own
@@ -102,6 +104,7 @@ def document(facts: dict[str, Any]) -> Document:
         Section("Worth a look", list(_worth_a_look(facts))),
         Section("The funnel: what became of the sessions", list(_funnel(facts))),
         Section("Rejected lines", list(_rejected(facts))),
+        Section("Unknown fields", list(_unknown(facts))),
         Section("Late and missing days", list(_revised_days(facts))),
         Section("Changes since the previous snapshot", list(_change(facts))),
         Section("Checks", [*_checks(facts), *_last_audit(facts)]),
@@ -195,6 +198,8 @@ def _funnel(facts: dict[str, Any]) -> Iterator[Block]:
 
 
 def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
+    for sentence in conflicting(facts.get("lost", [])):
+        yield Text(sentence)
     rows = facts["rejected"]
     if not rows:
         if facts["landed"]:
@@ -217,6 +222,26 @@ def _rejected(facts: dict[str, Any]) -> Iterator[Block]:
         yield Table(("where", "field", "reason", "shape of the line"), shown)
     if len(rows) > SHOWN:
         yield Text(f"And {len(rows) - SHOWN:,} more reasons.")
+
+
+def _unknown(facts: dict[str, Any]) -> Iterator[Block]:
+    rows = facts.get("unknown_fields", [])
+    if rows:
+        yield Text("New records have fields that the contract does not know, and that are not read:")
+        shown = [(row["entity"], row["field"], row["records"], row["resembles"]) for row in rows[:SHOWN]]
+        yield Table(("entity", "field", "records", "resembles"), shown)
+        if len(rows) > SHOWN:
+            yield Text(f"And {len(rows) - SHOWN:,} more.")
+
+
+def conflicting(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence for each entity of which records were put aside as conflicting versions."""
+    for counts in lost:
+        if records := counts["conflicting"]:
+            yield (
+                f"{counted(records, 'record')} of {counts['entity']} put aside: another has the same id and version, "
+                "and nothing but its content says which of them is right."
+            )
 
 
 def _revised_days(facts: dict[str, Any]) -> Iterator[Block]:

@@ -341,6 +341,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         "update live_stream_funding set collected_funding = -1 where stream_id = 's1'",
         {"stream_id": "s1"},
     ),
+    "the pledges of a stream without a currency are in one, or nothing is added up": (
+        "update live_stream_funding set collected_funding = null where stream_id = 's1'",
+        {"stream_id": "s1", "backers": 1},
+    ),
     "there is a percentage exactly where there is a goal": (
         "update live_stream_funding set funding_percentage = null where stream_id = 's1'",
         {"stream_id": "s1", "funding_percentage": None},

@@ -100,6 +100,7 @@ def test_a_raw_folder(home: Settings, land: Land) -> None:
                 "sha256": sha256_of(day_file),
                 "digest": row_digest(day, leave_out=["line"]),
                 "newest": None,
+                "missing": {"viewer_id": 2, "device_id": 2, "ended_at": 2, "stream_id": 2, "person": 2},
             }
         },
         "rejects": {"rows": 1, "bytes": rejects_file.stat().st_size, "sha256": sha256_of(rejects_file)},

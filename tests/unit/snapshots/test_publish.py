@@ -164,6 +164,7 @@ def test_the_pointer_says_what_readers_see(noisy):
         "manifest_sha256": durable_files.sha256_of(snapshot.path / "manifest.json"),
         "pinned": False,
         "landed": sorted(file["key"] for file in snapshot.manifest["landed"]),
+        "lost": snapshot.manifest["lost"],
         "seal": durable_files.checksum_of(content),
     }
     assert content["published_at"].endswith("Z")

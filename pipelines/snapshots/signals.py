@@ -1,0 +1,181 @@
+"""Whether newly landed sessions lack what sessions had before: a viewer, an end, or any difference between them.
+
+Counted are rows of raw: those of the files that the current snapshot does not rest on, beside those of the days before
+as they landed. How many rows lack a field stands in the index of raw; what one value nearly all of them have is asked
+of the new rows alone, and of those before only where it looks wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from pipelines.raw.index import RawFile
+from pipelines.raw.unknown_fields import UnknownField, unknown_fields
+
+LEAST_SESSIONS = 20  # of fewer, new or before, nothing is said
+LEAST_FOR_HALF = 100  # for what is only weaker than before
+DAYS_BEFORE = 28
+DAYS_COMPARED = 14  # of those, the latest with sessions
+LEAST_DAYS = 3  # with LEAST_SESSIONS each, to tell what is usual of one value
+NEARLY_NONE = 0.05
+NEARLY_ALL = 0.95
+HALF_GONE = 0.6  # of the share before
+
+# What a session may lack, with the landed fields that say it, and the least share before for its loss to be told.
+FIELDS: Mapping[str, tuple[tuple[str, ...], float]] = {
+    "person": (("viewerId", "deviceId"), 0.5),
+    "viewer_id": (("viewerId",), 0.5),
+    "ended_at": (("endedAt",), 0.5),
+    "device_id": (("deviceId",), 0.9),
+    "stream_id": (("streamId",), 0.9),
+}
+SINGLE_VALUES = {"creator_id": "creatorId", "viewer_id": "viewerId", "started_at": "startedAt"}
+
+# (sessions, for each column of SINGLE_VALUES how many of them have the commonest value) of some files of raw
+CountCommonest = Callable[[Sequence[RawFile], AbstractSet[str]], tuple[int, Mapping[str, int]]]
+
+
+@dataclass
+class Signals:
+    """What is wrong with new sessions, in sentences."""
+
+    unread: list[str] = field(default_factory=list)  # a field of another name holds it: records are lost
+    gone: list[str] = field(default_factory=list)  # nearly all lack it
+    weaker: list[str] = field(default_factory=list)  # many more than before lack it
+    unknown: list[UnknownField] = field(default_factory=list)  # of all new records
+
+
+def find_signals(
+    raw: Sequence[RawFile], seen_before: AbstractSet[str], count_commonest: CountCommonest | None = None
+) -> Signals:
+    """Judge the files of sessions whose keys are not among `seen_before`, beside the others."""
+    unknown = unknown_fields(file for file in raw if file.key not in seen_before)
+    found = Signals(unknown=unknown)
+    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    new = [file for file in sessions if file.key not in seen_before]
+    days = {name for file in new for name in file.files}
+    rows, shares = _shares(new, days)
+    if rows < LEAST_SESSIONS:
+        return found
+    old = [file for file in sessions if file.key in seen_before]
+    days_before = _days_before(old, max(days))
+    rows_before, before = _shares(old, days_before)
+    names = sorted(file.landed_name for file in new)
+    where = f"in {names[0]}{f' and {len(names) - 1:,} more files' if names[1:] else ''}"
+    said = set()
+    for name, (fields, least_before) in FIELDS.items():
+        if name in ("viewer_id", "device_id") and "person" in said:
+            continue
+        lacking = f"{_lacking(rows - round(rows * shares[name]), rows)} {_neither(fields)}, {where}"
+        was = before.get(name, 0.0) if rows_before >= LEAST_SESSIONS else None
+        other = _read_elsewhere(unknown, fields, rows) if shares[name] <= NEARLY_NONE else None
+        if other is not None and name in ("person", "viewer_id", "ended_at"):
+            said.add(name)
+            found.unread.append(
+                f"{lacking}, but {other.records:,} records have {other.field}, which the contract does not know and "
+                f"which resembles {other.resembles}. Have it exported as {other.resembles}, or say in mostwatched.toml "
+                f'under [viewing_sessions]: rename = {{ {_key(other.field)} = "{other.resembles}" }}; or publish '
+                "without it with --accept-rejects."
+            )
+        elif was is None and name == "person" and shares[name] <= NEARLY_NONE:
+            said.add(name)
+            found.gone.append(f"{lacking}: nobody would be counted. {_LAND}")
+        elif was is not None and was >= least_before and shares[name] <= was / 10:
+            said.add(name)
+            found.gone.append(f"{lacking}; on the days before {was:.0%} had. {_LAND}")
+        elif was is not None and was >= least_before and rows >= LEAST_FOR_HALF and shares[name] <= HALF_GONE * was:
+            said.add(name)
+            found.weaker.append(f"{lacking}; on the days before {was:.0%} had it")
+    if count_commonest is not None:
+        found.gone += _one_for_all(new, old, days, days_before, count_commonest, where)
+    return found
+
+
+_LAND = "Land them whole, or publish as it is with --allow-incomplete."
+
+
+def _lacking(count: int, of: int) -> str:
+    return f"{count:,} of {of:,} newly landed sessions have"
+
+
+def _neither(fields: Sequence[str]) -> str:
+    return f"no {fields[0]}" if len(fields) == 1 else f"neither {' nor '.join(fields)}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+
+
+def _shares(files: Sequence[RawFile], days: AbstractSet[str]) -> tuple[int, dict[str, float]]:
+    """(the rows of some files on some days, which share of them has each of FIELDS), of files where that was noted."""
+    rows = 0
+    missing: dict[str, int] = defaultdict(int)
+    for file in files:
+        for name, written in file.files.items():
+            if name in days and written.missing is not None:
+                rows += written.rows
+                for column, count in written.missing.items():
+                    missing[column] += count
+    return rows, {name: 1 - missing[name] / rows for name in FIELDS} if rows else {}
+
+
+def _days_before(files: Sequence[RawFile], last: str) -> set[str]:
+    """The latest days with sessions among those before a day, or that day."""
+    first = (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
+    days = {name for file in files for name in file.files if first <= name <= last}
+    return set(sorted(days)[-DAYS_COMPARED:])
+
+
+def _read_elsewhere(unknown: Sequence[UnknownField], fields: Sequence[str], rows: int) -> UnknownField | None:
+    """The unknown field that most of the rows have in place of one of `fields`.
+
+    Where it is to be an id its name must say so: `client` or `member` may well be something else.
+    """
+    likely = [
+        one
+        for one in unknown
+        if one.entity == "viewing_sessions"
+        and one.resembles in fields
+        and one.records * 2 >= rows
+        and (one.resembles == "endedAt" or _IS_ID.search(one.field))
+    ]
+    return max(likely, key=lambda one: one.records, default=None)
+
+
+_IS_ID = re.compile(r"id|key|viewer|user", re.IGNORECASE)
+
+
+def _one_for_all(
+    new: Sequence[RawFile],
+    old: Sequence[RawFile],
+    days: AbstractSet[str],
+    days_before: AbstractSet[str],
+    count_commonest: CountCommonest,
+    where: str,
+) -> Iterator[str]:
+    """Yield a sentence for each column of which nearly all new sessions have one value, and those before had many."""
+    rows_on: dict[str, int] = defaultdict(int)
+    for file in old:
+        for name in file.files.keys() & days_before:
+            rows_on[name] += file.files[name].rows
+    judged = sorted(name for name, rows in rows_on.items() if rows >= LEAST_SESSIONS)[-7:]
+    if len(judged) < LEAST_DAYS:
+        return
+    rows, counts = count_commonest(new, days)
+    suspects = [column for column, count in counts.items() if count >= NEARLY_ALL * rows]
+    if not suspects or rows < LEAST_SESSIONS:
+        return
+    daily = [count_commonest(old, {name}) for name in judged]
+    for column in suspects:
+        usual = statistics.median(each[column] / max(1, of) for of, each in daily)
+        if usual <= 0.5:
+            yield (
+                f"{counts[column]:,} of {rows:,} newly landed sessions have the same {SINGLE_VALUES[column]}, {where}; "
+                f"on the days before the commonest was that of {usual:.0%}. {_LAND}"
+            )

@@ -1,0 +1,210 @@
+"""A signal that is gone refuses, half of one is worth a look, and an unknown field is named with what it resembles."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from world import World
+
+from pipelines.core.errors import RefusedToPublish
+from pipelines.raw.index import RawFile
+from pipelines.raw.unknown_fields import unknown_fields
+from pipelines.raw.writer import WrittenFile
+from pipelines.snapshots.signals import LEAST_SESSIONS, find_signals
+
+CASES = Path(__file__).parent.parent / "cases"
+STRICT = {"accept_rejects": False}
+NEW = "2026-01-30"
+
+
+def session(day: str, number: int, **fields: object) -> dict[str, object]:
+    """A session of one of 9 creators and 7 viewers, at a time of its own, on a device, with an end."""
+    start = f"{day}T{10 + number % 10}:{number // 10:02}"
+    return {
+        "sessionId": f"{day}-{number}",
+        "creatorId": f"c{number % 9}",
+        "viewerId": f"v{number % 7}",
+        "deviceId": f"d{number}",
+        "streamId": "live",
+        "startedAt": f"{start}:00Z",
+        "endedAt": f"{start}:30Z",
+    } | fields
+
+
+def land(world: World, day: str, count: int = 100, rename: dict[str, str] | None = None, **fields: object) -> None:
+    """Land the sessions of a day; `fields` take the place of theirs, those that are `rename`d have another name."""
+    records = [session(day, number, **fields) for number in range(count)]
+    records = [{(rename or {}).get(name, name): value for name, value in each.items()} for each in records]
+    world.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in records), f"{day}.ndjson")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Nine ordinary days that are published, to be copied."""
+    world = World(tmp_path_factory.mktemp("made"))
+    for number in range(9):
+        land(world, str(date(2026, 1, 21) + timedelta(days=number)))
+    world.run(NEW, compare=False, night=STRICT)
+    return world
+
+
+@pytest.fixture
+def ordinary(world: World, made: World) -> World:
+    world.begin_as(made)
+    return world
+
+
+def run(world: World, **night: bool):
+    return world.run("2026-01-31", compare=False, night=STRICT | night)
+
+
+# --- a first night
+
+
+def test_all_new_sessions_without_a_viewer_refuse_on_a_first_night(world):
+    """tests/cases/renamed_optional_field: the field that holds the viewers is named, with what it resembles."""
+    (path,) = (CASES / "renamed_optional_field" / "landing").glob("*/*.ndjson")
+    world.land_text("viewing_sessions", path.read_text(), "a.ndjson")
+    with pytest.raises(RefusedToPublish) as refusal:
+        world.run("2026-03-10", compare=False, night=STRICT | {"allow_incomplete": True})
+    assert "have neither viewerId nor deviceId, in viewing_sessions/a.ndjson, but 40 records have viewerID" in str(
+        refusal.value
+    )
+    assert 'rename = { viewerID = "viewerId" }' in str(refusal.value)
+    with pytest.raises(RefusedToPublish, match="viewerID"):  # a rerun, although nothing new has landed
+        world.run("2026-03-10", compare=False, night=STRICT | {"allow_incomplete": True})
+    night = world.run("2026-03-10", compare=False, night={"accept_rejects": True})
+    unknown = [{"entity": "viewing_sessions", "field": "viewerID", "records": 40, "resembles": "viewerId"}]
+    assert night.report.as_json()["unknown_fields"] == unknown
+    assert night.report.facts["unknown_fields"] == unknown
+    said = 'mostwatched_run_unknown_field_records{entity="viewing_sessions",field="viewerID",resembles="viewerId"} 40.0'
+    assert said in world.settings.metrics.read_text()
+    assert "viewerID" in night.report.page.read_text()
+    land(world, "2026-03-09", 5)
+    assert world.run("2026-03-10", compare=False, night=STRICT).viewers()[0][1] > 0, "published once, it is settled"
+
+
+def test_nobody_and_no_other_name_for_them(world):
+    """Then it is not known what is missing: --allow-incomplete overrides it."""
+    land(world, NEW, viewerId=None, deviceId=None)
+    with pytest.raises(RefusedToPublish, match=r"100 of 100 .* nobody would be counted.*--allow-incomplete"):
+        run(world, accept_rejects=True)
+    assert run(world, allow_incomplete=True).viewers()[0][1] == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"viewerId": None}, {"deviceId": None}, {"endedAt": None}, {"creatorId": "one"}, {"streamId": None}],
+)
+def test_what_a_platform_never_had_is_not_missed(world, fields):
+    """All anonymous, all on air, one creator alone: on a first night nobody knows better."""
+    land(world, NEW, **fields)
+    run(world)
+
+
+def test_a_few_sessions_say_nothing(world):
+    """A small home may well begin with some that name nobody."""
+    land(world, NEW, LEAST_SESSIONS - 1, viewerId=None, deviceId=None)
+    run(world)
+
+
+# --- later nights
+
+GONE = {
+    "neither viewer nor device": ({"viewerId": None, "deviceId": None}, "neither viewerId nor deviceId"),
+    "no viewer": ({"viewerId": None}, "no viewerId"),
+    "no device": ({"deviceId": None}, "no deviceId"),
+    "no end": ({"endedAt": None}, "no endedAt"),
+    "no stream": ({"streamId": None}, "no streamId"),
+    "one creator": ({"creatorId": "c1"}, "the same creatorId"),
+    "one viewer": ({"viewerId": "undefined"}, "the same viewerId"),
+    "one instant": ({"startedAt": f"{NEW}T10:00:00Z", "endedAt": f"{NEW}T11:00:00Z"}, "the same startedAt"),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_a_signal_that_is_gone_refuses(ordinary, what):
+    """What nearly all had on the days before and nearly all lack now."""
+    fields, said = GONE[what]
+    land(ordinary, NEW, **fields)
+    with pytest.raises(RefusedToPublish, match=f"100 of 100 newly landed sessions have {said}.*{NEW}.ndjson"):
+        run(ordinary)
+    run(ordinary, allow_incomplete=True)
+    land(ordinary, "2026-01-31", 5, **fields)
+    run(ordinary)  # published once, it is settled, and a few sessions say nothing
+
+
+@pytest.mark.parametrize(
+    ("renamed", "field", "other"),
+    [("viewerId", "viewerId", "user_id"), ("endedAt", "endedAt", "endTime"), ("viewerId", "viewerId", "VIEWER")],
+)
+def test_a_field_of_another_name_refuses_as_lost(ordinary, renamed, field, other):
+    """Its values are there and are not read: that is for --accept-rejects, as with a record that is rejected."""
+    land(ordinary, NEW, rename={renamed: other})
+    with pytest.raises(RefusedToPublish, match=f"no {field}, .* have {other}, .* resembles {field}.*--accept-rejects"):
+        run(ordinary, allow_incomplete=True)
+    run(ordinary, accept_rejects=True)
+
+
+def test_half_gone_is_worth_a_look(ordinary):
+    """It refuses nothing, and stands among the anomalies."""
+    land(ordinary, NEW, 50)
+    records = [session(NEW, number, viewerId=None) for number in range(50, 100)]
+    ordinary.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in records), "anonymous.ndjson")
+    anomalies = run(ordinary).report.as_json()["anomalies"]
+    assert "50 of 100 newly landed sessions have no viewerId" in anomalies[0]
+    assert "on the days before 100% had it" in anomalies[0]
+
+
+def test_an_ordinary_day_says_nothing(ordinary):
+    """Nor does a field that is unknown and resembles nothing, or one of the contract's that are all there."""
+    records = [session(NEW, number, quality="hd", client="ios", user_id="u") for number in range(100)]
+    ordinary.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in records))
+    night = run(ordinary)
+    assert night.report.as_json()["anomalies"] == []
+    assert [(one.field, one.resembles) for one in night.report.published.unknown_fields] == [
+        ("client", "deviceId"),
+        ("user_id", "viewerId"),
+        ("quality", None),
+    ]
+
+
+# --- the bounds
+
+
+def file(key: str, day: str, rows: int, lacking: int) -> RawFile:
+    missing = {"viewer_id": lacking, "device_id": rows, "ended_at": 0, "stream_id": rows, "person": lacking}
+    written = {day: WrittenFile(rows, 1, "", "", missing=missing)}
+    return RawFile("", key, "viewing_sessions", f"{key}.ndjson", "", 0, 1, rows, rows, 0, 0, {}, {}, written, None)
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_a_tenth_of_what_was_there_is_enough(had, have):
+    """Where at least half had it: a tenth of that or less is gone, six tenths or less are worth a look."""
+    found = find_signals([file("old", "2026-01-29", 100, 100 - had), file("new", NEW, 100, 100 - have)], {"old"})
+    gone = had >= 50 and have * 10 <= had
+    half = had >= 50 and not gone and have * 10 <= 6 * had
+    assert (bool(found.gone), bool(found.weaker), found.unread) == (gone, half, [])
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_of_a_few_nothing_is_said(rows, rows_before):
+    """Neither of a few new sessions, nor beside a few of before."""
+    files = [file("old", "2026-01-29", rows_before, 0), file("new", NEW, rows, rows)]
+    is_judged = rows >= LEAST_SESSIONS
+    assert bool(find_signals(files, {"old"}).gone) == is_judged
+
+
+def test_a_file_of_random_keys_names_few(tmp_path):
+    """The fields in most records are named, and those that resemble one of the contract come first."""
+    names = {f"k{number:04}": number for number in range(1000)} | {"viewerID": 2000}
+    one = RawFile("", "k", "viewing_sessions", "a", "", 0, 1, 0, 0, 0, 0, names, {}, {}, None)
+    found = unknown_fields([one])
+    assert (found[0].field, found[0].resembles, len(found)) == ("viewerID", "viewerId", 50)
+    assert re.fullmatch(r"k09\d\d", found[-1].field)
