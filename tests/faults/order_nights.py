@@ -151,19 +151,39 @@ class Platform:
         """Its sessions that were delivered so far."""
         return len(self.delivered.get(day, ()))
 
-    def is_incomplete(self, day: date) -> bool:
-        """Whether it has under half the median of the seven days before it, all of them days of the platform."""
-        week = [self.count(day - timedelta(days=back)) for back in range(1, 8)]
+    def is_incomplete(self, day: date, as_of: date) -> bool:
+        """Whether it has under half of what its weekday usually has, of the days that a snapshot as of a day holds."""
+        held_from = as_of - timedelta(days=HELD)
         first = min((each for each in self.delivered if self.delivered[each]), default=day)
-        return first <= day - timedelta(days=7) and self.count(day) < statistics.median(week) / 2
+        if first > day - timedelta(days=7) or day - timedelta(days=7) < held_from:
+            return False
 
-    def state(self, day: date) -> str:
+        def alike(day: date) -> list[int]:
+            weeks = [day - timedelta(weeks=number) for number in range(1, 9)]
+            return [self.count(each) for each in weeks if each >= max(held_from, first)]
+
+        count, usual = self.count(day), alike(day)
+        week = [self.count(day - timedelta(days=back)) for back in range(1, 8)]
+        if len(usual) < 3:
+            lowest = min(list(filter(None, usual)) or list(filter(None, week)) or [0])
+            return statistics.median(week) > 0 and 2 * count < lowest
+        growth = []
+        for back in (1, 2):
+            middle = statistics.median(alike(day - timedelta(days=back)) or [0])
+            growth.append(week[back - 1] / middle if middle else 1)
+        expected = statistics.median(usual) * min(2, max(1, min(growth)))
+        weekdays = [alike(day - timedelta(days=back)) for back in range(7)]
+        distances = [abs(each - statistics.median(those)) for those in weekdays if those for each in those]
+        is_odd = expected >= 25 or count < expected - 3 * 1.2533 * statistics.fmean(distances)
+        return 2 * count < expected and is_odd
+
+    def state(self, day: date, as_of: date) -> str:
         """What status must call it."""
         if day not in self.arrived:
             return "missing"
         if not self.happened[day]:
             return "empty"
-        return "incomplete" if self.is_incomplete(day) else "present"
+        return "incomplete" if self.is_incomplete(day, as_of) else "present"
 
 
 Session = dict[str, Any]
@@ -197,7 +217,7 @@ def _year(draw: Random, folder: Path, number: int, nights: int) -> Books:
         new = platform.land(as_of)
         unread = [file["file"] for file in _ask(world, as_of)["landing"]["unread"]]
         books.check(sorted(unread) == sorted(new), f"{as_of}: called new {unread}, landed {new}")
-        refused = platform.is_incomplete(as_of - timedelta(days=1))
+        refused = platform.is_incomplete(as_of - timedelta(days=1), as_of)
         allowed = draw.random() < 0.6
         ended = _run(world, as_of, allow_incomplete=False)
         books.check(ended == ("refused" if refused else "published"), f"{as_of}: the run was {ended}")
@@ -251,7 +271,7 @@ def _judge_days(books: Books, platform: Platform, said: dict[str, Any], as_of: d
     right = [first + timedelta(days=number) for number in range((as_of - first).days)]
     found = {date.fromisoformat(row["day"]): (row["state"], row["sessions"]) for row in said["days"]}
     for day in right:
-        truth = (platform.state(day), platform.count(day))
+        truth = (platform.state(day, as_of), platform.count(day))
         books.days += 1
         books.missing += truth[0] == "missing"
         if found.get(day) != truth:
