@@ -86,6 +86,10 @@ class NightReport:
             "postponed": [
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
+            "unreadable": [
+                {"entity": file.entity, "file": file.landed_name, "reason": file.unreadable}
+                for file in self.ingested.unreadable.there
+            ],
             "funnel": self.funnel,
             "built": self.built,
             "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],
@@ -235,6 +239,7 @@ def _night(
                 progress=progress,
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
+                unreadable=ingested.unreadable,
             ),
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))

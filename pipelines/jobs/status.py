@@ -36,7 +36,7 @@ from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.index import RawFile, exists, raw_files
-from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
+from pipelines.raw.ingest import FoundFile, IngestReport, find_unreadable, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.manifest import Pointer, Snapshot
@@ -296,8 +296,12 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     grounds: list[str] = []
     flags: list[str] = []
     seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
-    if found := list(gates.too_many_rejects(settings, seen.raw, seen_before)):
-        grounds, flags = found, ["--accept-rejects"]
+    replaced = find_unreadable(seen.raw, [(file.landed, file.sha256 or "") for file in seen.found]).replaced
+    with _noted(seen):
+        grounds = list(gates.unreadable_files(seen.raw, seen_before, replaced))
+    grounds += gates.too_many_rejects(settings, seen.raw, seen_before)
+    if grounds:
+        flags = ["--accept-rejects"]
     last_week = [as_of - timedelta(days=back) for back in range(1, 9)]
     if seen.sessions and all(seen.sessions.get(day) is not None for day in last_week):
         known = {day: count for day, count in seen.sessions.items() if count is not None}

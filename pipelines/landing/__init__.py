@@ -31,6 +31,7 @@ from pipelines.landing.files import (
     printable_name,
     read_as,
     unfinished_part,
+    without_extension,
 )
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.ndjson import read_ndjson, read_response
@@ -59,6 +60,7 @@ __all__ = [
     "read_as",
     "read_landed",
     "unfinished_part",
+    "without_extension",
 ]
 
 

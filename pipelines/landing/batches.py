@@ -35,6 +35,7 @@ class Batch:
     rejected: list[RejectedLine]
     blank: int
     unknown_fields: Counter[str]  # of the accepted records
+    unreadable: str | None = None  # why the file cannot be read as a whole, or from here on
 
 
 class Rows:
@@ -44,6 +45,7 @@ class Rows:
         self.acceptor = Acceptor(entity)
         self.rejected: list[RejectedLine] = []
         self.blank = 0
+        self.unreadable: str | None = None
         self._schema = RAW_SCHEMAS[entity]
         self._rows: list[tuple[object, ...]] = []
 
@@ -54,6 +56,11 @@ class Rows:
     def reject(self, line: int, field: str | None, reason: str, text: bytes | str) -> None:
         """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes, of a longer text its beginning."""
         self.rejected.append(RejectedLine(line, field, reason, printable(text[:MAX_LINE_BYTES])))
+
+    def give_up(self, line: int, reason: str, text: bytes | str = "") -> None:
+        """Say that the file cannot be read from a line on, or at all; that is one more rejected record."""
+        self.unreadable = reason
+        self.reject(line, None, reason, text)
 
     def table(self) -> pa.Table:
         """The accepted rows."""
@@ -68,9 +75,9 @@ class Rows:
 
     def batch(self) -> Batch:
         """Everything so far, and begin anew."""
-        batch = Batch(self.table(), self.rejected, self.blank, self.acceptor.unknown_fields)
+        batch = Batch(self.table(), self.rejected, self.blank, self.acceptor.unknown_fields, self.unreadable)
         self.acceptor.unknown_fields = Counter()
-        self.rejected, self.blank, self._rows = [], 0, []
+        self.rejected, self.blank, self._rows, self.unreadable = [], 0, [], None
         return batch
 
 

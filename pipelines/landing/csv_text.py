@@ -34,14 +34,13 @@ from pipelines.landing.lines import (
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor, spellings
 from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
+from pipelines.landing.unreadable import HEADER_UNREADABLE, lacking
 from pipelines.landing.values import Rejected, parse_money_text
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
 csv.field_size_limit(2 * MAX_LINE_BYTES)
 
-NO_SUCH_COLUMN = "the header has no such column"
-COLUMN_TWICE = "the header has the column twice"
-HEADER_UNREADABLE = "the header cannot be read"
+COLUMN_TWICE = "the header has a column twice"
 WRONG_CELLS = "not as many cells as the header has"
 NOT_CSV = "not valid CSV"
 _CSV_REASONS = {
@@ -61,17 +60,18 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
     rows = Rows(entity)
     lines = _Lines(pieces)
     header: Header | None = None
+    has_begun = False  # also with a header that cannot be believed
     while (piece := lines.next_piece()) is not None:
         if isinstance(piece, Block) and is_blank(piece):  # between records, where a line can be blank
             rows.blank += piece.lines
             yield rows.batch()
             continue
         if isinstance(piece, CorruptBlock):
-            read_piece(piece if header else _without_first_line(piece), rows)
-            header = header or Header(entity, None)
+            read_piece(piece if has_begun else _without_first_line(piece), rows)
+            has_begun = True
             yield rows.batch()
             continue
-        by_columns = header if fast and header and not header.problem else None
+        by_columns = header if fast else None
         if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE):
             reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE)
             reading.match(by_columns)
@@ -81,6 +81,10 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
         while lines.any_left():
             before, header = header, _read_record(lines, header, rows)
             if header is not before:
+                if header and header.problem:
+                    yield rows.batch()
+                    return
+                has_begun = True
                 lines.give_back()
             if rows.accepted + len(rows.rejected) >= _BATCH_RECORDS:
                 yield rows.batch()
@@ -136,14 +140,17 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
     """Read the next record, which may be the header."""
     line, count, cells, problem, text = _next_record(lines)
     if lines.damage is not None:  # what it breaks off is no record of its own
-        rows.reject(lines.line, None, lines.damage, "")
+        rows.give_up(lines.line, lines.damage)
         lines.damage = None
         return header
     if not text.strip() and (problem is None or problem.reason != LINE_TOO_LONG):
         rows.blank += count
         return header
     if header is None:
-        return Header(rows.acceptor.entity, None if problem else cells)
+        header = Header(rows.acceptor.entity, None if problem else cells)
+        if header.problem:  # safeguard: header-needs-its-fields
+            rows.give_up(line, header.problem, text)
+        return header
     header.read_record(line, cells, problem, text, rows)
     return header
 
@@ -153,14 +160,14 @@ class Header:
 
     def __init__(self, entity: str, names: list[str] | None) -> None:
         """`names` as landed; None for a header that is not CSV or not UTF-8."""
-        self.problem: Rejected | None = None  # why no record of the file can be accepted
+        self.problem: str | None = None  # why the file cannot be read
         self.unknown: tuple[str, ...] = ()
         self._entity = entity
         self._acceptor = Acceptor(entity)
         self._names = names or []
         self._fields: list[LandedField | None] = []
         if names is None:
-            self.problem = Rejected(None, HEADER_UNREADABLE)
+            self.problem = HEADER_UNREADABLE
             return
         known = spellings(entity)
         by_name = {each.name: each for each in landed_fields(entity)}
@@ -169,17 +176,12 @@ class Header:
         self.problem = self._problem()
         self._known = {name: columns.ValueCache() for name in by_name}
 
-    def _problem(self) -> Rejected | None:
+    def _problem(self) -> str | None:
         given = [each.name for each in self._fields if each is not None]
-        for name in given:
-            if given.count(name) > 1:
-                return Rejected(name, COLUMN_TWICE)
-        if len(set(self.unknown)) < len(self.unknown):
-            return Rejected(None, COLUMN_TWICE)
-        for field in landed_fields(self._entity):
-            if field.required and field.name not in given:
-                return Rejected(field.name, NO_SUCH_COLUMN)
-        return None
+        if len(set(given)) < len(given) or len(set(self.unknown)) < len(self.unknown):
+            return COLUMN_TWICE
+        missing = [each.name for each in landed_fields(self._entity) if each.required and each.name not in given]
+        return lacking(missing) if missing else None
 
     def read_line(self, line: int, landed: bytes, rows: Rows) -> None:
         """Accept or reject a record that stands on one line without quotation marks. The slow path of a fast block."""
@@ -197,8 +199,8 @@ class Header:
     def read_record(self, line: int, cells: list[str], problem: Rejected | None, text: bytes, rows: Rows) -> None:
         """Accept or reject one record."""
         try:
-            if self.problem or problem:
-                raise self.problem or problem  # type: ignore[misc]
+            if problem:
+                raise problem
             if len(cells) != len(self._names):
                 raise Rejected(None, WRONG_CELLS)
             landed = {

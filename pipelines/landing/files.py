@@ -173,6 +173,15 @@ def read_as(name: str) -> str:
     return f"{_FORMATS.get(name[name.rfind('.', 0, dot) : dot], _NO_FORMAT)}.{compression}"
 
 
+def without_extension(name: str) -> str:
+    """A landed name without the extensions that say how it is read."""
+    base, _, last = name.rpartition(".")
+    if base and f".{last}".lower() in _COMPRESSIONS:
+        name = base
+        base, _, last = name.rpartition(".")
+    return base if base and f".{last}".lower() in _FORMATS else name
+
+
 def printable_name(path: Path | str) -> str:
     """A path as one line of text that can be written anywhere, also on a terminal, whatever its name is made of."""
     text = str(path)

@@ -46,7 +46,7 @@ def read_piece(piece: Piece, rows: Rows) -> None:
         case LongLine(line, head):
             rows.reject(line, None, LINE_TOO_LONG, head)
         case Damage(line, reason, _):
-            rows.reject(line, None, reason, "")
+            rows.give_up(line, reason)
 
 
 def _reject_corrupt(line: int, landed: bytes, rows: Rows) -> None:
@@ -101,7 +101,7 @@ def read_response(chunks: Iterable[bytes]) -> Iterator[Batch]:
     except UnicodeDecodeError:
         rows.reject(1, None, NOT_UTF8, document[:LONG_LINE_TEXT_BYTES])
     except DamagedArchive as error:
-        rows.reject(1, None, f"the archive is damaged: {error}", "")
+        rows.give_up(1, f"the archive is damaged: {error}")
     except Rejected as error:
         rows.reject(1, error.field, error.reason, document[:LONG_LINE_TEXT_BYTES])
     yield rows.batch()

@@ -24,6 +24,7 @@ from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
+from pipelines.landing.unreadable import lacking
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
 
 BATCH_ROWS = 16_384
@@ -34,7 +35,7 @@ _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImple
 
 
 def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Batch]:
-    """Accept or reject every row. A file that is not Parquet, or breaks off, is one rejected record.
+    """Accept or reject every row. A file that is not Parquet, or breaks off, or lacks columns, is unreadable.
 
     `fast=False` asks row by row throughout, for the same result. Raises Postponed when memory, device or network fail:
     that says nothing of the file.
@@ -45,18 +46,18 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as opened:
             file = pq.ParquetFile(handle, metadata=opened.metadata, read_dictionary=_texts(opened.schema))
             reader = _Reader(entity, opened.schema_arrow, fast)
+            if reader.missing:
+                rows.give_up(1, lacking(reader.missing), ", ".join(opened.schema_arrow.names))
+                yield rows.batch()
+                return
             sizes = Sizes(opened, reader.columns)
             for group in range(file.num_row_groups):
                 if sizes.is_too_large(group):
-                    rows.reject(row, None, TOO_LARGE_GROUP, "")
+                    rows.give_up(row, TOO_LARGE_GROUP)
                     yield rows.batch()
                     row += opened.metadata.row_group(group).num_rows
                     continue
                 for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns, use_threads=False):
-                    if not reader.columns:
-                        yield reader.read_nothing(batch.num_rows, row)
-                        row += batch.num_rows
-                        continue
                     for part in _parts(batch):
                         yield reader.read(part, row)
                         row += part.packed.num_rows
@@ -65,7 +66,7 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
     except _ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:  # Arrow's own, of what stands in a file, have none
             raise Postponed(f"it cannot be read: {error.strerror}") from error
-        rows.reject(row, None, NOT_PARQUET, "")
+        rows.give_up(row, NOT_PARQUET)
         yield rows.batch()
 
 
@@ -150,6 +151,9 @@ class _Reader:
         self._unknown = [name for name in schema.names if name not in known or "." in name]
         self._raw_schema = RAW_SCHEMAS[entity]
         names = [known[name] for name in self.columns]
+        self.missing = [
+            name for name, each in by_name.items() if each.required and name not in names and "." not in name
+        ]
         twice = [name.rstrip(".") for name in names if names.count(name) > 1]
         self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else None
         self._by_column = {by_name[known[name]].column: name for name in self.columns if known[name] in by_name}
@@ -184,16 +188,6 @@ class _Reader:
         merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
         merged = merged.sort_by("line") if read.accepted.num_rows else merged
         return Batch(merged, read.rejected, read.blank, read.unknown_fields)
-
-    def read_nothing(self, count: int, first_row: int) -> Batch:
-        """Reject rows that have none of the contract's columns."""
-        rows = Rows(self._entity)
-        for number in range(first_row, first_row + count):
-            try:
-                rows.accept(number, rows.acceptor.accept({}))
-            except Rejected as error:
-                rows.reject(number, error.field, error.reason, "{}")
-        return rows.batch()
 
     def _reject_long(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
         arrays = {name: _beginnings(batch.column(name)) for name in (self.columns if numbers else ())}

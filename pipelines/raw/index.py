@@ -30,12 +30,13 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as
 from pipelines.landing.schema import ENTITIES
+from pipelines.landing.unreadable import describe
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.writer import WrittenFile
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
 
@@ -62,6 +63,7 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
     also_landed: dict[str, int] = {}  # sha256 -> bytes of the landed file without those
     removed: dict[str, int] = {}  # UTC day -> accepted records that retention has removed
     expired: dict[str, int] = {}  # the same by earlier versions: see retention.require_days
+    unreadable: str | None = None  # why the file could not be read, or not as a whole
 
     @cached_property
     def folder(self) -> Path:
@@ -170,6 +172,14 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
         for batch in rejects_in(raw.rejects_path):
             for row in batch.to_pylist():
                 yield RejectedRecord(raw.entity, raw.landed_name, **row)
+
+
+def describe_unreadable(raw: RawFile) -> str:
+    """Say in sentences why a landed file could not be read, and what to do."""
+    assert raw.unreadable is not None
+    rows = (row for batch in rejects_in(raw.rejects_path) for row in batch.to_pylist())
+    text = next((str(row["text"]) for row in rows if row["reason"] == raw.unreadable), "")
+    return describe(raw.entity, raw.landed_name, raw.unreadable, text)
 
 
 _BATCH_BYTES = 1 << 20  # the text of one record may be as long
@@ -321,7 +331,7 @@ def as_index(raw: RawFile) -> dict[str, Any]:
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__struct_fields__ if name not in ("location", "key")
     }
-    for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
+    for name in ("erased", "also_landed", "removed", "expired", "unreadable"):  # of few folders
         if not index[name]:
             del index[name]
     index["files"] = {name: msgspec.structs.asdict(file) for name, file in raw.files.items()}

@@ -32,6 +32,7 @@ from pipelines.landing import (
     find_landed,
     open_landed,
     read_landed,
+    without_extension,
 )
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
@@ -63,6 +64,20 @@ class PostponedFile:
 
 
 @dataclass(frozen=True)
+class UnreadableFiles:
+    """What is known of the landed files that cannot be read.
+
+    One that is gone, with nothing in its place, is neither: what was in it is still missing.
+    """
+
+    there: tuple[RawFile, ...] = ()  # they stand in a landing folder
+    replaced: frozenset[str] = frozenset()  # keys of those that are gone, and by whose names something else has landed
+
+
+NONE_UNREADABLE = UnreadableFiles()
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """What one run of `ingest` did."""
 
@@ -72,6 +87,7 @@ class IngestReport:
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
     raw: tuple[RawFile, ...] = ()  # every complete raw folder there is after it, also those of earlier parsers
     again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
+    unreadable: UnreadableFiles = NONE_UNREADABLE
 
     @property
     def new_files(self) -> int:
@@ -132,8 +148,10 @@ def ingest(
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
+    landed: list[tuple[LandedFile, str]] = []  # with the sha256 of its bytes
     for file, (size, sha256) in zip(files, to_read, strict=True):
         if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
+            landed.append((file, sha256))
             if is_new_name_of_empty_file(known[identity], file):
                 again.append(file.name)
             continue
@@ -148,6 +166,7 @@ def ingest(
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
+        landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
         if isinstance(raw, str) and (identity := (file.entity, raw, file.read_as)) not in known:
             raw = read_apart.get(identity, raw)
         if isinstance(raw, RawFile):
@@ -163,7 +182,26 @@ def ingest(
     if new or quarantined:  # one of those may just have had a wrong name
         there = list(indexes(settings, on_damage=raise_damaged))
     save_indexes(settings, there)
-    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again))
+    unreadable = find_unreadable(there, landed)
+    return IngestReport(
+        len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again), unreadable
+    )
+
+
+def find_unreadable(raw: Iterable[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
+    """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes."""
+    found = [each for each in raw if each.unreadable and each.parser_version == PARSER_VERSION]
+    if not found:
+        return NONE_UNREADABLE
+    by_bytes, names = set(), set()
+    for file, sha256 in landed:
+        by_bytes.add((file.entity, sha256, file.read_as))
+        names.add((file.entity, without_extension(file.name)))  # what is corrected may land in another format
+    gone = [each for each in found if each.identity not in by_bytes]
+    return UnreadableFiles(
+        tuple(each for each in found if each.identity in by_bytes),
+        frozenset(each.key for each in gone if (each.entity, without_extension(each.landed_name)) in names),
+    )
 
 
 def _restore_or_raise(settings: Settings) -> None:
@@ -381,6 +419,7 @@ def _write_raw(
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
     """
     unknown: Counter[str] = Counter()
+    unreadable: str | None = None
     reasons: Counter[str] = Counter()
     days: set[date] = set()
     accepted = erased = blank = 0
@@ -397,6 +436,7 @@ def _write_raw(
             accepted += batch.accepted.num_rows
             erased += batch.accepted.num_rows - left.accepted.num_rows
             blank += batch.blank
+            unreadable = unreadable or batch.unreadable
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
@@ -425,6 +465,7 @@ def _write_raw(
             files=files,
             rejects=rejects,
             erased=erased,
+            unreadable=unreadable,
         )
         with new_folder(raw.folder) as folder:
             for path in workshop.iterdir():

@@ -15,9 +15,28 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, resolve_landed
+from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed
 
 DAYS_COMPARED = 7  # before a day, to tell whether it is complete
+
+
+def unreadable_files(
+    raw: Iterable[RawFile], seen_before: AbstractSet[str], replaced: AbstractSet[str]
+) -> Iterator[str]:
+    """Yield sentences for each new file that cannot be read, or not as a whole: any number of records may be missing.
+
+    New are those whose keys are not among `seen_before`, which the current snapshot rested on, nor among `replaced`: by
+    the names of those something else has landed.
+    """
+    # safeguard: gate-of-unreadable-files
+    found = [each for each in raw if each.unreadable and each.key not in seen_before and each.key not in replaced]
+    for each in found[:MAX_UNREADABLE_NAMED]:
+        yield describe_unreadable(each)
+    if len(found) > MAX_UNREADABLE_NAMED:
+        yield f"{len(found) - MAX_UNREADABLE_NAMED:,} more files cannot be read: see `mostwatched rejects`."
+
+
+MAX_UNREADABLE_NAMED = 5  # with all that is to be said of each; a folder of a wrong kind has thousands
 
 
 def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
@@ -29,7 +48,7 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Ab
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
     for file in raw:
-        if file.key not in seen_before:
+        if file.key not in seen_before and not file.unreadable:  # which is a ground of its own
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
     for entity, count in rejected.items():

@@ -30,6 +30,7 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import Built, cube_days
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile
+from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots import warehouse
 from pipelines.snapshots.audit import spot_check
@@ -39,6 +40,7 @@ from pipelines.snapshots.gates import (
     incomplete_last_day,
     missing_inputs,
     too_many_rejects,
+    unreadable_files,
 )
 from pipelines.snapshots.manifest import Snapshot
 
@@ -100,6 +102,7 @@ def publish(
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
     replace_current: bool = False,
+    unreadable: UnreadableFiles = NONE_UNREADABLE,
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
@@ -129,6 +132,7 @@ def publish(
         refusals += missing_inputs(landed_before, raw, erasure_register.read(settings))
     if not (accept_rejects or replace_current):
         seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+        refusals += unreadable_files(raw, seen_before, unreadable.replaced)
         refusals += too_many_rejects(settings, raw, seen_before)
     if not (allow_incomplete or replace_current):
         totals = {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
@@ -138,6 +142,7 @@ def publish(
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
+    warnings += tuple(unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those that were accepted
     warnings += tuple(days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
     is_new = snapshot is None
     if snapshot is None:

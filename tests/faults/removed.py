@@ -38,6 +38,7 @@ ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
 REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
+UNREADABLE = ("tests/spec/test_unreadable.py",)
 LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
 KEY_SETS = ("tests/contract/test_keys.py",)
@@ -101,6 +102,7 @@ SAFEGUARDS = (
     Safeguard("rollback-to-a-whole-snapshot", drop, SNAPSHOT_FILES),
     # --- publishing
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
+    Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),
     Safeguard("gate-of-missing-records", drop, (*PUBLISHED, *STORED)),
     Safeguard("gate-of-the-last-day", drop, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-checks", replace("result.offenders and result.check.fails", "False"), PUBLISHED),
@@ -147,6 +149,7 @@ SAFEGUARDS = (
     Safeguard("regular-files-only", never, LANDED_FILES),
     Safeguard("archive-of-nothing-refused", never, ("tests/unit/landing/test_landing_archives.py",)),
     Safeguard("cut-archive-is-damaged", never, LANDED_FILES),
+    Safeguard("header-needs-its-fields", never, UNREADABLE),
     Safeguard("fresh-stamp-not-trusted", always, ("tests/unit/raw/test_ingest.py",)),
     Safeguard("key-given-twice-rejected", never, LANDED_VALUES),
     Safeguard("half-surrogate-rejected", never, LANDED_VALUES),

@@ -17,7 +17,7 @@ import zstandard
 from test_ingest import SESSION, Land, rejects, rows
 
 from pipelines.core.settings import Settings
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.index import describe_unreadable, raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
 
@@ -63,20 +63,47 @@ def test_csv_records_begin_at_a_physical_line(home: Settings, land: Land) -> Non
 
 
 @pytest.mark.parametrize(
-    ("header", "field"),
-    [("userId", "creatorId"), ("userId,user_id,creatorId", "userId"), ("userId,creatorId,x,x", None), ("a,b", "userId"),
-     ('"userId,creatorId', None), ("\xff,creatorId", None)],
+    ("header", "reason"),
+    [("userId", "the header lacks the required field creatorId"),
+     ("a,b", "the header lacks the required fields userId, creatorId"),
+     ("u1,c1", "the header lacks the required fields userId, creatorId"),
+     ("userId,user_id,creatorId", "the header has a column twice"),
+     ("userId,creatorId,x,x", "the header has a column twice"),
+     ('"userId,creatorId', "the header cannot be read"),
+     ("\xff,creatorId", "the header cannot be read")],
 )  # fmt: skip
-def test_a_csv_file_with_a_bad_header_rejects_every_record(
-    home: Settings, land: Land, header: str, field: str | None
+@pytest.mark.parametrize("rows", ["", "u,c\nv,c\n"])
+def test_a_csv_file_with_a_bad_header_is_unreadable(
+    home: Settings, land: Land, header: str, reason: str, rows: str
 ) -> None:
-    """Each with the reason, so that the books balance."""
-    land("follows/x.csv", header.encode("latin-1") + b"\nu,c\nv,c\n")
+    """With or without rows: the reason names every required field that is missing, the text is the header found."""
+    land("follows/x.csv", header.encode("latin-1") + b"\n" + rows.encode())
+    report = ingest(home)
+    (raw,) = raw_files(home)
+    assert (raw.unreadable, raw.accepted, raw.rejected) == (reason, 0, 1)
+    assert raw.rejected_by_reason == {reason: 1}
+    shown = header.encode("latin-1").decode("utf-8", "backslashreplace")
+    assert rejects(home) == [(1, None, reason, shown)]
+    assert report.unreadable.there == (raw,)
+    assert f"follows/x.csv cannot be read: {reason}. It begins with `{shown}`." in describe_unreadable(raw)
+
+
+def test_a_header_with_the_required_fields_and_no_row_is_a_file_of_no_records(home: Settings, land: Land) -> None:
+    """It says by itself that there are none."""
+    land("follows/x.csv", "userId,creatorId\n")
     ingest(home)
     (raw,) = raw_files(home)
-    assert raw.accepted == 0
-    assert len(raw.rejected_by_reason) <= 1
-    assert {each[1] for each in rejects(home)} <= {field}
+    assert (raw.unreadable, raw.records) == (None, 0)
+
+
+def test_parquet_without_the_required_columns_is_unreadable(home: Settings, land: Land, tmp_path: Path) -> None:
+    """As CSV is: every column that is missing is named, and those that there are quoted."""
+    pq.write_table(pa.table({"user": ["u"], "creatorId": ["c"], "when": [1]}), tmp_path / "x.parquet")
+    land("follows/x.parquet", (tmp_path / "x.parquet").read_bytes())
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.unreadable == "the header lacks the required field userId"
+    assert rejects(home) == [(1, None, raw.unreadable, "user, creatorId, when")]
 
 
 def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land: Land, tmp_path: Path) -> None:
@@ -173,7 +200,7 @@ def test_the_same_bytes_under_another_extension_are_read_as_that_says(home: Sett
     lines = "".join(SESSION % (number, 5) for number in range(20))
     path = land("viewing_sessions/2026-01-05.csv", lines)
     report = ingest(home)
-    assert (report.new_accepted, report.new_rejected) == (0, 19)  # the first line is taken for the header
+    assert (report.new_accepted, report.new_rejected) == (0, 1)  # the first line is taken for the header
     path.rename(path.with_suffix(".ndjson"))
     report = ingest(home)
     assert (report.new_accepted, report.new_rejected, report.again) == (20, 0, ())

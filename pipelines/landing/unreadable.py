@@ -1,0 +1,43 @@
+"""Why a whole landed file cannot be read, and what to do about it.
+
+A reason names no value of the file, so that it can be stored and counted; the line it is about is the text of one
+rejected record. `describe` makes a sentence for people of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.landing.schema import landed_fields
+
+HEADER_UNREADABLE = "the header cannot be read"
+_LACKS = "the header lacks "
+_REMEDY = "Land it again under the same name once it is right, or publish without it with --accept-rejects."
+
+
+def lacking(missing: Sequence[str]) -> str:
+    """The reason of a file whose header has no column for the required fields `missing`."""
+    return f"{_LACKS}the required field{'s' * (len(missing) > 1)} {', '.join(missing)}"
+
+
+def describe(entity: str, name: str, reason: str, text: str) -> str:
+    """Say in sentences that a landed file cannot be read, why, and what to do.
+
+    `text` is that of its rejected record: the header that was found, where the reason is about the header.
+    """
+    return " ".join([f"{name} cannot be read: {reason}.", *_found(text), *_suggestions(entity, reason, text), _REMEDY])
+
+
+def _found(text: str) -> list[str]:
+    return [f"It begins with `{text[:_SHOWN_CHARS]}{'…' * (len(text) > _SHOWN_CHARS)}`."] if text else []
+
+
+_SHOWN_CHARS = 300  # of a header; one with every field of the contract is shorter
+
+
+def _suggestions(entity: str, reason: str, header: str) -> list[str]:
+    """Sentences that say how the file could be read after all."""
+    if not reason.startswith(_LACKS):
+        return []
+    del header
+    return [f"The first line must name the columns: {', '.join(each.name for each in landed_fields(entity))}."]
