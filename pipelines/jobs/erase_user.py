@@ -342,13 +342,14 @@ def _look_at(
 
     def record(done: rewrite.Rewritten) -> None:
         erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
-        for raw in raw_files(settings):
+        for raw in every_raw_file(settings):
             entity, landed_sha256, how = raw.identity
             if (entity, how) == (file.entity, file.read_as) and (
                 done.sha256_before in (landed_sha256, *raw.also_landed)
             ):
                 redaction.record_replacement(raw, done.sha256, done.bytes)
 
+    matcher = matcher.of_file(file)
     of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
     selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
     records = 0
@@ -364,6 +365,9 @@ def _look_at(
                 stamp = rewrite.rewrite(file, selection, found, record).stamp
     except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
         return None, LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
+    if matcher.owns_all:
+        problem = "its folder is named by the id: remove the folder"
+        return stamp, LandedRecords(str(file.path), records, is_emptied=False, problem=problem)
     return stamp, LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied) if records else None
 
 

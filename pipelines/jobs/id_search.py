@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -33,7 +33,11 @@ from pipelines.landing.lines import (
     has_long_line,
     lines_of,
 )
-from pipelines.raw.erasure_register import strings_in
+from pipelines.landing.mapping import UNMAPPED, EntityMapping
+from pipelines.landing.parquet import landed_values
+from pipelines.landing.schema import landed_fields
+from pipelines.landing.values import shown_object_id
+from pipelines.raw.erasure_register import PERSON, strings_in
 from pipelines.raw.index import rejects_in
 
 _CHUNK_BYTES = 1 << 20
@@ -52,6 +56,13 @@ class IdMatcher:
     """Matches one user's id, as a whole word, in bytes, text and records."""
 
     user: str
+    mapping: EntityMapping = UNMAPPED  # of the landed file whose records are looked at
+    owns_all: bool = False  # the folder that the file stands in says that each of its records is the user's
+
+    def of_file(self, file: LandedFile) -> IdMatcher:
+        """The matcher of a landed file's records, which are read as a run reads them."""
+        person = next((each.name for each in landed_fields(file.entity) if each.column == PERSON[file.entity]), None)
+        return replace(self, mapping=file.mapping, owns_all=(person, self.user) in file.mapping.in_folders)
 
     @cached_property
     def _spellings(self) -> list[bytes]:
@@ -70,7 +81,7 @@ class IdMatcher:
 
     def is_in_bytes(self, content: bytes) -> bool:
         """Whether it is a word of its own in some bytes: u1 is not in u12."""
-        return self._is_in(content, 0, is_end=True)
+        return self.owns_all or self._is_in(content, 0, is_end=True)
 
     def is_in_chunks(self, chunks: Iterable[bytes], *, or_escaped: bool = False) -> bool:
         """The same of bytes that come in pieces, wherever they are cut and however long the id is.
@@ -108,19 +119,26 @@ class IdMatcher:
         What cannot be read as JSON, or is too long to be read, belongs to them if the id is a word of it.
         """
         content = _encoded(record) if isinstance(record, str) else record
+        if self.owns_all:
+            return bool(content.strip())
         if not self.is_in_bytes(content) and _ESCAPE not in content:
             return False
         if len(content) <= MAX_LINE_BYTES:
             with suppress(ValueError, RecursionError):
                 if isinstance(landed := json.loads(content), dict):
-                    return self.user in strings_in([v for name, v in landed.items() if _plain(name) not in _OF_OTHERS])
+                    return self.user in strings_in([v for name, v in landed.items() if not self.is_of_others(name)])
         return self.is_in_text([content])
 
     def is_in_cells(self, header: Sequence[str], cells: Sequence[str]) -> bool:
         """Whether a record of CSV belongs to the user, or names them anywhere but as a creator."""
-        return any(
-            cell == self.user and _plain(name) not in _OF_OTHERS for name, cell in zip(header, cells, strict=True)
+        return self.owns_all or any(
+            self.user in (cell, shown_object_id(cell)) and not self.is_of_others(name)
+            for name, cell in zip(header, cells, strict=True)
         )
+
+    def is_of_others(self, name: str) -> bool:
+        """Whether a landed field of this name says who or what it was that the person watched, or by which device."""
+        return _plain(dict(self.mapping.rename).get(name, name)) in _OF_OTHERS
 
 
 _MAX_ESCAPED_BYTES = 12  # of a letter as two JSON escapes
@@ -272,7 +290,7 @@ def may_hold(file: LandedFile, source: Source, matcher: IdMatcher) -> bool:
 
     Raises Postponed, and DamagedArchive for one that is not what its checksum says.
     """
-    if file.format == "parquet":
+    if file.format == "parquet" or matcher.owns_all:
         return True
     return matcher.is_in_chunks(decompressed(_source_chunks(source), file.compression), or_escaped=True)
 
@@ -304,16 +322,18 @@ def _source_chunks(source: Source) -> Iterator[bytes]:
 
 def owned_rows(rows: pa.RecordBatch, matcher: IdMatcher) -> pa.Array:
     """Return for each row of a landed Parquet file whether it belongs to the user."""
-    found = pa.array([False] * rows.num_rows)
+    found = pa.array([matcher.owns_all] * rows.num_rows, pa.bool_())
     for field, column in zip(rows.schema, rows.columns, strict=True):
-        if _plain(field.name) in _OF_OTHERS:
+        if matcher.is_of_others(field.name):
             continue
         if _is_text(field.type):
             hit = pc.fill_null(pc.equal(column.cast(pa.string()), matcher.user), False)
         elif pa.types.is_nested(field.type):
             hit = pa.array([matcher.user in strings_in(value) for value in column.to_pylist()], pa.bool_())
-        else:
+        elif pa.types.is_floating(field.type) or pa.types.is_temporal(field.type) or pa.types.is_boolean(field.type):
             continue
+        else:  # an id that landed as a number, a UUID, bytes
+            hit = pa.array([str(value) == matcher.user for value in landed_values(column)], pa.bool_())
         found = pc.or_(found, hit)
     return found
 
@@ -352,9 +372,9 @@ def _pieces(chunks: Iterable[bytes], matcher: IdMatcher, long: set[int]) -> Iter
 
 def _owned_in_csv(pieces: Iterable[Piece], matcher: IdMatcher, entity: str, long: set[int]) -> Iterator[range]:
     names: list[str] | None = None  # of the columns; empty where no record of the file can be accepted
-    for record in csv_records(pieces):
+    for record in csv_records(pieces, matcher.mapping):
         if names is None and (record.problem or record.text.strip()):
-            is_header = record.problem is None and Header(entity, record.cells).problem is None
+            is_header = record.problem is None and Header(entity, record.cells, matcher.mapping).problem is None
             names = record.cells if is_header else []
             is_owned = not is_header and matcher.is_owned(record.text)
         elif record.problem is None and names and len(record.cells) == len(names):

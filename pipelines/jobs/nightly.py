@@ -30,7 +30,7 @@ from pipelines.lake import plan
 from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, exists, latest_parsed, quarantine, raw_folders, restore_quarantined
+from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots.publish import Published, publish
@@ -277,7 +277,7 @@ def _reparsing_damaged_raw(
 def _ingest(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
 ) -> IngestReport:
-    folders = remote.local_landing(settings, landing, functools.partial(exists, settings))
+    folders = remote.local_landing(settings, landing, is_in_raw(settings))
     return ingest(settings, folders, progress, _map_tasks(settings, engine))
 
 

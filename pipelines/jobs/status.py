@@ -35,7 +35,7 @@ from pipelines.landing import find_unfinished, printable_name
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, exists, raw_files
+from pipelines.raw.index import RawFile, is_in_raw, raw_files
 from pipelines.raw.ingest import FoundFile, IngestReport, find_unreadable, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
@@ -61,7 +61,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     with _noted(seen):
         seen.raw = raw_files(settings)
     seen.found, seen.listing = inspect(settings, roots, seen.raw)
-    seen.in_buckets = remote.list_pending(settings, landing or (), partial(exists, settings), seen.raw)
+    seen.in_buckets = remote.list_pending(settings, landing or (), is_in_raw(settings), seen.raw)
     seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
     with _noted(seen):

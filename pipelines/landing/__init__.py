@@ -4,8 +4,9 @@
     open_landed(path)           one file's bytes, watched and hashed (files.py)
     read_landed(file, source)   its records in batches, in bounded memory whatever the file holds
 
-What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time. The other
-modules are about speed and file formats: lines.py, ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py.
+What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time; mapping.py says
+how files are read that are not as the contract says. The other modules are about speed and file formats: lines.py,
+ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py.
 """
 
 from __future__ import annotations
@@ -82,14 +83,14 @@ def read_landed(file: LandedFile, source: Source, corruption: CorruptionStart | 
     match file.format:
         case "ndjson":
             if file.entity in FLAT_ENTITIES:
-                return read_fast(file.entity, _pieces(chunks, corruption))
-            return read_ndjson(file.entity, _pieces(chunks, corruption))
+                return read_fast(file.entity, _pieces(chunks, corruption), file.mapping)
+            return read_ndjson(file.entity, _pieces(chunks, corruption), file.mapping)
         case "json":
-            return read_response(chunks)
+            return read_response(chunks, file.mapping)
         case "csv":
-            return read_csv(file.entity, _pieces(chunks, corruption))
+            return read_csv(file.entity, _pieces(chunks, corruption), mapping=file.mapping)
         case "parquet":
-            return read_parquet(file.entity, source)
+            return read_parquet(file.entity, source, mapping=file.mapping)
     raise ValueError(f"{file.format} is not a format that lands")
 
 

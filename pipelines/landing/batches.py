@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from pipelines.landing.lines import MAX_LINE_BYTES
+from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, Landed
 
@@ -41,8 +42,8 @@ class Batch:
 class Rows:
     """Collects records one by one into a Batch."""
 
-    def __init__(self, entity: str) -> None:
-        self.acceptor = Acceptor(entity)
+    def __init__(self, entity: str, mapping: EntityMapping = UNMAPPED) -> None:
+        self.acceptor = Acceptor(entity, mapping)
         self.rejected: list[RejectedLine] = []
         self.blank = 0
         self.unreadable: str | None = None

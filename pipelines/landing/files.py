@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,6 +18,14 @@ import msgspec
 import zstandard
 
 from pipelines.core.errors import UsageError
+from pipelines.landing.mapping import (
+    MAPPING_NAME,
+    MAX_MAPPING_BYTES,
+    UNMAPPED,
+    EntityMapping,
+    in_folders,
+    parse_mappings,
+)
 from pipelines.landing.schema import ENTITIES, FLAT_ENTITIES
 
 CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
@@ -41,16 +49,19 @@ class LandedFile(msgspec.Struct, frozen=True, order=True, dict=True):
     format: str  # ndjson, csv, json or parquet
     compression: str | None  # gz or zst
     root: Path  # the landing root that it was found under
+    mapping: EntityMapping = UNMAPPED  # by what it is read, where that is not as the contract says
 
     @cached_property
     def path(self) -> Path:
         """The file. A Path is made when one is asked for: most that ever landed is known and not opened again."""
         return Path(self.location)
 
-    @property
+    @cached_property
     def read_as(self) -> str:
-        """How its bytes are read: see `read_as`."""
-        return f"{self.format}.{self.compression}" if self.compression else self.format
+        """How its bytes are read: see `read_as`. The same bytes below deleted=true and deleted=false are two files."""
+        how = f"{self.format}.{self.compression}" if self.compression else self.format
+        folders = self.mapping.folders_digest
+        return f"{how}@{folders}" if folders else how  # safeguard: folder-fields-are-part-of-the-key
 
 
 @dataclass(frozen=True)
@@ -95,15 +106,37 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
     for root in dict.fromkeys(roots):
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist. Create it, or name another with --landing.")
+        mappings = read_mappings(root)
         for entry in _entries(root):
+            if entry.name == MAPPING_NAME:
+                continue
             if entry.name not in ENTITIES:
                 ignored.append(Ignored(Path(entry.path), f"not an entity: those are {', '.join(ENTITIES)}"))
             elif not entry.is_dir(follow_symlinks=False):
                 ignored.append(Ignored(Path(entry.path), "not a folder"))
             else:
-                _walk(root, entry.name, files, ignored)
+                _walk(root, entry.name, mappings.get(entry.name, UNMAPPED), files, ignored)
     files.sort(key=lambda each: (each.entity, each.name, each.location))
     return files, sorted(ignored, key=lambda each: str(each.path))
+
+
+def read_mappings(root: Path) -> Mapping[str, EntityMapping]:
+    """By entity, what the `mostwatched.toml` of a landing folder says; nothing where there is none.
+
+    Raises UsageError for one that cannot be read, or says what it cannot say.
+    """
+    path = root / MAPPING_NAME
+    if not os.path.lexists(path):
+        return {}
+    try:
+        with open_landed(path, root) as source:
+            if source.stamp.size > MAX_MAPPING_BYTES:
+                raise Postponed("it is larger than 1 MiB")
+            content = b"".join(source.chunks())
+            source.check_unchanged()
+    except Postponed as error:
+        raise UsageError(f"{path} cannot be read: {error}. Nothing was read.") from None
+    return parse_mappings(content, str(path))
 
 
 def find_unfinished(roots: Sequence[Path]) -> list[Path]:
@@ -123,7 +156,7 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
 
 
-def _walk(root: Path, entity: str, files: list[LandedFile], ignored: list[Ignored]) -> None:
+def _walk(root: Path, entity: str, mapping: EntityMapping, files: list[LandedFile], ignored: list[Ignored]) -> None:
     base = str(root / entity)[: -len(entity)]
     folders = [entity]
     while folders:
@@ -135,7 +168,7 @@ def _walk(root: Path, entity: str, files: list[LandedFile], ignored: list[Ignore
             elif not entry.is_file(follow_symlinks=False):  # safeguard: no-link-listed
                 ignored.append(Ignored(Path(base + name), "not a regular file"))
             else:
-                found = landed_file(root, entity, name, base + name)
+                found = landed_file(root, entity, name, base + name, mapping)
                 (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
 
 
@@ -149,7 +182,9 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     return [entry for entry in found if not is_unfinished(entry.name)]
 
 
-def landed_file(root: Path, entity: str, name: str, location: str) -> LandedFile | Ignored:
+def landed_file(
+    root: Path, entity: str, name: str, location: str, mapping: EntityMapping = UNMAPPED
+) -> LandedFile | Ignored:
     """What is to be read of a file, by its name under the landing root alone; `location` is where it is."""
     file_format, _, compression = read_as(name).partition(".")
     if file_format == _NO_FORMAT or (file_format == "parquet" and compression):
@@ -160,7 +195,8 @@ def landed_file(root: Path, entity: str, name: str, location: str) -> LandedFile
         return Ignored(Path(location), f"{entity} have nested fields, which CSV cannot hold")
     if file_format == "json" and entity != "lls_streams":
         return Ignored(Path(location), "only a List Streams response may land as .json: use .ndjson")
-    return LandedFile(entity, printable_name(name), location, file_format, compression or None, root)
+    mapping = in_folders(entity, name, mapping)
+    return LandedFile(entity, printable_name(name), location, file_format, compression or None, root, mapping)
 
 
 @lru_cache(maxsize=1 << 16)  # a night asks of the same names again and again
@@ -404,14 +440,14 @@ class _VerifiedLines:
             raise DamagedArchive(f"it holds more than {MAX_EMPTY_PARTS:,} empty parts one after the other")
 
 
-def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
+def landed_file_of(root: Path, name: str, mappings: Mapping[str, EntityMapping]) -> LandedFile | Ignored:
     """Return the landed file that an object becomes when it is downloaded to `root`, or why it is ignored."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
     if not inner:
         return Ignored(root / entity, "not a folder")
-    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name))
+    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name), mappings.get(entity, UNMAPPED))
 
 
 def unfinished_part(name: str) -> str | None:

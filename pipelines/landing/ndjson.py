@@ -18,15 +18,16 @@ from pipelines.landing.lines import (
     is_blank,
     lines_of,
 )
+from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.records import count_unknown
 from pipelines.landing.values import Rejected, shown_json
 
 MAX_DOCUMENT_BYTES = 64 << 20  # of a List Streams response, the only thing that must be held whole
 
 
-def read_ndjson(entity: str, pieces: Iterable[Piece]) -> Iterator[Batch]:
+def read_ndjson(entity: str, pieces: Iterable[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
     """Accept or reject every line, one by one."""
-    rows = Rows(entity)
+    rows = Rows(entity, mapping)
     for piece in pieces:
         read_piece(piece, rows)
         yield rows.batch()
@@ -88,9 +89,9 @@ def is_response(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("streams"), list) and "id" not in value
 
 
-def read_response(chunks: Iterable[bytes]) -> Iterator[Batch]:
+def read_response(chunks: Iterable[bytes], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
     """The streams of a response landed as a document of its own; `line` is a stream's place in the list, from 1."""
-    rows = Rows("lls_streams")
+    rows = Rows("lls_streams", mapping)
     document = b""
     try:
         document = _document(chunks)

@@ -11,10 +11,12 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from pipelines.core.durable_files import make_folder, new_folder, sweep, temporary_beside, write_json
 from pipelines.core.errors import Damaged
@@ -37,11 +39,15 @@ from pipelines.landing import (
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
     PARSER_VERSION,
+    Content,
     RawFile,
     as_index,
+    content_of,
     exists,
     from_index,
     indexes,
+    latest_parsed,
+    latest_readings,
     quarantine,
     raise_damaged,
     raw_folders,
@@ -138,19 +144,22 @@ def ingest(
     seen = LandedCache(settings.lake / "landed.json")
     quarantined: list[Path] = []
     there = list(indexes(settings, on_damage=lambda folder: quarantined.append(quarantine(folder))))
-    known = {raw.identity: raw for raw in there}
-    parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
+    known = {_id_of_raw(raw): raw for raw in there}
+    parsed = {_id_of_raw(raw) for raw in latest_parsed(there) if raw.parser_version == PARSER_VERSION}
+    readings = _Readings(latest_readings(there))
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
+    restored: list[RawFile] = []  # folders of a mapping that was in force before, and is so again
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    read_apart = _read_apart(settings, files, seen, aliases, map_tasks) if map_tasks is not None else {}
+    read_apart = _read_apart(settings, files, seen, aliases, readings, map_tasks) if map_tasks is not None else {}
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
     landed: list[tuple[LandedFile, str]] = []  # with the sha256 of its bytes
     for file, (size, sha256) in zip(files, to_read, strict=True):
-        if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
+        if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
+            readings.claim(file, sha256)
             landed.append((file, sha256))
             if is_new_name_of_empty_file(known[identity], file):
                 again.append(file.name)
@@ -162,24 +171,26 @@ def ingest(
         tell(0)
         read += size
         try:
-            raw = ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
+            raw = ingest_file(settings, file, seen, register, tell, sizes, aliases, readings)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
-        if isinstance(raw, str) and (identity := (file.entity, raw, file.read_as)) not in known:
+        if isinstance(raw, str) and (identity := _id(file, raw)) not in known:
             raw = read_apart.get(identity, raw)
         if isinstance(raw, RawFile):
             new.append(raw)
-            known[raw.identity] = raw
+            known[_id_of_raw(raw)] = raw
             sizes.add((raw.entity, raw.landed_bytes))
-        elif is_new_name_of_empty_file(known.get((file.entity, raw, file.read_as)), file):
+            continue
+        restored += readings.restored(known.get(_id(file, aliases.get((file.entity, raw, file.read_as), raw))), file)
+        if is_new_name_of_empty_file(known.get(_id(file, raw)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
     progress("read landed files", total, total, BYTES)
     _restore_or_raise(settings)
-    if new or quarantined:  # one of those may just have had a wrong name
+    if new or quarantined or restored:  # one of those may just have had a wrong name
         there = list(indexes(settings, on_damage=raise_damaged))
     save_indexes(settings, there)
     unreadable = find_unreadable(there, landed)
@@ -188,11 +199,13 @@ def ingest(
     )
 
 
-def find_unreadable(raw: Iterable[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
+def find_unreadable(raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
     """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes."""
     found = [each for each in raw if each.unreadable and each.parser_version == PARSER_VERSION]
     if not found:
         return NONE_UNREADABLE
+    counting = {each.key for each in latest_parsed(raw)}  # a mapping may have made one readable
+    found = [each for each in found if each.key in counting]
     by_bytes, names = set(), set()
     for file, sha256 in landed:
         by_bytes.add((file.entity, sha256, file.read_as))
@@ -217,6 +230,52 @@ def is_new_name_of_empty_file(raw: RawFile | None, file: LandedFile) -> bool:
     Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
     """
     return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
+
+
+Identity: TypeAlias = tuple[str, str, str, str]  # (entity, sha256 of the landed bytes, how they are read, mapping)
+
+
+def _id(file: LandedFile, sha256: str) -> Identity:
+    return file.entity, sha256, file.read_as, file.mapping.digest
+
+
+def _id_of_raw(raw: RawFile) -> Identity:
+    return *raw.identity, raw.mapping
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """By which mapping landed bytes were read last, and by which they are to be read now.
+
+    Bytes that landed below two folders whose mappings differ are read by that of the first, in the order of names.
+    """
+
+    latest: dict[Content, tuple[int, str]]  # the highest reading, and its mapping; not of what never had one
+    claims: dict[Content, str] = field(default_factory=dict)  # by this run: the mapping
+
+    def claim(self, file: LandedFile, sha256: str) -> bool:
+        """Whether it is this file's mapping that counts for its bytes."""
+        content = content_of((file.entity, sha256, file.read_as))
+        return self.claims.setdefault(content, file.mapping.digest) == file.mapping.digest
+
+    def number(self, file: LandedFile, sha256: str) -> int:
+        """The reading of a file that is read now."""
+        if not self.claim(file, sha256):
+            return -1  # never the highest
+        reading, mapping = self.latest.get(content_of((file.entity, sha256, file.read_as)), (0, ""))
+        return reading if mapping == file.mapping.digest else reading + 1
+
+    def restored(self, raw: RawFile | None, file: LandedFile) -> list[RawFile]:
+        """The raw folder of a file, made to count again, if others of its bytes were made later by another mapping."""
+        if raw is None or not self.claim(file, raw.landed_sha256):
+            return []
+        reading, mapping = self.latest.get(raw.content, (0, ""))
+        if mapping == raw.mapping:
+            return []
+        now = msgspec.structs.replace(raw, reading=reading + 1)
+        write_json(raw.folder / "index.json", as_index(now))
+        self.latest[raw.content] = (now.reading, raw.mapping)
+        return [now]
 
 
 def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
@@ -257,8 +316,9 @@ def _read_apart(
     files: Sequence[LandedFile],
     seen: LandedCache,
     aliases: Mapping[tuple[str, str, str], str],
+    readings: _Readings,
     map_tasks: MapTasks,
-) -> dict[tuple[str, str, str], RawFile]:
+) -> dict[Identity, RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
 
     Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
@@ -269,15 +329,17 @@ def _read_apart(
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
             known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
-            if known_as is None or not exists(settings, file.entity, known_as, file.read_as):
+            if known_as is not None and exists(settings, *_id(file, known_as)):
+                readings.claim(file, known_as)
+            else:
                 groups[file.entity, source.stamp.size].append(file)
     known = _sizes(indexes(settings, on_damage=raise_damaged))
-    tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
-    found: dict[tuple[str, str, str], RawFile] = {}
+    tasks = [_Reading(settings, tuple(group), key in known, aliases, readings) for key, group in groups.items()]
+    found: dict[Identity, RawFile] = {}
     for read in map_tasks(_read_group, tasks):
         for path, stamp, raw in read:
             seen.put(path, stamp, raw.landed_sha256)
-            found.setdefault(raw.identity, raw)
+            found.setdefault(_id_of_raw(raw), raw)
     for folder in raw_folders(settings):
         sweep(folder)  # what is left of tasks that were broken off
     return found
@@ -291,6 +353,7 @@ class _Reading:
     files: tuple[LandedFile, ...]
     is_known_size: bool
     aliases: Mapping[tuple[str, str, str], str]
+    readings: _Readings
 
 
 def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
@@ -309,12 +372,14 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
                 nothing_seen,
                 register,
                 lambda _: None,
-                hash_first=hash_first,
-                aliases=task.aliases,
+                hash_first,
+                task.aliases,
+                task.readings,
             )
             if isinstance(raw, str):
                 sha256 = task.aliases.get((file.entity, raw, file.read_as), raw)
-                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256, file.read_as)
+                key = raw_key(file.entity, sha256, file.read_as, mapping=file.mapping.digest)
+                folder = raw_root(task.settings) / file.entity / key
                 raw = from_index(folder, (folder / "index.json").read_bytes())
             found.append((file.path, stamp, raw))
     return found
@@ -349,7 +414,7 @@ def inspect(
     seen = LandedCache(settings.lake / "landed.json")
     sizes, aliases = _sizes(raw), _aliases(raw)
     names = {(each.entity, each.landed_name) for each in raw}
-    parsed = {each.identity for each in raw if each.parser_version == PARSER_VERSION}
+    parsed = {_id_of_raw(each) for each in latest_parsed(raw) if each.parser_version == PARSER_VERSION}
     found: list[FoundFile] = []
     postponed: list[PostponedFile] = []
     for file in files:
@@ -365,8 +430,8 @@ def inspect(
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
-        if sha256 is not None and (file.entity, sha256, file.read_as) not in parsed:
-            sha256 = sha256 if exists(settings, file.entity, sha256, file.read_as) else None
+        if sha256 is not None and _id(file, sha256) not in parsed:
+            sha256 = sha256 if exists(settings, *_id(file, sha256)) else None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, stamp.size, stamp.mtime_ns / 1e9, sha256, was_read))
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
@@ -380,26 +445,30 @@ def ingest_file(
     tell: Callable[[int], None],
     hash_first: set[tuple[str, int]],
     aliases: Mapping[tuple[str, str, str], str],
+    readings: _Readings,
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
-    how = file.read_as
+
+    def is_there(sha256: str) -> bool:
+        return exists(settings, *_id(file, aliases.get((file.entity, sha256, file.read_as), sha256)))
+
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+        if sha256 is not None and is_there(sha256):
             return sha256
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+            if is_there(sha256):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
         try:
-            raw = _write_raw(settings, file, source, register, tell)
+            raw = _write_raw(settings, file, source, register, tell, readings)
         except ChecksumMismatch as error:
             source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, error.corruption)
+            raw = _write_raw(settings, file, source, register, tell, readings, error.corruption)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
@@ -410,6 +479,7 @@ def _write_raw(
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
+    readings: _Readings,
     corruption: CorruptionStart | None = None,
 ) -> RawFile:
     """Read a file and write its raw folder, whole. `corruption` as for `read_landed`, which may raise ChecksumMismatch.
@@ -447,7 +517,7 @@ def _write_raw(
             source.rewind()
         landed_sha256 = source.sha256()
         source.check_unchanged()
-        key = raw_key(file.entity, landed_sha256, file.read_as)
+        key = raw_key(file.entity, landed_sha256, file.read_as, mapping=file.mapping.digest)
         raw = RawFile(
             location=str(root / key),
             key=key,
@@ -465,6 +535,9 @@ def _write_raw(
             files=files,
             rejects=rejects,
             erased=erased,
+            folders=file.mapping.folders_digest,
+            mapping=file.mapping.digest,
+            reading=readings.number(file, landed_sha256),
             unreadable=unreadable,
         )
         with new_folder(raw.folder) as folder:

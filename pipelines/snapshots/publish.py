@@ -388,6 +388,7 @@ def _manifest(
                 "records": file.records,
                 "accepted": file.accepted,
                 "rejected": file.rejected,
+                **({"folders": file.folders} if file.folders else {}),
             }
             for file in raw
         ],

@@ -38,6 +38,7 @@ ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
 REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
+MAPPED = ("tests/spec/test_mapping.py",)
 UNREADABLE = ("tests/spec/test_unreadable.py",)
 LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
@@ -150,6 +151,11 @@ SAFEGUARDS = (
     Safeguard("archive-of-nothing-refused", never, ("tests/unit/landing/test_landing_archives.py",)),
     Safeguard("cut-archive-is-damaged", never, LANDED_FILES),
     Safeguard("header-needs-its-fields", never, UNREADABLE),
+    Safeguard("folder-fields-are-part-of-the-key", instead("return how"), MAPPED),
+    Safeguard("folder-and-record-agree", never, MAPPED),
+    Safeguard("superseded-mapping-does-not-count", drop, MAPPED),
+    Safeguard("local-time-is-not-guessed", never, MAPPED),
+    Safeguard("null-as-text-is-nobody", never, LANDED_VALUES),
     Safeguard("fresh-stamp-not-trusted", always, ("tests/unit/raw/test_ingest.py",)),
     Safeguard("key-given-twice-rejected", never, LANDED_VALUES),
     Safeguard("half-surrogate-rejected", never, LANDED_VALUES),

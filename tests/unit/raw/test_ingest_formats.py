@@ -125,7 +125,7 @@ def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land:
     ingest(home)
     found = [(each.file[-9:], each.line, each.field) for each in rejected_records(home)]
     assert found == [
-        ("a.parquet", 1, "expiresAt"), ("a.parquet", 2, "userId"), ("a.parquet", 3, "expiresAt"),
+        ("a.parquet", 1, "expiresAt"), ("a.parquet", 2, "expiresAt"), ("a.parquet", 3, "expiresAt"),
         ("a.parquet", 4, "expiresAt"), ("b.parquet", 2, "userId"), ("b.parquet", 3, "price"), ("c.parquet", 1, None),
     ]  # fmt: skip
     assert [(row["user_id"], str(row["price"])) for row in rows(home, "replay_rentals")] == [
