@@ -57,7 +57,8 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
     if size["min"] is None:
         return None
     good: Mask = None
-    if field.column in IDS_OF_PERSONS and size["min"] <= LONGEST_NULL_SPELLING and not is_null_named:
+    is_short = size["min"] <= LONGEST_NULL_SPELLING and field.column in IDS_OF_PERSONS and not is_null_named
+    if is_short and not _NULL_LENGTHS.isdisjoint(pc.unique(pc.binary_length(texts)).to_pylist()):
         good = none_if_all(pc.invert(pc.is_in(texts, _NULL_SPELLINGS)))
     if size["min"] >= field.min_chars and size["max"] <= field.max_chars:
         return good
@@ -67,6 +68,7 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
 
 
 _NULL_SPELLINGS = pa.array(sorted(NULL_SPELLINGS))
+_NULL_LENGTHS = frozenset(map(len, NULL_SPELLINGS))
 
 
 def without_null_spellings(texts: pa.Array, null: Sequence[str] | None) -> pa.Array:
@@ -157,6 +159,16 @@ def instants(column: pa.Array, parse: ParseInstant = parse_instant) -> tuple[pa.
         masks.append(pa.repeat(True, len(values)) if mask is None else mask)
     back = pc.sort_indices(pa.concat_arrays(places))
     return pa.concat_arrays(parts).take(back), none_if_all(pa.concat_arrays(masks).take(back))
+
+
+def instants_or_null(texts: pa.Array, parse: ParseInstant = parse_instant) -> tuple[pa.Array, Mask]:
+    """As `instants`, of texts that may be null."""
+    if not texts.null_count:
+        return instants(texts, parse)
+    values, mask = instants(texts.drop_null(), parse)
+    valid = texts.is_valid()
+    place = pc.if_else(valid, pc.subtract(pc.cumulative_sum(valid.cast(pa.int64())), 1), pa.scalar(None, pa.int64()))
+    return values.take(place), None if mask is None else pc.fill_null(mask.take(place), True)
 
 
 def _instants_of_one_length(column: pa.Array, length: int, parse: ParseInstant) -> tuple[pa.Array, Mask]:

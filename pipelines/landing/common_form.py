@@ -180,7 +180,7 @@ class CommonForm:
             fit = columns.fits(texts, field, is_null_named=self._mapping.null is not None)
             good = columns.both(good, fit)
         elif key.writing.is_text and len(key.writing.wrappers) <= 1 and field.kind is Instant:
-            values, fit = _instants(texts, self._acceptor.instant)
+            values, fit = columns.instants_or_null(texts, self._acceptor.instant)
             good = columns.both(good, fit)
         else:
             values, fit = columns.by_distinct_value(texts, kind, self._judge(key), key.known)
@@ -349,16 +349,6 @@ def _same_lines(written: pl.Series, data: bytes) -> Mask:
     starts = line_starts(data).cast(pa.int64())
     lines = pa.Array.from_buffers(pa.large_string(), len(array), [None, starts.buffers()[1], landed])
     return pc.fill_null(pc.equal(array, lines), False)  # safeguard: common-form-is-what-was-written
-
-
-def _instants(texts: pa.Array, parse: columns.ParseInstant) -> tuple[pa.Array, Mask]:
-    """As `columns.instants`, of texts that may be null."""
-    if not texts.null_count:
-        return columns.instants(texts, parse)
-    values, mask = columns.instants(texts.drop_null(), parse)
-    valid = texts.is_valid()
-    place = pc.if_else(valid, pc.subtract(pc.cumulative_sum(valid.cast(pa.int64())), 1), pa.scalar(None, pa.int64()))
-    return values.take(place), None if mask is None else pc.fill_null(mask.take(place), True)
 
 
 def _value(key: _Key, acceptor: Acceptor, text: str | None) -> Any:

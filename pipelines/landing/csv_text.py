@@ -237,7 +237,6 @@ class Header:
         mask: Mask = None
         if len(self._names) == 1:  # an empty cell, or an empty line
             mask = columns.not_empty(cells[0])
-        has_object_ids = _OBJECT_ID.encode() in data
         values: dict[str, pa.Array] = {}
         for field in landed_fields(self._entity):
             kind = schema.field(field.column).type
@@ -248,7 +247,7 @@ class Header:
                     mask = pa.repeat(False, len(cells[0]))
                 continue
             column = by_column[field.column]
-            if field.kind is str and has_object_ids:
+            if field.kind is str and (pc.max(pc.binary_length(column)).as_py() or 0) >= _SHOWN_OBJECT_ID_CHARS:
                 mask = columns.both(mask, pc.invert(pc.starts_with(column, _OBJECT_ID)))
             values[field.column], good = self._typed(field, column, kind)
             mask = columns.both(mask, good)
@@ -326,6 +325,7 @@ def cell_value(field: LandedField | None, cell: str) -> Any:
 
 
 _OBJECT_ID = "ObjectI"  # so it begins, as mongoexport writes it
+_SHOWN_OBJECT_ID_CHARS = 34  # or two more, with quotation marks
 
 
 class _Lines:

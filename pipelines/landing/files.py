@@ -394,18 +394,26 @@ def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
         raise DamagedArchive("it ends in the middle")
 
 
+_ZSTD_HEADER_BYTES = 18  # of a frame, at most
+
+
 def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     frame = None
+    header = b""  # of the frame
     lines = _VerifiedLines()
     context = zstandard.ZstdDecompressor()
     for offset, chunk in slices:
         rest = chunk
         while rest:
-            frame = frame or context.decompressobj()
+            if frame is None:
+                frame, header = context.decompressobj(), b""
+            header += rest[: _ZSTD_HEADER_BYTES - len(header)]
             try:
                 out = frame.decompress(rest)
             except zstandard.ZstdError:
                 reason = "a zstd frame is not what its checksum says, or is not zstd"
+                if _needs_dictionary(header):
+                    reason = "it was compressed with a zstd dictionary, which does not land: compress it without one"
                 raise DamagedArchive(reason, CorruptionStart(lines.sound, offset)) from None
             if out:
                 lines.add(out)
@@ -416,6 +424,13 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
                 rest, frame = frame.unused_data, None
     if frame is not None:
         raise DamagedArchive("it ends in the middle")
+
+
+def _needs_dictionary(frame: bytes) -> bool:
+    try:
+        return bool(zstandard.get_frame_parameters(frame).dict_id)
+    except zstandard.ZstdError:
+        return False
 
 
 class _VerifiedLines:

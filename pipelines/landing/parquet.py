@@ -23,7 +23,7 @@ from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.parquet_sizes import Sizes
-from pipelines.landing.records import TWO_SPELLINGS, count_unknown
+from pipelines.landing.records import TWO_SPELLINGS, Acceptor, count_unknown
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.unreadable import lacking
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
@@ -155,6 +155,7 @@ class _Reader:
         self.columns = [name for name in schema.names if name in known and "." not in name]
         self._entity = entity
         self._mapping = mapping
+        self._acceptor = Acceptor(entity, mapping)  # of values, by columns
         self._unknown = [name for name in schema.names if name not in known or "." in name]
         self._raw_schema = RAW_SCHEMAS[entity]
         names = [known[name] for name in self.columns]
@@ -170,7 +171,7 @@ class _Reader:
         self._is_fast = fast and entity in FLAT_ENTITIES and bool(self.columns) and is_apart
         if self._is_fast and mapping.in_folders:
             try:
-                self._constants = Rows(entity, mapping).acceptor.folder_values()
+                self._constants = self._acceptor.folder_values()
             except Rejected:
                 self._is_fast = False
 
@@ -233,7 +234,7 @@ class _Reader:
                     return None, None
                 values[field.column] = columns.constant(constant, kind, batch.num_rows)
                 continue
-            typed = _typed(field, batch.column(name), kind, self._mapping)
+            typed = _typed(field, batch.column(name), kind, self._acceptor)
             if typed is None:
                 return None, None
             values[field.column] = typed[0]
@@ -245,11 +246,11 @@ class _Reader:
         return table, None if mask is None else pc.fill_null(mask, False)
 
 
-def _typed(
-    field: LandedField, column: pa.Array, kind: pa.DataType, mapping: EntityMapping
-) -> tuple[pa.Array, Mask] | None:
+def _typed(field: LandedField, column: pa.Array, kind: pa.DataType, acceptor: Acceptor) -> tuple[pa.Array, Mask] | None:
     """A column of the contract's own type as raw has it, or None: ask row by row."""
-    column = _as_text(column, field, mapping) if field.kind is str else _in_utc(column, field, mapping)
+    mapping = acceptor.mapping
+    column = _as_text(column, field, mapping) if field.kind in (str, Instant) else column
+    column = _in_utc(column, mapping) if field.kind is Instant else column
     given = column.type
     present = pc.is_valid(column) if column.null_count else None
     good: Mask = None
@@ -259,6 +260,10 @@ def _typed(
         fit = columns.fits(column, field, is_null_named=mapping.null is not None)
         good = pc.is_in(column, pa.array(field.choices)) if field.choices else fit
         values = column
+    elif field.kind is Instant and pa.types.is_string(given):
+        if not _is_valid_text(column):
+            return None
+        values, good = columns.instants_or_null(column, acceptor.instant)
     elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
         if given.unit == "s":
             return None  # widening could overflow
@@ -285,15 +290,15 @@ def _typed(
 
 
 def _as_text(column: pa.Array, field: LandedField, mapping: EntityMapping) -> pa.Array:
-    """The column as texts where it holds ids in another type that is plainly text; else as it is."""
+    """The column as texts, of one type, where it holds texts, or ids in another type; else as it is."""
     kind = column.type
-    if pa.types.is_integer(kind) and not field.choices:
+    if pa.types.is_integer(kind) and field.kind is str and not field.choices:
         return column.cast(pa.string())
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         if not _is_valid_text(column):
             return column
         column = column.cast(pa.string())
-    elif isinstance(kind, pa.UuidType):
+    elif isinstance(kind, pa.UuidType) and field.kind is str:
         column = pa.array(landed_values(column), pa.string())
     return columns.without_null_spellings(column, mapping.null) if pa.types.is_string(column.type) else column
 
@@ -301,11 +306,9 @@ def _as_text(column: pa.Array, field: LandedField, mapping: EntityMapping) -> pa
 _FIRST_WHOLE_MINUTES = 94_694_400_000  # 1973: until then offsets had seconds somewhere
 
 
-def _in_utc(column: pa.Array, field: LandedField, mapping: EntityMapping) -> pa.Array:
+def _in_utc(column: pa.Array, mapping: EntityMapping) -> pa.Array:
     """Local times and numbers as the instants that a mapping makes of them; where that is not sure, as they are."""
     kind = column.type
-    if field.kind is not Instant or mapping.is_plain:
-        return column
     if mapping.epoch is not None and pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
         per_second = _PER_SECOND[mapping.epoch]
         numbers = column.cast(pa.int64())
