@@ -80,7 +80,7 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+", name)]
 
 
-def _canonical(words: Iterable[str]) -> Iterable[str]:
-    for word in words:
+def _canonical(split: Iterable[str]) -> Iterable[str]:
+    for word in split:
         if word not in _IGNORED:
             yield "id" if word in _IDS else "at" if word in _INSTANTS else _CANONICAL.get(word, word)
