@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipelines.landing import suggestions
 from pipelines.landing.schema import landed_fields
 
 HEADER_UNREADABLE = "the header cannot be read"
@@ -39,5 +40,8 @@ def _suggestions(entity: str, reason: str, header: str) -> list[str]:
     """Sentences that say how the file could be read after all."""
     if not reason.startswith(_LACKS):
         return []
-    del header
-    return [f"The first line must name the columns: {', '.join(each.name for each in landed_fields(entity))}."]
+    delimiter = suggestions.suspected_delimiter(header)
+    said = [f"Its columns seem to be separated by {suggestions.DELIMITERS[delimiter]}."] if delimiter else []
+    names = ", ".join(each.name for each in landed_fields(entity))
+    suggestion = suggestions.of_header(entity, header)
+    return [*said, f"{suggestion}." if suggestion else f"The first line must name the columns: {names}."]

@@ -11,6 +11,7 @@ ingest.py makes them; jobs/redaction.py removes records from them for `forget` a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 from collections import Counter, defaultdict
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
-from pipelines.landing import Stamp, read_as
+from pipelines.landing import Stamp, read_as, suggestions
 from pipelines.landing.schema import ENTITIES
 from pipelines.landing.unreadable import describe
 from pipelines.raw.erasure_register import Register
@@ -232,6 +233,24 @@ def describe_unreadable(raw: RawFile) -> str:
     return describe(raw.entity, raw.landed_name, raw.unreadable, text)
 
 
+def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:
+    """Yield for each entity with rejected records what `mostwatched.toml` should say for them to be read.
+
+    Looked at are some records of some files: a platform that writes otherwise does so throughout.
+    """
+    by_entity: dict[str, list[RawFile]] = defaultdict(list)
+    for each in raw:
+        if each.rejects and not each.unreadable and len(by_entity[each.entity]) < _FILES_LOOKED_AT:
+            by_entity[each.entity].append(each)
+    for entity, files in by_entity.items():
+        batches = (batch for each in files for batch in itertools.islice(rejects_in(each.rejects_path), 1))
+        rows = [row for batch in batches for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist()]
+        if suggestion := suggestions.of_rejections(entity, ((row["reason"], row["text"]) for row in rows)):
+            yield suggestion
+
+
+_FILES_LOOKED_AT = 5
+_REJECTS_LOOKED_AT = 100
 _BATCH_BYTES = 1 << 20  # the text of one record may be as long
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed
+from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed, suggest_mapping
 
 DAYS_COMPARED = 7  # before a day, to tell whether it is complete
 
@@ -47,18 +47,21 @@ def too_many_rejects(settings: Settings, raw: Iterable[RawFile], seen_before: Ab
     """
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
+    raw = list(raw)
     for file in raw:
         if file.key not in seen_before and not file.unreadable:  # which is a ground of its own
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
     for entity, count in rejected.items():
         if count > settings.max_rejected_share * records[entity]:  # safeguard: gate-of-rejected-records
-            yield (
+            new = [file for file in raw if file.entity == entity and file.key not in seen_before]
+            refusal = (
                 f"{count} of {records[entity]} newly landed records of {entity} were rejected: "
                 f"{100 * count / records[entity]:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
                 "(MOSTWATCHED_MAX_REJECTED_SHARE). See `mostwatched rejects`, then land them corrected, or publish "
                 "without them with --accept-rejects."
             )
+            yield " ".join([refusal, *suggest_mapping(new)])
 
 
 def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
