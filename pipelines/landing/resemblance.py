@@ -67,7 +67,7 @@ def _squeezed(name: str) -> str:
 def _meaning(name: str) -> tuple[str, ...]:
     """`isDeleted` -> (delete,), `user_uuid` -> (person, id), `endTime` -> (end, at), `last_name` -> (surname,)."""
     whole = _CANONICAL.get(_squeezed(name))
-    return (whole,) if whole else tuple(_canonical(_words(name)))
+    return (whole,) if whole else tuple(_canonical(_split_words(name)))
 
 
 def _stem(name: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def _stem(name: str) -> tuple[str, ...]:
     return tuple(word for word in _meaning(name) if word not in ("id", "at"))
 
 
-def _words(name: str) -> list[str]:
+def _split_words(name: str) -> list[str]:
     """`viewerID` and `viewer-id` -> [viewer, id]."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+", name)]
 
