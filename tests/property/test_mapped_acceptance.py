@@ -77,6 +77,10 @@ def texts_of(field: LandedField) -> list[str]:
     return INSTANTS if field.kind is Instant else TEXTS if field.kind is str else OTHERS
 
 
+# A local time that is left out in Berlin, one that comes twice, one with seconds in its offset, and usual ones.
+SECONDS = [1_774_751_400, 1_792_895_400, -2_000_000_000, -3600, 0, 1_772_960_400, 1_772_964_000]
+
+
 def usual(field: LandedField) -> str:
     return {Instant: "2026-03-09 10:00:00", str: "a", bool: "true", int: "1"}[field.kind]
 
@@ -149,8 +153,8 @@ def test_parquet_by_columns(tmp_path_factory: Any, data: st.DataObject) -> None:
             st.lists(st.one_of(st.none(), st.integers(0, 11)), min_size=count, max_size=count)
         )
         if pa.types.is_timestamp(kind) or (field.kind is Instant and kind == pa.int64()):
-            hours = [None if each is None else (each - 1) * 4_111 * 3600 for each in values]
-            arrays.append(pa.array(hours, pa.int64()).cast(kind))
+            seconds = [None if each is None else SECONDS[each % len(SECONDS)] for each in values]
+            arrays.append(pa.array(seconds, pa.int64()).cast(pa.timestamp("s")).cast(kind))
         elif pa.types.is_boolean(kind):
             arrays.append(pa.array([None if each is None else each > 5 for each in values]))
         elif kind in (pa.string(), pa.large_string(), pa.binary()):
