@@ -34,7 +34,7 @@ from pipelines.jobs.audit_run import audit_current
 from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake
 from pipelines.lake.engines.duckdb import DuckDBEngine
-from pipelines.landing import schema
+from pipelines.landing import json_schema, schema
 from pipelines.snapshots import manifest, publish, warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,16 +202,6 @@ def default(value: object) -> str:
 
 # --- landed fields ---------------------------------------------------------------------------------------------------
 
-_KINDS: dict[type, str] = {
-    str: "text",
-    int: "whole number, 0 or more",
-    bool: "true or false",
-    schema.Instant: "instant",
-    schema.Money: "amount",
-    schema.JsonObject: "object",
-    schema.JsonArray: "list",
-}
-
 
 def landed_fields(text: str) -> str:
     """The contract of every entity, field by field."""
@@ -219,45 +209,8 @@ def landed_fields(text: str) -> str:
 
 
 def _landed_fields() -> Iterator[str]:
-    for entity, record in schema.RECORDS.items():
-        yield f"### {entity}"
-        yield ""
-        yield " ".join((record.__doc__ or "").split())
-        yield "CSV may land too." if entity in schema.FLAT_ENTITIES else "Not as CSV: it has nested fields."
-        yield ""
-        yield from table(
-            "field | type | required | when absent",
-            *(
-                (
-                    f"`{field.name}`",
-                    f"one of {', '.join(field.choices)}" if field.choices else _kind(field),
-                    "yes" if field.required else "",
-                    "rejected" if field.required else _absent(field.default),
-                )
-                for field in schema.landed_fields(entity)
-            ),
-        )
-
-
-def _kind(field: schema.LandedField) -> str:
-    kind = _KINDS[field.kind]
-    return _text_kind(field) if field.kind is str and field.max_chars else kind
-
-
-def _text_kind(field: schema.LandedField) -> str:
-    return f"text of {field.min_chars or 'at most'}{' to' if field.min_chars else ''} {field.max_chars:,} characters"
-
-
-def _absent(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case "":
-            return "the empty text"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
+    for entity in schema.ENTITIES:
+        yield from json_schema.markdown(entity)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -335,7 +288,7 @@ def published_types() -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="mostwatched-types-") as folder:
         lake = Lake(Path(folder), lambda: DuckDBEngine("500MB", 1, Path(folder) / "spill"))
         try:
-            built = plan.build(lake, [], settings.Policy(), date(2026, 1, 31))
+            built = plan.build(lake, plan.arranged([]), settings.Policy(), date(2026, 1, 31))
             files = {name: built.tables[name] for name in (*publish.PUBLIC_TABLES, *publish.PRIVATE_TABLES)}
             files["creator_reach"] = next(iter(built.creator_reach.values()))
             return {

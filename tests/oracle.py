@@ -207,7 +207,10 @@ def days_shown(minute: int, minutes: int, timezone: str) -> list[tuple[int, int,
     zone = ZoneInfo(timezone)
 
     def shown(second: int) -> date:
-        return (EPOCH + timedelta(seconds=second)).astimezone(zone).date()
+        try:
+            return (EPOCH + timedelta(seconds=second)).astimezone(zone).date()
+        except OverflowError:  # beyond the last day or before the first one that a calendar of ours has
+            return date.max if second > 0 else date.min
 
     changes = []
     day = shown(minute * 60)

@@ -8,14 +8,14 @@ import sys
 
 import click
 
-from pipelines.cli import auditing, erase, query, run, serving, snapshots
+from pipelines.cli import auditing, contract, erase, query, run, serving, snapshots
 from pipelines.cli.group import cli
 from pipelines.core import logs
 from pipelines.core.errors import MostwatchedError
 from pipelines.core.settings import wanted_log_format
 from pipelines.core.text import printable
 
-__all__ = ["auditing", "cli", "erase", "main", "query", "run", "serving", "snapshots"]
+__all__ = ["auditing", "cli", "contract", "erase", "main", "query", "run", "serving", "snapshots"]
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.errors import Busy, Damaged, MostwatchedError, is_file_damage
+from pipelines.core.errors import Busy, Damaged, MostwatchedError, RefusedToPublish, UsageError, is_file_damage
 
 TEMPORARY_PREFIX = ".tmp-"
 _CHUNK_BYTES = 1 << 20
@@ -318,6 +318,11 @@ def lock(path: Path, place: Path | None = None) -> Iterator[HeldLock]:
         _held.add(path)
         try:
             yield held
+        except (RefusedToPublish, UsageError):
+            raise
+        except BaseException:
+            held.is_tidy = False  # what failed may have kept it from removing what it left half-written
+            raise
         finally:
             _held.discard(path)
             if held.is_tidy:

@@ -55,6 +55,8 @@ async def _exchange(sent: httpx.Request, seconds: float, max_bytes: int, redirec
     ):
         for left in range(redirects, -1, -1):
             response = await client.send(sent, stream=True)
+            if response.http_version not in ("HTTP/1.0", "HTTP/1.1"):  # httpx reads any
+                raise OSError("an unknown version of HTTP")
             if len(response.headers.raw) > MAX_HEADERS:
                 raise OSError(f"more than {MAX_HEADERS} headers")
             following = response.next_request

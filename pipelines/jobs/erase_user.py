@@ -167,7 +167,7 @@ def _forget(
             raw = _inputs_with_erasures(settings, current, pointer.landed)
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
-            built = plan.build(lake, raw, policy, current.as_of)
+            built = plan.build(lake, plan.arranged(raw), policy, current.as_of)
             after = publish(settings, lake, built, raw, replace_current=True).snapshot
             done.snapshot_after = after.id
             done.changes = list(_changes(counted, _counts(after)))

@@ -127,7 +127,7 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
         with _lake(settings, folder) as lake:
-            built = plan.build(lake, alone, policy, snapshot.as_of)
+            built = plan.build(lake, plan.arranged(alone), policy, snapshot.as_of)
             outcomes = _outcomes(
                 connection,
                 {model: _rows_of(lake, model, files, creator_id) for model, files in built.outcomes.items()},

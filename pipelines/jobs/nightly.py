@@ -29,6 +29,7 @@ from pipelines.jobs.run_lifecycle import OnReport, new_context, noop, notify_on_
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
+from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
@@ -137,6 +138,7 @@ def run(
                 recorder,
                 ingested,
                 landing,
+                _arrange_once(),
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
                 progress=progress,
@@ -170,6 +172,7 @@ def backfill(
     require_possible(settings, last)
     with locked_home(settings), _engine(settings) as engine:
         ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
+        arrange = _arrange_once()
         for days in range((last - first).days + 1):
             as_of = date.fromordinal(first.toordinal() + days)
             context = new_context(settings, as_of)
@@ -183,6 +186,7 @@ def backfill(
                             recorder,
                             ingested,
                             landing,
+                            arrange,
                             accept_rejects=accept_rejects,
                             allow_incomplete=allow_incomplete,
                             progress=context.durations.timed(progress),
@@ -213,6 +217,7 @@ def _night(
     recorder: RunRecorder,
     ingested: IngestReport,
     landing: Sequence[Landing] | None,
+    arrange: Callable[[Sequence[RawFile]], Landed],
     *,
     accept_rejects: bool,
     allow_incomplete: bool,
@@ -223,10 +228,11 @@ def _night(
     lake = Lake(settings.lake, engine, progress)
 
     def build_and_publish(every_folder: Sequence[RawFile]) -> NightReport:
-        raw = latest_parsed(every_folder)
+        landed = arrange(every_folder)
+        raw = landed.raw
         require_days(raw, settings.policy, recorder.as_of)
         lake.checked(plan.read_for_rejects(raw))  # which a run without changes would not read, nor repair
-        built = stage("build", functools.partial(plan.build, lake, raw, settings.policy, recorder.as_of))
+        built = stage("build", functools.partial(plan.build, lake, landed, settings.policy, recorder.as_of))
         recorder.raw, recorder.built = raw, built
         recorder.published = published = stage(
             "publish",
@@ -245,6 +251,18 @@ def _night(
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
 
     return _reparsing_damaged_raw(settings, landing, progress, ingested.raw, build_and_publish)
+
+
+def _arrange_once() -> Callable[[Sequence[RawFile]], Landed]:
+    """A function that arranges raw folders once for all as_ofs of a run, and again when it is given others."""
+    seen: list[tuple[Sequence[RawFile], Landed]] = []
+
+    def arrange(every_folder: Sequence[RawFile]) -> Landed:
+        if not seen or seen[-1][0] is not every_folder:
+            seen[:] = [(every_folder, plan.arranged(latest_parsed(every_folder)))]
+        return seen[-1][1]
+
+    return arrange
 
 
 def _reparsing_damaged_raw(

@@ -45,7 +45,9 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
         if days and (pointer := manifest.current(settings.snapshots)) is not None:
             # What is left gives other keys: build what the next night would else build, before it is judged.
             current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
-            plan.build(lake, raw_files(settings), Policy.from_json(current.manifest["policy"]), current.as_of)
+            plan.build(
+                lake, plan.arranged(raw_files(settings)), Policy.from_json(current.manifest["policy"]), current.as_of
+            )
         count, size = prune_derived(settings, lake)
         remote.tidy(settings)
         return PruneReport(removed, count, size, days, records)
@@ -96,12 +98,13 @@ def _not_needed(
 ) -> list[Path]:
     needed: set[str] = set()
     raw = raw_files(settings)
+    over = [plan.arranged(each) for each in ((raw,) if also is None or len(also) == len(raw) else (raw, also))]
     for snapshot in manifest.listed(settings.snapshots):
         if snapshot.id in without:
             continue
         policy = Policy.from_json(snapshot.manifest["policy"])
-        for inputs in (raw,) if also is None or len(also) == len(raw) else (raw, also):
+        for landed in over:
             with lake.dry_run(also_parts=True) as touched:
-                plan.build(lake, inputs, policy, snapshot.as_of)
+                plan.build(lake, landed, policy, snapshot.as_of)
             needed |= touched
     return [path for path in lake.derived_files() if str(path.with_suffix(".parquet")) not in needed]

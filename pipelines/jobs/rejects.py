@@ -78,6 +78,6 @@ def _live_streams(settings: Settings, raw: Sequence[RawFile]) -> pa.Table:
         lake = Lake(folder, lambda: DuckDBEngine(settings.memory_limit, settings.threads, folder / "spill"))
         try:
             policy = Policy.from_json(snapshot.manifest["policy"])
-            return lake.table(plan.known_streams(lake, raw, policy, snapshot.as_of))
+            return lake.table(plan.known_streams(lake, plan.arranged(raw), policy, snapshot.as_of))
         finally:
             lake.close()

@@ -74,7 +74,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     landed = _landed_sessions(settings, seen)
     with _noted(seen), lake.dry_run():
         if seen.raw:
-            seen.built = plan.build(lake, seen.raw, settings.policy, as_of)
+            seen.built = plan.build(lake, plan.arranged(seen.raw), settings.policy, as_of)
             seen.sessions = dict(_sessions(lake, seen.built, landed))
     changed: list[dict[str, Any]] = []
     with _noted(seen), lake.dry_run():

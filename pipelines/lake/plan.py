@@ -39,10 +39,8 @@ class Built:
     version_conflicts: Stored
 
 
-def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Built:
+def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
     """Derive all that a snapshot as of `as_of` needs. Files that exist already are not built again."""
-    landed = _raw_by_entity(raw)
-    newest = _newest_by_entity(raw)
     zone = ZoneInfo(policy.day_timezone)
 
     made = sessions(lake, landed, policy, _days_counted(as_of, policy))
@@ -55,11 +53,11 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
         return lake.derive_one(model, inputs, params=params)
 
     def known(entity: str) -> datetime:
-        return _known_until(newest.get(entity), calendar_days.as_of_instant(as_of, zone))
+        return _known_until(landed.newest.get(entity), calendar_days.as_of_instant(as_of, zone))
 
     erasures = of("erasures")
     creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
-    live_streams = known_streams(lake, raw, policy, as_of)
+    live_streams = known_streams(lake, landed, policy, as_of)
     pledges = table(
         "pledges",
         {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
@@ -120,9 +118,34 @@ def build(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Bu
     return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, funnel, day_totals, version_conflicts)
 
 
+def arranged(raw: Sequence[RawFile]) -> Landed:
+    """Arrange raw files by entity and day, oldest first; those of entities that have no day under one date."""
+    found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
+    newest: dict[str, int] = {}
+    for folder in raw:
+        for name, facts in folder.files.items():
+            day = None if name == "all" else date.fromisoformat(name)
+            stored = Stored(
+                model=f"raw_{folder.entity}",
+                day=day,
+                key=folder.key,
+                location=f"{folder.location}/{name}.parquet",
+                rows=facts.rows,
+                sha256=facts.sha256,
+                digest=facts.digest,
+            )
+            found[folder.entity][day or _NO_DAY].append(stored)
+            if facts.newest is not None:
+                newest[folder.entity] = max(newest.get(folder.entity, facts.newest), facts.newest)
+    return Landed(raw, {entity: dict(sorted(days.items())) for entity, days in found.items()}, newest)
+
+
+_NO_DAY = date.min
+
+
 def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
     """Return the raw files that `mostwatched rejects` reads: rejected records, and what pledges are judged by."""
-    judging = _raw_by_entity([folder for folder in raw if folder.entity in _JUDGING])
+    judging = arranged([folder for folder in raw if folder.entity in _JUDGING]).by_entity
     rejects = [
         Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
         for folder in raw
@@ -134,23 +157,12 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
 _JUDGING = ("live_streams", "pledges")
 
 
-def known_streams(lake: Lake, raw: Sequence[RawFile], policy: Policy, as_of: date) -> Stored:
+def known_streams(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Stored:
     """live_streams, as they were known at as_of."""
-    of_streams = [folder for folder in raw if folder.entity == "live_streams"]
-    landed = _raw_by_entity(of_streams)["live_streams"]
-    newest = _newest_by_entity(of_streams).get("live_streams")
-    until = _known_until(newest, calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone)))
-    return lake.derive_one("live_streams", {"raw_live_streams": flatten(landed)}, params={"as_of_instant": until})
-
-
-def _newest_by_entity(raw: Sequence[RawFile]) -> dict[str, int]:
-    """The newest instant that the records of an entity name, in milliseconds since 1970, where they name any."""
-    found: dict[str, int] = {}
-    for folder in raw:
-        for facts in folder.files.values():
-            if facts.newest is not None:
-                found[folder.entity] = max(found.get(folder.entity, facts.newest), facts.newest)
-    return found
+    as_of_instant = calendar_days.as_of_instant(as_of, ZoneInfo(policy.day_timezone))
+    until = _known_until(landed.newest.get("live_streams"), as_of_instant)
+    raw = flatten(landed["live_streams"])
+    return lake.derive_one("live_streams", {"raw_live_streams": raw}, params={"as_of_instant": until})
 
 
 def _known_until(newest: int | None, as_of_instant: datetime) -> datetime:
@@ -247,28 +259,3 @@ def _days_reaching(days: Window, policy: Policy, zone: ZoneInfo) -> list[date]:
         calendar_days.as_of_instant(days.end_day, zone),
     )
     return calendar_days.utc_days(starts_at - timedelta(hours=policy.max_session_hours), ends_at)
-
-
-# --- small things ----------------------------------------------------------------------------------------------------
-
-
-def _raw_by_entity(raw: Sequence[RawFile]) -> Landed:
-    """The raw files of every entity by day, oldest first; of entities that have no day, all under one date."""
-    found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
-    for folder in raw:
-        for name, facts in folder.files.items():
-            day = _NO_DAY if name == "all" else date.fromisoformat(name)
-            stored = Stored(
-                model=f"raw_{folder.entity}",
-                day=None if day == _NO_DAY else day,
-                key=folder.key,
-                location=f"{folder.location}/{name}.parquet",
-                rows=facts.rows,
-                sha256=facts.sha256,
-                digest=facts.digest,
-            )
-            found[folder.entity][day].append(stored)
-    return defaultdict(dict, {entity: dict(sorted(days.items())) for entity, days in found.items()})
-
-
-_NO_DAY = date.min

@@ -9,7 +9,7 @@ from __future__ import annotations
 from calendar import monthrange
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache, partial
 from zoneinfo import ZoneInfo
@@ -21,10 +21,33 @@ from pipelines.core.calendar_days import InclusiveRange
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
+from pipelines.raw.index import RawFile
 
 Days = Mapping[date, Stored]
 Parts = Mapping[date, Sequence[Stored]]  # of each day one file or several, whose rows add up
-Landed = Mapping[str, Parts]  # raw files by entity and day, oldest first
+
+
+@dataclass(frozen=True)
+class Landed:
+    """All raw files, arranged once for every as_of that is planned over them, in one lake."""
+
+    raw: Sequence[RawFile]
+    by_entity: Mapping[str, Parts]  # oldest day first
+    newest: Mapping[str, int]  # by entity the newest instant that its records name, in milliseconds since 1970
+    # Of months and years that lie outside of what an as_of counts day by day: the same for most as_ofs.
+    sums: dict[tuple[Policy, str, InclusiveRange], Stored] = field(default_factory=dict)
+
+    def __getitem__(self, entity: str) -> Parts:
+        """The files of an entity by day."""
+        return self.by_entity.get(entity, {})
+
+    def sum_of(self, model: str, policy: Policy, span: InclusiveRange, derive: Callable[[], Stored]) -> Stored:
+        """The file of a month or a year, derived by the first as_of that asks for it."""
+        key = (policy, model, span)
+        if key not in self.sums:
+            self.sums[key] = derive()
+        return self.sums[key]
+
 
 # A landed file with at least so many sessions of a day is a part of that day by itself; smaller ones share a part.
 PART_ROWS = 100_000
@@ -72,6 +95,11 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
     near = InclusiveRange(counted[0].replace(day=1), _last_of_month(counted[-1]))
     outcomes, viewer_days = _judged_sessions(lake, landed, policy, near, frozenset(counted))
     erased_in = cache(partial(_erased_in, lake, landed))
+
+    def of_year(year: InclusiveRange, of_months: Callable[[], Sequence[Stored]]) -> Stored:
+        erased = erased_in(year.widened(policy.revision_days))  # safeguard: sum-of-a-year-holds-who-is-erased
+        return _sums(lake, landed, policy, "yearly_outcomes", year, erased, of_months)
+
     by_year: dict[int, list[InclusiveRange]] = defaultdict(list)
     for month in _months(day for day in landed["viewing_sessions"] if day not in near):
         by_year[month.first_day.year].append(month)
@@ -82,8 +110,7 @@ def sessions(lake: Lake, landed: Landed, policy: Policy, counted: Sequence[date]
             monthly += of_months()
             continue
         whole = InclusiveRange(date(year, 1, 1), date(year, 12, 31))
-        erased = erased_in(whole.widened(policy.revision_days))  # safeguard: sum-of-a-year-holds-who-is-erased
-        yearly.append(_sums(lake, landed, policy, "yearly_outcomes", whole, erased, of_months))
+        yearly.append(landed.sum_of("yearly_outcomes", policy, whole, partial(of_year, whole, of_months)))
         if lake.asks_for_parts:
             of_months()
     return Sessions(viewer_days, outcomes, monthly, yearly)
@@ -110,12 +137,12 @@ def _monthly_outcomes(
     def outcomes(month: InclusiveRange) -> list[Stored]:
         return flatten(_judged_sessions(lake, landed, policy, month, frozenset())[0])
 
-    found = []
-    for month in months:
+    def made(month: InclusiveRange) -> Stored:
         touched = _months(month.widened(policy.revision_days).select(landed["viewing_sessions"]))
         erased = [file for each in touched for file in erased_in(each)]
-        found.append(_sums(lake, landed, policy, "monthly_outcomes", month, erased, partial(outcomes, month)))
-    return found
+        return _sums(lake, landed, policy, "monthly_outcomes", month, erased, partial(outcomes, month))
+
+    return [landed.sum_of("monthly_outcomes", policy, month, partial(made, month)) for month in months]
 
 
 def _sums(

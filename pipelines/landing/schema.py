@@ -64,9 +64,11 @@ class Landed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What every landed record is, and what a class of them says beside its fields."""
 
     entity: ClassVar[str]
+    key: ClassVar[tuple[str, ...]]  # the columns that are equal in all versions of one thing
     person: ClassVar[str | None] = None  # the column whose id says whose record it is: `forget` removes it
     is_flat: ClassVar[bool] = True  # so that it may land as CSV
     spellings: ClassVar[Mapping[str, str]] = {}  # of fields, beside camelCase and snake_case
+    rules: ClassVar[tuple[str, ...]] = ()  # the reasons that `violation` gives
 
     def violation(self) -> Violation | None:
         """The first rule over several fields that the record breaks."""
@@ -83,7 +85,9 @@ class ViewingSession(Landed, frozen=True, kw_only=True, rename="camel"):
     """Somebody, or an anonymous device, watching one creator from one instant to another."""
 
     entity = "viewing_sessions"
+    key = ("source", "session_id")
     person = "viewer_id"
+    rules = (ENDED_BEFORE_STARTED,)
 
     session_id: Id
     creator_id: Id
@@ -113,6 +117,7 @@ class Creator(Landed, frozen=True, kw_only=True, rename="camel"):
     """A creator's profile. The photo is nested where it lands and flat in raw."""
 
     entity = "creators"
+    key = ("creator_id",)
     is_flat = False
 
     creator_id: Id = field(name="_id")
@@ -135,6 +140,7 @@ class LiveStream(Landed, frozen=True, kw_only=True, rename="camel"):
     """A planned, running or past live stream, perhaps crowd-funded."""
 
     entity = "live_streams"
+    key = ("stream_id",)
     is_flat = False
     spellings: ClassVar[Mapping[str, str]] = {"_id": "id"}
 
@@ -171,7 +177,9 @@ class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
     """What a user promised towards a live stream's funding goal, and what became of it."""
 
     entity = "pledges"
+    key = ("pledge_id",)
     person = "user_id"
+    rules = (CAPTURED_WITHOUT_INSTANT, REFUND_TOO_LARGE)
 
     pledge_id: Id
     user_id: Id
@@ -204,6 +212,7 @@ class Follow(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user following a creator, or no longer doing so."""
 
     entity = "follows"
+    key = ("user_id", "creator_id")
     person = "user_id"
 
     user_id: Id
@@ -217,6 +226,7 @@ class ReplayRental(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user's right to watch a stream's recording until it expires."""
 
     entity = "replay_rentals"
+    key = ("user_id", "stream_id", "rented_at")
     person = "user_id"
 
     user_id: Id
@@ -231,6 +241,7 @@ class LlsStream(Landed, frozen=True, kw_only=True, rename="camel"):
     """A stream of the live streaming service, as its List Streams response names the fields."""
 
     entity = "lls_streams"
+    key = ("stream_id",)
     is_flat = False  # it lands as that response
 
     stream_id: Id = field(name="id")
@@ -247,6 +258,7 @@ class Erasure(Landed, frozen=True, kw_only=True, rename="camel"):
     """A user who asked to be forgotten."""
 
     entity = "erasures"
+    key = ("user_id",)
     person = "user_id"
 
     user_id: Id

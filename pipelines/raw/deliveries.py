@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -74,6 +74,7 @@ def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> 
     return {day for day, state in states.items() if state == MISSING and own.get(day)}
 
 
+@lru_cache(maxsize=100_000)  # a backfill asks the same of every file for each of its days
 def named_day(name: str) -> date | None:
     """The one date that a path holds; None if it holds none, or several, which say nothing about one day."""
     found = set()

@@ -82,13 +82,15 @@ def compare(command: str, *answers: Any) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Two nights of which there is something to tell: late, rejected, ignored and postponed, a leap."""
+    """Two nights of which there is something to tell: late, rejected, ignored, postponed, a leap, two ids alike."""
     world = World(tmp_path_factory.mktemp("told"))
     world.busy_days("2026-01-16", 14, sessions=40)
     world.run("2026-01-30", compare=False)
     audit_current(world.settings, 1)
     leap = "\n".join(f"busy | n{number} | 2026-01-30 12:00 | 10" for number in range(200))
     world.sessions(f"creator | viewer | started_at | minutes\n{leap}\nada | v1 | 2026-01-20 12:00 | 5")
+    alike = {"sessionId": "alike", "creatorId": "ada", "viewerId": "v1 ", "startedAt": "2026-01-20T13:00:00Z"}
+    world.land("viewing_sessions", [alike])
     world.land_text("follows", "{}\n")
     world.land_text("pledges", "{}\n", "postponed.ndjson")
     (world.settings.landing / "note.txt").write_text("?")

@@ -95,7 +95,7 @@ def _in_one(world: World, records: dict[str, list[Any]], draw: Random, right: st
     ingest(world.settings)
     raw = raw_files(world.settings)
     lake = Lake(world.settings.lake, lambda: engine)
-    built = plan.build(lake, raw, world.settings.policy, AS_OF)
+    built = plan.build(lake, plan.arranged(raw), world.settings.policy, AS_OF)
     found = publish.id_of(built)
     assert found == right, f"ended in {found} instead of {right}"
     _same_funnel(world, publish.read_funnel(lake, built, raw)[0])

@@ -79,7 +79,15 @@ def _text(entity: str, name: str, value: Any) -> str:
     choices = CHOICES.get((entity, name))
     if choices and value not in choices:
         raise Bad("no choice")
+    if len(value) > _most_characters(last, is_id):
+        raise Bad("too long")
     return value
+
+
+def _most_characters(name: str, is_id: bool) -> int:
+    if is_id or name in ("source", "currency", "domain", "app", "stream", "status"):
+        return 200
+    return 1_000 if name in ("username", "name", "surname", "title", "channelName") else 10_000
 
 
 def wrapped(value: Any, *keys: str) -> Any:

@@ -71,7 +71,9 @@ def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     (snapshot,) = manifest.listed(settings.snapshots)
     with pytest.MonkeyPatch.context() as patch, nightly.open_lake(settings) as lake:
         patch.setattr(lake_module, "BATCH_ROWS", batch_rows)
-        plan.build(lake, raw_files(settings), Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of)
+        plan.build(
+            lake, plan.arranged(raw_files(settings)), Policy.from_json(snapshot.manifest["policy"]), snapshot.as_of
+        )
         files = sorted(map(Path, lake.touched))
     names = [str(path.relative_to(settings.lake)) for path in files]
     sidecars = [json.loads(path.with_suffix(".json").read_bytes()) for path in files]

@@ -18,7 +18,7 @@ import pytest
 from world import AS_OF, World
 
 from pipelines.core import calendar_days
-from pipelines.jobs import explain, prune, status
+from pipelines.jobs import explain, nightly, prune, status
 from pipelines.lake.engines.duckdb import DuckDBEngine
 
 SETTINGS = {"max_window_days": 8, "windows": (1, 8), "revision_days": 2}
@@ -131,6 +131,23 @@ def test_a_night_costs_the_same(homes: list[World]):
         young, old = (sum(counted.report.built.values()) for counted in counts[what])
         assert old <= young + 1, what  # the sum of a year
     assert counts["nothing new"][1].report.built == {}
+
+
+def test_a_backfill_asks_for_an_old_month_once(homes: list[World]):
+    """Ten as_ofs over an older home open the files of its old months once, not ten times."""
+    opened = []
+    for world in homes:
+
+        def backfill(world: World = world) -> None:
+            for _ in nightly.backfill(world.settings, AS_OF - timedelta(days=9), AS_OF, allow_incomplete=True):
+                pass
+
+        backfill()
+        with counting(world) as counted:
+            backfill()
+        opened.append(counted.opened)
+    young, old = opened
+    assert old <= young + 4  # the sums of years; ten times one where each as_of looks for itself
 
 
 def test_memory_of_the_oldest_is_in_the_books(homes: list[World]):

@@ -1,8 +1,8 @@
 """The report of a run: facts, gathered as the run goes on, and their rendering as HTML and Markdown.
 
-    anomalies   figures worth a look                     samples    rejected lines by reason
-    change      against the previous snapshot            document   the sections of a report
-    formats     how they are written, by templates/
+    anomalies   figures worth a look                     samples       rejected lines by reason
+    change      against the previous snapshot            similar_ids   ids that look alike
+    document    the sections of a report                 formats       how they are written, by templates/
 
 The run that publishes a snapshot writes its report into it (report.html). The last run of every as_of, however it
 ended, writes one under reports/: the same, complete, with what came after the snapshot was written.
@@ -26,10 +26,10 @@ from pipelines.core import calendar_days, durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_audit
-from pipelines.jobs.report import anomalies, change, samples
+from pipelines.jobs.report import anomalies, change, samples, similar_ids
 from pipelines.jobs.report.document import document
 from pipelines.jobs.timings import Durations
-from pipelines.lake.plan import Built
+from pipelines.lake.plan import Built, input_days
 from pipelines.landing import printable_name
 from pipelines.raw import deliveries
 from pipelines.raw.deliveries import LandedSessions
@@ -62,6 +62,7 @@ class RunRecorder:
         self._judged: dict[str, Any] = {}
         self._of_snapshot: dict[str, Any] = {}
         self._rejected: list[dict[str, Any]] | None = None
+        self._alike: list[dict[str, Any]] | None = None
         self._problems: list[str] = []
 
     def judged(
@@ -203,6 +204,7 @@ class RunRecorder:
             "durations": [],
             "change": None,
             "anomalies": [],
+            "similar_ids": self._similar_ids(),
             "warnings": [],
             "last_audit": self._last_audit(),
             "problems": [],
@@ -216,6 +218,17 @@ class RunRecorder:
             "seconds": round(self.durations.seconds(), 3),
         }
         return {name: found[name] for name in facts}
+
+    def _similar_ids(self) -> list[dict[str, Any]]:
+        """Ids of new files that look like others, worked out once."""
+        new = self.ingested.new if self.ingested else ()
+        if self._alike is None and new:
+            days = input_days(self.as_of, self.settings.policy)
+            found: list[dict[str, Any]] = self._attempt(
+                "ids that look alike", lambda: similar_ids.find(self.settings, new, self.raw, days), []
+            )
+            self._alike = found
+        return self._alike or []
 
     def _last_audit(self) -> dict[str, Any] | None:
         def read() -> dict[str, Any] | None:

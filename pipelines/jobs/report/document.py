@@ -170,7 +170,7 @@ def _why(facts: dict[str, Any]) -> Iterator[Block]:
 
 
 def _worth_a_look(facts: dict[str, Any]) -> Iterator[Block]:
-    found = [one["sentence"] + "." for one in facts["anomalies"]]
+    found = [one["sentence"] + "." for one in (*facts["anomalies"], *facts.get("similar_ids", ()))]
     found += [*facts["warnings"], *facts["problems"]]
     if found:
         yield Bullets([*found[:SHOWN], *_more(found)])

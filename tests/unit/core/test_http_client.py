@@ -64,6 +64,14 @@ def test_the_content_of_an_error_is_not_read():
         assert get(server.url) == (500, b"")
 
 
+def test_an_unknown_version_of_http_is_refused():
+    """httpx would read it."""
+    with key_server() as server:
+        server.answers(body(b"{}").replace(b"HTTP/1.1", b"HTTP/9.9"))
+        with pytest.raises(OSError, match="an unknown version of HTTP"):
+            get(server.url)
+
+
 def test_httpx_is_imported_by_who_sends_something():
     """No command waits for it that sends nothing."""
     code = "import sys, pipelines.cli, pipelines.jobs.notify, pipelines.api.keys; print(*sys.modules)"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Busy
+from pipelines.core.errors import Busy, RefusedToPublish
 
 
 def older_lock(home: Path, content: str) -> Path:
@@ -58,3 +59,16 @@ def test_a_lock_folder_that_others_can_enter(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir(mode=0o755)
     with durable_files.lock_home(tmp_path):
         assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("error", "is_tidy"),
+    [(OSError(24, "Too many open files"), False), (KeyboardInterrupt(), False), (RefusedToPublish("half a day"), True)],
+)
+def test_a_run_that_failed_may_have_left_something(tmp_path: Path, error: BaseException, is_tidy: bool) -> None:
+    """What failed may also have failed to remove what was half-written: the next run sweeps. A refusal has not."""
+    with suppress(type(error)), durable_files.lock_home(tmp_path) as held:
+        held.is_tidy = True
+        raise error
+    with durable_files.lock_home(tmp_path) as held:
+        assert held.is_tidy == is_tidy
