@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
@@ -30,7 +31,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as
 from pipelines.landing.schema import ENTITIES
-from pipelines.landing.unreadable import describe
+from pipelines.landing.unreadable import OF_EVERY_RECORD, describe
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.writer import WrittenFile
 
@@ -177,9 +178,16 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
 def describe_unreadable(raw: RawFile) -> str:
     """Say in sentences why a landed file could not be read, and what to do."""
     assert raw.unreadable is not None
-    rows = (row for batch in rejects_in(raw.rejects_path) for row in batch.to_pylist())
-    text = next((str(row["text"]) for row in rows if row["reason"] == raw.unreadable), "")
+    text = next((found for found in _texts_of(raw, raw.unreadable)), "")
     return describe(raw.entity, raw.landed_name, raw.unreadable, text)
+
+
+def _texts_of(raw: RawFile, reason: str) -> Iterator[str]:
+    """The text of the record that was rejected for a reason; of one that is about all of them, the first."""
+    for batch in rejects_in(raw.rejects_path) if raw.rejects else ():
+        place = 0 if reason in OF_EVERY_RECORD else pc.index(batch["reason"], reason).as_py()
+        if place >= 0:
+            yield str(batch["text"][place])
 
 
 _BATCH_BYTES = 1 << 20  # the text of one record may be as long

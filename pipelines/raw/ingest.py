@@ -22,18 +22,23 @@ from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
     ChecksumMismatch,
+    Content,
     CorruptionStart,
     Ignored,
     LandedFile,
+    NotByLine,
     Postponed,
     Source,
     Stamp,
+    content_of,
     count_unknown,
     find_landed,
     open_landed,
     read_landed,
+    require_landing,
     without_extension,
 )
+from pipelines.landing.unreadable import ONLY_WHITE_SPACE
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
     PARSER_VERSION,
@@ -133,6 +138,8 @@ def ingest(
         make_folder(settings.landing)
         landing = [settings.landing]
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
+    downloads = settings.home / "landed"  # which hold nothing but what is new
+    require_landing([root for root in landing if root.parent != downloads], files)
     register = erasure_register.read(settings)
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
@@ -387,32 +394,50 @@ def ingest_file(
         sha256 = seen.get(file.path, source.stamp)
         if sha256 is not None and exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
             return sha256
+        content = content_of(file.entity, how, source)
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
-        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
+        if content.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
             if exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        try:
-            raw = _write_raw(settings, file, source, register, tell)
-        except ChecksumMismatch as error:
-            source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, error.corruption)
+        raw = _read(settings, file, content, source, register, tell)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+def _read(
+    settings: Settings,
+    file: LandedFile,
+    content: Content,
+    source: Source,
+    register: erasure_register.Register,
+    tell: Callable[[int], None],
+) -> RawFile:
+    """Read a file, from the beginning again where what it is turns out too late."""
+    corruption: CorruptionStart | None = None
+    while True:
+        try:
+            return _write_raw(settings, file, content, source, register, tell, corruption)
+        except ChecksumMismatch as error:
+            corruption = error.corruption
+        except NotByLine:
+            content = content._replace(is_by_value=True)
+        source.rewind()
 
 
 def _write_raw(
     settings: Settings,
     file: LandedFile,
+    content: Content,
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
-    corruption: CorruptionStart | None = None,
+    corruption: CorruptionStart | None,
 ) -> RawFile:
-    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`, which may raise ChecksumMismatch.
+    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`; raises what that does.
 
     How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
@@ -429,7 +454,7 @@ def _write_raw(
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for read in read_landed(file, source, corruption):
+        for read in read_landed(file.entity, content, source, corruption):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
             left = register.without_forgotten(file.entity, batch)  # safeguard: forgotten-stay-out
             writer.append(left)
@@ -440,13 +465,15 @@ def _write_raw(
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
-            if file.format != "parquet":
+            if content.format != "parquet":
                 tell(source.file.tell())
         files, rejects = writer.finish()
-        if file.format == "parquet":  # was not read in order
+        if content.format == "parquet":  # was not read in order
             source.rewind()
         landed_sha256 = source.sha256()
         source.check_unchanged()
+        if unreadable == ONLY_WHITE_SPACE and landed_sha256 in register.emptied.values():  # `forget` left it so
+            unreadable = None
         key = raw_key(file.entity, landed_sha256, file.read_as)
         raw = RawFile(
             location=str(root / key),
