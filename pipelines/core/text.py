@@ -17,6 +17,7 @@ from pipelines.core.errors import UsageError
 
 SHOWN_CHARS = 200  # of a text in a list or a table
 _ANOMALIES_SHOWN = 3
+_IGNORED_SHOWN = 20
 
 
 def print_json(content: Any) -> None:
@@ -73,9 +74,11 @@ def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) 
     for file in summary["postponed"]:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
     if ignored:
-        path, reason = ignored[0]
-        shown = printable(f"{path} ({reason})")
-        click.echo(f"Ignored: {counted(len(ignored), 'path')}, such as {shown}; the report lists them.")
+        click.echo(f"Ignored: {counted(len(ignored), 'path')}:")
+    for path, reason in ignored[:_IGNORED_SHOWN]:
+        click.echo(f"  {printable(f'{path} ({reason})')}")
+    if len(ignored) > _IGNORED_SHOWN:
+        click.echo(f"  and {len(ignored) - _IGNORED_SHOWN:,} more; the report lists them.")
     for warning in summary["warnings"]:
         click.echo(f"Warning: {printable(warning)}")
     anomalies = summary["anomalies"]

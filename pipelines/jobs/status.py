@@ -32,6 +32,7 @@ from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
 from pipelines.landing import find_unfinished, printable_name
+from pipelines.landing.files import UNFINISHED
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
@@ -255,12 +256,16 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for file in seen.unread
     ]
     postponed = [
-        {"entity": path.relative_to(root).parts[0], "file": printable_name(path.relative_to(root)), "reason": _PART}
+        {
+            "entity": path.relative_to(root).parts[0],
+            "file": printable_name(path.relative_to(root)),
+            "reason": UNFINISHED,
+        }
         for root in roots
         for path in find_unfinished([root])
     ]
     postponed += [
-        {"entity": entity, "file": name, "reason": _PART}
+        {"entity": entity, "file": name, "reason": UNFINISHED}
         for each in seen.in_buckets
         for entity, name in each.unfinished
     ]
@@ -272,12 +277,13 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for file in seen.raw
         if (file.entity, file.landed_sha256) not in there and (file.entity, file.landed_name) not in names
     ]
-    ignored = [{"path": printable_name(each.path), "reason": each.reason} for each in seen.listing.ignored]
+    ignored = [
+        {"path": printable_name(each.path), "reason": each.reason}
+        for each in seen.listing.ignored
+        if each.reason != UNFINISHED  # which are among the postponed
+    ]
     ignored += [{"path": url, "reason": why} for each in seen.in_buckets for url, why in each.ignored]
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
-
-
-_PART = "marker or temporary file"
 
 
 def _last_run(seen: _Seen) -> dict[str, Any] | None:

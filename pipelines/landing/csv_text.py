@@ -7,6 +7,7 @@ Arrow and read as columns; their lines that are not plainly good go back to the 
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipelines.landing import columns
-from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows, is_utf8
 from pipelines.landing.columns import Mask
 from pipelines.landing.common_form import Matched
 from pipelines.landing.fast import BlockReading, is_fit
@@ -29,13 +30,14 @@ from pipelines.landing.lines import (
     Damage,
     LongLine,
     Piece,
+    Values,
     is_blank,
 )
-from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.ndjson import read_piece
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
-from pipelines.landing.unreadable import HEADER_UNREADABLE, lacking
+from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
 from pipelines.landing.values import Rejected, shown_object_id
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
@@ -50,7 +52,6 @@ _CSV_REASONS = {
 }
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'
-COMMA = ","
 
 
 def read_csv(
@@ -64,10 +65,11 @@ def read_csv(
     lines = _Lines(pieces, mapping.delimiter or COMMA)
     separator = (mapping.delimiter or COMMA).encode()
     header: Header | None = None
-    has_begun = False  # also with a header that cannot be believed
+    has_begun = is_any_blank = False  # begun: also with a header that cannot be believed
     while (piece := lines.next_piece()) is not None:
         if isinstance(piece, Block) and is_blank(piece):  # between records, where a line can be blank
             rows.blank += piece.lines
+            is_any_blank = True
             yield rows.batch()
             continue
         if isinstance(piece, CorruptBlock):
@@ -92,6 +94,9 @@ def read_csv(
                 lines.give_back()
             if rows.accepted + len(rows.rejected) >= _BATCH_RECORDS:
                 yield rows.batch()
+        yield rows.batch()
+    if not has_begun and is_any_blank:
+        rows.unreadable = ONLY_WHITE_SPACE
         yield rows.batch()
 
 
@@ -135,7 +140,7 @@ def _next_record(lines: _Lines) -> CsvRecord:
         lines.begin_anew()
         return _next_record(lines)
     text = b"".join(lines.taken).removesuffix(b"\n")
-    if problem is None and not _is_utf8(text):
+    if problem is None and not is_utf8(text):
         problem = Rejected(None, NOT_UTF8)
     return CsvRecord(line, len(lines.taken), cells, problem, text)
 
@@ -218,6 +223,8 @@ class Header:
         try:
             if problem:
                 raise problem
+            if b"\0\0\0\0\0\0\0\0" in text:
+                raise Rejected(None, ZEROS)
             if len(cells) != len(self._names):
                 raise Rejected(None, WRONG_CELLS)
             landed = {
@@ -359,7 +366,7 @@ class _Lines:
             self.line = piece.first_line
             self._waiting.extend(_lines(piece.data))
         else:
-            assert not isinstance(piece, CorruptBlock)
+            assert not isinstance(piece, CorruptBlock | Values)
             self.line = piece.line
             self._waiting.append(piece)
 
@@ -450,6 +457,8 @@ def _without_first_line(piece: CorruptBlock) -> CorruptBlock:
 
 
 def _lines(data: bytes) -> list[bytes]:
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        return _LINES.findall(data)
     lines = [line + b"\n" for line in data.split(b"\n")]
     if lines[-1] == b"\n":
         lines.pop()
@@ -458,17 +467,12 @@ def _lines(data: bytes) -> list[bytes]:
     return lines
 
 
+_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # a CR may stand in a quoted cell, and ends a line elsewhere
+
+
 def _csv_reason(error: csv.Error) -> str:
     message = str(error)
     for start, reason in _CSV_REASONS.items():
         if message.startswith(start):
             return f"{NOT_CSV}: {reason}"
     return f"{NOT_CSV}: something follows a quoted cell" if "expected after" in message else f"{NOT_CSV}: {message}"
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -28,6 +28,7 @@ from pipelines.landing.schema import ENTITIES, spellings
 from pipelines.landing.values import EPOCH_UNITS
 
 MAPPING_NAME = "mostwatched.toml"
+COMMA = ","  # between the cells of CSV, unless a mapping says another
 MAX_MAPPING_BYTES = 1 << 20
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark name a folder after whose key is null
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -204,7 +204,7 @@ class _Reader:
         fast = pa.Table.from_arrays(fast.columns, schema=self._raw_schema)  # not null is known now
         merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
         merged = merged.sort_by("line") if read.accepted.num_rows else merged
-        return Batch(merged, read.rejected, read.blank, read.unknown_fields)
+        return replace(read, accepted=merged)
 
     def _reject_long(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
         arrays = {name: _beginnings(batch.column(name)) for name in (self.columns if numbers else ())}

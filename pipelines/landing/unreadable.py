@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.landing import suggestions
+from pipelines.landing.records import MISSING
 from pipelines.landing.schema import landed_fields
 
 HEADER_UNREADABLE = "the header cannot be read"
+ONLY_WHITE_SPACE = "it holds nothing but white space"
+ZEROS = "it holds zero bytes in place of a text, as after a writer that was cut off"
+NO_RECORD = "nothing in it has a required field"
+SINGLE_BYTES = "the text is not UTF-8 but, as it seems, Latin-1, Windows-1252 or alike: land it as UTF-8"
+OF_EVERY_RECORD = {NO_RECORD, SINGLE_BYTES}  # reasons that are not about one line
 _LACKS = "the header lacks "
 _REMEDY = "Land it again under the same name once it is right, or publish without it with --accept-rejects."
 
@@ -38,6 +44,8 @@ _SHOWN_CHARS = 300  # of a header; one with every field of the contract is short
 
 def _suggestions(entity: str, reason: str, header: str) -> list[str]:
     """Sentences that say how the file could be read after all."""
+    if reason == NO_RECORD and (suggestion := suggestions.of_rejections(entity, [(MISSING, header)])):
+        return [f"{suggestion}."]
     if not reason.startswith(_LACKS):
         return []
     delimiter = suggestions.suspected_delimiter(header)

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
@@ -31,7 +32,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as, suggestions
 from pipelines.landing.schema import ENTITIES
-from pipelines.landing.unreadable import describe
+from pipelines.landing.unreadable import OF_EVERY_RECORD, describe
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.writer import WrittenFile
 
@@ -44,10 +45,10 @@ FOLDERS_SINCE = 4  # the first parser version that reads fields out of `key=valu
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
 
 
-Content: TypeAlias = tuple[str, str, str]  # (entity, sha256 of the landed bytes, their format)
+BytesId: TypeAlias = tuple[str, str, str]  # (entity, sha256 of the landed bytes, their format)
 
 
-def content_of(identity: tuple[str, str, str]) -> Content:
+def bytes_id_of(identity: tuple[str, str, str]) -> BytesId:
     """An identity without the fields that stood in folders."""
     entity, landed_sha256, how = identity
     return entity, landed_sha256, how.partition("@")[0]
@@ -92,9 +93,9 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
         return self.entity, self.landed_sha256, f"{how}@{self.folders}" if self.folders else how
 
     @property
-    def content(self) -> Content:
+    def bytes_id(self) -> BytesId:
         """(entity, sha256 of the landed bytes, their format), whatever folder they stood in."""
-        return content_of(self.identity)
+        return bytes_id_of(self.identity)
 
     @property
     def removed_days(self) -> dict[str, int]:
@@ -146,12 +147,12 @@ def latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
     """For each landed file's bytes the raw folder of the latest parser and mapping, by (entity, key)."""
     raw_folders = list(raw_folders)
     readings = latest_readings(raw_folders)
-    in_folders = {raw.content for raw in raw_folders if raw.folders}
+    in_folders = {raw.bytes_id for raw in raw_folders if raw.folders}
     latest: dict[tuple[str, str, str], RawFile] = {}
     for raw in raw_folders:
-        if readings and raw.reading != readings.get(raw.content, (0, ""))[0]:
+        if readings and raw.reading != readings.get(raw.bytes_id, (0, ""))[0]:
             continue  # safeguard: superseded-mapping-does-not-count
-        if in_folders and raw.parser_version < FOLDERS_SINCE and raw.content in in_folders:
+        if in_folders and raw.parser_version < FOLDERS_SINCE and raw.bytes_id in in_folders:
             continue
         known = latest.get(raw.identity)
         if known is None or known.parser_version < raw.parser_version:
@@ -159,13 +160,13 @@ def latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
 
 
-def latest_readings(raw_folders: Iterable[RawFile]) -> dict[Content, tuple[int, str]]:
+def latest_readings(raw_folders: Iterable[RawFile]) -> dict[BytesId, tuple[int, str]]:
     """(the highest reading, the mapping of it) of the bytes that were read by a mapping at some time."""
     mapped = [raw for raw in raw_folders if raw.mapping or raw.reading]
-    readings: dict[Content, tuple[int, str]] = {}
+    readings: dict[BytesId, tuple[int, str]] = {}
     for raw in mapped:
-        if raw.reading >= readings.get(raw.content, (0, ""))[0]:
-            readings[raw.content] = (raw.reading, raw.mapping)
+        if raw.reading >= readings.get(raw.bytes_id, (0, ""))[0]:
+            readings[raw.bytes_id] = (raw.reading, raw.mapping)
     return readings
 
 
@@ -179,7 +180,7 @@ def resolve_landed(
     """
     there = {each.identity: each for each in raw}
     known = {landed_sha256 for _, landed_sha256, _ in there}
-    contents: dict[Content, list[RawFile]] | None = None
+    by_bytes: dict[BytesId, list[RawFile]] | None = None
     found: dict[tuple[str, str, str], RawFile] = {}
     gone = []
     for file in landed:
@@ -189,13 +190,13 @@ def resolve_landed(
         if identity in there:
             found[identity] = there[identity]
             continue
-        if contents is None:
-            contents = defaultdict(list)
+        if by_bytes is None:
+            by_bytes = defaultdict(list)
             for each in there.values():
-                contents[each.content].append(each)
-        if content not in contents:
+                by_bytes[each.bytes_id].append(each)
+        if content not in by_bytes:
             gone.append(file["name"])
-        for each in contents.get(content, ()):
+        for each in by_bytes.get(content, ()):
             found[each.identity] = each
     return list(found.values()), gone
 
@@ -228,9 +229,16 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
 def describe_unreadable(raw: RawFile) -> str:
     """Say in sentences why a landed file could not be read, and what to do."""
     assert raw.unreadable is not None
-    rows = (row for batch in rejects_in(raw.rejects_path) for row in batch.to_pylist())
-    text = next((str(row["text"]) for row in rows if row["reason"] == raw.unreadable), "")
+    text = next((found for found in _texts_of(raw, raw.unreadable)), "")
     return describe(raw.entity, raw.landed_name, raw.unreadable, text)
+
+
+def _texts_of(raw: RawFile, reason: str) -> Iterator[str]:
+    """The text of the record that was rejected for a reason; of one that is about all of them, the first."""
+    for batch in rejects_in(raw.rejects_path) if raw.rejects else ():
+        place = 0 if reason in OF_EVERY_RECORD else pc.index(batch["reason"], reason).as_py()
+        if place >= 0:
+            yield str(batch["text"][place])
 
 
 def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:

@@ -24,25 +24,30 @@ from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
     ChecksumMismatch,
+    Content,
     CorruptionStart,
     Ignored,
     LandedFile,
+    NotByLine,
     Postponed,
     Source,
     Stamp,
+    content_of,
     count_unknown,
     find_landed,
     open_landed,
     read_landed,
+    require_landing,
     without_extension,
 )
+from pipelines.landing.unreadable import ONLY_WHITE_SPACE
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
     PARSER_VERSION,
-    Content,
+    BytesId,
     RawFile,
     as_index,
-    content_of,
+    bytes_id_of,
     exists,
     from_index,
     indexes,
@@ -139,6 +144,8 @@ def ingest(
         make_folder(settings.landing)
         landing = [settings.landing]
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
+    downloads = settings.home / "landed"  # which hold nothing but what is new
+    require_landing([root for root in landing if root.parent != downloads], files)
     register = erasure_register.read(settings)
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
@@ -250,31 +257,31 @@ class _Readings:
     Bytes that landed below two folders whose mappings differ are read by that of the first, in the order of names.
     """
 
-    latest: dict[Content, tuple[int, str]]  # the highest reading, and its mapping; not of what never had one
-    claims: dict[Content, str] = field(default_factory=dict)  # by this run: the mapping
+    latest: dict[BytesId, tuple[int, str]]  # the highest reading, and its mapping; not of what never had one
+    claims: dict[BytesId, str] = field(default_factory=dict)  # by this run: the mapping
 
     def claim(self, file: LandedFile, sha256: str) -> bool:
         """Whether it is this file's mapping that counts for its bytes."""
-        content = content_of((file.entity, sha256, file.read_as))
-        return self.claims.setdefault(content, file.mapping.digest) == file.mapping.digest
+        bytes_id = bytes_id_of((file.entity, sha256, file.read_as))
+        return self.claims.setdefault(bytes_id, file.mapping.digest) == file.mapping.digest
 
     def number(self, file: LandedFile, sha256: str) -> int:
         """The reading of a file that is read now."""
         if not self.claim(file, sha256):
             return -1  # never the highest
-        reading, mapping = self.latest.get(content_of((file.entity, sha256, file.read_as)), (0, ""))
+        reading, mapping = self.latest.get(bytes_id_of((file.entity, sha256, file.read_as)), (0, ""))
         return reading if mapping == file.mapping.digest else reading + 1
 
     def restored(self, raw: RawFile | None, file: LandedFile) -> list[RawFile]:
         """The raw folder of a file, made to count again, if others of its bytes were made later by another mapping."""
         if raw is None or not self.claim(file, raw.landed_sha256):
             return []
-        reading, mapping = self.latest.get(raw.content, (0, ""))
+        reading, mapping = self.latest.get(raw.bytes_id, (0, ""))
         if mapping == raw.mapping:
             return []
         now = msgspec.structs.replace(raw, reading=reading + 1)
         write_json(raw.folder / "index.json", as_index(now))
-        self.latest[raw.content] = (now.reading, raw.mapping)
+        self.latest[raw.bytes_id] = (now.reading, raw.mapping)
         return [now]
 
 
@@ -456,33 +463,52 @@ def ingest_file(
         sha256 = seen.get(file.path, source.stamp)
         if sha256 is not None and is_there(sha256):
             return sha256
+        content = content_of(file.entity, file.read_as, source, file.mapping)
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
-        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
+        if content.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
             if is_there(sha256):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        try:
-            raw = _write_raw(settings, file, source, register, tell, readings)
-        except ChecksumMismatch as error:
-            source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, readings, error.corruption)
+        raw = _read(settings, file, content, source, register, tell, readings)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+def _read(
+    settings: Settings,
+    file: LandedFile,
+    content: Content,
+    source: Source,
+    register: erasure_register.Register,
+    tell: Callable[[int], None],
+    readings: _Readings,
+) -> RawFile:
+    """Read a file, from the beginning again where what it is turns out too late."""
+    corruption: CorruptionStart | None = None
+    while True:
+        try:
+            return _write_raw(settings, file, content, source, register, tell, readings, corruption)
+        except ChecksumMismatch as error:
+            corruption = error.corruption
+        except NotByLine:
+            content = content._replace(is_by_value=True)
+        source.rewind()
 
 
 def _write_raw(
     settings: Settings,
     file: LandedFile,
+    content: Content,
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
     readings: _Readings,
-    corruption: CorruptionStart | None = None,
+    corruption: CorruptionStart | None,
 ) -> RawFile:
-    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`, which may raise ChecksumMismatch.
+    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`; raises what that does.
 
     How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
@@ -499,7 +525,7 @@ def _write_raw(
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for read in read_landed(file, source, corruption):
+        for read in read_landed(file.entity, content, source, corruption, file.mapping):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
             left = register.without_forgotten(file.entity, batch)  # safeguard: forgotten-stay-out
             writer.append(left)
@@ -510,13 +536,15 @@ def _write_raw(
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
-            if file.format != "parquet":
+            if content.format != "parquet":
                 tell(source.file.tell())
         files, rejects = writer.finish()
-        if file.format == "parquet":  # was not read in order
+        if content.format == "parquet":  # was not read in order
             source.rewind()
         landed_sha256 = source.sha256()
         source.check_unchanged()
+        if unreadable == ONLY_WHITE_SPACE and landed_sha256 in register.emptied.values():  # `forget` left it so
+            unreadable = None
         key = raw_key(file.entity, landed_sha256, file.read_as, mapping=file.mapping.digest)
         raw = RawFile(
             location=str(root / key),

@@ -14,8 +14,8 @@ import zstandard
 
 from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
-from pipelines.landing.batches import CORRUPT_ARCHIVE
 from pipelines.landing.files import MAX_EMPTY_PARTS, DamagedArchive
+from pipelines.landing.lines import CORRUPT_ARCHIVE
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 

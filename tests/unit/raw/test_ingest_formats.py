@@ -174,7 +174,7 @@ def test_a_list_streams_response(home: Settings, land: Land) -> None:
         ("1", 1), ("1", 1), ("3", 1), ("3", 3), ("4", 2)
     ]  # fmt: skip
     assert [(each.file[12:], each.line, each.field) for each in rejected_records(home)] == [
-        ("a.json", 2, "status"), ("b.ndjson", 1, "status"), ("c.json", 1, None), ("d.json", 1, None),
+        ("a.json", 2, "status"), ("b.ndjson", 1, "status"), ("c.json", 1, None), ("d.json", 1, "id"),
         ("e.json.gz", 1, None),
     ]  # fmt: skip
     assert raw_files(home)[0].unknown_fields in ({}, {"next": 1})
@@ -195,20 +195,19 @@ def test_a_damaged_archive_keeps_what_is_good(home: Settings, land: Land, name: 
     assert rejects(home) == [(raw.accepted + header + 1, None, "the archive is damaged: it ends in the middle", "")]
 
 
-def test_the_same_bytes_under_another_extension_are_read_as_that_says(home: Settings, land: Land) -> None:
-    """A file that was misnamed is read once it has its right name, and two names mean two readings in any order."""
+def test_a_file_is_what_its_bytes_are(home: Settings, land: Land, tmp_path: Path) -> None:
+    """Whatever its name says: text is JSON or CSV by how it begins, archives and Parquet have marks of their own."""
     lines = "".join(SESSION % (number, 5) for number in range(20))
-    path = land("viewing_sessions/2026-01-05.csv", lines)
+    table = "sessionId,creatorId,startedAt\n" + "".join(f"s{n},c,2026-01-05T10:00:00Z\n" for n in range(20))
+    pq.write_table(
+        pa.table({"sessionId": ["p"] * 20, "creatorId": ["c"] * 20, "startedAt": ["2026-01-05T10:00:00Z"] * 20}),
+        tmp_path / "x",
+    )
+    for number, content in enumerate((lines.encode(), table.encode(), (tmp_path / "x").read_bytes())):
+        packs = (bytes, gzip.compress, zstandard.compress) if number < 2 else (bytes,)
+        for pack in packs:
+            for name in ("a.ndjson", "b.csv", "c.CSV", "d.json", "e.tsv", "f.json.gz", "g.parquet", "h.csv.zst", "i"):
+                land(f"viewing_sessions/{number}/{pack.__module__}/{name}", pack(content))
     report = ingest(home)
-    assert (report.new_accepted, report.new_rejected) == (0, 1)  # the first line is taken for the header
-    path.rename(path.with_suffix(".ndjson"))
-    report = ingest(home)
-    assert (report.new_accepted, report.new_rejected, report.again) == (20, 0, ())
-    land("viewing_sessions/again.csv", lines)
-    land("viewing_sessions/again.jsonl", lines)
-    assert ingest(home).new_files == 0
-    packed = gzip.compress("".join(SESSION % (number, 5) for number in range(20, 40)).encode())
-    land("viewing_sessions/packed.ndjson", packed)
-    assert ingest(home).new_accepted == 0
-    land("viewing_sessions/packed.ndjson.gz", packed)
-    assert ingest(home).new_accepted == 20
+    assert (report.landed_files, report.ignored, report.unreadable.there) == (63, (), ())
+    assert {(raw.accepted, raw.rejected) for raw in raw_files(home)} == {(20, 0)}
