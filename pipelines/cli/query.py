@@ -158,6 +158,7 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
     from itertools import islice
 
     from pipelines.jobs.rejects import all_rejected
+    from pipelines.raw.index import raw_files, suggest_mapping
 
     _either(as_json, as_csv)
     columns = ("entity", "file", "line", "field", "reason", "text")
@@ -174,6 +175,8 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
         if record.text:  # of a damaged archive there is none
             click.echo(f"    {excerpt(record.text)}")
     click.echo(counted(count, "rejected record") if count else "No rejected records.")
+    for suggestion in suggest_mapping(raw_files(settings) if count else ()):
+        click.echo(printable(suggestion))
 
 
 def _either(as_json: bool, as_csv: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.core.errors import UsageError
 
 SHOWN_CHARS = 200  # of a text in a list or a table
 _ANOMALIES_SHOWN = 3
+_IGNORED_SHOWN = 20
 
 
 def print_json(content: Any) -> None:
@@ -67,27 +68,13 @@ def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) 
     click.echo(f"New: {counted(files, 'file')} with {counted(records, 'record')}, {rejected:,} rejected.")
     of_lake = f"{summary['accepted']:,} accepted + {summary['rejected']:,} rejected"
     click.echo(f"Lake: {counted(summary['records'], 'record')} = {of_lake}.")
-    for lost in summary["lost"]:
-        ways = {"rejected_later": "rejected, as not of the currency of their stream", "conflicting": "put aside"}
-        said = [f"{lost[way]:,} {how}" for way, how in ways.items() if lost[way]]
-        if lost["conflicting"]:
-            said.append("as other records have the same id and version")
-        click.echo(f"Lost: of {lost['entity']} {', '.join(said)}.")
-    unknown = summary["unknown_fields"]
-    for one in (one for one in unknown if one["resembles"]):
-        whose = f"{printable(one['field'])} in {counted(one['records'], 'record')} of {one['entity']}"
-        click.echo(f"Unknown field: {whose} is not read; it resembles {one['resembles']}.")
-    if others := [one for one in unknown if not one["resembles"]]:
-        click.echo(f"Unknown fields: {counted(len(others), 'field')} that the contract does not know; see the report.")
+    _print_lost(summary["lost"], summary["unknown_fields"])
     funnel = {name: count for name, count in summary["funnel"].items() if count}
     outcomes = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in funnel.items())
     click.echo(f"Sessions: {outcomes or 'none'}")
     for file in summary["postponed"]:
         click.echo(f"Postponed to the next run: {printable(file['file'])}: {printable(file['reason'])}")
-    if ignored:
-        path, reason = ignored[0]
-        shown = printable(f"{path} ({reason})")
-        click.echo(f"Ignored: {counted(len(ignored), 'path')}, such as {shown}; the report lists them.")
+    _print_ignored(ignored)
     for warning in summary["warnings"]:
         click.echo(f"Warning: {printable(warning)}")
     anomalies = summary["anomalies"]
@@ -97,6 +84,29 @@ def print_summary(summary: dict[str, Any], ignored: Sequence[tuple[Path, str]]) 
         click.echo(f"Worth a look: {len(anomalies) - _ANOMALIES_SHOWN:,} more figures, see the report.")
     if summary["report"]:
         click.echo(f"Report: {printable(summary['report'])}")
+
+
+def _print_lost(lost_by_entity: Sequence[Mapping[str, Any]], unknown: Sequence[Mapping[str, Any]]) -> None:
+    for lost in lost_by_entity:
+        ways = {"rejected_later": "rejected, as not of the currency of their stream", "conflicting": "put aside"}
+        said = [f"{lost[way]:,} {how}" for way, how in ways.items() if lost[way]]
+        if lost["conflicting"]:
+            said.append("as other records have the same id and version")
+        click.echo(f"Lost: of {lost['entity']} {', '.join(said)}.")
+    for one in (one for one in unknown if one["resembles"]):
+        whose = f"{printable(one['field'])} in {counted(one['records'], 'record')} of {one['entity']}"
+        click.echo(f"Unknown field: {whose} is not read; it resembles {one['resembles']}.")
+    if others := [one for one in unknown if not one["resembles"]]:
+        click.echo(f"Unknown fields: {counted(len(others), 'field')} that the contract does not know; see the report.")
+
+
+def _print_ignored(ignored: Sequence[tuple[Path, str]]) -> None:
+    if ignored:
+        click.echo(f"Ignored: {counted(len(ignored), 'path')}:")
+    for path, reason in ignored[:_IGNORED_SHOWN]:
+        click.echo(f"  {printable(f'{path} ({reason})')}")
+    if len(ignored) > _IGNORED_SHOWN:
+        click.echo(f"  and {len(ignored) - _IGNORED_SHOWN:,} more; the report lists them.")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

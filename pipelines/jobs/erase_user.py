@@ -25,8 +25,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines import remote
 from pipelines.core import calendar_days, durable_files, shared_folders
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
@@ -34,16 +32,26 @@ from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
-from pipelines.jobs.id_search import FileMatch, IdMatcher, find_files, find_unread, may_hold, owned_lines, owned_rows
+from pipelines.jobs.id_search import (
+    UNREADABLE,
+    FileMatch,
+    IdMatcher,
+    NotLookedInto,
+    find_files,
+    find_unread,
+    is_in_unread,
+    may_hold,
+    owned_ranges,
+    owned_rows,
+)
 from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import (
-    DamagedArchive,
     Ignored,
     LandedFile,
-    Postponed,
     Stamp,
+    content_of,
     find_landed,
     open_landed,
     printable_name,
@@ -342,28 +350,40 @@ def _look_at(
 
     def record(done: rewrite.Rewritten) -> None:
         erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
-        for raw in raw_files(settings):
+        for raw in every_raw_file(settings):
             entity, landed_sha256, how = raw.identity
             if (entity, how) == (file.entity, file.read_as) and (
                 done.sha256_before in (landed_sha256, *raw.also_landed)
             ):
                 redaction.record_replacement(raw, done.sha256, done.bytes)
 
-    of_text = partial(owned_lines, matcher=matcher, csv_entity=file.entity if file.format == "csv" else None)
+    matcher = matcher.of_file(file)
+    of_text = partial(owned_ranges, entity=file.entity, matcher=matcher)
     selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
     records = 0
     try:
         with open_landed(file.path, file.root) as source:
             stamp: Stamp | None = source.stamp
-            is_held = may_hold(file, source, matcher)
+            content = content_of(file.entity, file.read_as, source, file.mapping)
+            if content.problem is not None:  # safeguard: unreadable-files-looked-into
+                problem = f"it holds the id and cannot be rewritten: {content.problem}"
+                is_held = is_in_unread(source, matcher)
+                source.check_unchanged()
+                return stamp, LandedRecords(str(file.path), 0, is_emptied=False, problem=problem) if is_held else None
+            is_held = may_hold(content, source, matcher)
             source.check_unchanged()
         if is_held:
             found = rewrite.find(file, selection)
             stamp, records = found.stamp, found.records
             if records and is_to_be_emptied:
                 stamp = rewrite.rewrite(file, selection, found, record).stamp
-    except (OSError, Postponed, DamagedArchive, pa.ArrowException) as error:
+    except NotLookedInto as error:
+        return None, LandedRecords(str(file.path), 0, is_emptied=False, problem=f"it may hold the id: {error}")
+    except UNREADABLE as error:
         return None, LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
+    if matcher.owns_all:
+        problem = "its folder is named by the id: remove the folder"
+        return stamp, LandedRecords(str(file.path), records, is_emptied=False, problem=problem)
     return stamp, LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied) if records else None
 
 
@@ -391,7 +411,8 @@ def _look_through(
 ) -> None:
     """Note every file under home that holds the id, and every landed file that was to be emptied and was not."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
-    others = [path for path in _files(settings.home) if path not in read]
+    apart = [root for root in roots if landing_too and not root.is_relative_to(settings.home)]
+    others = [path for folder in (settings.home, *apart) for path in _files(folder) if path not in read]
     unread = {root: [path for path in others if path.is_relative_to(root)] for root in roots}
     ours = [path for path in others if not any(path.is_relative_to(root) for root in roots)]
     with engine.session(settings, "forget") as connection:

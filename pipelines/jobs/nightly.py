@@ -31,7 +31,7 @@ from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, exists, latest_parsed, quarantine, raw_folders, restore_quarantined
+from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots import gates
@@ -91,6 +91,10 @@ class NightReport:
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
             "unknown_fields": [one._asdict() for one in self.published.unknown_fields],
+            "unreadable": [
+                {"entity": file.entity, "file": file.landed_name, "reason": file.unreadable}
+                for file in self.ingested.unreadable.there
+            ],
             "funnel": self.funnel,
             "built": self.built,
             "warnings": [*self.published.warnings, *([] if self.raw else [NOTHING_LANDED])],
@@ -252,6 +256,7 @@ def _night(
                 progress=progress,
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
+                unreadable=ingested.unreadable,
             ),
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
@@ -301,7 +306,7 @@ def _reparsing_damaged_raw(
 def _ingest(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
 ) -> IngestReport:
-    folders = remote.local_landing(settings, landing, functools.partial(exists, settings))
+    folders = remote.local_landing(settings, landing, is_in_raw(settings))
     return ingest(settings, folders, progress, _map_tasks(settings, engine))
 
 

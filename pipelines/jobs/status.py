@@ -32,11 +32,12 @@ from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
 from pipelines.landing import find_unfinished, printable_name
+from pipelines.landing.files import UNFINISHED
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, exists, raw_files
-from pipelines.raw.ingest import FoundFile, IngestReport, inspect, is_new_name_of_empty_file
+from pipelines.raw.index import RawFile, is_in_raw, raw_files
+from pipelines.raw.ingest import FoundFile, IngestReport, find_unreadable, inspect, is_new_name_of_empty_file
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.gates import Lost
@@ -63,7 +64,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
     with _noted(seen):
         seen.raw = raw_files(settings)
     seen.found, seen.listing = inspect(settings, roots, seen.raw)
-    seen.in_buckets = remote.list_pending(settings, landing or (), partial(exists, settings), seen.raw)
+    seen.in_buckets = remote.list_pending(settings, landing or (), is_in_raw(settings), seen.raw)
     seen.found = [*seen.found, *(file for each in seen.in_buckets for file in each.found)]
     _look_at_snapshots(settings, seen)
     with _noted(seen):
@@ -257,12 +258,16 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for file in seen.unread
     ]
     postponed = [
-        {"entity": path.relative_to(root).parts[0], "file": printable_name(path.relative_to(root)), "reason": _PART}
+        {
+            "entity": path.relative_to(root).parts[0],
+            "file": printable_name(path.relative_to(root)),
+            "reason": UNFINISHED,
+        }
         for root in roots
         for path in find_unfinished([root])
     ]
     postponed += [
-        {"entity": entity, "file": name, "reason": _PART}
+        {"entity": entity, "file": name, "reason": UNFINISHED}
         for each in seen.in_buckets
         for entity, name in each.unfinished
     ]
@@ -274,12 +279,13 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         for file in seen.raw
         if (file.entity, file.landed_sha256) not in there and (file.entity, file.landed_name) not in names
     ]
-    ignored = [{"path": printable_name(each.path), "reason": each.reason} for each in seen.listing.ignored]
+    ignored = [
+        {"path": printable_name(each.path), "reason": each.reason}
+        for each in seen.listing.ignored
+        if each.reason != UNFINISHED  # which are among the postponed
+    ]
     ignored += [{"path": url, "reason": why} for each in seen.in_buckets for url, why in each.ignored]
     return {"files": len(seen.found), "unread": unread, "gone": gone, "postponed": postponed, "ignored": ignored}
-
-
-_PART = "marker or temporary file"
 
 
 def _last_run(seen: _Seen) -> dict[str, Any] | None:
@@ -341,8 +347,12 @@ def _grounds(settings: Settings, as_of: date, seen: _Seen) -> tuple[list[str], l
     grounds: list[str] = []
     flags: list[str] = []
     seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
-    if found := list(gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))):
-        grounds, flags = found, ["--accept-rejects"]
+    replaced = find_unreadable(seen.raw, [(file.landed, file.sha256 or "") for file in seen.found]).replaced
+    with _noted(seen):
+        grounds += gates.unreadable_files(seen.raw, seen_before, replaced)
+    grounds += gates.too_many_lost(settings, seen.raw, seen_before, _newly_lost(settings, seen))
+    if grounds:
+        flags = ["--accept-rejects"]
     signals = find_signals(seen.raw, seen_before)
     if signals.unread:
         grounds, flags = grounds + signals.unread, [*flags, "--accept-rejects"]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
 
-from pipelines.landing.lines import MAX_LINE_BYTES
+from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, Values, lines_of
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.records import Acceptor
-from pipelines.landing.schema import RAW_SCHEMAS, Landed
+from pipelines.landing.schema import RAW_SCHEMAS, Landed, landed_fields
+from pipelines.landing.unreadable import NO_RECORD, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
 
 NOT_UTF8 = "not valid UTF-8"
 LINE_TOO_LONG = "the line is longer than 1 MiB"
-CORRUPT_ARCHIVE = "the archive is not what its checksum says: no line of it can be believed"
+
+
+_ZEROS = "\0" * 8  # a block of a disk that was never written; in a text in UTF-16 no two stand together
 
 
 class RejectedLine(NamedTuple):
@@ -35,15 +40,17 @@ class Batch:
     rejected: list[RejectedLine]
     blank: int
     unknown_fields: Counter[str]  # of the accepted records
+    unreadable: str | None = None  # why the file cannot be read as a whole, or from here on
 
 
 class Rows:
     """Collects records one by one into a Batch."""
 
-    def __init__(self, entity: str) -> None:
-        self.acceptor = Acceptor(entity)
+    def __init__(self, entity: str, mapping: EntityMapping = UNMAPPED) -> None:
+        self.acceptor = Acceptor(entity, mapping)
         self.rejected: list[RejectedLine] = []
         self.blank = 0
+        self.unreadable: str | None = None
         self._schema = RAW_SCHEMAS[entity]
         self._rows: list[tuple[object, ...]] = []
 
@@ -53,7 +60,14 @@ class Rows:
 
     def reject(self, line: int, field: str | None, reason: str, text: bytes | str) -> None:
         """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes, of a longer text its beginning."""
+        if _ZEROS in text if isinstance(text, str) else _ZEROS.encode() in text:  # safeguard: zeros-are-unreadable
+            self.unreadable = self.unreadable or ZEROS
         self.rejected.append(RejectedLine(line, field, reason, printable(text[:MAX_LINE_BYTES])))
+
+    def give_up(self, line: int, reason: str, text: bytes | str = "") -> None:
+        """Say that the file cannot be read from a line on, or at all; that is one more rejected record."""
+        self.unreadable = reason
+        self.reject(line, None, reason, text)
 
     def table(self) -> pa.Table:
         """The accepted rows."""
@@ -68,9 +82,9 @@ class Rows:
 
     def batch(self) -> Batch:
         """Everything so far, and begin anew."""
-        batch = Batch(self.table(), self.rejected, self.blank, self.acceptor.unknown_fields)
+        batch = Batch(self.table(), self.rejected, self.blank, self.acceptor.unknown_fields, self.unreadable)
         self.acceptor.unknown_fields = Counter()
-        self.rejected, self.blank, self._rows = [], 0, []
+        self.rejected, self.blank, self._rows, self.unreadable = [], 0, [], None
         return batch
 
 
@@ -86,3 +100,80 @@ def _as_bytes(text: str) -> bytes:
     except UnicodeEncodeError:
         is_escaped = all("\udc80" <= char <= "\udcff" for char in text if "\ud800" <= char <= "\udfff")
         return text.encode("utf-8", "surrogateescape" if is_escaped else "surrogatepass")
+
+
+# --- the file as a whole ---------------------------------------------------------------------------------------------
+
+
+def with_records(
+    entity: str, batches: Iterable[Batch], mapping: EntityMapping = UNMAPPED, *, may_be_empty: bool
+) -> Iterator[Batch]:
+    """The batches of a text of JSON. Without a single record of the entity the file is unreadable.
+
+    `may_be_empty`: its white space stands in something, such as an array, that says that there are none.
+    """
+    fields = [each.name for each in landed_fields(entity) if each.required and each.name not in _COMMON_NAMES]
+    names = {f'"{spelling}"' for spelling, name in mapped_spellings(entity, mapping).items() if name in fields}
+    records = blank = 0
+    is_found = False
+    for batch in batches:
+        records += batch.accepted.num_rows + len(batch.rejected)
+        blank += batch.blank
+        is_found = (
+            is_found
+            or batch.accepted.num_rows > 0
+            or batch.unreadable is not None
+            or any(name in each.text for each in batch.rejected for name in names)
+        )
+        yield batch
+    rows = Rows(entity)
+    if records and not is_found:  # safeguard: page-of-an-error-is-unreadable
+        rows.unreadable = NO_RECORD
+    elif blank and not records and not may_be_empty:  # safeguard: white-space-is-unreadable
+        rows.unreadable = ONLY_WHITE_SPACE
+    if rows.unreadable:
+        yield rows.batch()
+
+
+_COMMON_NAMES = {"id", "status"}  # which the answer of a server has that says what went wrong
+
+
+class Encoding:
+    """Watches the lines of a text, and judges whether it was meant to be UTF-8."""
+
+    def __init__(self) -> None:
+        self._is_utf8 = False  # it holds a letter beyond ASCII that is
+
+    def watched(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The same pieces."""
+        for piece in pieces:
+            block = piece.block if isinstance(piece, Values) else piece
+            if not self._is_utf8 and isinstance(block, Block) and not block.data.isascii():
+                self._is_utf8 = _has_utf8(block.data)
+            yield piece
+
+    def judged(self, entity: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches. Unreadable is a text of which more than one line is no UTF-8, and none needs to be."""
+        count = 0
+        for batch in batches:
+            count += sum(each.reason == NOT_UTF8 for each in batch.rejected)
+            yield batch
+        if count > 1 and not self._is_utf8:  # safeguard: another-encoding-is-unreadable
+            rows = Rows(entity)
+            rows.unreadable = SINGLE_BYTES
+            yield rows.batch()
+
+
+def _has_utf8(data: bytes) -> bool:
+    if is_utf8(data):
+        return True
+    return any(not line.isascii() and is_utf8(line) for line in lines_of(data))
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are text in UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.landing.records import IDS_OF_PERSONS, LONGEST_NULL_SPELLING, NULL_SPELLINGS
 from pipelines.landing.schema import LandedField
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, Rejected, parse_instant
 
@@ -20,11 +21,13 @@ Mask: TypeAlias = pa.Array | None
 INSTANT_TYPE = pa.timestamp("ms", "UTC")
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"0123456789", b"0000000000")
-_SHAPES = tuple(
-    f"0000-00-00T00:00:00{fraction}{offset}".encode()
+_SHAPES = frozenset(
+    f"0000-00-00{between}00:00:00{fraction}{offset}".encode()
+    for between in "T "
     for fraction in ("", ".000", ".000000")
-    for offset in ("Z", "+00:00", "-00:00")
+    for offset in ("Z", "+00:00", "-00:00", "+00", "+0000")
 )
+_LENGTHS = frozenset(map(len, _SHAPES))
 _MAX_LENGTHS = 6  # of the instants in one column, before they are parsed one by one
 _FILLER = 0  # stands where a value is not good; its row is left out
 
@@ -46,16 +49,33 @@ def not_empty(column: pa.Array) -> Mask:
     return none_if_all(pc.greater(pc.binary_length(column), 0))
 
 
-def fits(texts: pa.Array, field: LandedField) -> Mask:
-    """Where texts are as long as the field may be."""
+def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) -> Mask:
+    """Where texts are as long as the field may be, and no null in disguise (unless it is named what is null)."""
     if field.max_chars is None:
         return None
     size = pc.min_max(pc.binary_length(texts)).as_py()  # in bytes: what fits so, fits
-    if size["min"] is None or (size["min"] >= field.min_chars and size["max"] <= field.max_chars):
+    if size["min"] is None:
         return None
+    good: Mask = None
+    is_short = size["min"] <= LONGEST_NULL_SPELLING and field.column in IDS_OF_PERSONS and not is_null_named
+    if is_short and not _NULL_LENGTHS.isdisjoint(pc.unique(pc.binary_length(texts)).to_pylist()):
+        good = none_if_all(pc.invert(pc.is_in(texts, _NULL_SPELLINGS)))
+    if size["min"] >= field.min_chars and size["max"] <= field.max_chars:
+        return good
     chars = pc.utf8_length(texts)
-    good = pc.and_(pc.greater_equal(chars, field.min_chars), pc.less_equal(chars, field.max_chars))
-    return none_if_all(pc.fill_null(good, True))
+    fit = pc.and_(pc.greater_equal(chars, field.min_chars), pc.less_equal(chars, field.max_chars))
+    return both(good, none_if_all(pc.fill_null(fit, True)))
+
+
+_NULL_SPELLINGS = pa.array(sorted(NULL_SPELLINGS))
+_NULL_LENGTHS = frozenset(map(len, NULL_SPELLINGS))
+
+
+def without_null_spellings(texts: pa.Array, null: Sequence[str] | None) -> pa.Array:
+    """The texts, null where they are one of those that a mapping says are null."""
+    if not null:
+        return texts
+    return pc.if_else(pc.is_in(texts, pa.array(null, texts.type)), pa.scalar(None, texts.type), texts)
 
 
 def constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
@@ -113,21 +133,27 @@ def by_distinct_value(
 # --- instants ---------------------------------------------------------------------------------------------------
 
 
-def instants(column: pa.Array) -> tuple[pa.Array, Mask]:
-    """RFC 3339 texts as instants: by shape where all of a length have one of the usual shapes, else one by one."""
+ParseInstant: TypeAlias = Callable[[str], Any]  # raises Rejected
+
+
+def instants(column: pa.Array, parse: ParseInstant = parse_instant) -> tuple[pa.Array, Mask]:
+    """RFC 3339 texts as instants: by shape where all of a length have one of the usual shapes, else one by one.
+
+    `parse` says what any other text is.
+    """
     if not len(column):
         return pa.array([], INSTANT_TYPE), None
     lengths = pc.binary_length(column)
     shortest_longest = pc.min_max(lengths).as_py()
     if shortest_longest["min"] == shortest_longest["max"]:
-        return _instants_of_one_length(column, shortest_longest["max"])
+        return _instants_of_one_length(column, shortest_longest["max"], parse)
     kinds = pc.unique(lengths).to_pylist()
     if len(kinds) > _MAX_LENGTHS:
-        return _instants_one_by_one(column)
+        return _instants_one_by_one(column, parse)
     places, parts, masks = [], [], []
     for length in kinds:
         place = pc.indices_nonzero(pc.equal(lengths, length))
-        values, mask = _instants_of_one_length(column.take(place), length)
+        values, mask = _instants_of_one_length(column.take(place), length, parse)
         places.append(place)
         parts.append(values)
         masks.append(pa.repeat(True, len(values)) if mask is None else mask)
@@ -135,34 +161,43 @@ def instants(column: pa.Array) -> tuple[pa.Array, Mask]:
     return pa.concat_arrays(parts).take(back), none_if_all(pa.concat_arrays(masks).take(back))
 
 
-def _instants_of_one_length(column: pa.Array, length: int) -> tuple[pa.Array, Mask]:
+def instants_or_null(texts: pa.Array, parse: ParseInstant = parse_instant) -> tuple[pa.Array, Mask]:
+    """As `instants`, of texts that may be null."""
+    if not texts.null_count:
+        return instants(texts, parse)
+    values, mask = instants(texts.drop_null(), parse)
+    valid = texts.is_valid()
+    place = pc.if_else(valid, pc.subtract(pc.cumulative_sum(valid.cast(pa.int64())), 1), pa.scalar(None, pa.int64()))
+    return values.take(place), None if mask is None else pc.fill_null(mask.take(place), True)
+
+
+def _instants_of_one_length(column: pa.Array, length: int, parse: ParseInstant) -> tuple[pa.Array, Mask]:
     """Pin every character: digits where the shape has digits, the shape's own characters elsewhere."""
-    shape = next((each for each in _SHAPES if len(each) == length), None)
-    if shape is None:
-        return _instants_one_by_one(column)
+    if length not in _LENGTHS:
+        return _instants_one_by_one(column, parse)
     data = text_bytes(column).translate(_DIGITS_TO_ZERO)
     shape = data[:length]
     if shape not in _SHAPES or data != shape * len(column):
-        return _instants_one_by_one(column)
-    fraction_digits = shape.count(b"0") - 14 - (0 if shape.endswith(b"Z") else 4)
+        return _instants_one_by_one(column, parse)
+    fraction_digits = shape[19:].partition(b"+")[0].partition(b"-")[0].count(b"0")
     try:
         values = pc.cast(column, pa.timestamp("us" if fraction_digits == 6 else "ms", "UTC"))
     except pa.ArrowInvalid:  # a 30 February, an hour 24, a leap second
-        return _instants_one_by_one(column)
+        return _instants_one_by_one(column, parse)
     if fraction_digits == 6:
         values = pc.floor_temporal(values, unit="millisecond").cast(INSTANT_TYPE)
     bounds = pc.min_max(values.view(pa.int64())).as_py()
     if bounds["min"] < FIRST_INSTANT or bounds["max"] > LAST_INSTANT:
-        return _instants_one_by_one(column)
+        return _instants_one_by_one(column, parse)
     return values, None
 
 
-def _instants_one_by_one(column: pa.Array) -> tuple[pa.Array, Mask]:
+def _instants_one_by_one(column: pa.Array, parse: ParseInstant) -> tuple[pa.Array, Mask]:
     values: list[int] = []
     good: list[bool] = []
     for text in column.to_pylist():
         try:
-            values.append(parse_instant(text))
+            values.append(parse(text))
             good.append(True)
         except Rejected:
             values.append(_FILLER)

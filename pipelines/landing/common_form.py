@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 from pipelines.landing import columns
 from pipelines.landing.columns import Mask, ValueCache
 from pipelines.landing.lines import line_starts
-from pipelines.landing.records import Acceptor, spellings
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.values import Rejected, parse_json
 
@@ -78,13 +79,15 @@ class _Spacing(NamedTuple):
 class CommonForm:
     """Reads the lines of a block that are written in one form. Several threads may match blocks at once."""
 
-    def __init__(self, entity: str, keys: Sequence[_Key], spacing: _Spacing) -> None:
+    def __init__(self, entity: str, keys: Sequence[_Key], spacing: _Spacing, mapping: EntityMapping = UNMAPPED) -> None:
         """`keys` in the order of the lines; the first one is in every line."""
         self._entity = entity
         self._keys = [(str(number), key) for number, key in enumerate(keys)]
         self._by_column = {key.field.column: (name, key) for name, key in self._keys if key.field is not None}
         self._schema = RAW_SCHEMAS[entity].remove(RAW_SCHEMAS[entity].get_field_index("line"))
-        self._acceptor = Acceptor(entity)
+        self._mapping = mapping
+        self._acceptor = Acceptor(entity, mapping)
+        self._constants = self._acceptor.folder_values()
         self._types = {key.text: _type(key.writing) for key in keys}
         self._ends = f"{spacing.opening}{json.dumps(keys[0].text, ensure_ascii=False)}", spacing.closing
         parts = [
@@ -154,7 +157,9 @@ class CommonForm:
         for each in landed_fields(self._entity):
             kind = self._schema.field(each.column).type
             if each.column not in self._by_column:
-                values[each.column] = columns.constant(each.default, kind, frame.height)
+                values[each.column] = columns.constant(
+                    self._constants.get(each.column, each.default), kind, frame.height
+                )
                 continue
             name, key = self._by_column[each.column]
             values[each.column], good = self._column(key, each, _texts(frame, name), kind)
@@ -167,12 +172,15 @@ class CommonForm:
         return values, None if mask is None else pc.fill_null(mask, False)
 
     def _column(self, key: _Key, field: LandedField, texts: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
+        if key.writing.is_text and not key.writing.wrappers:
+            texts = columns.without_null_spellings(texts, self._mapping.null)
         good: Mask = columns.none_if_all(texts.is_valid()) if field.required else None
         values = texts
         if key.writing.is_text and not key.writing.wrappers and field.kind is str and not field.choices:
-            good = columns.both(good, columns.fits(texts, field))
+            fit = columns.fits(texts, field, is_null_named=self._mapping.null is not None)
+            good = columns.both(good, fit)
         elif key.writing.is_text and len(key.writing.wrappers) <= 1 and field.kind is Instant:
-            values, fit = _instants(texts)
+            values, fit = columns.instants_or_null(texts, self._acceptor.instant)
             good = columns.both(good, fit)
         else:
             values, fit = columns.by_distinct_value(texts, kind, self._judge(key), key.known)
@@ -194,9 +202,9 @@ class CommonForm:
         return functools.partial(_value, key, self._acceptor)
 
 
-def learn(entity: str, lines: Iterable[str]) -> CommonForm | None:
+def learn(entity: str, lines: Iterable[str], mapping: EntityMapping = UNMAPPED) -> CommonForm | None:
     """The form of the first of some accepted lines, and of those that have it in common; None if it has none."""
-    names = spellings(entity)
+    names = mapped_spellings(entity, mapping)
     fields = {each.name: each for each in landed_fields(entity)}
     spacing: _Spacing | None = None
     order: list[str] = []
@@ -222,13 +230,18 @@ def learn(entity: str, lines: Iterable[str]) -> CommonForm | None:
         spacing = its_spacing
         writings |= {key: writing for key, writing in its_writings.items() if writing}
         null |= {key for key, writing in its_writings.items() if not writing}
-    if spacing is None:
+    if spacing is None or not _is_apart(mapping, {names.get(key) for key in order}):
         return None
     keys = [
         _Key(key, fields.get(names.get(key, "")), writings.get(key, _Writing()), writes_null=key in null)
         for key in order
     ]
-    return CommonForm(entity, keys, spacing)
+    return CommonForm(entity, keys, spacing, mapping)
+
+
+def _is_apart(mapping: EntityMapping, landed: set[str | None]) -> bool:
+    """Whether no field stands in folders and in records, where the two would have to be compared."""
+    return not landed & {field for field, _ in mapping.in_folders}
 
 
 def _form_of(line: str, ours: Collection[str]) -> tuple[_Spacing, dict[str, _Writing | None]] | None:
@@ -336,16 +349,6 @@ def _same_lines(written: pl.Series, data: bytes) -> Mask:
     starts = line_starts(data).cast(pa.int64())
     lines = pa.Array.from_buffers(pa.large_string(), len(array), [None, starts.buffers()[1], landed])
     return pc.fill_null(pc.equal(array, lines), False)  # safeguard: common-form-is-what-was-written
-
-
-def _instants(texts: pa.Array) -> tuple[pa.Array, Mask]:
-    """As `columns.instants`, of texts that may be null."""
-    if not texts.null_count:
-        return columns.instants(texts)
-    values, mask = columns.instants(texts.drop_null())
-    valid = texts.is_valid()
-    place = pc.if_else(valid, pc.subtract(pc.cumulative_sum(valid.cast(pa.int64())), 1), pa.scalar(None, pa.int64()))
-    return values.take(place), None if mask is None else pc.fill_null(mask.take(place), True)
 
 
 def _value(key: _Key, acceptor: Acceptor, text: str | None) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipelines.landing import columns
-from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows, is_utf8
 from pipelines.landing.columns import Mask
 from pipelines.landing.common_form import Matched
 from pipelines.landing.fast import BlockReading, is_fit
@@ -29,19 +30,20 @@ from pipelines.landing.lines import (
     Damage,
     LongLine,
     Piece,
+    Values,
     is_blank,
 )
+from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.ndjson import read_piece
-from pipelines.landing.records import Acceptor, spellings
-from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
-from pipelines.landing.values import Rejected, parse_money_text
+from pipelines.landing.records import Acceptor
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
+from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
+from pipelines.landing.values import Rejected, shown_object_id
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
 csv.field_size_limit(2 * MAX_LINE_BYTES)
 
-NO_SUCH_COLUMN = "the header has no such column"
-COLUMN_TWICE = "the header has the column twice"
-HEADER_UNREADABLE = "the header cannot be read"
+COLUMN_TWICE = "the header has a column twice"
 WRONG_CELLS = "not as many cells as the header has"
 NOT_CSV = "not valid CSV"
 _CSV_REASONS = {
@@ -50,30 +52,34 @@ _CSV_REASONS = {
 }
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})")
 
 
-def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterator[Batch]:
+def read_csv(
+    entity: str, pieces: Iterable[Piece], fast: bool = True, mapping: EntityMapping = UNMAPPED
+) -> Iterator[Batch]:
     """Accept or reject every record; `line` is the physical line on which it begins.
 
     `fast=False` asks the standard library's reader throughout, for the same result.
     """
-    rows = Rows(entity)
-    lines = _Lines(pieces)
+    rows = Rows(entity, mapping)
+    lines = _Lines(pieces, mapping.delimiter or COMMA)
+    separator = (mapping.delimiter or COMMA).encode()
     header: Header | None = None
+    has_begun = is_any_blank = False  # begun: also with a header that cannot be believed
     while (piece := lines.next_piece()) is not None:
         if isinstance(piece, Block) and is_blank(piece):  # between records, where a line can be blank
             rows.blank += piece.lines
+            is_any_blank = True
             yield rows.batch()
             continue
         if isinstance(piece, CorruptBlock):
-            read_piece(piece if header else _without_first_line(piece), rows)
-            header = header or Header(entity, None)
+            read_piece(piece if has_begun else _without_first_line(piece), rows)
+            has_begun = True
             yield rows.batch()
             continue
-        by_columns = header if fast and header and not header.problem else None
-        if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE):
-            reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE)
+        by_columns = header if fast and header and header.is_by_columns else None
+        if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE, separator):
+            reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE, separator=separator)
             reading.match(by_columns)
             yield reading.finish()
             continue
@@ -81,9 +87,16 @@ def read_csv(entity: str, pieces: Iterable[Piece], fast: bool = True) -> Iterato
         while lines.any_left():
             before, header = header, _read_record(lines, header, rows)
             if header is not before:
+                if header and header.problem:
+                    yield rows.batch()
+                    return
+                has_begun = True
                 lines.give_back()
             if rows.accepted + len(rows.rejected) >= _BATCH_RECORDS:
                 yield rows.batch()
+        yield rows.batch()
+    if not has_begun and is_any_blank:
+        rows.unreadable = ONLY_WHITE_SPACE
         yield rows.batch()
 
 
@@ -100,9 +113,9 @@ class CsvRecord(NamedTuple):
     text: bytes
 
 
-def csv_records(pieces: Iterable[Piece]) -> Iterator[CsvRecord]:
+def csv_records(pieces: Iterable[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[CsvRecord]:
     """Every record as `read_csv` reads it, the header and blank lines too."""
-    lines = _Lines(pieces)
+    lines = _Lines(pieces, mapping.delimiter or COMMA)
     while (piece := lines.next_piece()) is not None:
         lines.push(piece)
         while lines.any_left():
@@ -127,7 +140,7 @@ def _next_record(lines: _Lines) -> CsvRecord:
         lines.begin_anew()
         return _next_record(lines)
     text = b"".join(lines.taken).removesuffix(b"\n")
-    if problem is None and not _is_utf8(text):
+    if problem is None and not is_utf8(text):
         problem = Rejected(None, NOT_UTF8)
     return CsvRecord(line, len(lines.taken), cells, problem, text)
 
@@ -136,14 +149,17 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
     """Read the next record, which may be the header."""
     line, count, cells, problem, text = _next_record(lines)
     if lines.damage is not None:  # what it breaks off is no record of its own
-        rows.reject(lines.line, None, lines.damage, "")
+        rows.give_up(lines.line, lines.damage)
         lines.damage = None
         return header
     if not text.strip() and (problem is None or problem.reason != LINE_TOO_LONG):
         rows.blank += count
         return header
     if header is None:
-        return Header(rows.acceptor.entity, None if problem else cells)
+        header = Header(rows.acceptor.entity, None if problem else cells, rows.acceptor.mapping)
+        if header.problem:  # safeguard: header-needs-its-fields
+            rows.give_up(line, header.problem, text)
+        return header
     header.read_record(line, cells, problem, text, rows)
     return header
 
@@ -151,35 +167,43 @@ def _read_record(lines: _Lines, header: Header | None, rows: Rows) -> Header | N
 class Header:
     """The columns of one file, and how a record is read by them."""
 
-    def __init__(self, entity: str, names: list[str] | None) -> None:
+    def __init__(self, entity: str, names: list[str] | None, mapping: EntityMapping = UNMAPPED) -> None:
         """`names` as landed; None for a header that is not CSV or not UTF-8."""
-        self.problem: Rejected | None = None  # why no record of the file can be accepted
+        self.problem: str | None = None  # why the file cannot be read
         self.unknown: tuple[str, ...] = ()
         self._entity = entity
-        self._acceptor = Acceptor(entity)
+        self._mapping = mapping
+        self._delimiter = mapping.delimiter or COMMA
+        self._acceptor = Acceptor(entity, mapping)
+        self._constants: dict[str, Any] | None = None  # by column, what stands in folders; None: read record by record
         self._names = names or []
         self._fields: list[LandedField | None] = []
         if names is None:
-            self.problem = Rejected(None, HEADER_UNREADABLE)
+            self.problem = HEADER_UNREADABLE
             return
-        known = spellings(entity)
+        known = mapped_spellings(entity, mapping)
         by_name = {each.name: each for each in landed_fields(entity)}
         self._fields = [by_name.get(known.get(name, "")) for name in names]
         self.unknown = tuple(name for name, each in zip(names, self._fields, strict=True) if each is None)
         self.problem = self._problem()
         self._known = {name: columns.ValueCache() for name in by_name}
+        landed = {each.name for each in self._fields if each is not None}
+        if not landed & {field for field, _ in mapping.in_folders}:
+            with suppress(Rejected):
+                self._constants = self._acceptor.folder_values()
 
-    def _problem(self) -> Rejected | None:
+    @property
+    def is_by_columns(self) -> bool:
+        """Whether records may be read as columns."""
+        return self.problem is None and self._constants is not None
+
+    def _problem(self) -> str | None:
         given = [each.name for each in self._fields if each is not None]
-        for name in given:
-            if given.count(name) > 1:
-                return Rejected(name, COLUMN_TWICE)
-        if len(set(self.unknown)) < len(self.unknown):
-            return Rejected(None, COLUMN_TWICE)
-        for field in landed_fields(self._entity):
-            if field.required and field.name not in given:
-                return Rejected(field.name, NO_SUCH_COLUMN)
-        return None
+        if len(set(given)) < len(given) or len(set(self.unknown)) < len(self.unknown):
+            return COLUMN_TWICE
+        given += [field for field, _ in self._mapping.in_folders]
+        missing = [each.name for each in landed_fields(self._entity) if each.required and each.name not in given]
+        return lacking(missing) if missing else None
 
     def read_line(self, line: int, landed: bytes, rows: Rows) -> None:
         """Accept or reject a record that stands on one line without quotation marks. The slow path of a fast block."""
@@ -189,7 +213,7 @@ class Header:
         problem = None
         cells: list[str] = []
         try:
-            cells = next(csv.reader([landed.decode()], strict=True))
+            cells = next(csv.reader([landed.decode()], delimiter=self._delimiter, strict=True))
         except csv.Error as error:
             problem = Rejected(None, _csv_reason(error))
         self.read_record(line, cells, problem, landed, rows)
@@ -197,8 +221,10 @@ class Header:
     def read_record(self, line: int, cells: list[str], problem: Rejected | None, text: bytes, rows: Rows) -> None:
         """Accept or reject one record."""
         try:
-            if self.problem or problem:
-                raise self.problem or problem  # type: ignore[misc]
+            if problem:
+                raise problem
+            if b"\0\0\0\0\0\0\0\0" in text:
+                raise Rejected(None, ZEROS)
             if len(cells) != len(self._names):
                 raise Rejected(None, WRONG_CELLS)
             landed = {
@@ -211,9 +237,10 @@ class Header:
 
     def match(self, data: bytes, count: int) -> Matched:
         """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
-        cells, places = _split(data, len(self._names))
+        cells, places = _split(data, len(self._names), self._delimiter)
         by_column = {each.column: cell for each, cell in zip(self._fields, cells, strict=True) if each}
         schema = RAW_SCHEMAS[self._entity].remove(RAW_SCHEMAS[self._entity].get_field_index("line"))
+        constants = self._constants or {}
         mask: Mask = None
         if len(self._names) == 1:  # an empty cell, or an empty line
             mask = columns.not_empty(cells[0])
@@ -221,9 +248,15 @@ class Header:
         for field in landed_fields(self._entity):
             kind = schema.field(field.column).type
             if field.column not in by_column:
-                values[field.column] = columns.constant(field.default, kind, len(cells[0]))
+                constant = constants.get(field.column, field.default)
+                values[field.column] = columns.constant(constant, kind, len(cells[0]))
+                if field.required and constant is None:
+                    mask = pa.repeat(False, len(cells[0]))
                 continue
-            values[field.column], good = self._typed(field, by_column[field.column], kind)
+            column = by_column[field.column]
+            if field.kind is str and (pc.max(pc.binary_length(column)).as_py() or 0) >= _SHOWN_OBJECT_ID_CHARS:
+                mask = columns.both(mask, pc.invert(pc.starts_with(column, _OBJECT_ID)))
+            values[field.column], good = self._typed(field, column, kind)
             mask = columns.both(mask, good)
         mask = columns.both(mask, columns.none_if_all(RECORDS[self._entity].hold(values)))
         table = pa.Table.from_arrays([values[name] for name in schema.names], schema=schema)
@@ -235,15 +268,17 @@ class Header:
         return Matched(table, places, dict.fromkeys(self.unknown, table.num_rows))
 
     def _typed(self, field: LandedField, cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
+        if self._mapping.null:
+            cells = pc.fill_null(columns.without_null_spellings(cells, self._mapping.null), "")
         filled = columns.not_empty(cells)
         if field.kind is str and not field.choices:
             if filled is not None and field.default != "" and not field.required:
                 cells = pc.if_else(filled, cells, None)
-            return cells, columns.fits(cells, field)
+            return cells, columns.fits(cells, field, is_null_named=self._mapping.null is not None)
         if field.kind is Instant:
             if filled is None:
-                return columns.instants(cells)
-            values, good = columns.instants(cells.filter(filled))
+                return columns.instants(cells, self._acceptor.instant)
+            values, good = columns.instants(cells.filter(filled), self._acceptor.instant)
             spread = pc.replace_with_mask(pa.nulls(len(cells), kind), filled, values)
             if good is not None:
                 good = pc.replace_with_mask(pa.repeat(True, len(cells)), filled, good)
@@ -255,8 +290,8 @@ class Header:
         return columns.by_distinct_value(cells, kind, value_of, self._known[field.name])
 
 
-def _split(data: bytes, cells: int) -> tuple[list[pa.Array], pa.Array | None]:
-    """Split every line at its commas: the columns of the lines of just so many cells, and which (None: all).
+def _split(data: bytes, cells: int, delimiter: str) -> tuple[list[pa.Array], pa.Array | None]:
+    """Split every line at its delimiters: the columns of the lines of just so many cells, and which (None: all).
 
     Where Arrow does not take the text at all, no line is.
     """
@@ -272,7 +307,7 @@ def _split(data: bytes, cells: int) -> tuple[list[pa.Array], pa.Array | None]:
             pa.py_buffer(data),
             read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
             parse_options=pyarrow.csv.ParseOptions(
-                quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
+                delimiter=delimiter, quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), check_utf8=False
@@ -288,28 +323,16 @@ def _split(data: bytes, cells: int) -> tuple[list[pa.Array], pa.Array | None]:
 
 
 def cell_value(field: LandedField | None, cell: str) -> Any:
-    """What a cell holds, as it would have landed in JSON. Raises Rejected."""
+    """What a cell holds, as it would have landed in JSON."""
     if field is None or cell == "":
         return None
-    try:
-        return _CELLS.get(field.kind, str)(cell)
-    except Rejected as error:
-        raise Rejected(field.name, error.reason) from None
+    if field.kind is str and cell.startswith(_OBJECT_ID):
+        return shown_object_id(cell) or cell
+    return cell
 
 
-def _cell_integer(cell: str) -> int:
-    if not _INTEGER.fullmatch(cell):
-        raise Rejected(None, "expected an integer")
-    return int(cell)
-
-
-def _cell_boolean(cell: str) -> bool:
-    if cell not in ("true", "false"):
-        raise Rejected(None, "expected true or false")
-    return cell == "true"
-
-
-_CELLS: dict[type, Callable[[str], Any]] = {int: _cell_integer, bool: _cell_boolean, Money: parse_money_text}
+_OBJECT_ID = "ObjectI"  # so it begins, as mongoexport writes it
+_SHOWN_OBJECT_ID_CHARS = 34  # or two more, with quotation marks
 
 
 class _Lines:
@@ -320,8 +343,8 @@ class _Lines:
     open cell skips them.
     """
 
-    def __init__(self, pieces: Iterable[Piece]) -> None:
-        self.records = csv.reader(self, strict=True)
+    def __init__(self, pieces: Iterable[Piece], delimiter: str) -> None:
+        self.records = csv.reader(self, delimiter=delimiter, strict=True)
         self.taken: list[bytes] = []  # the lines of the record that is being read, but for those that were skipped
         self.has_skipped = False
         self.line = 1  # the next line's number
@@ -343,7 +366,7 @@ class _Lines:
             self.line = piece.first_line
             self._waiting.extend(_lines(piece.data))
         else:
-            assert not isinstance(piece, CorruptBlock)
+            assert not isinstance(piece, CorruptBlock | Values)
             self.line = piece.line
             self._waiting.append(piece)
 
@@ -434,6 +457,8 @@ def _without_first_line(piece: CorruptBlock) -> CorruptBlock:
 
 
 def _lines(data: bytes) -> list[bytes]:
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        return _LINES.findall(data)
     lines = [line + b"\n" for line in data.split(b"\n")]
     if lines[-1] == b"\n":
         lines.pop()
@@ -442,17 +467,12 @@ def _lines(data: bytes) -> list[bytes]:
     return lines
 
 
+_LINES = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # a CR may stand in a quoted cell, and ends a line elsewhere
+
+
 def _csv_reason(error: csv.Error) -> str:
     message = str(error)
     for start, reason in _CSV_REASONS.items():
         if message.startswith(start):
             return f"{NOT_CSV}: {reason}"
     return f"{NOT_CSV}: something follows a quoted cell" if "expected after" in message else f"{NOT_CSV}: {message}"
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

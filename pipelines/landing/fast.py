@@ -13,25 +13,28 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.landing.batches import Batch, Rows
+from pipelines.landing.batches import Batch, Rows, is_utf8
 from pipelines.landing.columns import text_bytes
 from pipelines.landing.common_form import CommonForm, Matched, learn
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,
     Piece,
+    Values,
     as_series,
     has_long_line,
     is_blank,
     line_starts,
     lines_of,
 )
-from pipelines.landing.ndjson import read_line, read_piece
+from pipelines.landing.mapping import UNMAPPED, EntityMapping
+from pipelines.landing.ndjson import read_line, read_piece, read_value
 from pipelines.landing.records import Acceptor, count_unknown
 from pipelines.landing.values import Rejected
 
@@ -48,12 +51,12 @@ NOT_IN_JSON = b"\\"  # escapes in strings: they would have to be resolved
 ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
 
 
-def read_fast(entity: str, pieces: Iterator[Piece]) -> Iterator[Batch]:
-    """Accept or reject every line, in order; reading, parsing and what the caller does with a batch overlap.
+def read_fast(entity: str, pieces: Iterator[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
+    """Accept or reject every line, or value, in order; reading, parsing and what the caller does with a batch overlap.
 
-    What is held at any time is a few blocks and what they became, however long the file.
+    What is held at any time is a few blocks and what they became, however long the file. Raises NotByLine.
     """
-    reader = FastReader(entity)
+    reader = FastReader(entity, mapping=mapping)
     reading = ThreadPoolExecutor(1, "read")
     parsing = ThreadPoolExecutor(PARSERS, "parse")
     with reading, parsing:
@@ -71,8 +74,9 @@ def read_fast(entity: str, pieces: Iterator[Piece]) -> Iterator[Batch]:
 class FastReader:
     """Reads the blocks of one file, learning its forms on the way. Several threads may read blocks at once."""
 
-    def __init__(self, entity: str, min_lines: int = MIN_LINES) -> None:
+    def __init__(self, entity: str, min_lines: int = MIN_LINES, mapping: EntityMapping = UNMAPPED) -> None:
         self._entity = entity
+        self._mapping = mapping
         self._min_lines = min_lines
         self._learning = threading.Lock()  # of what follows
         self._forms: tuple[CommonForm, ...] = ()  # the one that read most comes first
@@ -82,13 +86,15 @@ class FastReader:
         """The records of a piece of the file."""
         if isinstance(piece, Block) and not is_blank(piece):
             return self.read(piece)
-        rows = Rows(self._entity)
+        if isinstance(piece, Values) and piece.block.lines:
+            return _with_lines(self.read(piece.block, read_value), piece)
+        rows = Rows(self._entity, self._mapping)
         read_piece(piece, rows)
         return rows.batch()
 
-    def read(self, block: Block) -> Batch:
+    def read(self, block: Block, read_line: ReadLine = read_line) -> Batch:
         """The records of a block: what `read_piece` would give, sooner."""
-        reading = BlockReading(block, Rows(self._entity), read_line, NOT_IN_JSON, self._min_lines)
+        reading = BlockReading(block, Rows(self._entity, self._mapping), read_line, NOT_IN_JSON, self._min_lines)
         read: dict[CommonForm, int] = {}
         while len(reading.left) >= reading.min_lines and (form := self._next_form(reading, read)):
             before = len(reading.left)
@@ -107,11 +113,25 @@ class FastReader:
             if known is not None or not self._lessons:
                 return known
             self._lessons -= 1
-            acceptor = Acceptor(self._entity)
-            learned = learn(self._entity, (line for line in reading.sample() if _accepts(acceptor, line)))
+            acceptor = Acceptor(self._entity, self._mapping)
+            learned = learn(
+                self._entity, (line for line in reading.sample() if _accepts(acceptor, line)), self._mapping
+            )
             if learned is not None:
                 self._forms = (*self._forms, learned)
             return learned
+
+
+def _with_lines(batch: Batch, values: Values) -> Batch:
+    """The records of a block of values with the lines on which they begin in the file."""
+    at = batch.accepted.schema.get_field_index("line")
+    lines = values.lines.take(pc.subtract(batch.accepted.column(at), 1).combine_chunks())
+    return replace(
+        batch,
+        accepted=batch.accepted.set_column(at, batch.accepted.schema.field(at), lines),
+        rejected=[each._replace(line=values.lines[each.line - 1].as_py()) for each in batch.rejected],
+        blank=values.blank,
+    )
 
 
 class TextMatcher(Protocol):
@@ -128,7 +148,13 @@ class BlockReading:
     """
 
     def __init__(
-        self, block: Block, rows: Rows, read_line: ReadLine, special: bytes, min_lines: int = MIN_LINES
+        self,
+        block: Block,
+        rows: Rows,
+        read_line: ReadLine,
+        special: bytes,
+        min_lines: int = MIN_LINES,
+        separator: bytes = b",",
     ) -> None:
         self.left = pa.arange(0, block.lines)  # lines within the block, from 0
         self._block = block
@@ -137,9 +163,9 @@ class BlockReading:
         self.min_lines = max(min_lines, 1)
         self._tables: list[pa.Table] = []
         self._starts: pa.Array | None = None  # of the lines, within the block, and where it ends
-        self._whole = is_fit(block, special)
+        self._whole = is_fit(block, special, separator)
         if not self._whole:
-            self._read_unfit(special)
+            self._read_unfit(special, separator)
 
     def match(self, matcher: TextMatcher) -> None:
         """Read the lines that the matcher knows."""
@@ -174,17 +200,18 @@ class BlockReading:
         batch = self._rows.batch()
         tables = [table for table in (*self._tables, batch.accepted) if table.num_rows]
         if not tables or (len(tables) == 1 and tables[0] is batch.accepted):
-            return Batch(_sorted(batch.accepted), batch.rejected, batch.blank, batch.unknown_fields)
+            return replace(batch, accepted=_sorted(batch.accepted))
         schema = batch.accepted.schema
         merged = pa.concat_tables([pa.Table.from_arrays(table.columns, schema=schema) for table in tables])
-        return Batch(_sorted(merged), batch.rejected, batch.blank, batch.unknown_fields)
+        return replace(batch, accepted=_sorted(merged))
 
-    def _read_unfit(self, special: bytes) -> None:
+    def _read_unfit(self, special: bytes, separator: bytes) -> None:
         """Leave to the slow path what must not be split: control characters, `special`, bytes that are no UTF-8."""
         fit: list[int] = []
         for number, landed in enumerate(lines_of(self._block.data)):
             line = landed.removesuffix(b"\r")
-            if special in line or _UNFIT.search(line) or len(line) >= MAX_LINE_BYTES or not _is_utf8(line):
+            is_unfit = _UNFIT.search(line if separator >= b" " else line.replace(separator, b","))
+            if special in line or is_unfit or len(line) >= MAX_LINE_BYTES or not is_utf8(line):
                 self._read(number)
             else:
                 fit.append(number)
@@ -224,29 +251,23 @@ def _sorted(table: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(lines))
 
 
-def is_fit(block: Block, special: bytes) -> bool:
-    """Whether a block holds nothing that must not be split; looks at it as a whole."""
+def is_fit(block: Block, special: bytes, separator: bytes = b",") -> bool:
+    """Whether a block holds nothing that must not be split; looks at it as a whole.
+
+    `separator` stands between the values of a line, and may be a control character.
+    """
     data = block.data
     if special in data or data.startswith((b"\n", b"\r")) or b"\n\n" in data or b"\n\r" in data:  # or a blank line
         return False
     if not data.isascii() and (
-        not _is_utf8(data) or data.startswith(_BYTE_ORDER_MARK) or b"\n" + _BYTE_ORDER_MARK in data
+        not is_utf8(data) or data.startswith(_BYTE_ORDER_MARK) or b"\n" + _BYTE_ORDER_MARK in data
     ):
         return False
     returns = data.count(b"\r") if b"\r" in data else 0
     if returns and data.count(b"\r\n") != returns:
         return False
     newlines = block.lines - (not data.endswith(b"\n"))
-    if (as_series(data) < 0x20).sum() != newlines + returns:
+    separators = data.count(separator) if separator < b" " else 0
+    if (as_series(data) < 0x20).sum() != newlines + returns + separators:
         return False
     return not has_long_line(data)
-
-
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,8 +17,8 @@ from typing import NamedTuple
 import msgspec
 import zstandard
 
-from pipelines.core.errors import UsageError
-from pipelines.landing.schema import ENTITIES, FLAT_ENTITIES
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders
+from pipelines.landing.schema import ENTITIES
 
 CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
 
@@ -27,9 +27,35 @@ _OF_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _UNFINISHED_PREFIXES = (".", "_")
 _UNFINISHED_SUFFIXES = (".part", ".tmp")
-_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".json": "json", ".parquet": "parquet"}
-_COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
-_NO_FORMAT = "nothing"
+# What a name says, in letters of either case. What is read is told by the bytes: see content.py.
+_FORMATS = {
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".avro": "avro",  # this and what follows is never read, and always refused
+    ".orc": "orc",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".xlsx": "xlsx",
+    ".xls": "xls",
+}
+_COMPRESSIONS = {
+    ".gz": "gz",
+    ".gzip": "gz",
+    ".zst": "zst",
+    ".zstd": "zst",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".lz4": "lz4",
+    ".snappy": "snappy",
+    ".zip": "zip",
+    ".7z": "7z",
+}
+NO_FORMAT = "nothing"
 
 
 class LandedFile(msgspec.Struct, frozen=True, order=True, dict=True):
@@ -38,19 +64,25 @@ class LandedFile(msgspec.Struct, frozen=True, order=True, dict=True):
     entity: str
     name: str
     location: str  # of the file
-    format: str  # ndjson, csv, json or parquet
-    compression: str | None  # gz or zst
+    format: str  # by its name: ndjson, csv, json, parquet, …
+    compression: str | None  # by its name: gz, zst, …
     root: Path  # the landing root that it was found under
+    mapping: EntityMapping = UNMAPPED  # by what it is read, where that is not as the contract says
 
     @cached_property
     def path(self) -> Path:
         """The file. A Path is made when one is asked for: most that ever landed is known and not opened again."""
         return Path(self.location)
 
-    @property
+    @cached_property
     def read_as(self) -> str:
-        """How its bytes are read: see `read_as`."""
-        return f"{self.format}.{self.compression}" if self.compression else self.format
+        """What its name says of how its bytes are read: see `read_as`.
+
+        The same bytes below deleted=true and deleted=false are two files.
+        """
+        how = f"{self.format}.{self.compression}" if self.compression else self.format
+        folders = self.mapping.folders_digest
+        return f"{how}@{folders}" if folders else how  # safeguard: folder-fields-are-part-of-the-key
 
 
 @dataclass(frozen=True)
@@ -81,96 +113,51 @@ class CorruptionStart:
     offset: int  # in the file: before this byte nothing was noticed, and soon after it the archive cannot be read
 
 
-# --- finding ----------------------------------------------------------------------------------------------------
-
-
-def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]:
-    """Every complete landed file under `roots`, by (entity, name), and what was ignored.
-
-    Names that begin with "." or "_" or end in ".part" or ".tmp" are not complete yet and pass unmentioned. Raises
-    UsageError for a root that is not there, OSError for a folder that cannot be listed: what is in it would be missing.
-    """
-    files: list[LandedFile] = []
-    ignored: list[Ignored] = []
-    for root in dict.fromkeys(roots):
-        if not root.is_dir():
-            raise UsageError(f"The landing folder {root} does not exist. Create it, or name another with --landing.")
-        for entry in _entries(root):
-            if entry.name not in ENTITIES:
-                ignored.append(Ignored(Path(entry.path), f"not an entity: those are {', '.join(ENTITIES)}"))
-            elif not entry.is_dir(follow_symlinks=False):
-                ignored.append(Ignored(Path(entry.path), "not a folder"))
-            else:
-                _walk(root, entry.name, files, ignored)
-    files.sort(key=lambda each: (each.entity, each.name, each.location))
-    return files, sorted(ignored, key=lambda each: str(each.path))
-
-
-def find_unfinished(roots: Sequence[Path]) -> list[Path]:
-    """Return the marker and temporary files under the entities' folders of `roots`, by path."""
-    found: list[Path] = []
-    for root in dict.fromkeys(roots):
-        for folder, folders, files in os.walk(root):
-            if Path(folder) == root:
-                folders[:] = [name for name in folders if name in ENTITIES]
-                continue
-            found += [Path(folder, name) for name in (*folders, *files) if is_unfinished(name)]
-            folders[:] = [name for name in folders if not is_unfinished(name)]
-    return sorted(found)
+# --- names -------------------------------------------------------------------------------------------------------
 
 
 def is_unfinished(name: str) -> bool:
     return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
 
 
-def _walk(root: Path, entity: str, files: list[LandedFile], ignored: list[Ignored]) -> None:
-    base = str(root / entity)[: -len(entity)]
-    folders = [entity]
-    while folders:
-        folder = folders.pop()
-        for entry in _entries(base + folder):
-            name = f"{folder}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-            elif not entry.is_file(follow_symlinks=False):  # safeguard: no-link-listed
-                ignored.append(Ignored(Path(base + name), "not a regular file"))
-            else:
-                found = landed_file(root, entity, name, base + name)
-                (files if isinstance(found, LandedFile) else ignored).append(found)  # type: ignore[arg-type]
-
-
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name; nothing if it has just gone. Raises OSError if it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []
-    return [entry for entry in found if not is_unfinished(entry.name)]
-
-
-def landed_file(root: Path, entity: str, name: str, location: str) -> LandedFile | Ignored:
+def landed_file(
+    root: Path, entity: str, name: str, location: str, mapping: EntityMapping = UNMAPPED
+) -> LandedFile | Ignored:
     """What is to be read of a file, by its name under the landing root alone; `location` is where it is."""
+    file_format, compression = named_format(name)
+    if file_format == NO_FORMAT and compression is None:
+        return Ignored(Path(location), UNKNOWN_KIND)
+    mapping = in_folders(entity, name, mapping)
+    return LandedFile(entity, printable_name(name), location, file_format, compression, root, mapping)
+
+
+UNFINISHED = "marker or temporary file"
+UNKNOWN_KIND = "no file of data: neither its name (.ndjson, .jsonl, .json, .csv, .parquet) nor its first bytes say so"
+
+
+def named_format(name: str) -> tuple[str, str | None]:
     file_format, _, compression = read_as(name).partition(".")
-    if file_format == _NO_FORMAT or (file_format == "parquet" and compression):
-        return Ignored(
-            Path(location), "unknown extension: .ndjson, .jsonl, .csv (each also .gz, .zst) and .parquet are read"
-        )
-    if file_format == "csv" and entity not in FLAT_ENTITIES:
-        return Ignored(Path(location), f"{entity} have nested fields, which CSV cannot hold")
-    if file_format == "json" and entity != "lls_streams":
-        return Ignored(Path(location), "only a List Streams response may land as .json: use .ndjson")
-    return LandedFile(entity, printable_name(name), location, file_format, compression or None, root)
+    return file_format, compression or None
 
 
 @lru_cache(maxsize=1 << 16)  # a night asks of the same names again and again
 def read_as(name: str) -> str:
-    """How a landed file of this name is read: ndjson, csv.gz, parquet, … Its bytes alone do not say."""
+    """What the name of a landed file says of how to read it: ndjson, csv.gz, parquet, …"""
+    name = name.lower()
     dot = name.rfind(".")
     compression = _COMPRESSIONS.get(name[dot:])
     if compression is None:
-        return _FORMATS.get(name[dot:], _NO_FORMAT)
-    return f"{_FORMATS.get(name[name.rfind('.', 0, dot) : dot], _NO_FORMAT)}.{compression}"
+        return _FORMATS.get(name[dot:], NO_FORMAT)
+    return f"{_FORMATS.get(name[name.rfind('.', 0, dot) : dot], NO_FORMAT)}.{compression}"
+
+
+def without_extension(name: str) -> str:
+    """A landed name without the extensions that say how it is read."""
+    base, _, last = name.rpartition(".")
+    if base and f".{last}".lower() in _COMPRESSIONS:
+        name = base
+        base, _, last = name.rpartition(".")
+    return base if base and f".{last}".lower() in _FORMATS else name
 
 
 def printable_name(path: Path | str) -> str:
@@ -349,18 +336,26 @@ def _gunzip(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
         raise DamagedArchive("it ends in the middle")
 
 
+_ZSTD_HEADER_BYTES = 18  # of a frame, at most
+
+
 def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     frame = None
+    header = b""  # of the frame
     lines = _VerifiedLines()
     context = zstandard.ZstdDecompressor()
     for offset, chunk in slices:
         rest = chunk
         while rest:
-            frame = frame or context.decompressobj()
+            if frame is None:
+                frame, header = context.decompressobj(), b""
+            header += rest[: _ZSTD_HEADER_BYTES - len(header)]
             try:
                 out = frame.decompress(rest)
             except zstandard.ZstdError:
                 reason = "a zstd frame is not what its checksum says, or is not zstd"
+                if _needs_dictionary(header):
+                    reason = "it was compressed with a zstd dictionary, which does not land: compress it without one"
                 raise DamagedArchive(reason, CorruptionStart(lines.sound, offset)) from None
             if out:
                 lines.add(out)
@@ -371,6 +366,13 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
                 rest, frame = frame.unused_data, None
     if frame is not None:
         raise DamagedArchive("it ends in the middle")
+
+
+def _needs_dictionary(frame: bytes) -> bool:
+    try:
+        return bool(zstandard.get_frame_parameters(frame).dict_id)
+    except zstandard.ZstdError:
+        return False
 
 
 class _VerifiedLines:
@@ -395,14 +397,14 @@ class _VerifiedLines:
             raise DamagedArchive(f"it holds more than {MAX_EMPTY_PARTS:,} empty parts one after the other")
 
 
-def landed_file_of(root: Path, name: str) -> LandedFile | Ignored:
+def landed_file_of(root: Path, name: str, mappings: Mapping[str, EntityMapping]) -> LandedFile | Ignored:
     """Return the landed file that an object becomes when it is downloaded to `root`, or why it is ignored."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
     if not inner:
         return Ignored(root / entity, "not a folder")
-    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name))
+    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name), mappings.get(entity, UNMAPPED))
 
 
 def unfinished_part(name: str) -> str | None:

@@ -13,16 +13,19 @@ from typing import Any
 
 from pipelines import __version__
 from pipelines.landing import schema
-from pipelines.landing.records import spellings
-from pipelines.landing.schema import Instant, JsonArray, JsonObject, LandedField, Money
+from pipelines.landing.records import IDS_OF_PERSONS, NULL_SPELLINGS
+from pipelines.landing.schema import Instant, JsonArray, JsonObject, LandedField, Money, spellings
 from pipelines.landing.values import MAX_MONEY
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _DAY = "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|[12][0-9]))"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_INSTANT = rf"^[0-9]{{4}}-{_DAY}[Tt ]{_CLOCK}:(?:[0-5][0-9]|60)(?:\.[0-9]+)?(?:[Zz]|[+-]{_CLOCK})$"
-_DECIMAL = r"^-?0*[0-9]{1,12}(?:\.[0-9]+)?$"
+_OFFSET = "(?: ?(?:[Zz]|UTC)| ?[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)"
+_INSTANT = rf"^[0-9]{{4}}-{_DAY}[Tt ]{_CLOCK}:(?:[0-5][0-9]|60)(?:\.[0-9]+)?{_OFFSET}$"
+_DECIMAL = r"^(?:-0+(?:\.0+)?|0*[0-9]{1,12}(?:\.[0-9]+)?)$"
+_WHOLE = r"^(?:-0|0|[1-9][0-9]{0,18})(?:\.0+)?$"
+_BOOLEAN = "^(?:[Tt]|[Ff]|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|0|1)$"
 
 
 def json_schema(entity: str | None = None) -> dict[str, Any]:
@@ -57,7 +60,12 @@ def _record(entity: str) -> dict[str, Any]:
     return made | {"$comment": "; ".join(["Also rejected: a day that is not in the calendar", *_ALSO, *record.rules])}
 
 
-_ALSO = ("a key given twice", "an amount with more than two decimals", "an integer written with a fraction")
+_ALSO = (
+    "a key given twice",
+    "an amount with more than two decimals",
+    "an integer written with an exponent",
+    "an id with one",
+)
 # The rules over several fields that JSON Schema can say.
 _RULES: dict[str, tuple[dict[str, Any], ...]] = {
     "pledges": (
@@ -87,7 +95,7 @@ def _members(
     entity: str, prefix: str, fields: list[LandedField], objects: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """`properties` in every accepted spelling, and what says that a required field stands in one of them, and once."""
-    values: dict[str, Any] = {field.name: _value(field, schema.RECORDS[entity].has_money_as_text) for field in fields}
+    values: dict[str, Any] = {field.name: _value(field) for field in fields}
     values.update(objects)
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -125,47 +133,53 @@ def _spellings(entity: str) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(each) for name, each in found.items()}
 
 
-def _value(field: LandedField, has_money_as_text: bool) -> dict[str, Any]:
+def _value(field: LandedField) -> dict[str, Any]:
     """The schema of one field's value; that of one which may be absent allows null."""
     if field.choices:
         return {"enum": [*field.choices, *([] if field.required else [None])]}
-    form = {"$ref": f"#/$defs/{_form(field, has_money_as_text)}"}
+    form = {"$ref": f"#/$defs/{_form(field)}"}
     if field.required:
         return form
     default = {} if field.default is None else {"default": field.default}
     return {"anyOf": [form, {"type": "null"}], **default}
 
 
-def _form(field: LandedField, has_money_as_text: bool) -> str:
+def _form(field: LandedField) -> str:
     """The name of what a value of a field looks like."""
-    if field.kind is str:
-        return f"text_of_{field.min_chars}_to_{field.max_chars}"
-    return f"{_LOGICAL[field.kind]}{'_or_text' if field.kind is Money and has_money_as_text else ''}"
+    if field.column in IDS_OF_PERSONS:
+        return "id_of_a_person_or_device"
+    return f"text_of_{field.min_chars}_to_{field.max_chars}" if field.kind is str else _LOGICAL[field.kind]
 
 
 def _forms(entities: Iterable[str]) -> dict[str, Any]:
     """What values look like, by name: as they are written first, then as MongoDB Extended JSON."""
     found: dict[str, Any] = {}
     for entity in entities:
-        as_text = schema.RECORDS[entity].has_money_as_text
         for field in schema.landed_fields(entity):
             if not field.choices:
-                alternatives = list(_alternatives(field, as_text))
-                found[_form(field, as_text)] = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
+                alternatives = list(_alternatives(field))
+                found[_form(field)] = alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
     return found
 
 
-def _alternatives(field: LandedField, has_money_as_text: bool) -> Iterator[dict[str, Any]]:
+def _alternatives(field: LandedField) -> Iterator[dict[str, Any]]:
     if field.kind is str:
         bounds = {"minLength": field.min_chars, "maxLength": field.max_chars}
-        yield {"type": "string", **{name: value for name, value in bounds.items() if value}}
+        nobody = {"not": {"enum": sorted(NULL_SPELLINGS)}} if field.column in IDS_OF_PERSONS else {}
+        yield {"type": "string", **{name: value for name, value in bounds.items() if value}, **nobody}
+        yield {"type": "integer"}
         yield _wrapped("$oid", {"type": "string", "pattern": "^[0-9a-fA-F]{24}$"})
+        yield _wrapped("$numberLong", _INTEGER_TEXT)
+        yield _wrapped("$numberInt", _INTEGER_TEXT)
     elif field.kind is int:
         yield {"type": "integer", "minimum": 0, "maximum": schema.MAX_REVISION}
+        yield {"type": "string", "pattern": _WHOLE}
         yield _wrapped("$numberLong", _INTEGER_TEXT)
         yield _wrapped("$numberInt", _INTEGER_TEXT)
     elif field.kind is bool:
         yield {"type": "boolean"}
+        yield {"enum": [0, 1]}
+        yield {"type": "string", "pattern": _BOOLEAN}
     elif field.kind is Instant:
         yield {"type": "string", "pattern": _INSTANT, "examples": ["2026-01-31T20:00:00+03:00"]}
         yield _wrapped(
@@ -180,8 +194,7 @@ def _alternatives(field: LandedField, has_money_as_text: bool) -> Iterator[dict[
         )
     elif field.kind is Money:
         yield {"type": "number", "minimum": 0, "exclusiveMaximum": int(MAX_MONEY)}
-        if has_money_as_text:
-            yield {"type": "string", "pattern": _DECIMAL}
+        yield {"type": "string", "pattern": _DECIMAL}
         for name in ("$numberDecimal", "$numberDouble", "$numberLong", "$numberInt"):
             yield _wrapped(name, {"type": "string", "pattern": "^-?[0-9]"})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ LONG_LINE_TEXT_BYTES = 1 << 16  # what is kept of a longer one
 BLOCK_LINES = 1 << 17  # however short they are: each line that is rejected, or just looked at, costs some memory
 BLOCK_BYTES = 16 << 20  # so that each of dozens of shapes of lines has enough of them to be read as columns
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CORRUPT_ARCHIVE = "the archive is not what its checksum says: no line of it can be believed"
+_LONE_RETURN = re.compile(rb"\r(?!\n)")  # ends a line, too
+_LINE_END = re.compile(rb"\n|\r(?!\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class LongLine:
     line: int
     head: bytes
     parts: Iterator[bytes] = field(default=iter(()), compare=False, repr=False)  # all of it, until the next piece
+    is_value: bool = False  # or what is left of a line behind other values
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,25 @@ class CorruptBlock:
     block: Block
 
 
-Piece = Block | LongLine | Damage | CorruptBlock
+@dataclass(frozen=True, slots=True)
+class Values:
+    """JSON values that did not stand one a line, in a block in which they do."""
+
+    block: Block
+    lines: pa.Array  # on which they begin
+    blank: int  # lines without anything, since the values before
+
+
+Piece = Block | LongLine | Damage | CorruptBlock | Values
 
 
 def blocks_of_lines(
-    chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES, block_lines: int = BLOCK_LINES
+    chunks: Iterable[bytes], block_bytes: int = BLOCK_BYTES, block_lines: int = BLOCK_LINES, *, quotes: bool = False
 ) -> Iterator[Piece]:
     """Cut a stream into blocks of whole lines, of about `block_bytes` and no more than `block_lines`.
 
-    A byte order mark at the start of the stream is dropped.
+    Lines end with LF, CRLF or CR. A byte order mark at the start of the stream is dropped, and a CR becomes an LF; with
+    `quotes` it stays from the first quotation mark on, since it may stand in a quoted cell.
 
     What is held at any time is a block and a line. Where `chunks` raises DamagedArchive the whole lines before that
     are yielded, then Damage in place of the line that breaks off, and that is the end.
@@ -69,7 +84,7 @@ def blocks_of_lines(
     line = 1
     pending = [b""]
     size = 0
-    following = _Chunks(chunks)
+    following = _Chunks(with_line_feeds(chunks, quotes=quotes))
     try:
         for chunk in following:
             pending.append(chunk)
@@ -101,6 +116,28 @@ def blocks_of_lines(
         yield from _of_few_lines(block, block_lines)
 
 
+def with_line_feeds(chunks: Iterable[bytes], *, quotes: bool = False) -> Iterator[bytes]:
+    """The same text with LF in place of each CR that is not followed by one; where quotes count, up to the first."""
+    kept = b""
+    quotes_begin = False
+    chunks = iter(chunks)
+    for following in chunks:
+        chunk = kept + following
+        kept = b""
+        quotes_begin = quotes and b'"' in chunk
+        if not quotes_begin and b"\r" in chunk:
+            kept = b"\r" if chunk.endswith(b"\r") else b""  # what follows it decides
+            chunk = chunk.removesuffix(b"\r")
+            if _has_lone_return(chunk):
+                chunk = _LONE_RETURN.sub(b"\n", chunk)
+        yield chunk
+        if quotes_begin:
+            break
+    if kept:
+        yield b"\n"
+    yield from chunks
+
+
 class _Chunks:
     """A stream of bytes without a byte order mark at its start, of which a line can be taken by itself."""
 
@@ -119,8 +156,9 @@ class _Chunks:
         """What has begun of a line, and the rest of it with its newline."""
         yield begun
         for chunk in self:
-            end = chunk.find(b"\n") + 1
-            if end:
+            found = _LINE_END.search(chunk)
+            if found:
+                end = found.end()
                 self._given_back = chunk[end:]
                 yield chunk[:end]
                 return
@@ -133,8 +171,14 @@ def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:
     if end := last.rfind(b"\n") + 1:
         return b"".join([*before, last[:end]]), last[end:]
     data = b"".join(chunks)
-    end = data.rfind(b"\n") + 1
+    end = _after_last_end(data, 0, len(data) - 1)  # a CR at the end may go on with an LF
     return data[:end], data[end:]
+
+
+def _after_last_end(data: bytes, start: int, stop: int) -> int:
+    """Where the last line that ends in a range has ended; 0 without one."""
+    end = max(data.rfind(b"\n", start, stop), data.rfind(b"\r", start, stop)) + 1
+    return end + data.startswith(b"\n", end) if data.endswith(b"\r", 0, end) else end
 
 
 def split_corrupt(pieces: Iterable[Piece], verified_lines: int) -> Iterator[Piece]:
@@ -156,7 +200,8 @@ def _of_few_lines(block: Block, most: int) -> Iterator[Block]:
         yield block
         return
     half = len(block.data) // 2
-    cut = (block.data.rfind(b"\n", 0, half) + 1) or (block.data.find(b"\n", half) + 1)
+    found = _LINE_END.search(block.data, half)
+    cut = _after_last_end(block.data, 0, half) or (found.end() if found else 0)
     data = block.data[:cut]
     first = Block(block.first_line, data, newlines(data))
     yield from _of_few_lines(first, most)
@@ -172,23 +217,28 @@ def has_long_line(data: bytes) -> bool:
     """Whether a line is too long, or so nearly that it must be looked at by itself."""
     start = 0
     while len(data) - start > MAX_LINE_BYTES:
-        start = data.rfind(b"\n", start, start + MAX_LINE_BYTES) + 1
+        start = _after_last_end(data, start, start + MAX_LINE_BYTES)
         if not start:
             return True
     return False
 
 
 def newlines(data: bytes) -> int:
-    """How many there are."""
-    return int((as_series(data) == ord("\n")).sum())
+    """How many lines end."""
+    count = int((as_series(data) == ord("\n")).sum())
+    return count + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else count
 
 
 def lines_of(data: bytes) -> list[bytes]:
     """The lines of a block, each without its newline."""
-    lines = data.split(b"\n")
+    lines = _LINE_END.split(data) if _has_lone_return(data) else data.split(b"\n")
     if not lines[-1]:
         lines.pop()
     return lines
+
+
+def _has_lone_return(data: bytes) -> bool:
+    return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
 def line_starts(data: bytes) -> pa.Array:
@@ -208,7 +258,7 @@ def _without_byte_order_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
     chunks = iter(chunks)
     for chunk in chunks:
         start += chunk
-        if len(start) >= len(_BYTE_ORDER_MARK):
+        if len(start) >= len(BYTE_ORDER_MARK):
             break
-    yield start.removeprefix(_BYTE_ORDER_MARK)
+    yield start.removeprefix(BYTE_ORDER_MARK)
     yield from chunks

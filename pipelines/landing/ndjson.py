@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.landing.batches import CORRUPT_ARCHIVE, LINE_TOO_LONG, NOT_UTF8, Batch, Rows
+from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.files import DamagedArchive
 from pipelines.landing.lines import (
+    BYTE_ORDER_MARK,
+    CORRUPT_ARCHIVE,
     LONG_LINE_TEXT_BYTES,
     MAX_LINE_BYTES,
     Block,
@@ -15,18 +18,21 @@ from pipelines.landing.lines import (
     Damage,
     LongLine,
     Piece,
+    Values,
     is_blank,
     lines_of,
 )
+from pipelines.landing.mapping import UNMAPPED, EntityMapping
+from pipelines.landing.objects import NEXT_OBJECT, NotByLine
 from pipelines.landing.records import count_unknown
 from pipelines.landing.values import Rejected, shown_json
 
 MAX_DOCUMENT_BYTES = 64 << 20  # of a List Streams response, the only thing that must be held whole
 
 
-def read_ndjson(entity: str, pieces: Iterable[Piece]) -> Iterator[Batch]:
-    """Accept or reject every line, one by one."""
-    rows = Rows(entity)
+def read_ndjson(entity: str, pieces: Iterable[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
+    """Accept or reject every line, one by one. Raises NotByLine."""
+    rows = Rows(entity, mapping)
     for piece in pieces:
         read_piece(piece, rows)
         yield rows.batch()
@@ -43,10 +49,16 @@ def read_piece(piece: Piece, rows: Rows) -> None:
         case CorruptBlock(block):
             for line, text in enumerate(lines_of(block.data), block.first_line):
                 _reject_corrupt(line, text, rows)
+        case Values(block, numbers, blank):
+            rows.blank += blank
+            for line, text in zip(numbers.to_pylist(), lines_of(block.data), strict=True):
+                read_value(line, text, rows)
         case LongLine(line, head):
+            if not piece.is_value and (head.lstrip().startswith((b"{", b"[")) or _may_hold_others(head)):
+                raise NotByLine
             rows.reject(line, None, LINE_TOO_LONG, head)
         case Damage(line, reason, _):
-            rows.reject(line, None, reason, "")
+            rows.give_up(line, reason)
 
 
 def _reject_corrupt(line: int, landed: bytes, rows: Rows) -> None:
@@ -57,7 +69,33 @@ def _reject_corrupt(line: int, landed: bytes, rows: Rows) -> None:
 
 
 def read_line(line: int, landed: bytes, rows: Rows) -> None:
-    """Accept or reject one line, given without its newline."""
+    """As read_value. Raises NotByLine where a line that cannot be read may be more than one value, or part of one."""
+    before = len(rows.rejected)
+    read_value(line, landed, rows)
+    if len(rows.rejected) > before and _may_hold_others(landed):
+        raise NotByLine
+
+
+def _may_hold_others(landed: bytes) -> bool:
+    text = landed.decode("latin-1").strip(" \t\r")
+    if text.startswith("[") or NEXT_OBJECT.search(text):
+        return True
+    if not text.startswith("{"):
+        return False
+    try:
+        _, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text)
+    except RecursionError:
+        return False
+    return text[end:].lstrip(" \t\r").startswith("[")
+
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def read_value(line: int, landed: bytes, rows: Rows) -> None:
+    """Accept or reject one JSON value, given without its newline."""
     if len(landed) > MAX_LINE_BYTES:
         rows.reject(line, None, LINE_TOO_LONG, landed[:LONG_LINE_TEXT_BYTES])
         return
@@ -88,22 +126,27 @@ def is_response(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("streams"), list) and "id" not in value
 
 
-def read_response(chunks: Iterable[bytes]) -> Iterator[Batch]:
-    """The streams of a response landed as a document of its own; `line` is a stream's place in the list, from 1."""
-    rows = Rows("lls_streams")
+def read_response(chunks: Iterable[bytes], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
+    """The streams of a response landed as a document of its own; `line` is a stream's place in the list, from 1.
+
+    Raises NotByLine for a document of something else.
+    """
+    rows = Rows("lls_streams", mapping)
     document = b""
     try:
         document = _document(chunks)
-        value = rows.acceptor.parse(document.removeprefix(b"\xef\xbb\xbf").decode())
+        value = rows.acceptor.parse(document.removeprefix(BYTE_ORDER_MARK).decode())
         if not is_response(value):
-            raise Rejected(None, 'not a List Streams response: {"streams": […]}')
+            raise NotByLine
         _read_response(value, rows, None)
     except UnicodeDecodeError:
-        rows.reject(1, None, NOT_UTF8, document[:LONG_LINE_TEXT_BYTES])
+        rows.give_up(1, NOT_UTF8, document[:LONG_LINE_TEXT_BYTES])
     except DamagedArchive as error:
-        rows.reject(1, None, f"the archive is damaged: {error}", "")
+        rows.give_up(1, f"the archive is damaged: {error}")
     except Rejected as error:
-        rows.reject(1, error.field, error.reason, document[:LONG_LINE_TEXT_BYTES])
+        if _may_hold_others(document.removeprefix(BYTE_ORDER_MARK).lstrip()):
+            raise NotByLine from None
+        rows.give_up(1, error.reason, document[:LONG_LINE_TEXT_BYTES])
     yield rows.batch()
 
 

@@ -7,8 +7,8 @@ rejected records, not an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,9 +21,11 @@ from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
 from pipelines.landing.columns import INSTANT_TYPE, Mask
 from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.parquet_sizes import Sizes
-from pipelines.landing.records import TWO_SPELLINGS, count_unknown, spellings
+from pipelines.landing.records import TWO_SPELLINGS, Acceptor, count_unknown
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
+from pipelines.landing.unreadable import lacking
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
 
 BATCH_ROWS = 16_384
@@ -33,30 +35,36 @@ TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
 _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
 
 
-def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Batch]:
-    """Accept or reject every row. A file that is not Parquet, or breaks off, is one rejected record.
+def read_parquet(entity: str, source: Source, fast: bool = True, mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
+    """Accept or reject every row. A file that is not Parquet, or breaks off, or lacks columns, is unreadable.
 
     `fast=False` asks row by row throughout, for the same result. Raises Postponed when memory, device or network fail:
     that says nothing of the file.
     """
-    rows = Rows(entity)
+    rows = Rows(entity, mapping)
     row = 1
     try:
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as opened:
-            file = pq.ParquetFile(handle, metadata=opened.metadata, read_dictionary=_texts(opened.schema))
-            reader = _Reader(entity, opened.schema_arrow, fast)
-            sizes = Sizes(opened, reader.columns)
+            file = pq.ParquetFile(
+                handle,
+                metadata=opened.metadata,
+                read_dictionary=_texts(opened.schema),
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, its default, the year 9999 becomes another one
+            )
+            reader = _Reader(entity, opened.schema_arrow, fast, mapping)
+            if reader.missing:
+                rows.give_up(1, lacking(reader.missing), ", ".join(opened.schema_arrow.names))
+                yield rows.batch()
+                return
+            read = reader.columns or opened.schema_arrow.names  # where folders say all, rows are to be counted
+            sizes = Sizes(opened, read)
             for group in range(file.num_row_groups):
                 if sizes.is_too_large(group):
-                    rows.reject(row, None, TOO_LARGE_GROUP, "")
+                    rows.give_up(row, TOO_LARGE_GROUP)
                     yield rows.batch()
                     row += opened.metadata.row_group(group).num_rows
                     continue
-                for batch in file.iter_batches(BATCH_ROWS, [group], columns=reader.columns, use_threads=False):
-                    if not reader.columns:
-                        yield reader.read_nothing(batch.num_rows, row)
-                        row += batch.num_rows
-                        continue
+                for batch in file.iter_batches(BATCH_ROWS, [group], columns=read, use_threads=False):
                     for part in _parts(batch):
                         yield reader.read(part, row)
                         row += part.packed.num_rows
@@ -65,7 +73,7 @@ def read_parquet(entity: str, source: Source, fast: bool = True) -> Iterator[Bat
     except _ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:  # Arrow's own, of what stands in a file, have none
             raise Postponed(f"it cannot be read: {error.strerror}") from error
-        rows.reject(row, None, NOT_PARQUET, "")
+        rows.give_up(row, NOT_PARQUET)
         yield rows.batch()
 
 
@@ -141,22 +149,35 @@ def _unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
 class _Reader:
     """Reads the batches of one file by its columns' names and types."""
 
-    def __init__(self, entity: str, schema: pa.Schema, fast: bool) -> None:
-        known = spellings(entity)
+    def __init__(self, entity: str, schema: pa.Schema, fast: bool, mapping: EntityMapping) -> None:
+        known = mapped_spellings(entity, mapping)
         by_name = {each.name: each for each in landed_fields(entity)}
         self.columns = [name for name in schema.names if name in known and "." not in name]
         self._entity = entity
-        self._is_fast = fast and entity in FLAT_ENTITIES and bool(self.columns)
+        self._mapping = mapping
+        self._acceptor = Acceptor(entity, mapping)  # of values, by columns
         self._unknown = [name for name in schema.names if name not in known or "." in name]
         self._raw_schema = RAW_SCHEMAS[entity]
         names = [known[name] for name in self.columns]
+        given = {*names, *(field for field, _ in mapping.in_folders)}
+        self.missing = [
+            name for name, each in by_name.items() if each.required and name not in given and "." not in name
+        ]
         twice = [name.rstrip(".") for name in names if names.count(name) > 1]
         self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else None
         self._by_column = {by_name[known[name]].column: name for name in self.columns if known[name] in by_name}
+        self._constants: dict[str, Any] = {}  # by column, what stands in folders
+        is_apart = not {field for field, _ in mapping.in_folders} & set(names)
+        self._is_fast = fast and entity in FLAT_ENTITIES and bool(self.columns) and is_apart
+        if self._is_fast and mapping.in_folders:
+            try:
+                self._constants = self._acceptor.folder_values()
+            except Rejected:
+                self._is_fast = False
 
     def read(self, part: _Part, first_row: int) -> Batch:
         """Accept or reject the rows of a part."""
-        rows = Rows(self._entity)
+        rows = Rows(self._entity, self._mapping)
         if self._problem is not None:
             for place in range(part.packed.num_rows):
                 rows.reject(first_row + place, self._problem.field, self._problem.reason, "")
@@ -183,17 +204,7 @@ class _Reader:
         fast = pa.Table.from_arrays(fast.columns, schema=self._raw_schema)  # not null is known now
         merged = pa.concat_tables([fast, read.accepted]) if read.accepted.num_rows else fast
         merged = merged.sort_by("line") if read.accepted.num_rows else merged
-        return Batch(merged, read.rejected, read.blank, read.unknown_fields)
-
-    def read_nothing(self, count: int, first_row: int) -> Batch:
-        """Reject rows that have none of the contract's columns."""
-        rows = Rows(self._entity)
-        for number in range(first_row, first_row + count):
-            try:
-                rows.accept(number, rows.acceptor.accept({}))
-            except Rejected as error:
-                rows.reject(number, error.field, error.reason, "{}")
-        return rows.batch()
+        return replace(read, accepted=merged)
 
     def _reject_long(self, batch: pa.RecordBatch, numbers: list[int], rows: Rows) -> None:
         arrays = {name: _beginnings(batch.column(name)) for name in (self.columns if numbers else ())}
@@ -218,11 +229,12 @@ class _Reader:
             kind = self._raw_schema.field(field.column).type
             name = self._by_column.get(field.column)
             if name is None:
-                if field.required:
+                constant = self._constants.get(field.column, field.default)
+                if field.required and constant is None:
                     return None, None
-                values[field.column] = columns.constant(field.default, kind, batch.num_rows)
+                values[field.column] = columns.constant(constant, kind, batch.num_rows)
                 continue
-            typed = _typed(field, batch.column(name), kind)
+            typed = _typed(field, batch.column(name), kind, self._acceptor)
             if typed is None:
                 return None, None
             values[field.column] = typed[0]
@@ -234,16 +246,24 @@ class _Reader:
         return table, None if mask is None else pc.fill_null(mask, False)
 
 
-def _typed(field: LandedField, column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask] | None:
+def _typed(field: LandedField, column: pa.Array, kind: pa.DataType, acceptor: Acceptor) -> tuple[pa.Array, Mask] | None:
     """A column of the contract's own type as raw has it, or None: ask row by row."""
+    mapping = acceptor.mapping
+    column = _as_text(column, field, mapping) if field.kind in (str, Instant) else column
+    column = _in_utc(column, mapping) if field.kind is Instant else column
     given = column.type
     present = pc.is_valid(column) if column.null_count else None
     good: Mask = None
     if field.kind is str and pa.types.is_string(given):
         if not _is_valid_text(column):
             return None
-        good = pc.is_in(column, pa.array(field.choices)) if field.choices else columns.fits(column, field)
+        fit = columns.fits(column, field, is_null_named=mapping.null is not None)
+        good = pc.is_in(column, pa.array(field.choices)) if field.choices else fit
         values = column
+    elif field.kind is Instant and pa.types.is_string(given):
+        if not _is_valid_text(column):
+            return None
+        values, good = columns.instants_or_null(column, acceptor.instant)
     elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
         if given.unit == "s":
             return None  # widening could overflow
@@ -267,6 +287,49 @@ def _typed(field: LandedField, column: pa.Array, kind: pa.DataType) -> tuple[pa.
     if field.default is not None and present is not None:
         values = pc.fill_null(values, pa.scalar(field.default, kind))
     return values, good
+
+
+def _as_text(column: pa.Array, field: LandedField, mapping: EntityMapping) -> pa.Array:
+    """The column as texts, of one type, where it holds texts, or ids in another type; else as it is."""
+    kind = column.type
+    if pa.types.is_integer(kind) and field.kind is str and not field.choices:
+        return column.cast(pa.string())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        if not _is_valid_text(column):
+            return column
+        column = column.cast(pa.string())
+    elif isinstance(kind, pa.UuidType) and field.kind is str:
+        column = pa.array(landed_values(column), pa.string())
+    return columns.without_null_spellings(column, mapping.null) if pa.types.is_string(column.type) else column
+
+
+_FIRST_WHOLE_MINUTES = 94_694_400_000  # 1973: until then offsets had seconds somewhere
+
+
+def _in_utc(column: pa.Array, mapping: EntityMapping) -> pa.Array:
+    """Local times and numbers as the instants that a mapping makes of them; where that is not sure, as they are."""
+    kind = column.type
+    if mapping.epoch is not None and pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        per_second = _PER_SECOND[mapping.epoch]
+        numbers = column.cast(pa.int64())
+        extremes = pc.min_max(numbers).as_py()
+        if extremes["min"] is None or 0 <= extremes["min"] <= extremes["max"] <= LAST_INSTANT // 1000 * per_second:
+            if per_second <= 1000:
+                return pc.multiply(numbers, 1000 // per_second).view(INSTANT_TYPE)
+            return pc.divide(numbers, per_second // 1000).view(INSTANT_TYPE)
+    if mapping.timezone is not None and pa.types.is_timestamp(kind) and kind.tz is None and kind.unit != "s":
+        try:
+            first, second = (
+                pc.assume_timezone(column, mapping.timezone, ambiguous=choice, nonexistent=choice)
+                for choice in ("earliest", "latest")
+            )
+        except (pa.ArrowInvalid, pa.ArrowKeyError):  # a zone that Arrow does not know, or a year that no clock shows
+            return column
+        instants = first.cast(pa.timestamp(kind.unit, "UTC"))
+        oldest = pc.min(instants.view(pa.int64())).as_py()
+        if first.equals(second) and (oldest is None or oldest >= _FIRST_WHOLE_MINUTES * _PER_SECOND[kind.unit] // 1000):
+            return instants
+    return column
 
 
 def _is_valid_text(column: pa.Array) -> bool:
@@ -301,15 +364,28 @@ def landed_values(array: pa.Array) -> list[Any]:
         return _where_valid(array, [values[start:end] for start, end in _ranges(array)])
     if types.is_timestamp(kind):
         return _landed_instants(array)
-    if types.is_floating(kind):
-        return [None if value is None else _landed_float(value) for value in array.to_pylist()]
-    if types.is_decimal(kind):
-        return [None if value is None else Number(format(value, "f")) for value in array.to_pylist()]
+    if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
+        return landed_values(array.storage)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return [None if text is None else _landed_text(text) for text in array.cast(pa.large_binary()).to_pylist()]
     if types.is_integer(kind) or types.is_boolean(kind) or types.is_null(kind):
         return list(array.to_pylist())
-    return _foreign(array, f"a value of Parquet type {kind}")
+    landed = _landed_as(kind)
+    if landed is None:
+        return _foreign(array, f"a value of Parquet type {kind}")
+    return [None if value is None else landed(value) for value in array.to_pylist()]
+
+
+def _landed_as(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes a landed value of each value of a column of a type that JSON has not; None: nothing does."""
+    types = pa.types
+    if types.is_floating(kind):
+        return _landed_float
+    if types.is_decimal(kind):
+        return int if kind.scale <= 0 else lambda value: Number(format(value, "f"))
+    if isinstance(kind, pa.UuidType):
+        return str
+    return _landed_bytes if types.is_binary(kind) or types.is_large_binary(kind) else None
 
 
 def _foreign(array: pa.Array, kind: str) -> list[Any]:
@@ -347,6 +423,15 @@ def _landed_instants(array: pa.Array) -> list[Any]:
 
 def _landed_float(value: float) -> Any:
     return Number(repr(value)) if value - value == 0 else Foreign("a number that is not finite", str(value))
+
+
+def _landed_bytes(value: bytes) -> Any:
+    """Bytes that are plainly text, as older writers leave texts; those of a UUID are not guessed about."""
+    if value.isascii() and value.isalnum():
+        return value.decode()
+    text = _landed_text(value)
+    is_text = isinstance(text, str) and text.isprintable()
+    return text if is_text else Foreign("bytes that are no text", value.decode("utf-8", "backslashreplace"))
 
 
 def _landed_text(text: bytes) -> Any:

@@ -6,7 +6,6 @@ strict subset of what it would accept, with the same result.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.schema import (
     RECORDS,
     Instant,
@@ -26,17 +26,23 @@ from pipelines.landing.schema import (
 )
 from pipelines.landing.values import (
     LOCAL_TIME,
-    NO_OFFSET,
+    NO_TIME_ZONE,
+    NOT_A_BOOLEAN,
+    NUMBER_AS_INSTANT,
     DuplicateKey,
     Foreign,
     Number,
     Rejected,
     compact_json,
     is_extended,
+    looks_like_epoch,
+    parse_boolean,
+    parse_epoch,
     parse_instant,
     parse_json,
     parse_money,
     parse_money_text,
+    parse_whole_number,
     unwrap,
 )
 
@@ -47,18 +53,33 @@ OTHER_UNKNOWN = "…"  # counts the rest
 MISSING = "missing"
 TWO_SPELLINGS = "the field is given in two spellings"
 NOT_AN_OBJECT = "not a JSON object"
+FOLDER_DISAGREES = "the record says another value than the folder that it landed in"
+FOLDER_NOT_UTF8 = "the folder that it landed in names a value that is not valid UTF-8"
+FRACTION_AS_TEXT = "expected text, got a number with a fraction or an exponent: export ids as text or as whole numbers"
+
+
+# Texts by which programs write that there is nothing. In the id of a person each would be one viewer that many are, so
+# that they are refused there unless a mapping says which of them are null. A short list: ids are not guessed about.
+NULL_SPELLINGS = frozenset(
+    {"\\N", "NULL", "null", "None", "nan", "NaN", "undefined", "<NA>", "<nil>", "<null>", "(null)"}
+)
+LONGEST_NULL_SPELLING = max(map(len, NULL_SPELLINGS))
+IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
+NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 
 
 class Acceptor:
     """Turns landed objects of one entity into records, counting the fields of accepted ones that it does not know."""
 
-    def __init__(self, entity: str) -> None:
+    def __init__(self, entity: str, mapping: EntityMapping = UNMAPPED) -> None:
         self.entity = entity
+        self.mapping = mapping
         self.unknown_fields: Counter[str] = Counter()
         self._record = RECORDS[entity]
         self._fields = {each.name: each for each in landed_fields(entity)}
-        self._spellings = spellings(entity)
-        self._money_as_text = RECORDS[entity].has_money_as_text
+        self._spellings = mapped_spellings(entity, mapping)
+        self._renamed = {landed for landed, _ in mapping.rename}
+        self._null = frozenset(mapping.null or ())
 
     def accept_json(self, text: str) -> Landed:
         """The record of a line of JSON. Raises Rejected."""
@@ -79,6 +100,8 @@ class Acceptor:
         values: dict[str, Any] = {}
         unknown: list[str] = []
         self._collect(landed, "", values, unknown)
+        for name, text in self.mapping.in_folders:
+            self._add_from_folder(self._fields[name], text, values)
         present = {name: value for name, value in values.items() if value is not None}
         try:
             record: Landed = msgspec.convert(present, self._record, dec_hook=_from_landed)
@@ -92,8 +115,7 @@ class Acceptor:
 
     def value(self, field: LandedField, landed: Any) -> Any:
         """The value that a field takes from what landed in it, None meaning null. Raises Rejected."""
-        if landed is not None:
-            landed = self._collapse(field, landed)
+        landed = self._landed(field, landed)
         if landed is None:
             if field.required:
                 raise Rejected(field.name, MISSING)
@@ -103,11 +125,24 @@ class Acceptor:
         except msgspec.ValidationError as error:
             raise Rejected(field.name, str(error)) from None
 
+    def folder_values(self) -> dict[str, Any]:
+        """By column, the values that stand in folders. Raises Rejected for one that the field cannot have."""
+        values: dict[str, Any] = {}
+        for name, text in self.mapping.in_folders:
+            self._add_from_folder(self._fields[name], text, values)
+        return {self._fields[name].column: value for name, value in values.items()}
+
+    def instant(self, text: str) -> Instant:
+        """The instant of a landed text. Raises Rejected."""
+        if self.mapping.epoch is not None and looks_like_epoch(text):
+            return parse_epoch(text, self.mapping.epoch)
+        return parse_instant(text, self.mapping.zone)
+
     def _collect(self, landed: Mapping[str, Any], prefix: str, values: dict[str, Any], unknown: list[str]) -> None:
         """Put the known fields into `values` under the platform's names, Extended JSON collapsed."""
         for key, value in landed.items():
             name = self._spellings.get(prefix + key)
-            if name is None or (prefix == "" and "." in key):
+            if name is None or (prefix == "" and "." in key and key not in self._renamed):
                 unknown.append(prefix + key)
                 continue
             if name in values:
@@ -119,21 +154,105 @@ class Acceptor:
                         raise Rejected(name[:-1], f"expected an object, got {_kind_of(value)}")
                     self._collect(value, name, values, unknown)
                 continue
-            is_plain = type(value) is not dict and not self._money_as_text
-            values[name] = value if is_plain else self._collapse(self._fields[name], value)
+            values[name] = None if value is None else self._landed(self._fields[name], value)
 
-    def _collapse(self, field: LandedField, value: Any) -> Any:
-        """The value inside an Extended JSON wrapper that fits the field; a pledge's amount out of its text."""
+    def _add_from_folder(self, field: LandedField, text: str | None, values: dict[str, Any]) -> None:
+        """Put what a folder says of a field into `values`. Raises Rejected where that, or the record, says another."""
+        if text is not None and any("\ud800" <= char <= "\udfff" for char in text):
+            raise Rejected(field.name, FOLDER_NOT_UTF8)
+        said = self.value_or_none(field, text or None)
+        if said is None:
+            return
+        there = self.value_or_none(field, values.get(field.name))
+        if there is not None and there != said:  # safeguard: folder-and-record-agree
+            raise Rejected(field.name, FOLDER_DISAGREES)
+        values[field.name] = said
+
+    def value_or_none(self, field: LandedField, landed: Any) -> Any:
+        """As `value`, but None where nothing landed. Raises Rejected."""
+        landed = self._landed(field, landed)
+        return None if landed is None else self.value(field, landed)
+
+    def _landed(self, field: LandedField, value: Any) -> Any:
+        """What landed in a field as msgspec takes it, by one rule for every format: None for null. Raises Rejected."""
+        kind = type(value)
         try:
-            if self._money_as_text and field.kind is Money and type(value) is str:
-                return parse_money_text(value)
-            if type(value) is not dict or field.kind in (JsonObject, JsonArray) or not is_extended(value):
-                return value
-            if next(iter(value)) not in _WRAPPERS.get(field.kind, ()):
-                return value
-            return unwrap(value)
+            if kind is str:
+                return value if field.kind is str and self._is_text(field, value) else self._of_text(field, value)
+            if kind is int:
+                return self._of_integer(field, value)
+            if kind is dict and field.kind not in (JsonObject, JsonArray) and is_extended(value):
+                if next(iter(value)) not in _WRAPPERS.get(field.kind, ()):
+                    return value
+                return self._landed(field, unwrap(value))
+            if kind is Number:
+                return self._of_number(field, value)
+            if kind is Foreign:
+                return self._of_foreign(field, value)
+            if kind is Instant and field.kind is not Instant:
+                raise Rejected(None, f"expected {_EXPECTED[field.kind]}, got {_kind_of(value)}")
         except Rejected as error:
             raise Rejected(field.name, error.reason) from None
+        return value
+
+    def _is_text(self, field: LandedField, text: str) -> bool:
+        """Whether a text is taken as it is."""
+        if text in self._null:
+            return False
+        is_refused = (
+            len(text) <= LONGEST_NULL_SPELLING
+            and text in NULL_SPELLINGS
+            and field.column in IDS_OF_PERSONS
+            and self.mapping.null is None
+        )
+        if is_refused:  # safeguard: null-as-text-is-nobody
+            raise Rejected(None, NULL_AS_TEXT)
+        return True
+
+    def _of_text(self, field: LandedField, text: str) -> Any:
+        if text in self._null:
+            return None
+        try:
+            if field.kind is Instant:
+                return self.instant(text)
+            return _OF_TEXT[field.kind](text) if field.kind in _OF_TEXT else text
+        except Rejected:
+            if text in NULL_SPELLINGS:
+                raise Rejected(None, NULL_AS_TEXT) from None
+            if field.kind is Instant and looks_like_epoch(text):
+                raise Rejected(None, NUMBER_AS_INSTANT) from None
+            raise
+
+    def _of_integer(self, field: LandedField, number: int) -> Any:
+        if field.kind is str and not field.choices:
+            return str(number)
+        if field.kind is Instant:
+            return self._of_number(field, Number(str(number)))
+        if field.kind is bool:
+            if number not in (0, 1):
+                raise Rejected(None, NOT_A_BOOLEAN)
+            return bool(number)
+        return number
+
+    def _of_number(self, field: LandedField, number: Number) -> Any:
+        if field.kind is Instant:
+            if self.mapping.epoch is None:
+                raise Rejected(None, NUMBER_AS_INSTANT)
+            return parse_epoch(number.text, self.mapping.epoch)
+        if field.kind is int:
+            return parse_whole_number(number.text)
+        if field.kind is str:
+            raise Rejected(None, FRACTION_AS_TEXT)
+        return number
+
+    def _of_foreign(self, field: LandedField, value: Foreign) -> Any:
+        if value.text in self._null:
+            return None
+        if field.kind is Instant and value.kind == LOCAL_TIME:
+            if self.mapping.zone is None:
+                raise Rejected(None, NO_TIME_ZONE)
+            return parse_instant(value.text, self.mapping.zone)
+        raise Rejected(None, f"expected {_EXPECTED[field.kind]}, got {value.kind}")
 
     def _rejection(self, message: str) -> Rejected:
         """msgspec's message as a field and a reason in our words."""
@@ -168,35 +287,15 @@ def count_unknown(counts: Counter[str], name: str, times: int = 1) -> None:
     counts[name] += times
 
 
-@functools.cache
-def spellings(entity: str) -> dict[str, str]:
-    """Every accepted spelling of an entity's fields -> the platform's.
-
-    Nested fields stand with their path, "profilePhoto.createdAt", and their object ends in a dot, "profilePhoto.".
-    """
-    known = dict(RECORDS[entity].spellings)
-    for field in landed_fields(entity):
-        *path, name = field.name.split(".")
-        prefix = "".join(f"{part}." for part in path)
-        if prefix:
-            known[prefix[:-1]] = known[snake_case(prefix[:-1])] = prefix
-        known[prefix + name] = known[prefix + snake_case(name)] = field.name
-    return known
-
-
-def snake_case(name: str) -> str:
-    """`startedAt` -> `started_at`; what is in snake_case already, or begins with `_`, stays."""
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda upper: "_" + upper[1].lower(), name)
-
-
 # --- values -----------------------------------------------------------------------------------------------------
 
 _WRAPPERS: dict[type, tuple[str, ...]] = {
-    str: ("$oid",),
+    str: ("$oid", "$numberLong", "$numberInt"),
     int: ("$numberLong", "$numberInt"),
-    Instant: ("$date",),
+    Instant: ("$date", "$numberDouble", "$numberLong", "$numberInt"),
     Money: ("$numberDecimal", "$numberDouble", "$numberLong", "$numberInt"),
 }
+_OF_TEXT: dict[type, Callable[[str], Any]] = {int: parse_whole_number, bool: parse_boolean, Money: parse_money_text}
 _OURS = "\0"  # marks a reason as ours in msgspec's message
 
 
@@ -211,8 +310,6 @@ def _from_landed(kind: type, value: Any) -> Any:
 
 
 def _instant(value: Any) -> Instant:
-    if isinstance(value, Foreign) and value.kind == LOCAL_TIME:
-        raise Rejected(None, NO_OFFSET)
     if type(value) is not str:
         raise Rejected(None, f"expected {_EXPECTED[Instant]}, got {_kind_of(value)}")
     return parse_instant(value)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 # Words that other programs use for each other in the names of fields. Of each line the first stands for all.
 _SYNONYMS = (
-    "person viewer user member account customer watcher uid backer donor fan follower",
+    "person viewer user member account customer watcher subscriber profile uid backer donor fan follower",
     "creator channel streamer broadcaster host owner author publisher performer",
     "session view visit play playback watch viewing",
     "stream livestream broadcast show",

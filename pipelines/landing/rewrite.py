@@ -1,7 +1,7 @@
 """Rewrite a landed file without the records of one person, for `forget --landing-too`.
 
-Nothing else changes a landed file. Lines of text become empty, so that all others keep their numbers; rows of Parquet
-are left out.
+Nothing else changes a landed file. In text the records become empty and their line ends stay, so that all other lines
+keep their numbers; rows of Parquet are left out.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,14 +22,29 @@ import pyarrow.parquet as pq
 import zstandard
 
 from pipelines.core.shared_folders import new_file_in
+from pipelines.landing.content import Content, content_of
 from pipelines.landing.files import LandedFile, Postponed, Source, Stamp, decompressed, open_landed
+from pipelines.landing.lines import BYTE_ORDER_MARK
+
+
+class TextRange(NamedTuple):
+    """A part of a text that is to be taken out. Lines count from 1 and end with LF, CRLF or CR; columns are bytes."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int  # behind it; -1: to the end of the line
+    records: int = 1
+
+
+OpenText = Callable[[], Iterable[bytes]]  # the text of a landed file, from its beginning
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which records are to be taken out."""
 
-    lines: Callable[[Iterable[bytes]], Iterator[range]]  # the numbers of the lines, from 1, of each record that goes
+    ranges: Callable[[Content, OpenText], Iterable[TextRange]]  # of a text, in order
     rows: Callable[[pa.RecordBatch], pa.Array]  # which rows of Parquet go
 
 
@@ -37,7 +53,7 @@ class Found:
     """The records to take out of a landed file."""
 
     records: int
-    lines: array[int]  # their numbers, from 1; none of Parquet
+    ranges: array[int]  # four numbers each, without the records; none of Parquet
     stamp: Stamp  # of the file that was looked at
 
 
@@ -55,17 +71,23 @@ class Rewritten:
 def find(file: LandedFile, selection: Selection) -> Found:
     """Find the records to take out of a landed file. Raises what `rewrite` does."""
     with open_landed(file.path, file.root) as source:
-        lines: array[int] = array("q")
+        ranges: array[int] = array("q")
         records = 0
-        if file.format == "parquet":
+        content = content_of(file.entity, file.read_as, source, file.mapping)
+        if content.format == "parquet":
             with _table(source) as table:
                 records = sum(pc.sum(selection.rows(batch)).as_py() or 0 for batch in table.iter_batches(_BATCH_ROWS))
         else:
-            for taken in selection.lines(decompressed(source.chunks(), file.compression)):
-                lines.extend(taken)
-                records += 1
+
+            def text() -> Iterable[bytes]:
+                source.rewind()
+                return decompressed(source.chunks(), content.compression)
+
+            for taken in selection.ranges(content, text):
+                ranges.extend(taken[:4])
+                records += taken.records
         source.check_unchanged()
-        return Found(records, lines, source.stamp)
+        return Found(records, ranges, source.stamp)
 
 
 def rewrite(file: LandedFile, selection: Selection, found: Found, on_written: Callable[[Rewritten], None]) -> Rewritten:
@@ -79,13 +101,11 @@ def rewrite(file: LandedFile, selection: Selection, found: Found, on_written: Ca
     with open_landed(file.path, file.root) as source, new_file_in(source.folder) as new:
         if source.stamp != found.stamp:
             raise Postponed("it changed while it was read")
-        if file.format == "parquet":
+        content = content_of(file.entity, file.read_as, source, file.mapping)
+        if content.format == "parquet":
             _write_rows_left(source, new.file, selection)
         else:
-            chunks = decompressed(source.chunks(), file.compression)
-            with _compressing(new.file, file.compression) as out:
-                for part in _blank_records(chunks, found.lines):
-                    out.write(part)
+            _write_text_left(source, new.file, content.compression, found)
         sha256_before = source.sha256()
         source.check_unchanged()
         new.file.flush()
@@ -123,24 +143,67 @@ def _make_alike(old: int, new: int) -> None:
     os.utime(new, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
 
 
-def _blank_records(chunks: Iterable[bytes], numbers: Iterable[int]) -> Iterator[bytes]:
-    """Yield a text with some lines, by their numbers from 1 on, made empty."""
-    blanked = iter(numbers)
-    following = next(blanked, None)
-    line = 1  # in which the chunk begins
-    for chunk in chunks:
-        last = line + chunk.count(b"\n")  # in which it ends
-        if following is None or following > last:
+def _write_text_left(source: Source, target: IO[bytes], compression: str | None, found: Found) -> None:
+    """Write the text without the ranges; where only white space is left, none: that would be an unreadable file."""
+    is_left = False
+    with _compressing(target, compression) as out:
+        for part in _blank_ranges(decompressed(source.chunks(), compression), found.ranges):
+            is_left = is_left or bool(part.strip(BYTE_ORDER_MARK + b" \t\r\n"))
+            out.write(part)
+    if not is_left:
+        target.seek(0)
+        target.truncate()
+        with _compressing(target, compression):
+            pass
+
+
+_LINE_END = re.compile(rb"\r?\n|\r(?!\n)")
+_NO_END = 1 << 62
+
+
+def _blank_ranges(chunks: Iterable[bytes], numbers: Sequence[int]) -> Iterator[bytes]:
+    """Yield a text without some ranges, whose line ends stay."""
+    ranges = (TextRange(*numbers[at : at + 4]) for at in range(0, len(numbers), 4))
+    taken = next(ranges, None)
+    line, column = 1, 0  # where the chunk begins
+    for chunk in _between_line_ends(chunks):
+        if taken is None:
             yield chunk
-        else:
-            parts = chunk.split(b"\n")
-            while following is not None and following <= last:
-                parts[following - line] = b""
-                if following == last:  # it may go on in the next chunk
+            continue
+        parts: list[bytes] = []
+        at = 0
+        for match in (*_LINE_END.finditer(chunk), None):
+            end, stop = match.span() if match else (len(chunk), len(chunk))
+            last = column + end - at  # the column behind the text of this line, as far as it is in the chunk
+            kept_from = column
+            while taken is not None and taken.line <= line:
+                start = max(kept_from, taken.column if taken.line == line else 0)
+                goes_on = taken.end_line > line or taken.end_column < 0
+                if start > last:
                     break
-                following = next(blanked, None)
-            yield b"\n".join(parts)
-        line = last
+                parts.append(chunk[at + kept_from - column : at + start - column])
+                kept_from = max(kept_from, min(_NO_END if goes_on else taken.end_column, last))
+                if goes_on or taken.end_column > last:
+                    break
+                taken = next(ranges, None)
+            parts.append(chunk[at + kept_from - column : stop])
+            at, column = stop, last
+            if match:
+                line, column = line + 1, 0
+                if taken is not None and taken.end_line < line:
+                    taken = next(ranges, None)
+        yield b"".join(parts)
+
+
+def _between_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut nowhere between CR and LF."""
+    kept = b""
+    for following in chunks:
+        chunk = kept + following
+        kept = b"\r" if chunk.endswith(b"\r") else b""
+        yield chunk[:-1] if kept else chunk
+    if kept:
+        yield kept
 
 
 @contextmanager

@@ -9,6 +9,7 @@ derived from these classes, so they cannot disagree.
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -67,7 +68,6 @@ class Landed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     person: ClassVar[str | None] = None  # the column whose id says whose record it is: `forget` removes it
     is_flat: ClassVar[bool] = True  # so that it may land as CSV
     spellings: ClassVar[Mapping[str, str]] = {}  # of fields, beside camelCase and snake_case
-    has_money_as_text: ClassVar[bool] = False  # whether an amount may be a text in JSON
     rules: ClassVar[tuple[str, ...]] = ()  # the reasons that `violation` gives
 
     def violation(self) -> Violation | None:
@@ -179,7 +179,6 @@ class Pledge(Landed, frozen=True, kw_only=True, rename="camel"):
     entity = "pledges"
     key = ("pledge_id",)
     person = "user_id"
-    has_money_as_text = True
     rules = (CAPTURED_WITHOUT_INSTANT, REFUND_TOO_LARGE)
 
     pledge_id: Id
@@ -292,6 +291,27 @@ class LandedField(typing.NamedTuple):
 def landed_fields(entity: str) -> tuple[LandedField, ...]:
     """The fields of an entity in contract order."""
     return tuple(_landed_field(info) for info in msgspec.structs.fields(RECORDS[entity]))
+
+
+@functools.cache
+def spellings(entity: str) -> dict[str, str]:
+    """Every accepted spelling of an entity's fields -> the platform's.
+
+    Nested fields stand with their path, "profilePhoto.createdAt", and their object ends in a dot, "profilePhoto.".
+    """
+    known = dict(RECORDS[entity].spellings)
+    for each in landed_fields(entity):
+        *path, name = each.name.split(".")
+        prefix = "".join(f"{part}." for part in path)
+        if prefix:
+            known[prefix[:-1]] = known[snake_case(prefix[:-1])] = prefix
+        known[prefix + name] = known[prefix + snake_case(name)] = each.name
+    return known
+
+
+def snake_case(name: str) -> str:
+    """`startedAt` -> `started_at`; what is in snake_case already, or begins with `_`, stays."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda upper: "_" + upper[1].lower(), name)
 
 
 def _landed_field(info: msgspec.structs.FieldInfo) -> LandedField:

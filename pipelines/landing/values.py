@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from decimal import Context, Decimal
+from datetime import date, datetime, timedelta
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 from pipelines.landing.schema import Instant, Money
 
@@ -146,7 +147,7 @@ def compact_json(value: Any) -> str:
     if isinstance(value, dict) and is_extended(value):
         value = unwrap(value)
     if isinstance(value, Foreign):
-        raise Rejected(None, NO_OFFSET if value.kind == LOCAL_TIME else f"{value.kind} has no JSON form")
+        raise Rejected(None, f"{value.kind} has no JSON form")
     return _compact(value, compact_json)
 
 
@@ -179,6 +180,7 @@ def _compact(value: Any, part: Callable[[Any], str]) -> str:
 MALFORMED_EXTENDED = "not a value of MongoDB Extended JSON"
 _EXTENDED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal"}
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_SHOWN_OBJECT_ID = re.compile(r"""ObjectI[dD]\(("|'|)([0-9a-fA-F]{24})\1\)""")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -206,6 +208,12 @@ def unwrap(value: dict[str, Any]) -> Any:
     raise Rejected(None, MALFORMED_EXTENDED)
 
 
+def shown_object_id(text: str) -> str | None:
+    """The id in `ObjectId(64d15f9e2e6c8f4d5a123456)`, as mongoexport writes it in CSV; None for any other text."""
+    found = _SHOWN_OBJECT_ID.fullmatch(text)
+    return found[2] if found else None
+
+
 def _extended_date(inner: Any) -> Instant:
     if isinstance(inner, str):
         return parse_instant(inner)
@@ -219,27 +227,35 @@ def _extended_date(inner: Any) -> Instant:
 # --- instants ---------------------------------------------------------------------------------------------------
 
 NOT_AN_INSTANT = "not an RFC 3339 instant such as 2026-01-05T10:00:00Z"
-NO_OFFSET = "the instant has no offset: add Z or +03:00"
+NO_OFFSET = 'the instant has no offset: add Z or +03:00, or say timezone = "…" in mostwatched.toml'
+NO_TIME_ZONE = (
+    'the column has no time zone: write a timestamp that is adjusted to UTC, or say timezone = "…" in mostwatched.toml'
+)
+TIME_TWICE = "this local time comes twice in the time zone of mostwatched.toml: export it with an offset or in UTC"
+NO_SUCH_TIME = "this local time is left out in the time zone of mostwatched.toml: export it with an offset or in UTC"
 OUT_OF_RANGE = "the instant is outside the years 1 to 9999"
+# As RFC 3339 has it, and as databases write it: an offset of hours alone or without its colon, "UTC" for Z, a space
+# before either.
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
-    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?"
+    r"( ?(?:[Zz]|UTC)| ?([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 FIRST_INSTANT = (date.min.toordinal() - _EPOCH_DAY) * MILLISECONDS_PER_DAY
 LAST_INSTANT = (date.max.toordinal() + 1 - _EPOCH_DAY) * MILLISECONDS_PER_DAY - 1
 
 
-def parse_instant(text: str) -> Instant:
+def parse_instant(text: str, zone: ZoneInfo | None = None) -> Instant:
     """The instant of an RFC 3339 text in UTC, cut (never rounded) to the millisecond.
 
-    A leap second, 23:59:60 UTC, is the instant that follows it. Raises Rejected without a field.
+    A leap second, 23:59:60 UTC, is the instant that follows it. A text without an offset is a local time of `zone`; one
+    that comes twice there, or not at all, is no instant. Raises Rejected without a field.
     """
     found = _INSTANT.fullmatch(text)
     if not found:
         raise Rejected(None, NOT_AN_INSTANT)
-    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = found.groups()
-    if sign is None and text[-1] not in "Zz":  # safeguard: instant-needs-an-offset
+    year, month, day, hour, minute, second, fraction, offset, sign, offset_hour, offset_minute = found.groups()
+    if offset is None and zone is None:  # safeguard: instant-needs-an-offset
         raise Rejected(None, NO_OFFSET)
     try:
         days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
@@ -249,7 +265,10 @@ def parse_instant(text: str) -> Instant:
     minutes = int(hour) * 60 + int(minute)
     if int(hour) > 23 or int(minute) > 59 or seconds > 60:
         raise Rejected(None, NOT_AN_INSTANT)
+    if offset is None and zone is not None:
+        minutes -= _offset_minutes(date.fromordinal(days + _EPOCH_DAY), int(hour), int(minute), zone)
     if sign is not None:
+        offset_minute = offset_minute or "0"
         if int(offset_hour) > 23 or int(offset_minute) > 59:
             raise Rejected(None, NOT_AN_INSTANT)
         minutes -= int(sign + "1") * (int(offset_hour) * 60 + int(offset_minute))
@@ -257,6 +276,52 @@ def parse_instant(text: str) -> Instant:
         raise Rejected(None, NOT_AN_INSTANT)
     milliseconds = int(fraction[:3].ljust(3, "0")) if fraction else 0
     return instant_within_range(days * MILLISECONDS_PER_DAY + (minutes * 60 + seconds) * 1000 + milliseconds)
+
+
+def _offset_minutes(day: date, hour: int, minute: int, zone: ZoneInfo) -> int:
+    """The offset of a local time. Raises Rejected for one that comes twice or not at all: nothing is guessed."""
+    first, second = (
+        datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1)
+    )
+    assert first is not None
+    assert second is not None
+    if first != second:  # safeguard: local-time-is-not-guessed
+        raise Rejected(None, TIME_TWICE if first > second else NO_SUCH_TIME)
+    if first % timedelta(minutes=1):  # before there were time zones
+        raise Rejected(None, NOT_AN_INSTANT)
+    return first // timedelta(minutes=1)
+
+
+EPOCH_UNITS = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}  # in a second
+NUMBER_AS_INSTANT = (
+    'a number is no instant: say epoch = "s" (or "ms", "us", "ns") in mostwatched.toml for what it counts since 1970'
+)
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+
+def looks_like_epoch(text: str) -> bool:
+    """Whether a text is a number, such as a count of seconds."""
+    return len(text) <= MAX_NUMBER_CHARS and _PLAIN_DECIMAL.fullmatch(text) is not None
+
+
+def parse_epoch(text: str, unit: str) -> Instant:
+    """The instant so many `unit`s after 1970 in UTC, cut to the millisecond. Raises Rejected without a field."""
+    if not _NUMBER.fullmatch(text) or len(text) > MAX_NUMBER_CHARS or _EXPONENT.search(text):
+        raise Rejected(None, NOT_AN_INSTANT)
+    count = Decimal(text)
+    if abs(count) >= _EPOCH_LIMIT:
+        raise Rejected(None, OUT_OF_RANGE)
+    milliseconds = _EXACT.copy().multiply(count, 1000 // EPOCH_UNITS[unit] or 1)
+    return instant_within_range(_floor(milliseconds, max(1, EPOCH_UNITS[unit] // 1000)))
+
+
+_EPOCH_LIMIT = Decimal(10) ** 21  # beyond the year 9999 in nanoseconds too
+
+
+def _floor(number: Decimal, divisor: int) -> int:
+    """Rounded down, also before 1970."""
+    whole = number.to_integral_value(ROUND_FLOOR)
+    return int(whole) // divisor
 
 
 def instant_within_range(milliseconds: int) -> Instant:
@@ -286,7 +351,6 @@ _CENT = Decimal("0.01")
 # a context keeps flags of what was done with it, and several threads parse at once.
 _EXACT = Context(prec=MAX_NUMBER_CHARS + 20)
 _EXPONENT = re.compile(r"[eE][+-]?0*([0-9]+)$")
-_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_money(text: str) -> Money:
@@ -314,3 +378,30 @@ def parse_money_text(text: str) -> Money:
     if len(text) > MAX_NUMBER_CHARS or not _PLAIN_DECIMAL.fullmatch(text):
         raise Rejected(None, "not a decimal number such as 12.50")
     return parse_money(text)
+
+
+# --- whole numbers and truth values -----------------------------------------------------------------------------
+
+NOT_AN_INTEGER = "expected an integer"
+NOT_A_BOOLEAN = "expected true or false"
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,30}))(?:\.0+)?")
+_BOOLEANS = {"true": True, "false": False, "t": True, "f": False, "1": True, "0": False}
+
+
+def parse_whole_number(text: str) -> int:
+    """The integer of a text or of a JSON number: `3`, and `3.0`, as a column with holes often becomes.
+
+    Raises Rejected without a field.
+    """
+    found = _WHOLE.fullmatch(text)
+    if not found or len(text) > MAX_NUMBER_CHARS:
+        raise Rejected(None, NOT_AN_INTEGER)
+    return int(found[1])
+
+
+def parse_boolean(text: str) -> bool:
+    """`true` or `false`, as `t`, `True`, `TRUE` and `1` too. Raises Rejected without a field."""
+    value = _BOOLEANS.get(text.lower())
+    if value is None or len(text) > 5:
+        raise Rejected(None, NOT_A_BOOLEAN)
+    return value

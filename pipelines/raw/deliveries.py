@@ -154,7 +154,7 @@ class LandedSessions:
     @property
     def rejected(self) -> int:
         """See Delivery."""
-        return self.raw.rejected if self.raw else 0
+        return (self.raw.rejected or int(self.raw.unreadable is not None)) if self.raw else 0
 
     def may_hold(self) -> list[date]:
         """See Delivery."""

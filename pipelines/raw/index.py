@@ -1,6 +1,6 @@
 """Raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
 
-    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>"
+    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>[:<mapping>]"
         2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
         rejects.parquet          what was not accepted: line, field, reason, text
         index.json               what is in the folder, and from which landed file; a folder without it does not exist
@@ -11,33 +11,47 @@ ingest.py makes them; jobs/redaction.py removes records from them for `forget` a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
-from pipelines.landing import Stamp, read_as
+from pipelines.landing import Stamp, read_as, suggestions
 from pipelines.landing.schema import ENTITIES
+from pipelines.landing.unreadable import OF_EVERY_RECORD, describe
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.writer import WrittenFile
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 3
+PARSER_VERSION = 4
+
+FOLDERS_SINCE = 4  # the first parser version that reads fields out of `key=value` folders
 
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
+
+
+BytesId: TypeAlias = tuple[str, str, str]  # (entity, sha256 of the landed bytes, their format)
+
+
+def bytes_id_of(identity: tuple[str, str, str]) -> BytesId:
+    """An identity without the fields that stood in folders."""
+    entity, landed_sha256, how = identity
+    return entity, landed_sha256, how.partition("@")[0]
 
 
 class RawFile(msgspec.Struct, frozen=True, dict=True):
@@ -60,8 +74,12 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
     rejects: WrittenFile | None  # its digest is ""
     erased: int = 0  # accepted records that are not there, since whose they were was forgotten
     also_landed: dict[str, int] = {}  # sha256 -> bytes of the landed file without those
+    folders: str = ""  # digest of the fields that stood in the folders of its name
+    mapping: str = ""  # digest of the mapping that it was read by
+    reading: int = 0  # raised when a file is read by another mapping than before: the highest counts
     removed: dict[str, int] = {}  # UTC day -> accepted records that retention has removed
     expired: dict[str, int] = {}  # the same by earlier versions: see retention.require_days
+    unreadable: str | None = None  # why the file could not be read, or not as a whole
 
     @cached_property
     def folder(self) -> Path:
@@ -71,7 +89,13 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def identity(self) -> tuple[str, str, str]:
         """(entity, sha256 of the landed bytes, how they were read): what there is one of."""
-        return self.entity, self.landed_sha256, read_as(self.landed_name)
+        how = read_as(self.landed_name)
+        return self.entity, self.landed_sha256, f"{how}@{self.folders}" if self.folders else how
+
+    @property
+    def bytes_id(self) -> BytesId:
+        """(entity, sha256 of the landed bytes, their format), whatever folder they stood in."""
+        return bytes_id_of(self.identity)
 
     @property
     def removed_days(self) -> dict[str, int]:
@@ -100,13 +124,15 @@ class RejectedRecord:
     text: str
 
 
-def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int | None = None) -> str:
+def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int | None = None, mapping: str = "") -> str:
     """The name of the raw folder of a landed file's bytes, as this parser (or that of `parser_version`) reads them.
 
-    `read_as` is how: a file of NDJSON that landed as .csv was rejected, and is read once it is named .ndjson.
+    `read_as` is how: a file of NDJSON that landed as .csv was rejected, and is read once it is named .ndjson. `mapping`
+    is the digest of what `mostwatched.toml` says of the entity.
     """
     version = PARSER_VERSION if parser_version is None else parser_version
-    return hashlib.sha256(f"{landed_sha256}:{entity}:{read_as}:{version}".encode()).hexdigest()
+    named = f"{landed_sha256}:{entity}:{read_as}:{version}"  # without a mapping as it always was
+    return hashlib.sha256((f"{named}:{mapping}" if mapping else named).encode()).hexdigest()
 
 
 def raw_files(settings: Settings) -> list[RawFile]:
@@ -118,13 +144,30 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
 
 def latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
-    """For each landed file's bytes the raw folder of the latest parser, by (entity, key)."""
+    """For each landed file's bytes the raw folder of the latest parser and mapping, by (entity, key)."""
+    raw_folders = list(raw_folders)
+    readings = latest_readings(raw_folders)
+    in_folders = {raw.bytes_id for raw in raw_folders if raw.folders}
     latest: dict[tuple[str, str, str], RawFile] = {}
     for raw in raw_folders:
+        if readings and raw.reading != readings.get(raw.bytes_id, (0, ""))[0]:
+            continue  # safeguard: superseded-mapping-does-not-count
+        if in_folders and raw.parser_version < FOLDERS_SINCE and raw.bytes_id in in_folders:
+            continue
         known = latest.get(raw.identity)
         if known is None or known.parser_version < raw.parser_version:
             latest[raw.identity] = raw
     return sorted(latest.values(), key=lambda raw: (raw.entity, raw.key))
+
+
+def latest_readings(raw_folders: Iterable[RawFile]) -> dict[BytesId, tuple[int, str]]:
+    """(the highest reading, the mapping of it) of the bytes that were read by a mapping at some time."""
+    mapped = [raw for raw in raw_folders if raw.mapping or raw.reading]
+    readings: dict[BytesId, tuple[int, str]] = {}
+    for raw in mapped:
+        if raw.reading >= readings.get(raw.bytes_id, (0, ""))[0]:
+            readings[raw.bytes_id] = (raw.reading, raw.mapping)
+    return readings
 
 
 def resolve_landed(
@@ -132,18 +175,29 @@ def resolve_landed(
 ) -> tuple[list[RawFile], list[str]]:
     """(the raw folders of the files that a manifest says had `landed`, the names of those of which there is none).
 
-    By the `register` a landed file may have become another, without who was forgotten.
+    By the `register` a landed file may have become another, without who was forgotten; by a mapping it may stand in
+    folders whose names are fields by now.
     """
     there = {each.identity: each for each in raw}
     known = {landed_sha256 for _, landed_sha256, _ in there}
+    by_bytes: dict[BytesId, list[RawFile]] | None = None
     found: dict[tuple[str, str, str], RawFile] = {}
     gone = []
     for file in landed:
-        identity = (file["entity"], register.now(file["sha256"], known), read_as(file["name"]))
+        how = read_as(file["name"])
+        content = (file["entity"], register.now(file["sha256"], known), how)
+        identity = (*content[:2], f"{how}@{file['folders']}") if file.get("folders") else content
         if identity in there:
             found[identity] = there[identity]
-        else:
+            continue
+        if by_bytes is None:
+            by_bytes = defaultdict(list)
+            for each in there.values():
+                by_bytes[each.bytes_id].append(each)
+        if content not in by_bytes:
             gone.append(file["name"])
+        for each in by_bytes.get(content, ()):
+            found[each.identity] = each
     return list(found.values()), gone
 
 
@@ -172,6 +226,39 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
                 yield RejectedRecord(raw.entity, raw.landed_name, **row)
 
 
+def describe_unreadable(raw: RawFile) -> str:
+    """Say in sentences why a landed file could not be read, and what to do."""
+    assert raw.unreadable is not None
+    text = next((found for found in _texts_of(raw, raw.unreadable)), "")
+    return describe(raw.entity, raw.landed_name, raw.unreadable, text)
+
+
+def _texts_of(raw: RawFile, reason: str) -> Iterator[str]:
+    """The text of the record that was rejected for a reason; of one that is about all of them, the first."""
+    for batch in rejects_in(raw.rejects_path) if raw.rejects else ():
+        place = 0 if reason in OF_EVERY_RECORD else pc.index(batch["reason"], reason).as_py()
+        if place >= 0:
+            yield str(batch["text"][place])
+
+
+def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:
+    """Yield for each entity with rejected records what `mostwatched.toml` should say for them to be read.
+
+    Looked at are some records of some files: a platform that writes otherwise does so throughout.
+    """
+    by_entity: dict[str, list[RawFile]] = defaultdict(list)
+    for each in raw:
+        if each.rejects and not each.unreadable and len(by_entity[each.entity]) < _FILES_LOOKED_AT:
+            by_entity[each.entity].append(each)
+    for entity, files in by_entity.items():
+        batches = (batch for each in files for batch in itertools.islice(rejects_in(each.rejects_path), 1))
+        rows = [row for batch in batches for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist()]
+        if suggestion := suggestions.of_rejections(entity, ((row["reason"], row["text"]) for row in rows)):
+            yield suggestion
+
+
+_FILES_LOOKED_AT = 5
+_REJECTS_LOOKED_AT = 100
 _BATCH_BYTES = 1 << 20  # the text of one record may be as long
 
 
@@ -226,9 +313,25 @@ def raw_root(settings: Settings) -> Path:
     return settings.lake / "raw"
 
 
-def exists(settings: Settings, entity: str, landed_sha256: str, read_as: str) -> bool:
+def exists(settings: Settings, entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
     """Whether raw has a folder for a landed file of these bytes."""
-    return (raw_root(settings) / entity / raw_key(entity, landed_sha256, read_as) / "index.json").is_file()
+    key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
+    return (raw_root(settings) / entity / key / "index.json").is_file()
+
+
+def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
+    """Tells of (entity, sha256, read as, mapping) whether raw has a folder for it that counts."""
+
+    @cache
+    def superseded() -> set[str]:
+        there = list(indexes(settings, on_damage=lambda _: None))
+        return {raw.key for raw in there} - {raw.key for raw in latest_parsed(there)}
+
+    def is_there(entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
+        key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
+        return exists(settings, entity, landed_sha256, read_as, mapping) and key not in superseded()
+
+    return is_there
 
 
 def raise_damaged(folder: Path) -> None:
@@ -321,7 +424,8 @@ def as_index(raw: RawFile) -> dict[str, Any]:
     index: dict[str, Any] = {
         name: getattr(raw, name) for name in RawFile.__struct_fields__ if name not in ("location", "key")
     }
-    for name in ("erased", "also_landed", "removed", "expired"):  # only of folders that are no longer what was parsed
+    # Of few folders: that are no longer what was parsed, or were read by a mapping, out of folders, or not as a whole.
+    for name in ("erased", "also_landed", "removed", "expired", "folders", "mapping", "reading", "unreadable"):
         if not index[name]:
             del index[name]
     index["files"] = {name: msgspec.structs.asdict(file) for name, file in raw.files.items()}
@@ -343,5 +447,5 @@ def from_index(folder: Path, content: bytes) -> RawFile:
 
 def folder_of(settings: Settings, raw: RawFile) -> Path:
     """Return the path of a raw folder by its index."""
-    key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version)
+    key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version, raw.mapping)
     return raw_root(settings) / raw.entity / key

@@ -11,10 +11,12 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from pipelines.core.durable_files import make_folder, new_folder, sweep, temporary_beside, write_json
 from pipelines.core.errors import Damaged
@@ -22,25 +24,35 @@ from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
     ChecksumMismatch,
+    Content,
     CorruptionStart,
     Ignored,
     LandedFile,
+    NotByLine,
     Postponed,
     Source,
     Stamp,
+    content_of,
     count_unknown,
     find_landed,
     open_landed,
     read_landed,
+    require_landing,
+    without_extension,
 )
+from pipelines.landing.unreadable import ONLY_WHITE_SPACE
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
     PARSER_VERSION,
+    BytesId,
     RawFile,
     as_index,
+    bytes_id_of,
     exists,
     from_index,
     indexes,
+    latest_parsed,
+    latest_readings,
     quarantine,
     raise_damaged,
     raw_folders,
@@ -63,6 +75,20 @@ class PostponedFile:
 
 
 @dataclass(frozen=True)
+class UnreadableFiles:
+    """What is known of the landed files that cannot be read.
+
+    One that is gone, with nothing in its place, is neither: what was in it is still missing.
+    """
+
+    there: tuple[RawFile, ...] = ()  # they stand in a landing folder
+    replaced: frozenset[str] = frozenset()  # keys of those that are gone, and by whose names something else has landed
+
+
+NONE_UNREADABLE = UnreadableFiles()
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """What one run of `ingest` did."""
 
@@ -72,6 +98,7 @@ class IngestReport:
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
     raw: tuple[RawFile, ...] = ()  # every complete raw folder there is after it, also those of earlier parsers
     again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
+    unreadable: UnreadableFiles = NONE_UNREADABLE
 
     @property
     def new_files(self) -> int:
@@ -117,23 +144,30 @@ def ingest(
         make_folder(settings.landing)
         landing = [settings.landing]
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
+    downloads = settings.home / "landed"  # which hold nothing but what is new
+    require_landing([root for root in landing if root.parent != downloads], files)
     register = erasure_register.read(settings)
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
     quarantined: list[Path] = []
     there = list(indexes(settings, on_damage=lambda folder: quarantined.append(quarantine(folder))))
-    known = {raw.identity: raw for raw in there}
-    parsed = {raw.identity for raw in there if raw.parser_version == PARSER_VERSION}
+    known = {_id_of_raw(raw): raw for raw in there}
+    parsed = {_id_of_raw(raw) for raw in latest_parsed(there) if raw.parser_version == PARSER_VERSION}
+    readings = _Readings(latest_readings(there))
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
+    restored: list[RawFile] = []  # folders of a mapping that was in force before, and is so again
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    read_apart = _read_apart(settings, files, seen, aliases, map_tasks) if map_tasks is not None else {}
+    read_apart = _read_apart(settings, files, seen, aliases, readings, map_tasks) if map_tasks is not None else {}
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
+    landed: list[tuple[LandedFile, str]] = []  # with the sha256 of its bytes
     for file, (size, sha256) in zip(files, to_read, strict=True):
-        if sha256 is not None and (identity := (file.entity, sha256, file.read_as)) in parsed:  # not even opened
+        if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
+            readings.claim(file, sha256)
+            landed.append((file, sha256))
             if is_new_name_of_empty_file(known[identity], file):
                 again.append(file.name)
             continue
@@ -144,26 +178,50 @@ def ingest(
         tell(0)
         read += size
         try:
-            raw = ingest_file(settings, file, seen, register, tell, hash_first=sizes, aliases=aliases)
+            raw = ingest_file(settings, file, seen, register, tell, sizes, aliases, readings)
         except Postponed as error:
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
-        if isinstance(raw, str) and (identity := (file.entity, raw, file.read_as)) not in known:
+        landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
+        if isinstance(raw, str) and (identity := _id(file, raw)) not in known:
             raw = read_apart.get(identity, raw)
         if isinstance(raw, RawFile):
             new.append(raw)
-            known[raw.identity] = raw
+            known[_id_of_raw(raw)] = raw
             sizes.add((raw.entity, raw.landed_bytes))
-        elif is_new_name_of_empty_file(known.get((file.entity, raw, file.read_as)), file):
+            continue
+        restored += readings.restored(known.get(_id(file, aliases.get((file.entity, raw, file.read_as), raw))), file)
+        if is_new_name_of_empty_file(known.get(_id(file, raw)), file):
             again.append(file.name)
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
     progress("read landed files", total, total, BYTES)
     _restore_or_raise(settings)
-    if new or quarantined:  # one of those may just have had a wrong name
+    if new or quarantined or restored:  # one of those may just have had a wrong name
         there = list(indexes(settings, on_damage=raise_damaged))
     save_indexes(settings, there)
-    return IngestReport(len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again))
+    unreadable = find_unreadable(there, landed)
+    return IngestReport(
+        len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again), unreadable
+    )
+
+
+def find_unreadable(raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
+    """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes."""
+    found = [each for each in raw if each.unreadable and each.parser_version == PARSER_VERSION]
+    if not found:
+        return NONE_UNREADABLE
+    counting = {each.key for each in latest_parsed(raw)}  # a mapping may have made one readable
+    found = [each for each in found if each.key in counting]
+    by_bytes, names = set(), set()
+    for file, sha256 in landed:
+        by_bytes.add((file.entity, sha256, file.read_as))
+        names.add((file.entity, without_extension(file.name)))  # what is corrected may land in another format
+    gone = [each for each in found if each.identity not in by_bytes]
+    return UnreadableFiles(
+        tuple(each for each in found if each.identity in by_bytes),
+        frozenset(each.key for each in gone if (each.entity, without_extension(each.landed_name)) in names),
+    )
 
 
 def _restore_or_raise(settings: Settings) -> None:
@@ -179,6 +237,52 @@ def is_new_name_of_empty_file(raw: RawFile | None, file: LandedFile) -> bool:
     Such files are all alike, so that one folder stands for all of them; that they landed is known by their names.
     """
     return raw is not None and file.entity == "viewing_sessions" and raw.landed_name != file.name and not raw.records
+
+
+Identity: TypeAlias = tuple[str, str, str, str]  # (entity, sha256 of the landed bytes, how they are read, mapping)
+
+
+def _id(file: LandedFile, sha256: str) -> Identity:
+    return file.entity, sha256, file.read_as, file.mapping.digest
+
+
+def _id_of_raw(raw: RawFile) -> Identity:
+    return *raw.identity, raw.mapping
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """By which mapping landed bytes were read last, and by which they are to be read now.
+
+    Bytes that landed below two folders whose mappings differ are read by that of the first, in the order of names.
+    """
+
+    latest: dict[BytesId, tuple[int, str]]  # the highest reading, and its mapping; not of what never had one
+    claims: dict[BytesId, str] = field(default_factory=dict)  # by this run: the mapping
+
+    def claim(self, file: LandedFile, sha256: str) -> bool:
+        """Whether it is this file's mapping that counts for its bytes."""
+        bytes_id = bytes_id_of((file.entity, sha256, file.read_as))
+        return self.claims.setdefault(bytes_id, file.mapping.digest) == file.mapping.digest
+
+    def number(self, file: LandedFile, sha256: str) -> int:
+        """The reading of a file that is read now."""
+        if not self.claim(file, sha256):
+            return -1  # never the highest
+        reading, mapping = self.latest.get(bytes_id_of((file.entity, sha256, file.read_as)), (0, ""))
+        return reading if mapping == file.mapping.digest else reading + 1
+
+    def restored(self, raw: RawFile | None, file: LandedFile) -> list[RawFile]:
+        """The raw folder of a file, made to count again, if others of its bytes were made later by another mapping."""
+        if raw is None or not self.claim(file, raw.landed_sha256):
+            return []
+        reading, mapping = self.latest.get(raw.bytes_id, (0, ""))
+        if mapping == raw.mapping:
+            return []
+        now = msgspec.structs.replace(raw, reading=reading + 1)
+        write_json(raw.folder / "index.json", as_index(now))
+        self.latest[raw.bytes_id] = (now.reading, raw.mapping)
+        return [now]
 
 
 def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
@@ -219,8 +323,9 @@ def _read_apart(
     files: Sequence[LandedFile],
     seen: LandedCache,
     aliases: Mapping[tuple[str, str, str], str],
+    readings: _Readings,
     map_tasks: MapTasks,
-) -> dict[tuple[str, str, str], RawFile]:
+) -> dict[Identity, RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
 
     Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
@@ -231,15 +336,17 @@ def _read_apart(
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
             known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
-            if known_as is None or not exists(settings, file.entity, known_as, file.read_as):
+            if known_as is not None and exists(settings, *_id(file, known_as)):
+                readings.claim(file, known_as)
+            else:
                 groups[file.entity, source.stamp.size].append(file)
     known = _sizes(indexes(settings, on_damage=raise_damaged))
-    tasks = [_Reading(settings, tuple(group), key in known, aliases) for key, group in groups.items()]
-    found: dict[tuple[str, str, str], RawFile] = {}
+    tasks = [_Reading(settings, tuple(group), key in known, aliases, readings) for key, group in groups.items()]
+    found: dict[Identity, RawFile] = {}
     for read in map_tasks(_read_group, tasks):
         for path, stamp, raw in read:
             seen.put(path, stamp, raw.landed_sha256)
-            found.setdefault(raw.identity, raw)
+            found.setdefault(_id_of_raw(raw), raw)
     for folder in raw_folders(settings):
         sweep(folder)  # what is left of tasks that were broken off
     return found
@@ -253,6 +360,7 @@ class _Reading:
     files: tuple[LandedFile, ...]
     is_known_size: bool
     aliases: Mapping[tuple[str, str, str], str]
+    readings: _Readings
 
 
 def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
@@ -271,12 +379,14 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
                 nothing_seen,
                 register,
                 lambda _: None,
-                hash_first=hash_first,
-                aliases=task.aliases,
+                hash_first,
+                task.aliases,
+                task.readings,
             )
             if isinstance(raw, str):
                 sha256 = task.aliases.get((file.entity, raw, file.read_as), raw)
-                folder = raw_root(task.settings) / file.entity / raw_key(file.entity, sha256, file.read_as)
+                key = raw_key(file.entity, sha256, file.read_as, mapping=file.mapping.digest)
+                folder = raw_root(task.settings) / file.entity / key
                 raw = from_index(folder, (folder / "index.json").read_bytes())
             found.append((file.path, stamp, raw))
     return found
@@ -311,7 +421,7 @@ def inspect(
     seen = LandedCache(settings.lake / "landed.json")
     sizes, aliases = _sizes(raw), _aliases(raw)
     names = {(each.entity, each.landed_name) for each in raw}
-    parsed = {each.identity for each in raw if each.parser_version == PARSER_VERSION}
+    parsed = {_id_of_raw(each) for each in latest_parsed(raw) if each.parser_version == PARSER_VERSION}
     found: list[FoundFile] = []
     postponed: list[PostponedFile] = []
     for file in files:
@@ -327,8 +437,8 @@ def inspect(
             postponed.append(PostponedFile(file.entity, file.name, str(error)))
             continue
         sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
-        if sha256 is not None and (file.entity, sha256, file.read_as) not in parsed:
-            sha256 = sha256 if exists(settings, file.entity, sha256, file.read_as) else None
+        if sha256 is not None and _id(file, sha256) not in parsed:
+            sha256 = sha256 if exists(settings, *_id(file, sha256)) else None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, stamp.size, stamp.mtime_ns / 1e9, sha256, was_read))
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
@@ -342,45 +452,70 @@ def ingest_file(
     tell: Callable[[int], None],
     hash_first: set[tuple[str, int]],
     aliases: Mapping[tuple[str, str, str], str],
+    readings: _Readings,
 ) -> RawFile | str:
     """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
-    how = file.read_as
+
+    def is_there(sha256: str) -> bool:
+        return exists(settings, *_id(file, aliases.get((file.entity, sha256, file.read_as), sha256)))
+
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
-        if sha256 is not None and exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+        if sha256 is not None and is_there(sha256):
             return sha256
+        content = content_of(file.entity, file.read_as, source, file.mapping)
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
-        if file.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
+        if content.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
             source.check_unchanged()
-            if exists(settings, file.entity, aliases.get((file.entity, sha256, how), sha256), how):
+            if is_there(sha256):
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        try:
-            raw = _write_raw(settings, file, source, register, tell)
-        except ChecksumMismatch as error:
-            source.rewind()
-            raw = _write_raw(settings, file, source, register, tell, error.corruption)
+        raw = _read(settings, file, content, source, register, tell, readings)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
+
+
+def _read(
+    settings: Settings,
+    file: LandedFile,
+    content: Content,
+    source: Source,
+    register: erasure_register.Register,
+    tell: Callable[[int], None],
+    readings: _Readings,
+) -> RawFile:
+    """Read a file, from the beginning again where what it is turns out too late."""
+    corruption: CorruptionStart | None = None
+    while True:
+        try:
+            return _write_raw(settings, file, content, source, register, tell, readings, corruption)
+        except ChecksumMismatch as error:
+            corruption = error.corruption
+        except NotByLine:
+            content = content._replace(is_by_value=True)
+        source.rewind()
 
 
 def _write_raw(
     settings: Settings,
     file: LandedFile,
+    content: Content,
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
-    corruption: CorruptionStart | None = None,
+    readings: _Readings,
+    corruption: CorruptionStart | None,
 ) -> RawFile:
-    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`, which may raise ChecksumMismatch.
+    """Read a file and write its raw folder, whole. `corruption` as for `read_landed`; raises what that does.
 
     How far it has been read is told as it goes on; Parquet is not read in order, and that is told at its end.
 
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
     """
     unknown: Counter[str] = Counter()
+    unreadable: str | None = None
     reasons: Counter[str] = Counter()
     days: set[date] = set()
     accepted = erased = blank = 0
@@ -390,24 +525,27 @@ def _write_raw(
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for read in read_landed(file, source, corruption):
+        for read in read_landed(file.entity, content, source, corruption, file.mapping):
             batch = within_days(read, days) if file.entity == "viewing_sessions" else read
             left = register.without_forgotten(file.entity, batch)  # safeguard: forgotten-stay-out
             writer.append(left)
             accepted += batch.accepted.num_rows
             erased += batch.accepted.num_rows - left.accepted.num_rows
             blank += batch.blank
+            unreadable = unreadable or batch.unreadable
             reasons.update(each.reason for each in batch.rejected)
             for name, times in batch.unknown_fields.items():
                 count_unknown(unknown, name, times)
-            if file.format != "parquet":
+            if content.format != "parquet":
                 tell(source.file.tell())
         files, rejects = writer.finish()
-        if file.format == "parquet":  # was not read in order
+        if content.format == "parquet":  # was not read in order
             source.rewind()
         landed_sha256 = source.sha256()
         source.check_unchanged()
-        key = raw_key(file.entity, landed_sha256, file.read_as)
+        if unreadable == ONLY_WHITE_SPACE and landed_sha256 in register.emptied.values():  # `forget` left it so
+            unreadable = None
+        key = raw_key(file.entity, landed_sha256, file.read_as, mapping=file.mapping.digest)
         raw = RawFile(
             location=str(root / key),
             key=key,
@@ -425,6 +563,10 @@ def _write_raw(
             files=files,
             rejects=rejects,
             erased=erased,
+            folders=file.mapping.folders_digest,
+            mapping=file.mapping.digest,
+            reading=readings.number(file, landed_sha256),
+            unreadable=unreadable,
         )
         with new_folder(raw.folder) as folder:
             for path in workshop.iterdir():

@@ -118,7 +118,7 @@ def _objects(settings: Settings, url: str) -> Objects:
 
 
 def local_landing(
-    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str], bool]
+    settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str, str], bool]
 ) -> list[Path] | None:
     """Return the landing folders as local ones: see `pipelines.remote.landing.download_new`."""
     if landing is None:
@@ -135,7 +135,10 @@ def local_landing(
 
 
 def list_pending(
-    settings: Settings, landing: Iterable[Landing], is_in_raw: Callable[[str, str, str], bool], raw: Iterable[RawFile]
+    settings: Settings,
+    landing: Iterable[Landing],
+    is_in_raw: Callable[[str, str, str, str], bool],
+    raw: Iterable[RawFile],
 ) -> list[Pending]:
     """List what has landed in those landing folders that are in buckets: see
     `pipelines.remote.landing.list_pending`."""

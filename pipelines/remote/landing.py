@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +12,33 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
-from pipelines.landing import Ignored, landed_file_of, printable_name, read_as, unfinished_part
+from pipelines.landing import Ignored, LandedFile, landed_file_of, printable_name, unfinished_part
+from pipelines.landing.mapping import MAPPING_NAME, EntityMapping, parse_mappings
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
 from pipelines.remote.mirror import read_record, write_record
 from pipelines.remote.objects import Found, Objects, map_concurrently
 
-IsInRaw = Callable[[str, str, str], bool]
+IsInRaw = Callable[[str, str, str, str], bool]
 
 
 def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
     """Download what landed in a bucket and is not in raw. Returns the local folder that holds it.
 
-    `is_in_raw(entity, sha256, read_as)` tells whether raw holds what a landed file of these bytes comes to. An object
-    that changes while it is fetched waits for the next run, like any file.
+    `is_in_raw(entity, sha256, read_as, mapping)` tells whether raw holds what a landed file of these bytes comes to. An
+    object that changes while it is fetched waits for the next run, like any file. Raises UsageError for a mapping that
+    says what it cannot say.
     """
     folder, record = _places(settings, objects)
     known = read_record(record)  # name -> [etag, sha256]
     found = {name: one for name, one in objects.listed().items() if _may_land(name)}
-    wanted = {name for name, one in found.items() if not _is_known(known.get(name), one, name, is_in_raw)}
+    mappings = _mappings(objects, found)
+    wanted = {
+        name
+        for name, one in found.items()
+        if not _is_known(known.get(name), one, landed_file_of(folder, name, mappings), is_in_raw)
+    }
     durable_files.make_folder(folder)
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.relative_to(folder).as_posix() not in wanted:
@@ -72,6 +79,7 @@ def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: 
     known = read_record(record)
     names = {(each.entity, each.landed_name) for each in raw}
     listed = {name: one for name, one in objects.listed().items() if _is_a_path(name)}
+    mappings = _mappings(objects, listed)
     found: list[FoundFile] = []
     ignored: dict[str, str] = {}
     unfinished: dict[str, None] = {}
@@ -80,11 +88,13 @@ def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: 
             if "/" in part and part.partition("/")[0] in ENTITIES:
                 unfinished[part] = None
             continue
-        landed = landed_file_of(folder, name)
+        if name == MAPPING_NAME:
+            continue
+        landed = landed_file_of(folder, name, mappings)
         if isinstance(landed, Ignored):
             ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
             continue
-        sha256 = str(known[name][1]) if _is_known(known.get(name), one, name, is_in_raw) else None
+        sha256 = str(known[name][1]) if _is_known(known.get(name), one, landed, is_in_raw) else None
         was_read = sha256 is None and (name in known or (landed.entity, landed.name) in names)
         found.append(FoundFile(landed, one.size, one.modified.timestamp(), sha256, was_read))
     named_unfinished = [(name.partition("/")[0], printable_name(Path(name))) for name in unfinished]
@@ -97,8 +107,19 @@ def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:
     return settings.home / "landed" / name, settings.lake / f"landed-{name}.json"
 
 
-def _is_known(known: list[Any] | None, found: Found, name: str, is_in_raw: IsInRaw) -> bool:
-    return known is not None and known[0] == found.etag and is_in_raw(name.partition("/")[0], known[1], read_as(name))
+def _mappings(objects: Objects, found: Mapping[str, Found]) -> Mapping[str, EntityMapping]:
+    """What the `mostwatched.toml` of the landing folder says, by entity. Raises UsageError."""
+    if MAPPING_NAME not in found:
+        return {}
+    content, _ = objects.read(MAPPING_NAME) or (b"", "")
+    return parse_mappings(content, f"{objects.url}/{MAPPING_NAME}")
+
+
+def _is_known(known: list[Any] | None, found: Found, landed: LandedFile | Ignored, is_in_raw: IsInRaw) -> bool:
+    """Whether what an object comes to is in raw; also of one that is no landed file, once it has been fetched."""
+    if known is None or known[0] != found.etag or isinstance(landed, Ignored):
+        return False
+    return is_in_raw(landed.entity, known[1], landed.read_as, landed.mapping.digest)
 
 
 def _is_here(path: Path, known: list[Any] | None, found: Found) -> bool:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, resolve_landed
+from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed, suggest_mapping
 from pipelines.snapshots.changed_days import ShrunkDay
 
 # Of 573 real nights (bicycle trips, flights, the sample) they refuse 4 wrongly, all storms, and catch 98 % of the last
@@ -28,6 +28,25 @@ MOST_GROWTH = 2.0
 SMALL_DAY = 25  # sessions: of fewer, half is nothing unusual
 SMALL_SPREADS = 3.0
 _OF_NORMAL_NOISE = 1.2533  # standard deviations in one mean distance from the median
+
+
+def unreadable_files(
+    raw: Iterable[RawFile], seen_before: AbstractSet[str], replaced: AbstractSet[str]
+) -> Iterator[str]:
+    """Yield sentences for each new file that cannot be read, or not as a whole: any number of records may be missing.
+
+    New are those whose keys are not among `seen_before`, which the current snapshot rested on, nor among `replaced`: by
+    the names of those something else has landed.
+    """
+    # safeguard: gate-of-unreadable-files
+    found = [each for each in raw if each.unreadable and each.key not in seen_before and each.key not in replaced]
+    for each in found[:MAX_UNREADABLE_NAMED]:
+        yield describe_unreadable(each)
+    if len(found) > MAX_UNREADABLE_NAMED:
+        yield f"{len(found) - MAX_UNREADABLE_NAMED:,} more files cannot be read: see `mostwatched rejects`."
+
+
+MAX_UNREADABLE_NAMED = 5  # with all that is to be said of each; a folder of a wrong kind has thousands
 
 
 @dataclass(frozen=True)
@@ -61,8 +80,9 @@ def too_many_lost(
     records: dict[str, int] = defaultdict(int)
     rejected: dict[str, int] = defaultdict(int)
     names: dict[str, list[str]] = defaultdict(list)
+    raw = list(raw)
     for file in sorted(raw, key=lambda file: (-file.rejected, file.landed_name)):
-        if file.key not in seen_before:
+        if file.key not in seen_before and not file.unreadable:  # which is a ground of its own
             records[file.entity] += file.records
             rejected[file.entity] += file.rejected
             names[file.entity].append(file.landed_name)
@@ -78,13 +98,15 @@ def too_many_lost(
             said = [(way, number) for way, number in ways.items() if number]
             how = said[0][0] if len(said) == 1 else "lost (" + ", ".join(f"{n} {way}" for way, n in said) + ")"
             whose = f"of {of} newly landed records of {entity}" if records[entity] else f"records of {entity}"
-            yield (
+            refusal = (
                 f"{count} {whose} were {how}: "
                 f"{100 * count / of:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
                 f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(names[entity] or names['live_streams'])}. "
                 + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
                 + ", or publish without them with --accept-rejects."
             )
+            new = [file for file in raw if file.entity == entity and file.key not in seen_before]
+            yield " ".join([refusal, *suggest_mapping(new)])
 
 
 def _landed_in(names: Sequence[str]) -> str:

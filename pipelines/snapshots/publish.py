@@ -32,6 +32,7 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import Built, cube_days, totalled_days
 from pipelines.raw import erasure_register
 from pipelines.raw.index import RawFile
+from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.unknown_fields import UnknownField
 from pipelines.snapshots import changed_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
@@ -105,6 +106,7 @@ def publish(
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
     replace_current: bool = False,
+    unreadable: UnreadableFiles = NONE_UNREADABLE,
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
@@ -142,6 +144,7 @@ def publish(
         seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
         if not accept_rejects:
+            refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
             refusals += signals.unread  # safeguard: gate-of-renamed-fields
             refusals += gates.too_many_lost(settings, raw, seen_before, newly_lost)
         if not allow_incomplete:
@@ -153,6 +156,7 @@ def publish(
     if refusals:
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
+    warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += tuple(gates.retracted(shrunk_days))
     warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
     is_new = snapshot is None
@@ -469,6 +473,7 @@ def _manifest(
                 "records": file.records,
                 "accepted": file.accepted,
                 "rejected": file.rejected,
+                **({"folders": file.folders} if file.folders else {}),
             }
             for file in raw
         ],

@@ -121,7 +121,7 @@ def test_a_run_publishes_what_landed(mostwatched, tmp_path):
     (tmp_path / "home" / "landing" / "viewing_session").mkdir()
     again = mostwatched("run", "--direct", "--as-of", "2026-01-31")
     assert "published before, unchanged" in again.out
-    assert re.search(r"Ignored: 1 path, such as .*/landing/viewing_session \(.+\); the report lists them", again.out)
+    assert re.search(r"Ignored: 1 path:\n  .*/landing/viewing_session \(.+\)\n", again.out)
 
 
 def test_a_run_says_in_json_what_it_did(mostwatched, tmp_path):

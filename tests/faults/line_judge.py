@@ -8,8 +8,6 @@ is accepted with just these values or rejected for one of these fields (None: th
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -221,21 +219,4 @@ def judge_cells(entity: str, header: list[str], landed: bytes) -> Verdict | None
         return Refused(frozenset({None}), text)
     if len(cells) != len(header) or any("\r" in cell for cell in cells):
         return Refused(frozenset({None}), text)
-    values = {name: _cell(oracle.CONTRACT[entity][name], cell) for name, cell in zip(header, cells, strict=True)}
-    return judge_object(entity, values, text)
-
-
-NO_VALUE: list[None] = []  # is good for no field of a flat entity
-
-
-def _cell(kind: Callable[[Any], Any], cell: str) -> Any:
-    """What a cell holds, as it would have landed in JSON."""
-    if cell == "":
-        return None
-    if kind is bool:
-        return {"true": True, "false": False}.get(cell, NO_VALUE)
-    if kind is int:
-        return int(cell) if re.fullmatch("-?(0|[1-9][0-9]{0,30})", cell) else NO_VALUE
-    if kind is oracle.money:
-        return Fraction(cell) if re.fullmatch(r"-?\d+(\.\d+)?", cell, re.ASCII) else NO_VALUE
-    return cell
+    return judge_object(entity, {name: cell or None for name, cell in zip(header, cells, strict=True)}, text)

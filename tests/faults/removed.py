@@ -38,6 +38,8 @@ ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
 REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
+MAPPED = ("tests/spec/test_mapping.py",)
+UNREADABLE = ("tests/spec/test_unreadable.py",)
 LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
 KEY_SETS = ("tests/contract/test_keys.py",)
@@ -101,6 +103,7 @@ SAFEGUARDS = (
     Safeguard("rollback-to-a-whole-snapshot", drop, SNAPSHOT_FILES),
     # --- publishing
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
+    Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),
     Safeguard("gate-of-missing-records", drop, (*PUBLISHED, *STORED)),
     Safeguard("gate-of-the-last-day", drop, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-renamed-fields", drop, ("tests/spec/test_signals.py",)),
@@ -152,6 +155,21 @@ SAFEGUARDS = (
     Safeguard("regular-files-only", never, LANDED_FILES),
     Safeguard("archive-of-nothing-refused", never, ("tests/unit/landing/test_landing_archives.py",)),
     Safeguard("cut-archive-is-damaged", never, LANDED_FILES),
+    Safeguard("header-needs-its-fields", never, UNREADABLE),
+    Safeguard("folder-fields-are-part-of-the-key", instead("return how"), MAPPED),
+    Safeguard("folder-and-record-agree", never, MAPPED),
+    Safeguard("superseded-mapping-does-not-count", drop, MAPPED),
+    Safeguard("local-time-is-not-guessed", never, MAPPED),
+    Safeguard("null-as-text-is-nobody", never, LANDED_VALUES),
+    Safeguard("zeros-are-unreadable", never, UNREADABLE),
+    Safeguard("page-of-an-error-is-unreadable", never, UNREADABLE),
+    Safeguard("white-space-is-unreadable", never, UNREADABLE),
+    Safeguard("another-encoding-is-unreadable", never, UNREADABLE),
+    Safeguard("array-that-does-not-end", never, UNREADABLE),
+    Safeguard("bad-lines-not-read-on", never, ("tests/unit/landing/test_landing_objects.py",)),
+    Safeguard("stray-files-are-wrong-usage", always, UNREADABLE),
+    Safeguard("unreadable-files-looked-into", never, UNREADABLE),
+    Safeguard("what-is-not-looked-into-is-named", never, ID_SEARCH),
     Safeguard("fresh-stamp-not-trusted", always, ("tests/unit/raw/test_ingest.py",)),
     Safeguard("key-given-twice-rejected", never, LANDED_VALUES),
     Safeguard("half-surrogate-rejected", never, LANDED_VALUES),

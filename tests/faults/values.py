@@ -38,22 +38,38 @@ def typed(entity: str, name: str, kind: Callable[[Any], Any], value: Any) -> Any
     if kind is oracle.instant:
         return _instant(value)
     if kind is oracle.money:
-        return _money(value, text_too=entity == "pledges")
+        return _money(value)
     if kind is oracle.compact:
         return _nested(value, dict if name.endswith("variants") else list)
     if kind is bool:
-        if not isinstance(value, bool):
-            raise Bad("no truth value")
-        return value
+        return _truth(value)
     if kind is int:
         return _revision(value)
     return _text(entity, name, value)
+
+
+TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+NOTHING = ("\\N", "NULL", "null", "None", "nan", "NaN", "undefined", "<NA>", "<nil>", "<null>", "(null)")
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and value.lower() in TRUTH and value.isascii():
+        return TRUTH[value.lower()]
+    raise Bad("no truth value")
 
 
 def _text(entity: str, name: str, value: Any) -> str:
     oid = wrapped(value, "$oid")
     if oid is not None and isinstance(oid, str) and re.fullmatch("[0-9a-fA-F]{24}", oid):
         value = oid
+    whole = wrapped(value, "$numberLong", "$numberInt")
+    value = value if whole is None else _whole(whole)
+    if isinstance(value, int) and not isinstance(value, bool) and (entity, name) not in CHOICES:
+        value = str(value)
+    if name in ("viewerId", "deviceId", "userId") and value in NOTHING:
+        raise Bad("null in words")
     if not isinstance(value, str):
         raise Bad("no text")
     last = name.rsplit(".", maxsplit=1)[-1]
@@ -91,13 +107,18 @@ def _whole(text: Any) -> int:
 def _revision(value: Any) -> int:
     inner = wrapped(value, "$numberLong", "$numberInt")
     number = value if inner is None else _whole(inner)
+    if isinstance(number, str | Fraction):
+        text = number if isinstance(number, str) else number.text
+        if not re.fullmatch(r"-?(0|[1-9]\d{0,30})(\.0+)?", text, re.ASCII) or len(text) > NUMBER_CHARS:
+            raise Bad("no integer")
+        number = int(text.partition(".")[0])
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
         raise Bad("no revision")
     return number
 
 
 _RFC_3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))? ?(?:[Zz]|UTC|([+-])(\d\d)(?::?(\d\d))?)", re.ASCII
 )
 
 
@@ -141,8 +162,8 @@ def _within_years(milliseconds: int) -> int:
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def _money(value: Any, text_too: bool) -> Decimal:
-    if isinstance(value, str) and text_too and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+def _money(value: Any) -> Decimal:
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
         return _amount(value)
     number = wrapped(value, "$numberDecimal", "$numberDouble")
     if number is not None:

@@ -21,8 +21,9 @@ from pipelines.landing.common_form import learn
 from pipelines.landing.csv_text import read_csv
 from pipelines.landing.fast import FastReader
 from pipelines.landing.files import open_landed
-from pipelines.landing.lines import Block, blocks_of_lines
-from pipelines.landing.ndjson import read_piece
+from pipelines.landing.lines import Block, blocks_of_lines, lines_of
+from pipelines.landing.ndjson import read_piece, read_value
+from pipelines.landing.objects import value_pieces
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.schema import FLAT_ENTITIES, MAX_ID_CHARS, Instant, LandedField, Money, landed_fields
 from pipelines.raw.index import raw_files, rejected_records
@@ -152,8 +153,9 @@ def test_the_fast_path_says_what_the_slow_path_says(landed: tuple[str, bytes]) -
     rows = Rows(entity)
     fast = FastReader(entity, min_lines=1)
     for block in blocks(data):
-        read_piece(block, rows)
-        slow_batch, fast_batch = rows.batch(), fast.read(block)
+        for line, text in enumerate(lines_of(block.data), block.first_line):
+            read_value(line, text, rows)
+        slow_batch, fast_batch = rows.batch(), fast.read(block, read_value)
         assert fast_batch.accepted.schema == slow_batch.accepted.schema
         assert fast_batch.accepted.to_pylist() == slow_batch.accepted.to_pylist()
         assert fast_batch.rejected == slow_batch.rejected
@@ -250,8 +252,8 @@ def test_json_test_suite(corpora: Path, tmp_path: Path) -> None:
         document = case.read_bytes()
         for landed in (document, b'{"userId":"u","x":%b}' % document):
             rows = Rows("erasures")
-            for block in blocks(landed):
-                read_piece(block, rows)
+            for piece in value_pieces([landed]):
+                read_piece(piece, rows)
             if case.name.startswith("n_"):
                 assert rows.accepted == 0, case.name
 

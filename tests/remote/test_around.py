@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import httpx
 import person
+import pyarrow.parquet as pq
 import pytest
 from calling import running
 from machines import ACCEPT, AS_OF, Machines
@@ -25,9 +26,9 @@ from world import World
 
 from pipelines import remote as in_bucket
 from pipelines.cli import cli
-from pipelines.core.errors import Unreachable
+from pipelines.core.errors import Unreachable, UsageError
 from pipelines.core.settings import Settings
-from pipelines.jobs import nightly, prune
+from pipelines.jobs import nightly, prune, status
 from pipelines.jobs.erase_user import forget
 from pipelines.snapshots import manifest
 
@@ -66,6 +67,30 @@ def test_an_object_that_is_replaced_or_not_complete_yet(bucket: Bucket, machines
     bucket.write("drop/follows/a.ndjson", b'{"userId":"x","creatorId":"c"}\n{"userId":"y","creatorId":"c"}\n')
     assert run(machines, "two", SECOND, url).ingested.new_records == 2
     assert run(machines, "one", SECOND, url).ingested.new_records == 0
+
+
+def test_a_mapping_in_a_bucket(bucket: Bucket, machines: Machines) -> None:
+    """Landed objects are read by it; one that changed fetches those of its entity again, and none of another."""
+    url = f"{bucket.url}/drop"
+    bucket.write(
+        "drop/viewing_sessions/deleted=false/a.csv", b"sessionId;channel;startedAt\n1;ada;2026-01-20 10:00:00\n"
+    )
+    bucket.write("drop/follows/a.ndjson", b'{"userId":"u","creatorId":"c"}\n')
+    hours = []
+    for zone in ("UTC", "Europe/Istanbul", "Europe/Istanbul", "UTC"):
+        keys = f"delimiter = ';'\nrename = {{ channel = 'creatorId' }}\ntimezone = '{zone}'\n"
+        bucket.write("drop/mostwatched.toml", f"[viewing_sessions]\n{keys}".encode())
+        night = run(machines, "one", SECOND, url)
+        (raw,) = [each for each in night.raw if each.entity == "viewing_sessions"]
+        assert (raw.accepted, raw.rejected, night.ingested.ignored) == (1, 0, ())
+        rows = pq.read_table(raw.path("2026-01-20")).to_pylist()
+        hours.append((night.ingested.new_records, rows[0]["started_at"].hour))
+    assert hours == [(2, 10), (1, 7), (0, 7), (0, 10)]
+    bucket.write("drop/mostwatched.toml", b"[viewing_session]\n")
+    with pytest.raises(UsageError, match="viewing_session is not an entity"):
+        run(machines, "one", SECOND, url)
+    with pytest.raises(UsageError, match="viewing_session is not an entity"):
+        status.status(machines.settings("one"), SECOND, [url], datetime(2026, 2, 1, tzinfo=UTC))
 
 
 # --- prune and rollback ----------------------------------------------------------------------------------------------

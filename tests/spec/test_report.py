@@ -119,7 +119,7 @@ def test_a_run_that_changes_nothing_leaves_the_snapshot_and_its_own_report(world
 def test_it_says_what_became_of_every_record(world):
     """The funnel is the run's, rejected records are counted by reason, for this run and in all."""
     land_days(world, 29, 30)
-    world.land_text("follows", "{}\n{}\n[]\n")
+    world.land_text("follows", "{}\n{}\n5\n")
     world.run(compare=False, night=OVERRIDE)
     world.land_text("follows", '{"userId":1}\n')
     night = world.run(compare=False, night=OVERRIDE)

@@ -145,7 +145,7 @@ def test_a_landed_file_outside_the_home_that_cannot_be_emptied(place: Path) -> N
     """It is not said to be forgotten: the record that was to go is still there."""
     landed = place / "landing" / "follows" / "a.parquet"
     landed.parent.mkdir(parents=True)
-    landed.write_text('{"userId":"u1"}')
+    landed.write_text('PAR1 {"userId":"u1"}')
     ended = forget(place)
     assert ended.returncode == 1
     assert f"STILL HOLDS THE ID: {landed}" in ended.stdout

@@ -143,7 +143,7 @@ def test_files_that_a_page_names_are_there(path):
 def test_every_command_is_run_or_says_why_not(path):
     """Commands stand in `sh` blocks, which are run, or in `console` blocks, with the reason why not above them."""
     text = path.read_text(encoding="utf-8")
-    known = re.findall(r"^```(?:sh|console|text|sql|ini|nginx)\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+    known = re.findall(r"^```(?:sh|console|text|sql|ini|nginx|toml)\n.*?^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("```") == 2 * len(known)
     reasons = re.findall(r"^<!-- not run: .+ -->\n```console$", text, re.MULTILINE)
     assert len(reasons) == len(re.findall(r"^```console$", text, re.MULTILINE))

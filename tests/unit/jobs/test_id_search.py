@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
 import gzip
+import io
 import json
+import lzma
 import random
 import time
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import zstandard
 
-from pipelines.jobs.id_search import IdMatcher, find_files, may_hold
+from pipelines.jobs.id_search import IdMatcher, find_files, find_unread, may_hold
 from pipelines.lake.engines import duckdb as engine
-from pipelines.landing import LandedFile, open_landed
+from pipelines.landing import content_of, open_landed
 from pipelines.raw.erasure_register import candidate_ids
 
 MIB = 1 << 20
@@ -86,9 +92,8 @@ def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, pa
     assert content[MIB - past : MIB - past + 2] == b"\\u"
     path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
     path.write_bytes(gzip.compress(content) if packed else content)
-    file = LandedFile("viewing_sessions", path.name, str(path), "ndjson", "gz" if packed else None, tmp_path)
     with open_landed(path) as source:
-        assert may_hold(file, source, IdMatcher(USER))
+        assert may_hold(content_of("viewing_sessions", "ndjson", source), source, IdMatcher(USER))
 
 
 @pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])
@@ -125,3 +130,68 @@ def test_words_of_a_text_in_which_strings_do_not_end() -> None:
 def test_words_of_a_broken_record(text: str, word: str) -> None:
     """Strings of JSON and cells of CSV are found in what is neither."""
     assert word in candidate_ids(text, ())
+
+
+def packed_zip(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", content)
+    return file.getvalue()
+
+
+PACKED = {
+    "nothing": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
+    "zip": packed_zip,
+    "gzip in bzip2": lambda content: bz2.compress(gzip.compress(content)),
+    "two parts": lambda content: bz2.compress(content[:20]) + bz2.compress(content[20:]),
+}
+WRITTEN = {
+    "plain": str.encode,
+    "escaped": lambda text: "".join(f"\\u{ord(char):04x}" if char == "-" else char for char in text).encode(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-16 without a mark": lambda text: text.encode("utf-16-be"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "base64": lambda text: b'{"data":"' + base64.b64encode(text.encode()) + b'"}',
+    "base64 for URLs": lambda text: b'{"data":"' + base64.urlsafe_b64encode(b"\xff\xfe" + text.encode()) + b'"}',
+}
+
+
+@pytest.mark.parametrize("pack", PACKED)
+@pytest.mark.parametrize("write", WRITTEN)
+@pytest.mark.parametrize("name", ["a.part", ".a.ndjson", "notes.txt", "a.csv"])
+def test_an_id_in_a_file_that_is_not_read(tmp_path: Path, name: str, write: str, pack: str) -> None:
+    """Whatever its name says, packed and written in any of these ways; another id is not taken for it."""
+    for user, is_there in (("u-7f3a9c", True), ("u-7f3a9cd", False)):
+        text = f'{{"sessionId":"s","viewerId":"{user}","startedAt":"2026-03-09T10:00:00Z"}}\n'
+        path = tmp_path / name
+        path.write_bytes(PACKED[pack](WRITTEN[write](text)))
+        found = list(find_unread([path], tmp_path, IdMatcher("u-7f3a9c")))
+        assert [(each.path, each.problem) for each in found] == [(path, None)] * is_there
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_base64_wherever_it_is_cut(size: int) -> None:
+    """Behind any number of other bytes."""
+    for before in range(7):
+        text = b'{"x":"' + base64.b64encode(b'"' * before + b'"u-1","b"') + b'"}'
+        assert IdMatcher(USER).is_in_text(pieces(text, size))
+        other = b'{"x":"' + base64.b64encode(b'"' * before + b'"u-12","b"') + b'"}'
+        assert not IdMatcher(USER).is_in_text(pieces(other, size))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"7z\xbc\xaf\x27\x1c" + bytes(range(256)), b"Obj\x01\x04\x14avro.codec", bytes(range(1, 32)) * 40,
+     lzma.compress(b"u")[:-9]],
+)  # fmt: skip
+def test_what_cannot_be_looked_into_is_named(tmp_path: Path, content: bytes) -> None:
+    """Nobody knows whether the id is in it."""
+    path = tmp_path / "a.part"
+    path.write_bytes(content)
+    (found,) = find_unread([path], tmp_path, IdMatcher(USER))
+    assert found.problem is not None

@@ -14,8 +14,8 @@ import zstandard
 
 from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
-from pipelines.landing.batches import CORRUPT_ARCHIVE
 from pipelines.landing.files import MAX_EMPTY_PARTS, DamagedArchive
+from pipelines.landing.lines import CORRUPT_ARCHIVE
 from pipelines.raw.index import raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
@@ -103,10 +103,10 @@ def test_one_stray_quotation_mark_costs_one_line(home: Settings, land: Land) -> 
 
 
 def test_a_header_whose_quoted_cell_does_not_end(home: Settings, land: Land) -> None:
-    """Every record after it is kept, each with its own text."""
+    """The file is unreadable; its text is that line alone."""
     land("follows/a.csv", 'userId,"creatorId\nu1,a\nu2,a\n')
     ingest(home)
-    assert [(each.line, each.text) for each in rejected_records(home)] == [(2, "u1,a"), (3, "u2,a")]
+    assert [(each.line, each.text) for each in rejected_records(home)] == [(1, 'userId,"creatorId')]
 
 
 @pytest.mark.parametrize(("kind", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])

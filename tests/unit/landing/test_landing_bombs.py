@@ -107,12 +107,12 @@ def test_no_byte_of_a_parquet_file_ends_the_process(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_rows_without_a_known_column_are_rejected_unread(home: Settings, land: Land) -> None:
-    """Each of them."""
+def test_rows_without_a_known_column_are_not_read(home: Settings, land: Land) -> None:
+    """The file is unreadable."""
     land("follows/a.parquet", packed(x=["y"] * 5100))
     ingest(home)
     (raw,) = raw_files(home)
-    assert raw.rejected_by_reason == {"missing": 5100}
+    assert raw.rejected_by_reason == {"the header lacks the required fields userId, creatorId": 1}
 
 
 def test_short_lines_take_no_more_memory_than_long_ones(home: Settings, land: Land) -> None:

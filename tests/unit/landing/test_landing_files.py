@@ -13,7 +13,8 @@ import zstandard
 from refusing import no_descriptors
 
 from pipelines.core.errors import UsageError
-from pipelines.landing.files import DamagedArchive, Postponed, decompressed, find_landed, open_landed
+from pipelines.landing.files import DamagedArchive, Postponed, decompressed, open_landed
+from pipelines.landing.finding import find_landed
 from pipelines.landing.lines import (
     LONG_LINE_TEXT_BYTES,
     MAX_LINE_BYTES,
@@ -59,14 +60,16 @@ def test_landed_files_by_entity_and_name(tmp_path: Path, land: Callable[..., Pat
 
 @pytest.mark.parametrize("name", [".x.ndjson", "_x.ndjson", "x.ndjson.part", "x.ndjson.tmp", ".d/x.ndjson",
                                   "_d/x.ndjson", "d.tmp/x.ndjson"])  # fmt: skip
-def test_what_is_not_complete_yet_passes_unmentioned(tmp_path: Path, land: Callable[..., Path], name: str) -> None:
+def test_what_is_not_complete_yet_is_ignored(tmp_path: Path, land: Callable[..., Path], name: str) -> None:
     """The platform writes under such a name and renames."""
     land(f"follows/{name}")
-    assert find_landed([tmp_path / "landing"]) == ([], [])
+    files, ignored = find_landed([tmp_path / "landing"])
+    assert files == []
+    assert [each.reason for each in ignored] == ["marker or temporary file"]
 
 
 def test_what_is_no_landed_file_is_mentioned(tmp_path: Path, land: Callable[..., Path]) -> None:
-    """Unknown folders and extensions, CSV of nested entities, symlinks, FIFOs: never read, never fatal."""
+    """Unknown folders and kinds of files, symlinks, FIFOs: never read, never fatal. What is called data is read."""
     good = land("follows/good.ndjson")
     for name in ("README.md", "viewers/x.ndjson", "follows/x.txt", "follows/x.ndjson.xz", "follows/x.parquet.gz",
                  "follows/x.json", "creators/x.csv"):  # fmt: skip
@@ -78,10 +81,12 @@ def test_what_is_no_landed_file_is_mentioned(tmp_path: Path, land: Callable[...,
     (good.parent.parent / "pledges").symlink_to(tmp_path / "elsewhere")
     os.mkfifo(good.parent / "pipe.ndjson")
     files, ignored = find_landed([tmp_path / "landing"])
-    assert [each.name for each in files] == ["follows/good.ndjson"]
+    assert [each.name for each in files] == [
+        "creators/x.csv", "follows/good.ndjson", "follows/x.json", "follows/x.ndjson.xz", "follows/x.parquet.gz"
+    ]  # fmt: skip
     assert sorted(str(each.path.relative_to(tmp_path / "landing")) for each in ignored) == [
-        "README.md", "creators/x.csv", "follows/folder", "follows/link.ndjson", "follows/pipe.ndjson",
-        "follows/x.json", "follows/x.ndjson.xz", "follows/x.parquet.gz", "follows/x.txt", "pledges", "viewers",
+        "README.md", "follows/folder", "follows/link.ndjson", "follows/pipe.ndjson", "follows/x.txt", "pledges",
+        "viewers",
     ]  # fmt: skip
     assert all(each.reason for each in ignored)
 
@@ -242,7 +247,7 @@ def test_blocks_hold_so_many_lines_at_most(most: int) -> None:
 
 def test_damage_comes_after_the_good_lines() -> None:
     """In place of the line that breaks off."""
-    packed = gzip.compress(b"a\nb\n" + os.urandom(50_000).replace(b"\n", b"") + b"\nc\n", 1)
+    packed = gzip.compress(b"a\nb\n" + os.urandom(50_000).translate(None, b"\r\n") + b"\nc\n", 1)
     pieces = list(blocks_of_lines(decompressed([packed[:20_000]], "gz")))
     assert lines_of(pieces) == [(1, b"a\n"), (2, b"b\n")]
     assert pieces[-1] == Damage(3, "the archive is damaged: it ends in the middle")

@@ -13,6 +13,8 @@ import pytest
 from pipelines.landing.records import (
     MAX_UNKNOWN_NAMES,
     MISSING,
+    NULL_AS_TEXT,
+    NULL_SPELLINGS,
     TWO_SPELLINGS,
     Acceptor,
 )
@@ -73,13 +75,25 @@ def test_each_required_field_is_required(entity: str) -> None:
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_no_value_is_bent_into_another_type(entity: str) -> None:
-    """ "5" is no integer, 1.0 is none, 1 is not true, a number is no id."""
+    """What would lose something, or have to be guessed: 1.5 is no id, 1e2 no integer, 2 not true, 5 no instant."""
     wrong: dict[str, list[str]] = {
-        "str": ["5", "1.5", "true", "[]", "{}", '{"$date":5}'],
-        "int": ['"5"', "1.0", "1e2", "true", "[]", '{"$numberDouble":"5"}', '{"$numberLong":5}'],
-        "bool": ["0", "1", '"true"', "[]"],
+        "str": ["5.0", "1.5", "true", "[]", "{}", '{"$date":5}', '{"$numberLong":5}'],
+        "int": [
+            '"five"',
+            '""',
+            '"1.5"',
+            '"+5"',
+            '"05"',
+            "1.5",
+            "1e2",
+            "true",
+            "[]",
+            '{"$numberDouble":"5"}',
+            '{"$numberLong":5}',
+        ],
+        "bool": ["2", "-1", "1.0", '"yes"', '"\u212aalse"', '""', "[]"],
         "Instant": ["5", "1.5", "true", '"5"', '{"$oid":"' + OID + '"}', '{"$numberLong":"5"}'],
-        "Money": ["true", "[]", '"five"', '{"$date":5}', '{"$numberDecimal":"NaN"}'],
+        "Money": ["true", "[]", '"five"', '"1e2"', '{"$date":5}', '{"$numberDecimal":"NaN"}'],
         "JsonObject": ["[]", '"{}"', "5"],
         "JsonArray": ["{}", '"[]"', "5"],
     }
@@ -91,6 +105,30 @@ def test_no_value_is_bent_into_another_type(entity: str) -> None:
             field, reason = reject(entity, f'{least[:-1]}{"," if len(least) > 2 else ""}"{each.name}":{text}}}')
             assert field == each.name
             assert reason
+
+
+def test_one_value_is_one_value_in_every_notation() -> None:
+    """As formats without a type for it write it: nothing is lost, and no two ids become one."""
+    for written in (5, "5", {"$numberLong": "5"}, {"$numberInt": "5"}):
+        assert accept("viewing_sessions", viewerId=written)["viewer_id"] == "5"
+        assert accept("viewing_sessions", revision=written)["revision"] == 5
+    assert accept("viewing_sessions", sessionId=12345678901234567890123)["session_id"] == "12345678901234567890123"
+    assert accept("viewing_sessions", json.dumps(LEAST["viewing_sessions"])[:-1] + ',"revision":5.0}')["revision"] == 5
+    for true, false in ((True, False), ("true", "false"), ("t", "f"), ("True", "FALSE"), (1, 0), ("1", "0")):
+        found = [accept("viewing_sessions", deleted=each)["deleted"] for each in (true, false)]
+        assert found == [True, False]
+    assert accept("live_streams", price="9.99")["price"] == accept("live_streams", price=9.99)["price"]
+
+
+@pytest.mark.parametrize("text", sorted(NULL_SPELLINGS))
+def test_null_as_a_text_is_nobody(text: str) -> None:
+    """It would be one viewer that all anonymous ones are; in a title, and in words that only begin so, it is a text."""
+    for name in ("viewerId", "deviceId"):
+        assert reject("viewing_sessions", {name: text}) == (name, NULL_AS_TEXT)
+    assert reject("follows", userId=text) == ("userId", NULL_AS_TEXT)
+    assert reject("viewing_sessions", endedAt=text) == ("endedAt", NULL_AS_TEXT)
+    assert accept("viewing_sessions", viewerId=f"{text}1")["viewer_id"] == f"{text}1"
+    assert accept("live_streams", title=text)["title"] == text
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
@@ -218,7 +256,7 @@ def test_a_live_stream_keeps_its_lists_as_json() -> None:
         Decimal("9.99"), Decimal("60.00"), Decimal("1000.00")
     )  # fmt: skip
     assert reject("live_streams", guests=[{"at": {"$date": "x"}}])[0] == "guests"
-    assert reject("live_streams", price="9.99") == ("price", "expected a number, got text")
+    assert reject("live_streams", price=[]) == ("price", "expected a number, got a list")
 
 
 @pytest.mark.parametrize(

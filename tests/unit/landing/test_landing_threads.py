@@ -17,8 +17,8 @@ import pytest
 from pipelines.landing import columns, fast
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.fast import FastReader
-from pipelines.landing.lines import Block
-from pipelines.landing.ndjson import read_piece
+from pipelines.landing.lines import Block, lines_of
+from pipelines.landing.ndjson import read_value
 
 THREADS = 8
 SHARED = tuple(f"/landing/{name}.py" for name in ("columns", "common_form", "fast"))
@@ -89,7 +89,8 @@ def blocks(seed: int) -> list[Block]:
 
 def one_by_one(block: Block) -> Batch:
     rows = Rows("viewing_sessions")
-    read_piece(block, rows)
+    for line, text in enumerate(lines_of(block.data), block.first_line):
+        read_value(line, text, rows)
     return rows.batch()
 
 
@@ -100,7 +101,7 @@ def test_blocks_of_one_file(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made = blocks(seed)
     reader = FastReader("viewing_sessions", min_lines=8)
     with threads() as pool:
-        read = list(pool.map(reader.read, made))
+        read = list(pool.map(lambda block: reader.read(block, read_value), made))
     for batch, expected in zip(read, map(one_by_one, made), strict=True):
         assert batch.accepted.to_pylist() == expected.accepted.to_pylist()
         assert batch.rejected == expected.rejected

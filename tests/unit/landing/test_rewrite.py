@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import random
 import stat
 import time
 import tracemalloc
@@ -19,11 +21,13 @@ import zstandard
 from pipelines.core.settings import load
 from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import erase_user
-from pipelines.jobs.id_search import IdMatcher, owned_lines, owned_rows
-from pipelines.landing import LandedFile, Postponed, Source, find_landed, rewrite
+from pipelines.jobs.id_search import IdMatcher, owned_ranges, owned_rows
+from pipelines.landing import LandedFile, Postponed, Source, content_of, decompressed, find_landed, open_landed, rewrite
+from pipelines.landing.lines import with_line_feeds
+from pipelines.landing.objects import Scanner
 
 CUT = rewrite.Selection(
-    partial(owned_lines, matcher=IdMatcher("u1"), csv_entity=None),
+    partial(owned_ranges, entity="follows", matcher=IdMatcher("u1")),
     partial(owned_rows, matcher=IdMatcher("u1")),
 )
 
@@ -67,7 +71,7 @@ def test_owner_group_mode_and_times_stay(tmp_path: Path, name: str, mode: int) -
         seen.extend(stat.S_IMODE(path.stat().st_mode) for path in file.path.parent.glob(".mostwatched-*/new"))
         return goes(batch)
 
-    cut = rewrite.Selection(CUT.lines, rows)
+    cut = rewrite.Selection(CUT.ranges, rows)
     done = rewrite.rewrite(file, cut, rewrite.find(file, cut), look)
     assert done.records == 1
     assert facts(file.path) == before
@@ -212,7 +216,7 @@ def test_long_lines(tmp_path: Path, suffix: str, end: bytes) -> None:
         (long_line(2, "u1", 0.7), True),
     ]
     content = b"\n".join(line for line, _ in lines) + end
-    expected = b"\n".join(b"" if goes else line for line, goes in lines) + end.lstrip(b"\r")
+    expected = b"\n".join(b"" if goes else line for line, goes in lines) + end
     assert emptied_of_u1(tmp_path, "a.ndjson" + suffix, content) == (expected, 7)
 
 
@@ -285,3 +289,43 @@ def test_time_grows_like_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     seconds(1)
     assert min(seconds(8) for _ in range(3)) < 8 * min(seconds(2) for _ in range(3))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_records_that_do_not_stand_one_a_line(tmp_path: Path, seed: int) -> None:
+    """Concatenated, in arrays, over several lines, with line ends of every kind: the others stay where they are."""
+    drawn = random.Random(seed)
+    records = [{"viewerId": drawn.choice(["u1", "u2", "ü3"]), "n": number} for number in range(drawn.randrange(1, 9))]
+    texts = [json.dumps(each, indent=drawn.choice([None, 1]), ensure_ascii=False) for each in records]
+    shape = drawn.randrange(3)
+    if shape == 2:
+        cut = drawn.randrange(len(texts))
+        parts = [f"[{drawn.choice([',', ', ', chr(10) + ',']).join(part)}]" for part in (texts[:cut], texts[cut:])]
+        content = "\n".join(parts)
+    else:
+        content = "".join(text + ("" if shape else drawn.choice(["", " ", "\n", "\n\n"])) for text in texts)
+    content = content.replace("\n", drawn.choice(["\n", "\r\n", "\r"]))
+    landed = "\ufeff".encode() * drawn.randrange(2) + content.encode()
+
+    def left(text: bytes) -> list[tuple[int, int]]:
+        scanned = [(json.loads(value.text), value.line) for value in Scanner(iter(with_line_feeds([text]))).values()]
+        return [(value["n"], line) for value, line in scanned if value["viewerId"] != "u1"]
+
+    emptied, count = emptied_of_u1(tmp_path, "a.ndjson" + drawn.choice(["", ".gz"]), landed)
+    assert count == sum(each["viewerId"] == "u1" for each in records)
+    assert b"u1" not in emptied
+    assert left(emptied) == left(landed)
+    if shape == 2 and emptied and "\r" not in content:  # also for whoever else reads it
+        first, _ = json.JSONDecoder().raw_decode(emptied.decode().removeprefix("\ufeff").strip())
+        assert isinstance(first, list)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("content", [b'{"viewerId":"u1"}\n', b'\n{"viewerId":"u1"}{"viewerId":"u1"}'])
+def test_where_only_white_space_would_be_left_nothing_is(tmp_path: Path, content: bytes, pack: Any) -> None:
+    """A text of white space alone would be an unreadable file; one of no bytes holds no records."""
+    path = landed_bytes(tmp_path, "a.ndjson", pack(content))
+    assert empty_of_u1(tmp_path) == content.count(b"u1")
+    with open_landed(path) as source:
+        content_now = content_of("viewing_sessions", "ndjson", source)
+        assert (content_now.problem, b"".join(decompressed(source.chunks(), content_now.compression))) == (None, b"")

@@ -172,7 +172,7 @@ def test_an_empty_file_and_one_of_rejects_only(home: Settings, land: Land) -> No
 
 def test_rejects_say_where_why_and_what(home: Settings, land: Land) -> None:
     """In order of entity, file and line, with the whole text."""
-    land("viewing_sessions/b.ndjson", SESSION % (1, 5) + '{"sessionId":5}\r\n')
+    land("viewing_sessions/b.ndjson", SESSION % (1, 5) + '{"sessionId":5.5}\r\n')
     land("viewing_sessions/a.ndjson", b'\xff\xfe\n{"sessionId":"x","creatorId":"c","startedAt":"soon"}')
     land("erasures/z.ndjson", b'{"userId":""}\n')
     ingest(home)
@@ -181,7 +181,7 @@ def test_rejects_say_where_why_and_what(home: Settings, land: Land) -> None:
         ("viewing_sessions", "viewing_sessions/a.ndjson", 1, None, "\\xff\\xfe"),
         ("viewing_sessions", "viewing_sessions/a.ndjson", 2, "startedAt",
          '{"sessionId":"x","creatorId":"c","startedAt":"soon"}'),
-        ("viewing_sessions", "viewing_sessions/b.ndjson", 2, "sessionId", '{"sessionId":5}'),
+        ("viewing_sessions", "viewing_sessions/b.ndjson", 2, "sessionId", '{"sessionId":5.5}'),
     ]  # fmt: skip
     assert rejects(home)[1][2] == NOT_UTF8
 

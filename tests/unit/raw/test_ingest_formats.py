@@ -17,7 +17,7 @@ import zstandard
 from test_ingest import SESSION, Land, rejects, rows
 
 from pipelines.core.settings import Settings
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.index import describe_unreadable, raw_files, rejected_records
 from pipelines.raw.ingest import ingest
 
 
@@ -63,20 +63,47 @@ def test_csv_records_begin_at_a_physical_line(home: Settings, land: Land) -> Non
 
 
 @pytest.mark.parametrize(
-    ("header", "field"),
-    [("userId", "creatorId"), ("userId,user_id,creatorId", "userId"), ("userId,creatorId,x,x", None), ("a,b", "userId"),
-     ('"userId,creatorId', None), ("\xff,creatorId", None)],
+    ("header", "reason"),
+    [("userId", "the header lacks the required field creatorId"),
+     ("a,b", "the header lacks the required fields userId, creatorId"),
+     ("u1,c1", "the header lacks the required fields userId, creatorId"),
+     ("userId,user_id,creatorId", "the header has a column twice"),
+     ("userId,creatorId,x,x", "the header has a column twice"),
+     ('"userId,creatorId', "the header cannot be read"),
+     ("\xff,creatorId", "the header cannot be read")],
 )  # fmt: skip
-def test_a_csv_file_with_a_bad_header_rejects_every_record(
-    home: Settings, land: Land, header: str, field: str | None
+@pytest.mark.parametrize("rows", ["", "u,c\nv,c\n"])
+def test_a_csv_file_with_a_bad_header_is_unreadable(
+    home: Settings, land: Land, header: str, reason: str, rows: str
 ) -> None:
-    """Each with the reason, so that the books balance."""
-    land("follows/x.csv", header.encode("latin-1") + b"\nu,c\nv,c\n")
+    """With or without rows: the reason names every required field that is missing, the text is the header found."""
+    land("follows/x.csv", header.encode("latin-1") + b"\n" + rows.encode())
+    report = ingest(home)
+    (raw,) = raw_files(home)
+    assert (raw.unreadable, raw.accepted, raw.rejected) == (reason, 0, 1)
+    assert raw.rejected_by_reason == {reason: 1}
+    shown = header.encode("latin-1").decode("utf-8", "backslashreplace")
+    assert rejects(home) == [(1, None, reason, shown)]
+    assert report.unreadable.there == (raw,)
+    assert f"follows/x.csv cannot be read: {reason}. It begins with `{shown}`." in describe_unreadable(raw)
+
+
+def test_a_header_with_the_required_fields_and_no_row_is_a_file_of_no_records(home: Settings, land: Land) -> None:
+    """It says by itself that there are none."""
+    land("follows/x.csv", "userId,creatorId\n")
     ingest(home)
     (raw,) = raw_files(home)
-    assert raw.accepted == 0
-    assert len(raw.rejected_by_reason) <= 1
-    assert {each[1] for each in rejects(home)} <= {field}
+    assert (raw.unreadable, raw.records) == (None, 0)
+
+
+def test_parquet_without_the_required_columns_is_unreadable(home: Settings, land: Land, tmp_path: Path) -> None:
+    """As CSV is: every column that is missing is named, and those that there are quoted."""
+    pq.write_table(pa.table({"user": ["u"], "creatorId": ["c"], "when": [1]}), tmp_path / "x.parquet")
+    land("follows/x.parquet", (tmp_path / "x.parquet").read_bytes())
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.unreadable == "the header lacks the required field userId"
+    assert rejects(home) == [(1, None, raw.unreadable, "user, creatorId, when")]
 
 
 def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land: Land, tmp_path: Path) -> None:
@@ -98,7 +125,7 @@ def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land:
     ingest(home)
     found = [(each.file[-9:], each.line, each.field) for each in rejected_records(home)]
     assert found == [
-        ("a.parquet", 1, "expiresAt"), ("a.parquet", 2, "userId"), ("a.parquet", 3, "expiresAt"),
+        ("a.parquet", 1, "expiresAt"), ("a.parquet", 2, "expiresAt"), ("a.parquet", 3, "expiresAt"),
         ("a.parquet", 4, "expiresAt"), ("b.parquet", 2, "userId"), ("b.parquet", 3, "price"), ("c.parquet", 1, None),
     ]  # fmt: skip
     assert [(row["user_id"], str(row["price"])) for row in rows(home, "replay_rentals")] == [
@@ -147,7 +174,7 @@ def test_a_list_streams_response(home: Settings, land: Land) -> None:
         ("1", 1), ("1", 1), ("3", 1), ("3", 3), ("4", 2)
     ]  # fmt: skip
     assert [(each.file[12:], each.line, each.field) for each in rejected_records(home)] == [
-        ("a.json", 2, "status"), ("b.ndjson", 1, "status"), ("c.json", 1, None), ("d.json", 1, None),
+        ("a.json", 2, "status"), ("b.ndjson", 1, "status"), ("c.json", 1, None), ("d.json", 1, "id"),
         ("e.json.gz", 1, None),
     ]  # fmt: skip
     assert raw_files(home)[0].unknown_fields in ({}, {"next": 1})
@@ -168,20 +195,19 @@ def test_a_damaged_archive_keeps_what_is_good(home: Settings, land: Land, name: 
     assert rejects(home) == [(raw.accepted + header + 1, None, "the archive is damaged: it ends in the middle", "")]
 
 
-def test_the_same_bytes_under_another_extension_are_read_as_that_says(home: Settings, land: Land) -> None:
-    """A file that was misnamed is read once it has its right name, and two names mean two readings in any order."""
+def test_a_file_is_what_its_bytes_are(home: Settings, land: Land, tmp_path: Path) -> None:
+    """Whatever its name says: text is JSON or CSV by how it begins, archives and Parquet have marks of their own."""
     lines = "".join(SESSION % (number, 5) for number in range(20))
-    path = land("viewing_sessions/2026-01-05.csv", lines)
+    table = "sessionId,creatorId,startedAt\n" + "".join(f"s{n},c,2026-01-05T10:00:00Z\n" for n in range(20))
+    pq.write_table(
+        pa.table({"sessionId": ["p"] * 20, "creatorId": ["c"] * 20, "startedAt": ["2026-01-05T10:00:00Z"] * 20}),
+        tmp_path / "x",
+    )
+    for number, content in enumerate((lines.encode(), table.encode(), (tmp_path / "x").read_bytes())):
+        packs = (bytes, gzip.compress, zstandard.compress) if number < 2 else (bytes,)
+        for pack in packs:
+            for name in ("a.ndjson", "b.csv", "c.CSV", "d.json", "e.tsv", "f.json.gz", "g.parquet", "h.csv.zst", "i"):
+                land(f"viewing_sessions/{number}/{pack.__module__}/{name}", pack(content))
     report = ingest(home)
-    assert (report.new_accepted, report.new_rejected) == (0, 19)  # the first line is taken for the header
-    path.rename(path.with_suffix(".ndjson"))
-    report = ingest(home)
-    assert (report.new_accepted, report.new_rejected, report.again) == (20, 0, ())
-    land("viewing_sessions/again.csv", lines)
-    land("viewing_sessions/again.jsonl", lines)
-    assert ingest(home).new_files == 0
-    packed = gzip.compress("".join(SESSION % (number, 5) for number in range(20, 40)).encode())
-    land("viewing_sessions/packed.ndjson", packed)
-    assert ingest(home).new_accepted == 0
-    land("viewing_sessions/packed.ndjson.gz", packed)
-    assert ingest(home).new_accepted == 20
+    assert (report.landed_files, report.ignored, report.unreadable.there) == (63, (), ())
+    assert {(raw.accepted, raw.rejected) for raw in raw_files(home)} == {(20, 0)}
