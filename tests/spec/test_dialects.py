@@ -276,6 +276,26 @@ def mongoexport(landing: Path, *, canonical: bool) -> None:
         drop(landing, f"{entity}/a.ndjson", as_lines(rows, lambda value: mongo_value(value, canonical=canonical)))
 
 
+def mongoexport_array(landing: Path) -> None:
+    for entity, rows in mongo_rows().items():
+        documents = [{name: mongo_value(value, canonical=False) for name, value in row.items()} for row in rows]
+        drop(landing, f"{entity}/a.json", "[" + ",\n".join(map(json.dumps, documents)) + "]\n")
+
+
+def firehose(landing: Path) -> None:
+    """As the producer's serialiser writes them, one after the other."""
+
+    def value(each: Any) -> Any:
+        if isinstance(each, datetime):
+            return each.isoformat()
+        return str(each) if isinstance(each, Decimal) else each
+
+    for entity, rows in TABLES.items():
+        name = f"{entity}/2026/03/09/10/stream-1-2026-03-09-10-00-00-0b1c"
+        drop(landing, name, as_lines(rows[:2], value).replace("\n", ""))
+        drop(landing, f"{name}.gz", gzip.compress(as_lines(rows[2:], value).replace("\n", "").encode()))
+
+
 def bson_json_util(landing: Path, *, canonical: bool) -> None:
     """The driver's own Extended JSON."""
     json_util = pytest.importorskip("bson.json_util")
@@ -303,7 +323,7 @@ def kafka_connect(landing: Path) -> None:
 
     for entity, rows in TABLES.items():
         for number, row in enumerate(rows):
-            name = f"{entity}/topics/t/year=2026/month=03/partition={number % 2}/t+{number % 2}+{number:010}.ndjson"
+            name = f"{entity}/topics/t/year=2026/month=03/partition={number % 2}/t+{number % 2}+{number:010}.json"
             drop(landing, name, as_lines([row], value))
 
 
@@ -350,6 +370,8 @@ DIALECTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "mongoexport CSV": ("mongoexport", mongoexport_csv),
     "mongoexport relaxed": ("mongoexport", lambda landing: mongoexport(landing, canonical=False)),
     "mongoexport canonical": ("mongoexport", lambda landing: mongoexport(landing, canonical=True)),
+    "mongoexport --jsonArray": ("mongoexport", mongoexport_array),
+    "Firehose": ("Firehose", firehose),
     "bson relaxed": ("mongoexport", lambda landing: bson_json_util(landing, canonical=False)),
     "bson canonical": ("mongoexport", lambda landing: bson_json_util(landing, canonical=True)),
     "Kafka Connect": ("Kafka Connect", kafka_connect),
