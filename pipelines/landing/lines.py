@@ -93,7 +93,7 @@ def blocks_of_lines(
                 continue
             data, rest = _whole_lines(pending)
             if data:
-                block = Block(line, data, newlines(data))
+                block = Block(line, data, newlines(data, returns=quotes))
                 yield from _of_few_lines(block, block_lines)
                 line += block.lines
             pending, size = [rest], len(rest)
@@ -106,13 +106,13 @@ def blocks_of_lines(
     except DamagedArchive as error:
         data, _ = _whole_lines(pending)
         if data:
-            block = Block(line, data, newlines(data))
+            block = Block(line, data, newlines(data, returns=quotes))
             yield from _of_few_lines(block, block_lines)
             line += block.lines
         yield Damage(line, f"the archive is damaged: {error}", error.corruption)
         return
     if data := b"".join(pending):
-        block = Block(line, data, newlines(data) + (not data.endswith(b"\n")))
+        block = Block(line, data, newlines(data, returns=quotes) + (not data.endswith((b"\n", b"\r"))))
         yield from _of_few_lines(block, block_lines)
 
 
@@ -126,9 +126,9 @@ def with_line_feeds(chunks: Iterable[bytes], *, quotes: bool = False) -> Iterato
         kept = b""
         quotes_begin = quotes and b'"' in chunk
         if not quotes_begin and b"\r" in chunk:
-            kept = b"\r" if chunk.endswith(b"\r") else b""  # what follows it decides
-            chunk = chunk.removesuffix(b"\r")
-            if _has_lone_return(chunk):
+            if chunk.endswith(b"\r"):  # what follows it decides
+                kept, chunk = b"\r", chunk[:-1]
+            if _LONE_RETURN.search(chunk):
                 chunk = _LONE_RETURN.sub(b"\n", chunk)
         yield chunk
         if quotes_begin:
@@ -203,7 +203,7 @@ def _of_few_lines(block: Block, most: int) -> Iterator[Block]:
     found = _LINE_END.search(block.data, half)
     cut = _after_last_end(block.data, 0, half) or (found.end() if found else 0)
     data = block.data[:cut]
-    first = Block(block.first_line, data, newlines(data))
+    first = Block(block.first_line, data, newlines(data, returns=True))
     yield from _of_few_lines(first, most)
     yield from _of_few_lines(Block(block.first_line + first.lines, block.data[cut:], block.lines - first.lines), most)
 
@@ -223,10 +223,12 @@ def has_long_line(data: bytes) -> bool:
     return False
 
 
-def newlines(data: bytes) -> int:
-    """How many lines end."""
+def newlines(data: bytes, *, returns: bool = False) -> int:
+    """How many lines end, with LF; with `returns` also with CR alone."""
     count = int((as_series(data) == ord("\n")).sum())
-    return count + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else count
+    if returns and b"\r" in data:
+        count += data.count(b"\r") - data.count(b"\r\n")
+    return count
 
 
 def lines_of(data: bytes) -> list[bytes]:
