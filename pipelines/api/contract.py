@@ -37,10 +37,10 @@ Document = Mapping[str, Any]
 
 @cache
 def load() -> Document:
-    """The contract as written."""
+    """The contract as written, without the `x-` parts that are only there to be repeated in others."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, where PyYAML was built with it
     document: Document = yaml.load(FILE.read_text(encoding="utf-8"), Loader=loader)
-    return document
+    return {name: value for name, value in document.items() if not name.startswith("x-")}
 
 
 def as_json(document: Document) -> bytes:

@@ -1,0 +1,135 @@
+"""A client that a generator makes of /openapi.json, against a real server: every answer is parsed, good or bad."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from calling import StoppedClock, running
+from published import CREATOR_ID, EXAMPLE, publish
+from tokens import claims, jwks, sign
+
+from pipelines.core.settings import Settings
+
+GENERATOR = Path(__file__).parents[2] / "build" / "clients-venv" / "bin" / "python"  # made by `make clients`
+PACKAGE = "most_watched_creators_client"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose snapshot is that of the documents' examples."""
+    home = tmp_path_factory.mktemp("home")
+    publish(home, EXAMPLE)
+    (home / "jwks.json").write_bytes(jwks("rsa-1"))
+    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6)
+    with running(settings, StoppedClock().clock) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def package(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of the package that openapi-python-client makes of what the server says of itself."""
+    if not GENERATOR.exists():
+        pytest.skip("no generator of clients: `make clients` installs one")
+    folder = tmp_path_factory.mktemp("client")
+    (folder / "openapi.json").write_bytes(httpx.get(f"{served}/openapi.json").content)
+    # Without hooks: they would format the code.
+    (folder / "config.yaml").write_text("post_hooks: []\n")
+    command = [str(GENERATOR), "-m", "openapi_python_client", "generate", "--meta", "none", "--path", "openapi.json"]
+    done = subprocess.run(
+        [*command, "--output-path", PACKAGE, "--config", "config.yaml"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("WARNING") == said.count("Unsupported content_type image/svg+xml") == 1, said
+    assert "Unable to process" not in said, said
+    sys.path.insert(0, str(folder))
+    try:
+        yield PACKAGE
+    finally:
+        sys.path.remove(str(folder))
+
+
+def endpoint(package: str, path: str) -> ModuleType:
+    return importlib.import_module(f"{package}.api.{path}")
+
+
+@pytest.fixture
+def client(package: str, served: str) -> Any:
+    """A client without a token."""
+    return importlib.import_module(package).Client(base_url=served)
+
+
+@pytest.fixture
+def caller(package: str, served: str) -> Any:
+    """A client with the token of a user."""
+    return importlib.import_module(package).AuthenticatedClient(base_url=served, token=sign(claims(CREATOR_ID)))
+
+
+def test_every_endpoint_is_called_and_its_answer_parsed(package: str, client: Any, caller: Any) -> None:
+    ranked = endpoint(package, "live_streams.most_watched_creators").sync(client=client, limit=5)
+    assert ranked.data[0].profile_photo is not None
+    assert ranked.data[0].is_following is None
+    assert endpoint(package, "live_streams.most_watched_creators").sync(client=caller).data[0].is_following is not None
+    funded = endpoint(package, "live_streams.funded_streams").sync(client=caller)
+    assert funded.data[0].creator.field_id
+    assert isinstance(funded.data[0].broadcasters, list)
+    assert endpoint(package, "streams.list_streams").sync(client=client).streams
+    over_time = endpoint(package, "creators.creator_over_time").sync(client=client, creator_id=CREATOR_ID)
+    assert over_time.data.ranking.rank == 1
+    in_range = endpoint(package, "creators.ranking_of_range").sync(client=client, days=7)
+    assert in_range.data.creators
+    window = over_time.data.window
+    same = endpoint(package, "creators.ranking_of_range").sync(client=client, from_=window.from_, to=window.to)
+    assert same.data.window == window
+    assert isinstance(window.from_, date)
+    assert endpoint(package, "operations.health").sync(client=client).data.status == "ok"
+    assert endpoint(package, "operations.readiness").sync(client=client).data.snapshot_id
+    assert "mostwatched_" in endpoint(package, "operations.metrics").sync(client=client)
+    assert endpoint(package, "operations.openapi").sync(client=client).additional_properties["openapi"]
+    assert "<html" in endpoint(package, "operations.docs").sync(client=client)
+    assert "<html" in endpoint(package, "pages.ranking_page").sync(client=client)
+    assert "<html" in endpoint(package, "pages.creator_page").sync(client=client, id=CREATOR_ID)
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "status"),
+    [
+        ("live_streams.most_watched_creators", {"limit": 0}, 400),
+        ("live_streams.funded_streams", {}, 401),
+        ("creators.ranking_of_range", {"days": 100_000}, 400),
+        ("creators.creator_over_time", {"creator_id": "nobody"}, 404),
+        ("creators.why_this_number", {"creator_id": CREATOR_ID}, 401),
+    ],
+)
+def test_errors_are_parsed_as_the_envelope(
+    package: str, client: Any, path: str, arguments: dict[str, Any], status: int
+) -> None:
+    answer = endpoint(package, path).sync_detailed(client=client, **arguments)
+    assert answer.status_code == status
+    assert answer.parsed.is_success is False
+    assert answer.parsed.status_code == status
+    assert answer.parsed.errors
+
+
+def test_no_model_has_a_field_of_no_type(package: str) -> None:
+    """What a generator does not understand becomes Any; the lists whose items the documents leave open are known."""
+    models = Path(str(importlib.import_module(package).__file__)).parent / "models"
+    untyped = {
+        f"{path.stem}.{line.split(':')[0].strip()}"
+        for path in models.glob("*.py")
+        for line in path.read_text().splitlines()
+        if line.startswith("    ") and not line.startswith("     ") and line.rstrip().endswith((": Any", ": list[Any]"))
+    }
+    assert untyped == {
+        "funded_stream.broadcasters", "funded_stream.guests", "funded_stream.mini_crowd_fundings"
+    }  # fmt: skip
