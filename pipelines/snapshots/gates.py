@@ -156,8 +156,9 @@ def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: d
     # A UTC day is a day of the zone, or of the one before or after.
     had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=7))
     if had_begun and statistics.median(week):
-        lowest = min([each for each in weekday if each] or [each for each in week if each])
-        if count * 2 < lowest:
+        lowest_of_week = min(each for each in week if each)
+        lowest = min([each for each in weekday if each] or [lowest_of_week])
+        if count * 2 < lowest and (lowest >= SMALL_DAY or count < lowest_of_week):
             return f"{counted(count, 'session')}, under half of the {lowest:,} of an earlier day like it"
     return None
 

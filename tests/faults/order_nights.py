@@ -165,8 +165,9 @@ class Platform:
         count, usual = self.count(day), alike(day)
         week = [self.count(day - timedelta(days=back)) for back in range(1, 8)]
         if len(usual) < 3:
-            lowest = min(list(filter(None, usual)) or list(filter(None, week)) or [0])
-            return statistics.median(week) > 0 and 2 * count < lowest
+            least = min(filter(None, week), default=0)
+            lowest = min(filter(None, usual), default=least)
+            return statistics.median(week) > 0 and 2 * count < lowest and (lowest >= 25 or count < least)
         growth = []
         for back in (1, 2):
             middle = statistics.median(alike(day - timedelta(days=back)) or [0])
