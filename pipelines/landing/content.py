@@ -136,7 +136,7 @@ def encoding_of(head: bytes) -> str | None:
     zeros = [text[place::4].count(0) * 4 for place in range(4)]  # each out of len(text)
     full = len(text) * 3 // 4
     for name, places in _ZEROS_AT:
-        if all((zeros[place] >= full) == (place in places) for place in range(4)):
+        if all((zeros[place] >= full) == (place in places) == (not head[place]) for place in range(min(4, len(text)))):
             return name
     return None
 

@@ -130,7 +130,7 @@ def _with_lines(batch: Batch, values: Values) -> Batch:
         batch,
         accepted=batch.accepted.set_column(at, batch.accepted.schema.field(at), lines),
         rejected=[each._replace(line=values.lines[each.line - 1].as_py()) for each in batch.rejected],
-        blank=values.blank,
+        blank=batch.blank + values.blank,
     )
 
 

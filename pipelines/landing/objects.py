@@ -79,9 +79,14 @@ class Scanner:
             self._at, self._line_is_used = len(_MARK), len(self._text) == len(_MARK)
         array = 0  # the one that we are in
         array_line = 0
+        is_behind_value = False
         while self._skip_space():
             letter = self._text[self._at]
             self._line_is_used = True
+            if array and is_behind_value and letter not in ",]":
+                self._damaged("an array is damaged", self.line)
+                array = 0
+            is_behind_value = False
             if not array and letter == "[":
                 self._arrays += 1
                 array, array_line, self._comma, self.has_array = self._arrays, self.line, None, True
@@ -92,6 +97,7 @@ class Scanner:
                 self._comma = (self.line, self._at - self._line_start)
                 self._at += 1
             else:
+                is_behind_value = True
                 value = self._value(array)
                 if self._damage is None or self._at < len(self._text) or _is_whole(value.text):
                     yield value

@@ -6,6 +6,7 @@ The judge (judge.py) says of every line whether it is good, and with which value
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from random import Random
@@ -116,7 +117,8 @@ def _land_csv(ground: Ground, draw: Random, entity: str) -> int:
     ending = draw.choice(list(PACKED))
     ground.land(f"{entity}/mutated.csv{ending}", PACKED[ending](text))
     expected = Expected(entity, f"{entity}/mutated.csv{ending}")
-    for number, line in enumerate(text.removesuffix(b"\n").split(b"\n")[1:], 2):
+    lines = re.split(rb"\n|\r(?!\n)", text)  # the last of which is blank, and none where the text ends with a line
+    for number, line in enumerate(lines[1 : len(lines) - (not lines[-1])], 2):
         verdict = judge_cells(entity, header, line)
         expected.blank += verdict is None
         expected.about[number] = repr(line)

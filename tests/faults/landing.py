@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from faults.campaign import Figure
-from faults.line_judge import Accepted, Refused, Verdict, judge_line
+from faults.line_judge import Accepted, Refused, Verdict, judge_line, split_values
 from faults.values import snake
 from pipelines.core.settings import Settings
 from pipelines.raw.index import RawFile, raw_files, rejected_records
@@ -46,18 +46,18 @@ class Expected:
 
 
 def expected_lines(entity: str, name: str, text: bytes) -> Expected:
-    """What must be known of a file of NDJSON."""
+    """What must be known of a file of JSON."""
     expected = Expected(entity, name)
-    lines = text.removeprefix(BOM).split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, 1):
-        verdicts = judge_line(entity, line)
+    values, expected.blank, damaged = split_values(text)
+    for line, value in values:
+        verdicts = judge_line(entity, value)
         if verdicts is None:
             expected.blank += 1
         else:
-            expected.records += [(number, verdict) for verdict in verdicts]
-        expected.about[number] = repr(line[:400])
+            expected.records += [(line, verdict) for verdict in verdicts]
+        expected.about[line] = repr(value[:400])
+    if damaged is not None:
+        expected.records.append((damaged, Refused(frozenset({None}), "")))
     return expected
 
 
@@ -119,7 +119,7 @@ def differences(expected: Expected, raw: RawFile, rejected: list[tuple[int, str 
         found.append(f"{len(rejected)} lines are rejected, and {len(bad)} should be: {shown}")
     else:
         for (line, verdict), (_, name, reason, text) in zip(bad, rejected, strict=True):
-            is_kept = bool(text) if verdict.text is None else text == verdict.text
+            is_kept = bool(text) if verdict.text is None else text.strip() == verdict.text.strip()
             if name not in verdict.fields or not reason or not is_kept:
                 right = f"one of {sorted(map(str, verdict.fields))}, with the text {(verdict.text or '')[:300]!r}"
                 why = f"{name}: {reason}, with the text {text[:300]!r}"

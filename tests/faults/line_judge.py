@@ -39,6 +39,64 @@ class Refused:
 Verdict = Accepted | Refused
 
 
+def split_values(text: bytes) -> tuple[list[tuple[int, bytes]], int, int | None]:
+    """(the line on which each value of a text of JSON begins, and its bytes; how many lines are blank; the line on
+    which an array is damaged, or does not end).
+
+    A value is an object or an element of an array; what is neither ends with its line, or before an object that
+    follows an object in it.
+    """
+    content = re.sub(r"\r(?!\n)", "\n", text.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))
+    lines = content.split("\n")
+    blank = sum(not line.strip(" \t\r") for line in lines[:-1]) + (lines[-1] != "" and not lines[-1].strip(" \t\r"))
+    found: list[tuple[int, bytes]] = []
+    at, line, is_in_array = 0, 1, False
+    damaged: int | None = None
+    is_behind_value = False
+    while True:
+        begin = at
+        while at < len(content) and content[at] in " \t\r\n":
+            at += 1
+        line += content.count("\n", begin, at)
+        if at >= len(content):
+            return found, blank, damaged if damaged or not is_in_array else line
+        if is_in_array and is_behind_value and content[at] not in ",]":
+            damaged, is_in_array = damaged or line, False
+        is_behind_value = False
+        if (content[at] == "[") > is_in_array or (is_in_array and content[at] in ",]"):
+            is_in_array = content[at] != "]"
+            at += 1
+            continue
+        is_behind_value = True
+        end, is_value = _end_of_value(content, at, is_in_array)
+        if is_in_array and not is_value:
+            damaged = damaged or line
+        found.append((line, content[at:end].replace("\n", " ").replace("\r", " ").encode("latin-1")))
+        line += content.count("\n", at, end)
+        at = end
+
+
+def _end_of_value(content: str, at: int, is_in_array: bool) -> tuple[int, bool]:
+    if is_in_array or content[at] == "{":
+        try:
+            _, end = _LENIENT.raw_decode(content, at)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            space = _SPACES.match(content, end)
+            if is_in_array or (space and content[space.end() : space.end() + 1] in ("", "\n", "{", "[")):
+                return end, True
+    end_of_line = content.find("\n", at)
+    end_of_line = len(content) if end_of_line < 0 else end_of_line
+    after = _FOLLOWED.search(content, at + 1, end_of_line)
+    return (after.start() + 1 if after else end_of_line), False
+
+
+_SPACES = re.compile(r"[ \t\r]*")
+_FOLLOWED = re.compile(r"\}[ \t]*(?=\{)")
+_LENIENT = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
 def judge_line(entity: str, landed: bytes) -> list[Verdict] | None:
     """The records of one line of NDJSON, given without its newline; None: the line is blank."""
     if len(landed) > LINE_BYTES:
