@@ -8,6 +8,7 @@ is accepted with just these values or rejected for one of these fields (None: th
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
