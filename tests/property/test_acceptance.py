@@ -19,7 +19,7 @@ from pipelines.core.settings import Settings
 from pipelines.landing.batches import Batch, Rows
 from pipelines.landing.common_form import learn
 from pipelines.landing.csv_text import read_csv
-from pipelines.landing.fast import FastReader
+from pipelines.landing.fast import MIN_LINES, FastReader
 from pipelines.landing.files import open_landed
 from pipelines.landing.lines import Block, blocks_of_lines, lines_of
 from pipelines.landing.ndjson import read_piece, read_value
@@ -190,7 +190,9 @@ def test_csv_by_columns_says_what_the_csv_reader_says(data: st.DataObject) -> No
             for number, field in enumerate(fields)
         ]
         lines.append(",".join(cells + [""] * (len(header) - len(cells) + (odd == 0))))
-    end = data.draw(st.sampled_from(["\n", "\r\n"]))
+    records = lines[1:]  # fewer than MIN_LINES of them are read one by one
+    lines += records * data.draw(st.sampled_from([0, MIN_LINES // len(records)]))
+    end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
     text = (end.join(lines) + data.draw(st.sampled_from([end, ""]))).encode()
     size = data.draw(st.sampled_from([50, 10_000]))
     chunks = [text[at : at + 40] for at in range(0, len(text), 40)]
