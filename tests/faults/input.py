@@ -18,6 +18,7 @@ from faults.archives import attack_archives
 from faults.bombs import explode
 from faults.campaign import TEST_DATA, Effort, Figure, not_tried
 from faults.costs import attack_costs
+from faults.dialects import attack_dialects
 from faults.folder import attack_folder
 from faults.landing import PACKED, Expected, Ground
 from faults.line_judge import judge_cells
@@ -34,6 +35,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
     yield from corpora(effort)
     yield hostile_lines(effort)
     yield mutations(effort)
+    yield from attack_dialects(effort)
     yield from attack_archives(effort)
     yield from attack_folder(effort)
     yield from attack_sheets(effort)
