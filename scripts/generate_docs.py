@@ -125,7 +125,7 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
 
 def _options(command: click.Command) -> list[str]:
     context = click.Context(command)
-    options = [each for each in command.params if isinstance(each, click.Option)]
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
     return table("option | what it does", *(_option(each, context) for each in options))
 
 

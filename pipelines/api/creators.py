@@ -74,7 +74,7 @@ class RangeRanking(QueryEndpoint):
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """A part of the ranking of a range."""
-        asked = query_params.query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
+        asked = query_params.strict_query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
         of = query_params.range_param(asked)
         limit = asked.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         offset = asked.integer("offset", 0, 0, 10**8)
@@ -107,7 +107,7 @@ class CreatorReach(QueryEndpoint):
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """One creator over time."""
-        asked = query_params.query(sent, *_RANGE, "creatorId", "format")
+        asked = query_params.strict_query(sent, *_RANGE, "creatorId", "format")
         of = query_params.range_param(asked)
         creator_id = creator_param(asked)
         form = asked.one_of("format", "json", "csv")

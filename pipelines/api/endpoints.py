@@ -189,8 +189,13 @@ def _limit(query: bytes, now_ms: int) -> int:
     if not values:
         return DEFAULT_LIMIT
     if len(values) > 1 or not _LIMIT.fullmatch(values[0]) or int(values[0]) > MAX_LIMIT:
-        raise Refused(error(400, now_ms))
+        raise _invalid("limit", now_ms)
     return int(values[0])
+
+
+def _invalid(parameter: str, now_ms: int) -> Refused:
+    """400 with the documents' text; which parameter it is about stands in a header."""
+    return Refused(error(400, now_ms, (b"x-invalid-parameter", parameter.encode())))
 
 
 def _anonymous_page(serving: Serving, limit: int) -> Page:
@@ -270,13 +275,13 @@ def _filters(query: bytes, now_ms: int) -> Mapping[str, str]:
         try:
             values = messages.query_values(query, name.encode())
         except ValueError:
-            raise Refused(error(400, now_ms)) from None
+            raise _invalid(name, now_ms) from None
         if len(values) > 1:
-            raise Refused(error(400, now_ms))
+            raise _invalid(name, now_ms)
         if values:
             filters[name] = values[0]
     if filters.get("status", "active") not in _STATUSES:
-        raise Refused(error(400, now_ms))
+        raise _invalid("status", now_ms)
     return filters
 
 

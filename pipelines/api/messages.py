@@ -129,3 +129,9 @@ def query_values(query: bytes, name: bytes) -> list[str]:
         if unquote_to_bytes(key.replace(b"+", b" ")) == name:
             values.append(unquote_to_bytes(value.replace(b"+", b" ")).decode("utf-8"))
     return values
+
+
+def query_names(query: bytes) -> list[str]:
+    """The names of all parameters of a query string, decoded; what is not UTF-8 is shown as it was sent."""
+    pairs = [pair.partition(b"=")[0] for pair in query.split(b"&") if pair]
+    return [unquote_to_bytes(name.replace(b"+", b" ")).decode("utf-8", "backslashreplace") for name in pairs]

@@ -61,7 +61,7 @@ class CreatorExplanation(Endpoint):
         if subject not in self._operators:  # safeguard: operators-alone
             raise Refused(error(403, now_ms, VARY_ON_TOKEN))
         try:
-            asked = query_params.query(scope["query_string"], "days", "from", "to", "creatorId")
+            asked = query_params.strict_query(scope["query_string"], "days", "from", "to", "creatorId")
             of = query_params.range_param(asked)
             creator_id = creator_param(asked)
 

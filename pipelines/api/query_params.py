@@ -1,11 +1,12 @@
 """Query parameters of the pages and of the JSON endpoints: a range of days, a part of a ranking, a creator.
 
-Every parameter may be given once, in one spelling. An invalid one is refused with a sentence that names the parameter,
-its value, and the values it may have.
+Every parameter may be given once, in one spelling. An invalid one is refused with a sentence that names the parameter
+and the values it may have; so is one that a JSON endpoint of ours does not know, with the one that was likely meant.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from pipelines.api import messages
 from pipelines.api.insight import Insight, Range, RangeNotHeld
+from pipelines.core.text import printable
 
 MAX_TEXT = 200  # characters of what is looked for, and of an id; longer ones are nobody's name
 DEFAULT_DAYS = 30
@@ -68,6 +70,22 @@ class Query:
             return date.fromisoformat(text)
         except ValueError:
             raise InvalidParameter(f"{name} must be a day such as 2026-11-21") from None
+
+
+def strict_query(sent: bytes, *known: str) -> Query:
+    """The parameters `known` of a query string, which holds no others. Raises InvalidParameter."""
+    for name in messages.query_names(sent):
+        if name not in known:
+            likely = difflib.get_close_matches(_SYNONYMS.get(name, name), known, n=1, cutoff=0.5)
+            meant = f": did you mean {likely[0]}?" if likely else f": there are {', '.join(known)}"
+            raise InvalidParameter(f"{printable(name[:MAX_TEXT])} is not a parameter{meant}")
+    return query(sent, *known)
+
+
+# What others call them: the pages of earlier versions, the command line, and other APIs.
+_SYNONYMS = {"window": "days", "first": "from", "last": "to", "since": "from", "until": "to", "start": "from",
+             "end": "to", "id": "creatorId", "creator": "creatorId", "search": "q", "query": "q", "size": "limit",
+             "top": "limit", "skip": "offset"}  # fmt: skip
 
 
 def query(sent: bytes, *known: str) -> Query:

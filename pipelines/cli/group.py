@@ -179,9 +179,10 @@ def command(
     """
 
     def decorate(function: Command) -> Command:
+        @click.option("--home", "home_after", metavar="DIRECTORY", hidden=True, help="As before the command.")
         @functools.wraps(function)
-        def with_settings(*args: Any, **kwargs: Any) -> Any:
-            settings = load(click.get_current_context().obj)
+        def with_settings(*args: Any, home_after: str | None, **kwargs: Any) -> Any:
+            settings = load(home_after or click.get_current_context().obj)
             pulled = remote.mounted(settings, only) if pulls else nullcontext()
             with private_umask(), os_errors_explained(settings.home), pulled:
                 return function(settings, *args, **kwargs)

@@ -18,7 +18,7 @@ _SHOWN_ROWS = 100  # of a query's answer in a table, unless told
 
 
 @command(cli, only="snapshots")
-@click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
+@click.option("--days", "--window", "window_days", type=int, metavar="N", help="The last N days; by default 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")
@@ -112,7 +112,7 @@ def sql(
 
 @command(cli)
 @click.argument("creator_id", metavar="CREATOR", type=ID)
-@click.option("--window", "window_days", type=int, metavar="N", help="The last N days of the snapshot. Default: 30.")
+@click.option("--days", "--window", "window_days", type=int, metavar="N", help="The last N days; by default 30.")
 @click.option("--from", "first", type=DAY, help="The first day of a range.")
 @click.option("--to", "end", type=DAY, help="The day after its last one.")
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Ask this snapshot instead of the current one.")

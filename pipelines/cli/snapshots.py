@@ -94,6 +94,7 @@ def verify(settings: Settings, snapshot_id: str | None, as_json: bool) -> None:
 @click.argument("before")
 @click.argument("after", required=False)
 @click.option(
+    "--days",
     "--window",
     "window_days",
     type=click.IntRange(min=1),

@@ -100,7 +100,7 @@ def window_from_options(snapshot: Snapshot, window_days: int | None, first: date
         return Window(snapshot.as_of - timedelta(days=days), snapshot.as_of)
     if first is None or end is None or window_days is not None:
         raise UsageError(
-            "Give --from and --to together, without --window: the days from --from up to, not including, --to."
+            "Give --from and --to together, without --days: the days from --from up to, not including, --to."
         )
     if first >= end:
         raise UsageError(f"--from {first} must be before --to {end}, which is not included.")

@@ -95,6 +95,7 @@ def test_nothing_matches(example_client: Client) -> None:
 )
 def test_bad_filter_is_400_in_the_envelope(example_client: Client, query: str) -> None:
     response = example_client.get(f"{PATH}?{query}")
+    assert response.headers["X-Invalid-Parameter"] in ("domain", "app", "status")
     assert response.status_code == 400
     assert response.json()["errors"] == ["Validation failed"]
     assert list(response.json()) == ["isSuccess", "statusCode", "data", "errors", "timestamp"]

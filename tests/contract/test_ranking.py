@@ -150,6 +150,7 @@ def test_limit_cuts_by_position(home: Path, client_for: Callable[..., Client], q
 )
 def test_bad_limit_is_400(example_client: Client, limit: str) -> None:
     response = example_client.get(f"{PATH}?limit={limit}")
+    assert response.headers["X-Invalid-Parameter"] == "limit"
     assert response.status_code == 400
     expected = json.loads((EXAMPLES / "most-watched-creators.400.json").read_text("utf-8"))
     assert response.json() | {"timestamp": expected["timestamp"]} == expected

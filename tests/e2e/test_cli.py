@@ -252,7 +252,7 @@ def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch)
         (("top", "--window", "many"), "not a valid integer"),
         (("top", "--window", "0"), "at least one day"),
         (("top", "--window", "31"), "at most 30"),
-        (("top", "--window", "7", "--from", "2026-01-05", "--to", "2026-01-06"), "without --window"),
+        (("top", "--window", "7", "--from", "2026-01-05", "--to", "2026-01-06"), "without --days"),
         (("top", "--from", "2026-01-05"), "--from and --to together"),
         (("top", "--from", "2026-01-05", "--to", "2026-01-05"), "must be before"),
         (("top", "--from", "2026-01-05", "--to", "2026-02-05"), "at most 30"),
@@ -336,13 +336,21 @@ def test_top_prints_the_ranking(mostwatched, home, ids):
 COLUMNS = ("position", "rank", "creator_id", "viewers", "anonymous_viewers", "sessions", "watched_seconds")
 
 
+def test_the_home_may_stand_after_the_command(mostwatched, home, tmp_path):
+    """Where people write it; it counts more than one before the command."""
+    here = mostwatched("top", "--json").json
+    assert mostwatched("top", "--home", str(home), "--json").json == here
+    assert mostwatched("top", "--home", str(tmp_path / "nowhere")).code == 1
+
+
 def test_top_answers_in_json(mostwatched, home, ids):
     """One list on one line: a window, a range, an older snapshot."""
     ada, bob = mostwatched("top", "--json").json
     assert ada == dict(zip(COLUMNS, (1, 1, "ada", 2, 0, 2, 600), strict=True))
     assert bob == dict(zip(COLUMNS, (2, 2, "bob", 1, 0, 1, 300), strict=True))
     assert list(ada) == list(COLUMNS)
-    assert [row["creator_id"] for row in mostwatched("top", "--json", "--window", "1").json] == ["bob"]
+    assert [row["creator_id"] for row in mostwatched("top", "--json", "--days", "1").json] == ["bob"]
+    assert mostwatched("top", "--json", "--window", "1").json == mostwatched("top", "--json", "--days", "1").json
     ranged = mostwatched("top", "--json", "--from", "2026-01-05", "--to", "2026-01-06")
     assert [(row["creator_id"], row["viewers"]) for row in ranged.json] == [("ada", 1)]
     older = mostwatched("top", "--json", "--snapshot", ids[0])
