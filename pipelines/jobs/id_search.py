@@ -62,6 +62,9 @@ PERSONAL = ("viewer_id", "user_id")
 _OF_OTHERS = {"creatorid", "deviceid", "sessionid", "streamid", "pledgeid", "source"}
 
 
+LEAST_IN_BASE64 = 3  # bytes of an id that is looked for there: of fewer, any long text holds the letters everywhere
+
+
 @dataclass(frozen=True)
 class IdMatcher:
     """Matches one user's id, as a whole word, in bytes, text and records."""
@@ -99,6 +102,8 @@ class IdMatcher:
     def _base64(self) -> list[tuple[bytes, int, int]]:
         """(what base64 always has of the id, how many of its bytes stand before the id in a group, where it begins)"""
         user = _encoded(self.user)
+        if len(user) < LEAST_IN_BASE64:
+            return []
         found = []
         for before in range(3):
             first, end = -(-before * 8 // 6), (before + len(user)) * 8 // 6

@@ -105,6 +105,8 @@ def require_landing(roots: Iterable[Path], files: Iterable[LandedFile]) -> None:
             advice = f"give the folder that it is in: --landing {printable_name(root.parent)}"
         elif stray.parent == root:
             advice = f"move it into a folder of an entity: {printable_name(root / (meant or 'viewing_sessions'))}"
+        elif first in ENTITIES:
+            advice = "symbolic links are not followed: land the files themselves"
         elif meant:
             advice = f"{printable_name(root / first)} should perhaps be called {meant}"
         else:

@@ -30,7 +30,11 @@ select
     stream_id,                                                              -- the platform's id
     creator_id,                                                             -- who holds the stream
     cast(funding_goal as decimal(18, 2))          as funding_goal,          -- in currency; null or 0: no goal
-    try_cast(collected_funding as decimal(18, 2)) as collected_funding,     -- captured - refunded; null: several currencies
+    -- A sum that has no place in the column is -1, which no check lets pass.
+    coalesce(
+        try_cast(collected_funding as decimal(18, 2)),
+        case when collected_funding is not null then cast(-1 as decimal(18, 2)) end
+    )                                             as collected_funding,     -- captured - refunded; null: several currencies
     currency,                                                               -- such as TRY
     -- In whole cents, so that rounding down is exact; not capped at 100.
     try_cast(

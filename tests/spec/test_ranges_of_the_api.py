@@ -34,7 +34,7 @@ def night(tmp_path_factory) -> Night:
     sessions = [session(draw, 1500, days=LONGEST + 6) | {"creatorId": draw.choice(WATCHED)} for _ in range(1500)]
     world.land("viewing_sessions", sessions)
     world.land("creators", "creator | username | status\nc1 | one | active\nc3 | three | banned\nc4 | four | deleted")
-    return world.run(compare=False, max_window_days=LONGEST)
+    return world.run(compare=False, max_window_days=LONGEST, night={"accept_rejects": True})
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ GONE = {
     "no end": ({"endedAt": None}, "no endedAt"),
     "no stream": ({"streamId": None}, "no streamId"),
     "one creator": ({"creatorId": "c1"}, "the same creatorId"),
-    "one viewer": ({"viewerId": "undefined"}, "the same viewerId"),
+    "one viewer": ({"viewerId": "everybody"}, "the same viewerId"),
     "one instant": ({"startedAt": f"{NEW}T10:00:00Z", "endedAt": f"{NEW}T11:00:00Z"}, "the same startedAt"),
 }
 

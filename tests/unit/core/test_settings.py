@@ -47,6 +47,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "forgotten_key": ("/etc/mostwatched/forgotten.key", Path("/etc/mostwatched/forgotten.key")),
     "min_cell": ("5", 5),
     "jwt_subject_claim": ("uid", "uid"),
+    "jwt_leeway_seconds": ("5", 5),
     "operators": ("ops-1, ops-2,", ("ops-1", "ops-2")),
     "stale_hours": ("24", 24),
     "client_timeout_seconds": ("30", 30),

@@ -74,9 +74,10 @@ def test_tables_and_summaries_show_names_of_files_and_ids_safely(capsys: pytest.
     print_summary(
         summary
         | {"snapshot_id": "s", "is_new": True, "is_current": True, "funnel": {}, "postponed": postponed}
+        | {"lost": [], "unknown_fields": [{"entity": "follows", "field": NASTY, "records": 1, "resembles": "userId"}]}
         | {"warnings": [NASTY], "anomalies": [NASTY], "report": NASTY},
         [(Path(NASTY), NASTY)],
     )
     out = capsys.readouterr().out
-    assert out.count(SHOWN) == 8
+    assert out.count(SHOWN) == 9
     assert out.replace("\n", "").isprintable()
