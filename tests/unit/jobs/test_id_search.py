@@ -195,3 +195,18 @@ def test_what_cannot_be_looked_into_is_named(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     (found,) = find_unread([path], tmp_path, IdMatcher(USER))
     assert found.problem is not None
+
+
+def test_a_long_text_costs_no_more_than_its_bytes() -> None:
+    """An id of two bytes is not looked for in base64, whose letters any long text holds everywhere; of three it is."""
+    asked: list[bytes] = []
+
+    class Counting(IdMatcher):
+        def is_in_bytes(self, content: bytes) -> bool:
+            asked.append(content)
+            return super().is_in_bytes(content)
+
+    assert not Counting("x").is_in_base64(b"e" * 100_000)
+    assert not Counting("xy").is_in_base64(b"eHk" * 30_000)
+    assert asked == []
+    assert Counting("xyz").is_in_base64(base64.b64encode(b'"xyz"'))
