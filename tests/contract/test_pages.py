@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -203,3 +204,14 @@ def test_every_text_is_used() -> None:
         stem = re.sub(r"_(one|many)$", "", key)
         prefixed = re.fullmatch(r"(theme|chart)_(\w+?)(_note)?", key)
         assert f'"{key}"' in code or f"'{key}'" in code or f'"{stem}"' in code or f"'{stem}'" in code or prefixed, key
+
+
+@pytest.mark.parametrize("query", ["", "?days=7&lang=tr&theme=dark", "?days=1&q=a"])
+def test_what_a_page_links_to_of_the_api_is_answered(example_client: Client, query: str) -> None:
+    """An endpoint refuses parameters that it does not know: the pages give it none."""
+    pages = [f"/{query}", f"/creator{query}{'&' if query else '?'}id={CREATOR_ID}"]
+    for page in pages:
+        links = re.findall(r'href="(api/v1/creators/[^"]+)"', example_client.get(page).text)
+        assert len(links) == 2
+        for link in links:
+            assert example_client.get(f"/{html.unescape(link)}").status_code == 200, link
