@@ -27,7 +27,8 @@ from faults.campaign import Effort, Figure, not_tried
 CHECKOUT = Path(__file__).parents[2]
 SHIPPED, DEVELOPED = "requirements.txt", "requirements-dev.txt"  # the second holds the first
 SPARK = ("requirements-spark.txt", "requirements-spark-build.txt")  # installed where there is a Java
-OLDER = "requirements-analysts.txt"  # what others may have: an older version of what is shipped, on purpose
+# What others may have: an older version of what is shipped, on purpose; and a tool that pins otherwise than Prefect.
+OF_OTHERS = ("requirements-analysts.txt", "requirements-clients.txt")
 GENERATOR = CHECKOUT / "build" / "supply-venv" / "bin" / "cyclonedx-py"
 # what `python -m venv` itself puts into an environment, and this project
 NOT_PINNED = {"pip", "setuptools", "mostwatched"}
@@ -109,7 +110,7 @@ def the_locks_agree(locks: list[Path]) -> Figure:
     versions = {(pin.name, pin.version): pin.hashes for pin in shipped.values()}
     of_name = {name: {pin.version for pin in shipped.values() if pin.name == name} for name, _ in shipped}
     for lock in locks:
-        for pin in pins(lock) if lock.name != OLDER else ():
+        for pin in pins(lock) if lock.name not in OF_OTHERS else ():
             if pin.name in of_name:
                 is_same = pin.version in of_name[pin.name] and versions[pin.name, pin.version] == pin.hashes
                 figure.check(is_same, f"{lock.name}: {pin.name} {pin.version} is not that of {SHIPPED}")
