@@ -14,6 +14,7 @@ from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
 
 HEAD_BYTES = 1 << 14  # looked at, of the file and of the text in an archive
+_PEEKED_BYTES = 64  # of an archive at a time: a few thousand may hold 64 MiB, of which HEAD_BYTES are wanted
 SHOWN_BYTES = 300  # of a file that cannot be read
 
 _ZERO_LENGTH = "it has no bytes, and no archive has none: its writer was cut off"
@@ -89,8 +90,9 @@ def looks_landed(entity: str, mapping: EntityMapping, source: Source) -> bool:
 
 def _first_text(head: bytes, compression: str) -> bytes:
     parts = []
+    little = (head[at : at + _PEEKED_BYTES] for at in range(0, len(head), _PEEKED_BYTES))
     try:
-        for part in decompressed([head], compression):
+        for part in decompressed(little, compression):
             parts.append(part)
             if sum(map(len, parts)) >= HEAD_BYTES:
                 break

@@ -31,6 +31,7 @@ from pipelines.landing.lines import (
     LongLine,
     Piece,
     Values,
+    has_lone_return,
     is_blank,
 )
 from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
@@ -457,7 +458,7 @@ def _without_first_line(piece: CorruptBlock) -> CorruptBlock:
 
 
 def _lines(data: bytes) -> list[bytes]:
-    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+    if has_lone_return(data):
         return _LINES.findall(data)
     lines = [line + b"\n" for line in data.split(b"\n")]
     if lines[-1] == b"\n":

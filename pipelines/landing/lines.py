@@ -156,9 +156,7 @@ class _Chunks:
         """What has begun of a line, and the rest of it with its newline."""
         yield begun
         for chunk in self:
-            found = _LINE_END.search(chunk)
-            if found:
-                end = found.end()
+            if end := _after_first_end(chunk, 0):
                 self._given_back = chunk[end:]
                 yield chunk[:end]
                 return
@@ -173,6 +171,14 @@ def _whole_lines(chunks: list[bytes]) -> tuple[bytes, bytes]:
     data = b"".join(chunks)
     end = _after_last_end(data, 0, len(data) - 1)  # a CR at the end may go on with an LF
     return data[:end], data[end:]
+
+
+def _after_first_end(data: bytes, start: int) -> int:
+    """Where the first line that ends from a place on has ended; 0 without one."""
+    if data.find(b"\r", start) < 0:  # a pattern is slower by far
+        return data.find(b"\n", start) + 1
+    found = _LINE_END.search(data, start)
+    return found.end() if found else 0
 
 
 def _after_last_end(data: bytes, start: int, stop: int) -> int:
@@ -200,8 +206,7 @@ def _of_few_lines(block: Block, most: int) -> Iterator[Block]:
         yield block
         return
     half = len(block.data) // 2
-    found = _LINE_END.search(block.data, half)
-    cut = _after_last_end(block.data, 0, half) or (found.end() if found else 0)
+    cut = _after_last_end(block.data, 0, half) or _after_first_end(block.data, half)
     data = block.data[:cut]
     first = Block(block.first_line, data, newlines(data, returns=True))
     yield from _of_few_lines(first, most)
@@ -233,13 +238,14 @@ def newlines(data: bytes, *, returns: bool = False) -> int:
 
 def lines_of(data: bytes) -> list[bytes]:
     """The lines of a block, each without its newline."""
-    lines = _LINE_END.split(data) if _has_lone_return(data) else data.split(b"\n")
+    lines = _LINE_END.split(data) if has_lone_return(data) else data.split(b"\n")
     if not lines[-1]:
         lines.pop()
     return lines
 
 
-def _has_lone_return(data: bytes) -> bool:
+def has_lone_return(data: bytes) -> bool:
+    """Whether a CR stands in the data that no LF follows."""
     return b"\r" in data and data.count(b"\r") != data.count(b"\r\n")
 
 
