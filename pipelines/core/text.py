@@ -109,6 +109,11 @@ def _print_ignored(ignored: Sequence[tuple[Path, str]]) -> None:
         click.echo(f"  and {len(ignored) - _IGNORED_SHOWN:,} more; the report lists them.")
 
 
+def first_named(names: Sequence[str]) -> str:
+    """Some names of files in a sentence: the first one, and how many more there are."""
+    return f"{names[0]}{f' and {len(names) - 1:,} more files' if names[1:] else ''}"
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Aligned columns: numbers to the right, text to the left, nothing for None."""
     cells = [[_cell(value) for value in row] for row in rows]

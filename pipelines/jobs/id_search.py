@@ -130,9 +130,8 @@ class IdMatcher:
 
         `or_escaped`: also if any letter in them is written as a JSON escape, so that the id may be, and in base64.
         """
-        kept = (
-            max(map(len, self._spellings)) * 4 // 3 + 12
-        )  # of what was seen: a spelling, and the byte on either side of it
+        # Of what was seen: a spelling, also in base64, and the bytes on either side of it.
+        kept = max(map(len, self._spellings)) * 4 // 3 + 12
         return any(
             (or_escaped and (_ESCAPE in seen or self.is_in_base64(seen))) or self._is_in(seen, decided, is_end=is_end)
             for seen, decided, is_end in _overlapping(chunks, kept)

@@ -31,8 +31,9 @@ from pipelines.jobs.retention import require_days
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
-from pipelines.landing import find_unfinished, printable_name
+from pipelines.landing import printable_name
 from pipelines.landing.files import UNFINISHED
+from pipelines.landing.schema import ENTITIES
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
@@ -257,14 +258,12 @@ def _landing(roots: Sequence[Path], seen: _Seen, now: datetime) -> dict[str, Any
         }
         for file in seen.unread
     ]
+    unfinished = sorted(each.path for each in seen.listing.ignored if each.reason == UNFINISHED)
+    inside = [path.relative_to(root) for root in roots for path in unfinished if path.is_relative_to(root)]
     postponed = [
-        {
-            "entity": path.relative_to(root).parts[0],
-            "file": printable_name(path.relative_to(root)),
-            "reason": UNFINISHED,
-        }
-        for root in roots
-        for path in find_unfinished([root])
+        {"entity": path.parts[0], "file": printable_name(path), "reason": UNFINISHED}
+        for path in inside
+        if path.parts[0] in ENTITIES
     ]
     postponed += [
         {"entity": entity, "file": name, "reason": UNFINISHED}
@@ -373,9 +372,7 @@ def _newly_lost(settings: Settings, seen: _Seen) -> Mapping[str, Lost]:
         each.is_there for each in (built.funnel, built.version_conflicts, built.rejected_pledges)
     ):
         with _noted(seen):
-            lost = publish.read_lost(lake, built)
-            before = publish.lost_before(settings.snapshots, seen.pointer, lost)
-            return {entity: each.since(before.get(entity, Lost())) for entity, each in lost.items()}
+            return publish.lost_since(settings.snapshots, seen.pointer, publish.read_lost(lake, built))
     return {}
 
 

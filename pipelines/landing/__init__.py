@@ -33,7 +33,7 @@ from pipelines.landing.files import (
     unfinished_part,
     without_extension,
 )
-from pipelines.landing.finding import find_landed, find_unfinished, require_landing
+from pipelines.landing.finding import find_landed, require_landing
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.ndjson import read_ndjson, read_response
@@ -59,7 +59,6 @@ __all__ = [
     "count_unknown",
     "decompressed",
     "find_landed",
-    "find_unfinished",
     "landed_file_of",
     "open_landed",
     "printable_name",

@@ -95,7 +95,7 @@ def require_landing(roots: Iterable[Path], files: Iterable[LandedFile]) -> None:
     for root in roots:
         if root in used:
             continue
-        stray = next((path for path in _data_files(root)), None)
+        stray = next(_data_files(root), None)
         if stray is None:  # safeguard: stray-files-are-wrong-usage
             continue
         place = printable_name(stray)
@@ -121,19 +121,6 @@ def _data_files(root: Path) -> Iterator[Path]:
         for name in sorted(names):
             if not is_unfinished(name) and read_as(name) != NO_FORMAT:
                 yield Path(folder, name)
-
-
-def find_unfinished(roots: Sequence[Path]) -> list[Path]:
-    """Return the marker and temporary files under the entities' folders of `roots`, by path."""
-    found: list[Path] = []
-    for root in dict.fromkeys(roots):
-        for folder, folders, files in os.walk(root):
-            if Path(folder) == root:
-                folders[:] = [name for name in folders if name in ENTITIES]
-                continue
-            found += [Path(folder, name) for name in (*folders, *files) if is_unfinished(name)]
-            folders[:] = [name for name in folders if not is_unfinished(name)]
-    return sorted(found)
 
 
 def _walk(root: Path, entity: str, mapping: EntityMapping, files: list[LandedFile], ignored: list[Ignored]) -> None:

@@ -63,11 +63,6 @@ class EntityMapping(msgspec.Struct, frozen=True, order=True, dict=True):
         """The time zone of instants without an offset."""
         return ZoneInfo(self.timezone) if self.timezone else None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether a file is read as the contract says: there is no mapping, and no field stands in a folder."""
-        return self == UNMAPPED
-
 
 UNMAPPED = EntityMapping()
 

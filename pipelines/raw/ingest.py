@@ -6,6 +6,7 @@ The same bytes under another name, or landed again tomorrow, change nothing. Rec
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections import Counter, defaultdict
@@ -472,25 +473,17 @@ def ingest_file(
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        raw = _read(settings, file, content, source, register, tell, readings)
+        raw = _read(functools.partial(_write_raw, settings, file, source, register, tell, readings), content, source)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
 
 
-def _read(
-    settings: Settings,
-    file: LandedFile,
-    content: Content,
-    source: Source,
-    register: erasure_register.Register,
-    tell: Callable[[int], None],
-    readings: _Readings,
-) -> RawFile:
+def _read(write: Callable[[Content, CorruptionStart | None], RawFile], content: Content, source: Source) -> RawFile:
     """Read a file, from the beginning again where what it is turns out too late."""
     corruption: CorruptionStart | None = None
     while True:
         try:
-            return _write_raw(settings, file, content, source, register, tell, readings, corruption)
+            return write(content, corruption)
         except ChecksumMismatch as error:
             corruption = error.corruption
         except NotByLine:
@@ -501,11 +494,11 @@ def _read(
 def _write_raw(
     settings: Settings,
     file: LandedFile,
-    content: Content,
     source: Source,
     register: erasure_register.Register,
     tell: Callable[[int], None],
     readings: _Readings,
+    content: Content,
     corruption: CorruptionStart | None,
 ) -> RawFile:
     """Read a file and write its raw folder, whole. `corruption` as for `read_landed`; raises what that does.

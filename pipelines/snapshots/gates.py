@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
-from pipelines.core.text import counted
+from pipelines.core.text import counted, first_named
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed, suggest_mapping
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -77,40 +77,37 @@ def too_many_lost(
     Judged are the files that newly landed, those whose keys are not among `seen_before`, which the current snapshot
     rested on; and what is lost beside what was lost then. Of records that had landed before each counts as a new one.
     """
-    records: dict[str, int] = defaultdict(int)
-    rejected: dict[str, int] = defaultdict(int)
-    names: dict[str, list[str]] = defaultdict(list)
-    raw = list(raw)
-    for file in sorted(raw, key=lambda file: (-file.rejected, file.landed_name)):
+    new: dict[str, list[RawFile]] = defaultdict(list)
+    for file in raw:
         if file.key not in seen_before and not file.unreadable:  # which is a ground of its own
-            records[file.entity] += file.records
-            rejected[file.entity] += file.rejected
-            names[file.entity].append(file.landed_name)
-    for entity in sorted(records.keys() | newly_lost.keys()):
+            new[file.entity].append(file)
+    for entity in sorted(new.keys() | newly_lost.keys()):
         later = newly_lost.get(entity, Lost())
-        count, of = rejected[entity] + later.records, max(records[entity], later.records)
+        records = sum(file.records for file in new[entity])
+        rejected = sum(file.rejected for file in new[entity])
+        count, of = rejected + later.records, max(records, later.records)
         if count > settings.max_rejected_share * of:  # safeguard: gate-of-rejected-records
             ways = {
-                "rejected": rejected[entity],
+                "rejected": rejected,
                 "rejected later, as not of the currency of their stream": later.rejected_later,
                 "put aside, since another record has the same id and version": later.conflicting,
             }
             said = [(way, number) for way, number in ways.items() if number]
             how = said[0][0] if len(said) == 1 else "lost (" + ", ".join(f"{n} {way}" for way, n in said) + ")"
-            whose = f"of {of} newly landed records of {entity}" if records[entity] else f"records of {entity}"
+            whose = f"of {of} newly landed records of {entity}" if records else f"records of {entity}"
             refusal = (
                 f"{count} {whose} were {how}: "
                 f"{100 * count / of:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
-                f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(names[entity] or names['live_streams'])}. "
+                f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(new[entity] or new['live_streams'])}. "
                 + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
                 + ", or publish without them with --accept-rejects."
             )
-            new = [file for file in raw if file.entity == entity and file.key not in seen_before]
-            yield " ".join([refusal, *suggest_mapping(new)])
+            yield " ".join([refusal, *suggest_mapping(new[entity])])
 
 
-def _landed_in(names: Sequence[str]) -> str:
-    return f", in {names[0]}{f' and {len(names) - 1:,} more files' if names[1:] else ''}" if names else ""
+def _landed_in(files: Iterable[RawFile]) -> str:
+    names = [file.landed_name for file in sorted(files, key=lambda file: (-file.rejected, file.landed_name))]
+    return f", in {first_named(names)}" if names else ""
 
 
 _OWN_IDS = "Land them with ids of their own, or with a higher revision (or updatedAt) where they are corrections"

@@ -132,8 +132,7 @@ def publish(
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
-    was_lost = lost_before(settings.snapshots, pointer, lost)
-    newly_lost = {entity: each.since(was_lost.get(entity, Lost())) for entity, each in lost.items()}
+    newly_lost = lost_since(settings.snapshots, pointer, lost)
     shrunk_days: list[ShrunkDay] = []
     signals = Signals()
     if not replace_current:
@@ -243,11 +242,14 @@ def read_lost(lake: Lake, built: Built) -> dict[str, Lost]:
     return dict(sorted(found.items()))
 
 
-def lost_before(folder: Path, pointer: snapshots.Pointer | None, lost: Mapping[str, Lost]) -> Mapping[str, Lost]:
-    """What was lost of what the current snapshot rests on. Where an earlier version published it, nobody noted that:
-    then as much as is `lost` now."""
+def lost_since(folder: Path, pointer: snapshots.Pointer | None, lost: Mapping[str, Lost]) -> dict[str, Lost]:
+    """What of `lost` was not lost yet of what the current snapshot rests on, by entity.
+
+    Where an earlier version published it, nobody noted that: then nothing is new.
+    """
     said = pointer.lost if pointer else newest_manifest(folder).get("lost", {})
-    return lost if said is None else {entity: Lost(**counts) for entity, counts in said.items()}
+    before = lost if said is None else {entity: Lost(**counts) for entity, counts in said.items()}
+    return {entity: each.since(before.get(entity, Lost())) for entity, each in lost.items()}
 
 
 def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[str, int], datetime | None]:

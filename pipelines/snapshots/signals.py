@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from pipelines.core.text import first_named
 from pipelines.raw.index import RawFile
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 
@@ -66,8 +67,7 @@ def find_signals(
     old = [file for file in sessions if file.key in seen_before]
     days_before = _days_before(old, max(days))
     rows_before, before = _shares(old, days_before)
-    names = sorted(file.landed_name for file in new)
-    where = f"in {names[0]}{f' and {len(names) - 1:,} more files' if names[1:] else ''}"
+    where = f"in {first_named(sorted(file.landed_name for file in new))}"
     said = set()
     for name, (fields, least_before) in FIELDS.items():
         if name in ("viewer_id", "device_id") and "person" in said:
