@@ -306,8 +306,8 @@ def _reparsing_damaged_raw(
 def _ingest(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
 ) -> IngestReport:
-    folders = remote.local_landing(settings, landing, is_in_raw(settings))
-    return ingest(settings, folders, progress, _map_tasks(settings, engine))
+    folders, in_buckets = remote.local_landing(settings, landing, is_in_raw(settings))
+    return ingest(settings, folders, progress, _map_tasks(settings, engine), in_buckets)
 
 
 @contextmanager

@@ -134,11 +134,13 @@ def ingest(
     landing: Sequence[Path] | None = None,
     progress: Progress = no_progress,
     map_tasks: MapTasks | None = None,
+    in_buckets: Iterable[tuple[LandedFile, str]] = (),
 ) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
     One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by workers,
-    which see them under the same paths; the result is the same. Raises UsageError for a landing folder that does not
+    which see them under the same paths; the result is the same. `in_buckets` is what else has landed and is in raw,
+    each with the sha256 of its bytes. Raises UsageError for a landing folder that does not
     exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
@@ -164,7 +166,7 @@ def ingest(
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
-    landed: list[tuple[LandedFile, str]] = []  # with the sha256 of its bytes
+    landed = list(in_buckets)  # with the sha256 of its bytes
     for file, (size, sha256) in zip(files, to_read, strict=True):
         if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
             readings.claim(file, sha256)
