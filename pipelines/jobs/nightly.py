@@ -90,6 +90,7 @@ class NightReport:
             "postponed": [
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
+            "completeness": self.published.completeness.as_json(),
             "unknown_fields": [one._asdict() for one in self.published.unknown_fields],
             "unreadable": [
                 {"entity": file.entity, "file": file.landed_name, "reason": file.unreadable}
@@ -257,6 +258,8 @@ def _night(
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
                 unreadable=ingested.unreadable,
+                unread=recorder.unread_files(),
+                empty=recorder.empty_files,
             ),
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))

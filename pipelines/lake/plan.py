@@ -81,7 +81,7 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
-    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in totalled_days(as_of, policy)]})
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in cube_days(as_of, policy)]})
     timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
     version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
     rejected_pledges = table(
@@ -188,9 +188,11 @@ def cube_days(as_of: date, policy: Policy) -> Window:
 
 
 def totalled_days(as_of: date, policy: Policy) -> Window:
-    """The days whose totals tell whether the last one is all there: eight weeks before it and before the two before
-    it, or as many as a snapshot holds."""
-    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, 8 * 7 + 3))
+    """The days whose totals tell whether the last one is all there, or as many as a snapshot holds."""
+    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, DAYS_COMPARED))
+
+
+DAYS_COMPARED = 8 * 7 + 3  # eight weeks before a day and before the two before it, and the day
 
 
 def raw_sessions(raw: Sequence[RawFile], days: Collection[str]) -> list[Stored]:

@@ -68,6 +68,12 @@ def judge(days: Sequence[date], deliveries: Sequence[Delivery]) -> dict[date, st
     return {} if first is None else {day: found[day] for day in days if day >= first}
 
 
+def states(days: Iterable[date], deliveries: Sequence[Delivery]) -> dict[date, str]:
+    """The state of each of some days, whether or not anything had landed before them."""
+    own, others = _by_day(deliveries)
+    return {day: _state(own.get(day, ()), others.get(day, ()), day) for day in days}
+
+
 def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
     """Return the days that are missing though their own file landed and was read: its records were rejected."""
     own, _ = _by_day(deliveries)

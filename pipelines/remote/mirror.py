@@ -226,7 +226,14 @@ class Mirror:
         pointer = snapshots.current(folder.parent)
         if pointer is not None and pointer.snapshot_id == snapshot_id:
             adopted = snapshots.open_snapshot(folder.parent, snapshot_id)
-            snapshots.point_to(folder.parent, adopted, landed=pointer.landed, pinned=pointer.pinned, lost=pointer.lost)
+            snapshots.point_to(
+                folder.parent,
+                adopted,
+                landed=pointer.landed,
+                pinned=pointer.pinned,
+                lost=pointer.lost,
+                completeness=pointer.completeness,
+            )
 
     def _move_pointer(self) -> None:
         path = self._home / POINTER

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.core import calendar_days, durable_files
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError, is_file_damage
 from pipelines.core.home_modes import share_like
 from pipelines.core.row_digest import combined_digest
@@ -40,6 +41,7 @@ class Pointer:
     landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
     # By entity, the accepted records that were lost then; None where an earlier version wrote it.
     lost: dict[str, dict[str, int]] | None = None
+    completeness: Completeness | None = None  # of the days of its snapshot, as that run knew it; None likewise
 
     @property
     def as_of(self) -> date:
@@ -54,6 +56,7 @@ class Snapshot:
     path: Path
     manifest: dict[str, Any]
     manifest_sha256: str
+    known_since: Completeness | None = None  # as the pointer to it says
 
     @property
     def id(self) -> str:
@@ -64,6 +67,14 @@ class Snapshot:
     def as_of(self) -> date:
         """The exclusive end of its windows."""
         return date.fromisoformat(self.manifest["as_of"])
+
+    @property
+    def completeness(self) -> Completeness | None:
+        """Which of its days are all there: as the last run knew it if it is current, else as when it was published.
+
+        None where an earlier version published it."""
+        said = self.manifest.get("completeness")
+        return self.known_since or (Completeness.from_json(said) if said else None)
 
     @property
     def min_cell(self) -> int:
@@ -161,6 +172,7 @@ def pointer_of(path: Path, content: bytes) -> Pointer:
             pinned=said["pinned"],
             landed=tuple(said["landed"]),
             lost=said.get("lost"),
+            completeness=said.get("completeness") and Completeness.from_json(said["completeness"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(path, f"is damaged: {error}") from error
@@ -217,7 +229,8 @@ def open_current(snapshots: Path) -> Snapshot:
     pointer = current(snapshots)
     while pointer is not None:
         try:
-            return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+            snapshot = open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+            return replace(snapshot, known_since=pointer.completeness)
         except Damaged:
             before, pointer = pointer, current(snapshots)
             if pointer == before:  # else it has only been pruned, or written again, since we read the pointer
@@ -280,10 +293,12 @@ def point_to(
     landed: tuple[str, ...],
     pinned: bool,
     lost: Mapping[str, Mapping[str, int]] | None = None,
+    completeness: Completeness | None = None,
 ) -> None:
     """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified.
 
-    `landed` and `lost` are what the run behind it had accepted; without `lost` it is what the snapshot says.
+    `landed`, `lost` and `completeness` are what the run behind it found; without the last two it is what the snapshot
+    says.
     """
     durable_files.fsync(
         snapshots
@@ -295,6 +310,7 @@ def point_to(
         "pinned": pinned,
         "landed": list(landed),
         "lost": snapshot.manifest.get("lost") if lost is None else lost,
+        "completeness": completeness.as_json() if completeness else snapshot.manifest.get("completeness"),
     }
     with durable_files.new_file(snapshots / POINTER) as temporary:
         temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(pointer)))

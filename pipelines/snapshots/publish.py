@@ -9,7 +9,7 @@ are counted otherwise when they are counted again from raw.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines import __version__
 from pipelines.core import calendar_days, durable_files
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import Damaged, RefusedToPublish
 from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
@@ -30,11 +31,11 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import Built, cube_days, totalled_days
-from pipelines.raw import erasure_register
+from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.unknown_fields import UnknownField
-from pipelines.snapshots import changed_days, gates, warehouse
+from pipelines.snapshots import changed_days, delivered_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -74,6 +75,7 @@ class Published:
     warnings: tuple[str, ...]
     lost: Mapping[str, Lost]  # of the lake, by entity
     unknown_fields: Sequence[UnknownField]  # of files that the snapshot before did not rest on
+    completeness: Completeness  # of the days that it holds, as the lake is now
 
 
 class RunObserver(Protocol):
@@ -107,11 +109,14 @@ def publish(
     allow_incomplete: bool = False,
     replace_current: bool = False,
     unreadable: UnreadableFiles = NONE_UNREADABLE,
+    unread: Iterable[str] = (),
+    empty: Iterable[str] = (),
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
     With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
     only a check can refuse it; a pinned pointer moves too, and stays pinned.
+    `unread` and `empty` name landed files of sessions that are not in raw, or under another name: see judge_days.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
@@ -119,6 +124,7 @@ def publish(
     landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     lost = read_lost(lake, built)
+    completeness = judge_days(lake, built, raw, unread, empty)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
     digests = {name: stored.digest for name, stored in files.items()}
@@ -163,7 +169,7 @@ def publish(
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
         manifest = _manifest(
             snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results, lost
-        )
+        ) | {"completeness": completeness.as_json()}
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
@@ -182,20 +188,50 @@ def publish(
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
-    says = (snapshot.manifest_sha256, landed, lost_as_json)
-    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost) != says):
+    says = (snapshot.manifest_sha256, landed, lost_as_json, completeness)
+    if moves and (
+        pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost, pointer.completeness) != says
+    ):
         pinned = pointer is not None and pointer.pinned
-        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json)
+        snapshots.point_to(
+            settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json, completeness=completeness
+        )
     return Published(
-        snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost, unknown_fields=signals.unknown
+        snapshot,
+        funnel,
+        is_new,
+        is_current=moves,
+        warnings=warnings,
+        lost=lost,
+        unknown_fields=signals.unknown,
+        completeness=completeness,
     )
 
 
 def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
     """(the sessions of each of the last days, as_of, the first UTC day of which any landed)."""
-    totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
-    totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-    return totals, built.as_of, gates.first_day_landed(raw)
+    totals = _sessions_by_day(lake, built)
+    days = totalled_days(built.as_of, built.policy)
+    return {day: totals.get(day, 0) for day in days}, built.as_of, gates.first_day_landed(raw)
+
+
+def _sessions_by_day(lake: Lake, built: Built) -> dict[date, int]:
+    """The sessions that start on each day that the snapshot holds, of days with any."""
+    return {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+
+
+def judge_days(
+    lake: Lake, built: Built, raw: Sequence[RawFile], unread: Iterable[str] = (), empty: Iterable[str] = ()
+) -> Completeness:
+    """Which days of the snapshot are all there. `unread` and `empty` name landed files of sessions: see deliveries."""
+    policy = built.policy
+    return delivered_days.judge(
+        list(cube_days(built.as_of, policy)),
+        set(calendar_days.rolling(built.as_of, max(policy.windows))),
+        _sessions_by_day(lake, built),
+        lambda: deliveries.landed_sessions(raw, unread, empty, ZoneInfo(policy.day_timezone)),
+        gates.first_day_landed(raw),
+    )
 
 
 ROWS_SAMPLED = 10_000

@@ -125,10 +125,10 @@ class RunRecorder:
         """The days before as_of that should have landed and have not."""
         zone = ZoneInfo(self.settings.day_timezone)
         awaited = [self.as_of - timedelta(days=back) for back in range(EXPECTED_DAYS, 0, -1)]
-        landed = deliveries.landed_sessions(self.raw, self._unread(), self.empty_files, zone)
+        landed = deliveries.landed_sessions(self.raw, self.unread_files(), self.empty_files, zone)
         return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
 
-    def _unread(self) -> Iterator[str]:
+    def unread_files(self) -> Iterator[str]:
         """Names of files of sessions that have landed and could not be read."""
         for file in self.ingested.postponed if self.ingested else ():
             if file.entity == "viewing_sessions":
