@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 from uvicorn.supervisors import Multiprocess
 
-from pipelines.api import contract, limits
+from pipelines.api import contract, cors, limits
 from pipelines.api.clients import Network, client_of, networks
+from pipelines.api.cors import CorsMiddleware
 from pipelines.api.creators import CreatorReach, QueryApi, RangeRanking
 from pipelines.api.endpoints import (
     Document,
@@ -38,7 +39,7 @@ from pipelines.api.explanations import Explainer
 from pipelines.api.http_protocol import BoundedHttp
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemoryLimiter, Limiter
-from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
+from pipelines.api.messages import SAFE, STATUS_KEY, error, with_headers
 from pipelines.api.operators import CreatorExplanation
 from pipelines.api.pages import page_routes
 from pipelines.api.preparation import Preparer, server_folder
@@ -109,7 +110,8 @@ def create_app(
             await shared.close()
 
     def layers(app: ASGIApp) -> ASGIApp:
-        return MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        counted = MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        return CorsMiddleware(counted, settings.cors_origins) if settings.cors_origins else counted
 
     explainer = Explainer(settings)
     openapi = contract.load()
@@ -186,9 +188,11 @@ class ExactRoute(Route):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The endpoint's answer, or 405 in the envelope."""
+        """The endpoint's answer, that to a preflight, or 405 in the envelope."""
         if scope["method"] in METHODS:
             await self.app(scope, receive, send)
+        elif cors.PREFLIGHT in scope:
+            await cors.preflight()(scope, receive, send)
         else:
             await error(405, self._clock.now_ms(), (b"allow", ", ".join(METHODS).encode()))(scope, receive, send)
 
@@ -267,7 +271,7 @@ class RateLimitMiddleware:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *headers], PREPARED: None}
+                message = with_headers(message, headers)
             await send(message)
 
         await self._app(scope, receive, send_with_limits)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pipelines.api import envelope
 
@@ -85,6 +85,14 @@ class Head:
         size = len(body)
         own = (content_length(size), *own)
         return Reply(200, (*self._headers, *own), body, Prepared(200, own, size, self._lines))
+
+
+def with_headers(message: Message, headers: Sequence[Header]) -> Message:
+    """The start of an answer with further headers; its head stays prepared, if it was."""
+    prepared: Prepared | None = message.get(PREPARED)
+    if prepared is not None:
+        prepared = Prepared(prepared.status, headers, prepared.size, prepared.lines)
+    return {**message, "headers": [*message["headers"], *headers], PREPARED: prepared}
 
 
 def content_length(size: int) -> Header:
