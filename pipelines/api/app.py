@@ -41,7 +41,7 @@ from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemoryLimiter, Limiter
 from pipelines.api.messages import SAFE, STATUS_KEY, error, with_headers
 from pipelines.api.operators import CreatorExplanation
-from pipelines.api.pages import page_routes
+from pipelines.api.pages import accepts_html, page_not_found, page_routes
 from pipelines.api.preparation import Preparer, server_folder
 from pipelines.api.query_service import QueryService
 from pipelines.api.snapshot_watcher import Serving, Watcher
@@ -52,6 +52,7 @@ from pipelines.core.logs import configure_server
 from pipelines.core.settings import Settings
 
 METHODS = ("GET", "HEAD")
+FOR_PROGRAMS = ("/api/", "/lls/")  # nobody reads there but they
 RATE_LIMITED_PREFIX = "/lls/"  # the limits are those of the List Streams document, and of nothing else
 
 log = logging.getLogger("mostwatched.api")
@@ -204,11 +205,15 @@ class NotFound:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """404 in the envelope."""
+        """404: a page for a browser, unless it asks for data; else the envelope."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
-        else:
+        elif scope["path"].startswith(FOR_PROGRAMS):
             await error(404, self._clock.now_ms())(scope, receive, send)
+        elif accepts_html(scope["headers"]):
+            await page_not_found(scope)(scope, receive, send)
+        else:
+            await error(404, self._clock.now_ms(), (b"vary", b"Accept"))(scope, receive, send)
 
 
 class MetricsMiddleware:

@@ -14,10 +14,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipelines.api import insight as insights
+from pipelines.api.compression import OpenBody, opened
 from pipelines.api.insight import Insight
 from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
@@ -43,6 +44,7 @@ class ReadySnapshot:
     data_until: str | None
     zone: str  # in which its days begin and end
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
+    packed_bodies: OrderedDict[tuple[object, ...], OpenBody] = field(default_factory=OrderedDict)
 
     @property
     def snapshot_id(self) -> str:
@@ -60,6 +62,16 @@ class ReadySnapshot:
             while sum(map(len, self.bodies.values())) > KEPT_BYTES:
                 self.bodies.popitem(last=False)
         self.bodies.move_to_end(key)
+        return found
+
+    def packed(self, key: tuple[object, ...], encoding: bytes, *parts: bytes) -> OpenBody:
+        """Return the parts of a body compressed, cached under `key` as by `body`."""
+        key = (*key, encoding)
+        found = self.packed_bodies.get(key)
+        if found is None:
+            found = self.packed_bodies[key] = opened(encoding, *parts)
+            while sum(len(one.start) for one in self.packed_bodies.values()) > KEPT_BYTES:
+                self.packed_bodies.popitem(last=False)
         return found
 
 
@@ -90,7 +102,8 @@ class QueryService:
             ready = self._ready
             if ready is not None and ready.snapshot_id == serving.snapshot_id:
                 if ready.published_ms != serving.published_ms:  # published again: only its age has changed
-                    self._ready = replace(ready, published_ms=serving.published_ms, bodies=OrderedDict())
+                    fresh = ready.insight, ready.snapshot, serving.published_ms, ready.data_until, ready.zone
+                    self._ready = ReadySnapshot(*fresh)
                 return None
             if self._failed is not None and self._failed[0] == serving.snapshot_id:
                 if time.monotonic() < self._failed[1] + RETRY_AFTER_SECONDS:

@@ -280,10 +280,17 @@ class Streams:
             return len(self.items)
         return min(end - start for start, end in (self._range(name, value) for name, value in filters.items()))
 
-    def data(self, filters: Mapping[str, str]) -> bytes:
-        """`{"streams":[…]}` of the streams that match every filter exactly."""
+    def parts(self, filters: Mapping[str, str]) -> tuple[bytes, memoryview, bytes]:
+        """`{"streams":[…]}` of the streams that match every filter exactly, in three parts.
+
+        Without a filter nothing is copied; else it takes some 0.2 µs a stream of the filter that leaves fewest.
+        """
         found = self.items if not filters else self.items.take(self._matching(filters))
-        return b"".join((STREAMS_HEAD, _joined(found), STREAMS_END))
+        return STREAMS_HEAD, _joined(found), STREAMS_END
+
+    def data(self, filters: Mapping[str, str]) -> bytes:
+        """The same as one."""
+        return b"".join(self.parts(filters))
 
     def _range(self, name: str, value: str) -> tuple[int, int]:
         return self.starts[name].get(value, (0, 0))

@@ -308,6 +308,13 @@ SAFEGUARDS = (
         ("tests/contract/test_range_endpoints.py",),
     ),
     # --- serving
+    Safeguard("long-answers-take-turns", drop, ("tests/contract/test_long_answers.py",)),
+    Safeguard(
+        "long-answers-made-aside",
+        replace("await self._made_once.of((serving, *key), make, keep)", "make()"),
+        ("tests/contract/test_long_answers.py",),
+    ),
+    Safeguard("half-taken-answer-ended", drop, ("tests/contract/test_long_answers.py",)),
     Safeguard("listed-origins-alone", replace("origin in self._origins", "True"), ("tests/contract/test_cors.py",)),
     Safeguard("snapshot-prepared-once", replace("self._locked(part)", "suppress()"), PREPARED),
     Safeguard("prepared-files-removed", never, PREPARED),
