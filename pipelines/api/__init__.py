@@ -8,6 +8,8 @@
     clients           the client's address          telemetry         metrics
     contract          openapi.yaml and its page     download          a URL's content, bounded in time
 
+    preparation       snapshots, once for all       mapped_files      Arrow files in memory
+
     cube              the cube as arrays            insight           queries over one snapshot
     query_service     runs queries, one at a time   query_params      query parameters
     creators          ranges as JSON and CSV        pages             the pages of page/, over HTTP

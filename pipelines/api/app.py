@@ -7,7 +7,6 @@ import functools
 import logging
 import secrets
 import socket
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,8 +20,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 from uvicorn.supervisors import Multiprocess
 
-from pipelines.api import contract, limits
+from pipelines.api import contract, cors, limits
 from pipelines.api.clients import Network, client_of, networks
+from pipelines.api.cors import CorsMiddleware
 from pipelines.api.creators import CreatorReach, QueryApi, RangeRanking
 from pipelines.api.endpoints import (
     Document,
@@ -39,9 +39,10 @@ from pipelines.api.explanations import Explainer
 from pipelines.api.http_protocol import BoundedHttp
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemoryLimiter, Limiter
-from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
+from pipelines.api.messages import SAFE, STATUS_KEY, error, with_headers
 from pipelines.api.operators import CreatorExplanation
-from pipelines.api.pages import page_routes
+from pipelines.api.pages import accepts_html, page_not_found, page_routes
+from pipelines.api.preparation import Preparer, server_folder
 from pipelines.api.query_service import QueryService
 from pipelines.api.snapshot_watcher import Serving, Watcher
 from pipelines.api.telemetry import UNMATCHED, Metrics, WorkerMetrics
@@ -51,27 +52,31 @@ from pipelines.core.logs import configure_server
 from pipelines.core.settings import Settings
 
 METHODS = ("GET", "HEAD")
+FOR_PROGRAMS = ("/api/", "/lls/")  # nobody reads there but they
 RATE_LIMITED_PREFIX = "/lls/"  # the limits are those of the List Streams document, and of nothing else
 
 log = logging.getLogger("mostwatched.api")
 
 
-def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path | None = None) -> Starlette:
+def create_app(
+    settings: Settings, clock: Clock | None = None, workers_in: Path | None = None, scratch: Path | None = None
+) -> Starlette:
     """Create the read API over `settings.snapshots`.
 
     Nothing is read or started before the server starts it, except the files that the settings name. Raises
     UsageError when a setting cannot be used. `clock` is for tests. `workers_in` is the folder by which the workers of
-    one server share their metrics.
+    one server share their metrics, `scratch` that of what they prepare of snapshots; without, each has one of its own.
     """
     clock = clock or Clock()
     metrics = Metrics(clock.now_ms, WorkerMetrics(workers_in) if workers_in else None)
-    queries = QueryService()
+    preparer = Preparer(scratch)
+    queries = QueryService(preparer)
 
     def loaded(serving: Serving | None) -> None:
         metrics.snapshot(serving)
         queries.prepare(serving)
 
-    watcher = Watcher(settings.snapshots, loaded)
+    watcher = Watcher(settings.snapshots, loaded, preparer)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(
         settings.jwt_issuer,
@@ -99,13 +104,15 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         sharing.cancel()
         with suppress(asyncio.CancelledError):
             await sharing
+        preparer.close()
         watcher.stop()
         queries.close()
         if shared is not None:
             await shared.close()
 
     def layers(app: ASGIApp) -> ASGIApp:
-        return MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        counted = MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        return CorsMiddleware(counted, settings.cors_origins) if settings.cors_origins else counted
 
     explainer = Explainer(settings)
     openapi = contract.load()
@@ -182,9 +189,11 @@ class ExactRoute(Route):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The endpoint's answer, or 405 in the envelope."""
+        """The endpoint's answer, that to a preflight, or 405 in the envelope."""
         if scope["method"] in METHODS:
             await self.app(scope, receive, send)
+        elif cors.PREFLIGHT in scope:
+            await cors.preflight()(scope, receive, send)
         else:
             await error(405, self._clock.now_ms(), (b"allow", ", ".join(METHODS).encode()))(scope, receive, send)
 
@@ -196,11 +205,15 @@ class NotFound:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """404 in the envelope."""
+        """404: a page for a browser, unless it asks for data; else the envelope."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
-        else:
+        elif scope["path"].startswith(FOR_PROGRAMS):
             await error(404, self._clock.now_ms())(scope, receive, send)
+        elif accepts_html(scope["headers"]):
+            await page_not_found(scope)(scope, receive, send)
+        else:
+            await error(404, self._clock.now_ms(), (b"vary", b"Accept"))(scope, receive, send)
 
 
 class MetricsMiddleware:
@@ -263,7 +276,7 @@ class RateLimitMiddleware:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *headers], PREPARED: None}
+                message = with_headers(message, headers)
             await send(message)
 
         await self._app(scope, receive, send_with_limits)
@@ -273,7 +286,8 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     """Serve until SIGINT or SIGTERM.
 
     Raises UsageError for an unusable setting or address, and MostwatchedError for one that somebody else listens on,
-    before anything is served. Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
+    before anything is served. The workers share what is prepared of a snapshot; without Redis each has its own
+    rate limits.
     """
     configure_server(settings.log_format, settings.log_level)
     _try_address(host, port)
@@ -282,12 +296,12 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
         log.warning("%s", warning)
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
-    if workers == 1:
-        uvicorn.Server(server_config(settings, host, port)).run()
-        return
-    with tempfile.TemporaryDirectory(prefix="mostwatched-workers-", ignore_cleanup_errors=True) as folder:
-        config = server_config(settings, host, port, workers, Path(folder))
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+    with server_folder() as folder:
+        if workers == 1:
+            uvicorn.Server(server_config(settings, host, port, scratch=folder)).run()
+        else:
+            config = server_config(settings, host, port, workers, folder)
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 def _token_warnings(settings: Settings) -> Iterator[str]:
@@ -333,11 +347,11 @@ def _try_address(host: str, port: int) -> None:
 
 
 def server_config(
-    settings: Settings, host: str, port: int, workers: int = 1, workers_in: Path | None = None
+    settings: Settings, host: str, port: int, workers: int = 1, scratch: Path | None = None
 ) -> uvicorn.Config:
     """Return uvicorn's configuration. Proxy headers are off: clients.py alone decides on the client's address."""
     return uvicorn.Config(
-        functools.partial(_worker, settings, workers_in),
+        functools.partial(_worker, settings, scratch, workers),
         factory=True,
         host=host,
         port=port,
@@ -355,7 +369,7 @@ def server_config(
     )
 
 
-def _worker(settings: Settings, workers_in: Path | None) -> Starlette:
+def _worker(settings: Settings, scratch: Path | None, workers: int) -> Starlette:
     """The application of one worker process; at module level, so that it can be sent to a new process."""
     configure_server(settings.log_format, settings.log_level)
-    return create_app(settings, workers_in=workers_in)
+    return create_app(settings, workers_in=scratch if workers > 1 else None, scratch=scratch)

@@ -9,7 +9,8 @@ from datetime import datetime
 import msgspec
 from starlette.types import Scope
 
-from pipelines.api import envelope, messages, query_params
+from pipelines.api import compression, envelope, messages, query_params
+from pipelines.api.compression import OpenBody
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
@@ -51,15 +52,21 @@ class QueryEndpoint(Endpoint):
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The reply, or 400 with what is wrong."""
         try:
-            question = self.question(scope["query_string"])
-            tag, media_type, data, headers = await self.query_api.ask(question, now_ms)
+            question = _with_encoding(self.question(scope["query_string"]), compression.accepted(scope["headers"]))
+            (tag, media_type, data, headers), packed = await self.query_api.ask(question, now_ms)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
-        headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
+        encoding = None if packed is None else packed.encoding
+        tag = compression.tagged(tag, encoding)
+        headers = [(b"etag", tag), PUBLIC, compression.VARY, *headers, *SAFE_DATA]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), tag):
             return Reply(304, headers, b"")
-        body = envelope.success(data, now_ms) if media_type is JSON else data
-        return Reply(200, [media_type, content_length(len(body)), *headers], body)
+        if packed is not None:
+            body = packed.closed(envelope.instant(now_ms) + envelope.END if media_type is JSON else b"")
+        else:
+            body = envelope.success(data, now_ms) if media_type is JSON else data
+        headers = [media_type, content_length(len(body)), *compression.encoded_header(encoding), *headers]
+        return Reply(200, headers, body)
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """Return the query to run on a snapshot. Raises InvalidParameter, now or when it runs."""
@@ -67,6 +74,21 @@ class QueryEndpoint(Endpoint):
 
 
 Answer = tuple[bytes, Header, bytes, list[Header]]  # the ETag, the media type, the body or its data, further headers
+
+
+def _with_encoding(
+    question: Callable[[ReadySnapshot], Answer], encoding: bytes | None
+) -> Callable[[ReadySnapshot], tuple[Answer, OpenBody | None]]:
+    """The same, with the body compressed but for the end of its envelope, where that is wanted and worth it."""
+
+    def answer(ready: ReadySnapshot) -> tuple[Answer, OpenBody | None]:
+        found = tag, media_type, data, _ = question(ready)
+        if encoding is None or len(data) < compression.WORTH_IT_BYTES:
+            return found, None
+        parts = (envelope.OK_HEAD, data, envelope.OK_MIDDLE) if media_type is JSON else (data,)
+        return found, ready.packed((tag,), encoding, *parts)
+
+    return answer
 
 
 class RangeRanking(QueryEndpoint):

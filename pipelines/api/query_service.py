@@ -13,11 +13,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipelines.api import insight as insights
+from pipelines.api.compression import OpenBody, opened
 from pipelines.api.insight import Insight
+from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
@@ -36,11 +39,17 @@ class ReadySnapshot:
     """A snapshot loaded for queries, with a cache of bodies."""
 
     insight: Insight
-    snapshot_id: str
+    snapshot: Snapshot
     published_ms: int
     data_until: str | None
     zone: str  # in which its days begin and end
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
+    packed_bodies: OrderedDict[tuple[object, ...], OpenBody] = field(default_factory=OrderedDict)
+
+    @property
+    def snapshot_id(self) -> str:
+        """Its name."""
+        return self.snapshot.id
 
     def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
         """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
@@ -55,6 +64,16 @@ class ReadySnapshot:
         self.bodies.move_to_end(key)
         return found
 
+    def packed(self, key: tuple[object, ...], encoding: bytes, *parts: bytes) -> OpenBody:
+        """Return the parts of a body compressed, cached under `key` as by `body`."""
+        key = (*key, encoding)
+        found = self.packed_bodies.get(key)
+        if found is None:
+            found = self.packed_bodies[key] = opened(encoding, *parts)
+            while sum(len(one.start) for one in self.packed_bodies.values()) > KEPT_BYTES:
+                self.packed_bodies.popitem(last=False)
+        return found
+
 
 class NotReady(Exception):
     """No answer can be given yet; try again in some seconds."""
@@ -63,7 +82,8 @@ class NotReady(Exception):
 class QueryService:
     """Keeps a `ReadySnapshot` for the served snapshot, and runs one query at a time on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, preparer: Preparer) -> None:
+        self._preparer = preparer
         self._ready: ReadySnapshot | None = None
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
@@ -82,7 +102,8 @@ class QueryService:
             ready = self._ready
             if ready is not None and ready.snapshot_id == serving.snapshot_id:
                 if ready.published_ms != serving.published_ms:  # published again: only its age has changed
-                    self._ready = replace(ready, published_ms=serving.published_ms, bodies=OrderedDict())
+                    fresh = ready.insight, ready.snapshot, serving.published_ms, ready.data_until, ready.zone
+                    self._ready = ReadySnapshot(*fresh)
                 return None
             if self._failed is not None and self._failed[0] == serving.snapshot_id:
                 if time.monotonic() < self._failed[1] + RETRY_AFTER_SECONDS:
@@ -126,8 +147,9 @@ class QueryService:
         started = time.monotonic()
         before = self._ready
         try:
-            insight = insights.load(snapshot, before.insight if before is not None else None)
-            insight.prepare()
+            held = None if before is None else before.snapshot
+            with self._preparer.prepared(QUERIES, snapshot, held) as folder:
+                insight = insights.load(snapshot, folder)
         except Exception as error:  # whatever is wrong with it, the one before is still right
             with self._lock:
                 self._failed = (snapshot.id, time.monotonic())
@@ -139,11 +161,13 @@ class QueryService:
         else:
             with self._lock:
                 zone = str(snapshot.manifest["policy"]["day_timezone"])
-                self._ready = ReadySnapshot(insight, snapshot.id, published_ms, data_until, zone)
+                self._ready = ReadySnapshot(insight, snapshot, published_ms, data_until, zone)
             took_ms = round((time.monotonic() - started) * 1000)
-            about = {"snapshot_id": snapshot.id, "loaded_in_ms": took_ms, "bytes": insight.cube.nbytes}
-            log.info("answering questions", extra=about)
+            log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:
             with self._lock:
+                in_use = [each.snapshot for each in (self._ready, self._wanted) if each is not None]
                 if self._wanted is not None and self._wanted.snapshot_id == snapshot.id:
                     self._pending = self._wanted = None
+            with suppress(OSError):
+                self._preparer.keep(in_use)

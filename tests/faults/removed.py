@@ -47,6 +47,7 @@ LIMITED = ("tests/contract/test_limits.py",)
 REPORTED = ("tests/spec/test_report.py",)
 NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
+PREPARED = ("tests/contract/test_preparation.py",)
 SMALL = ("tests/spec/test_min_cell.py",)
 ASKED = ("tests/spec/test_any_question.py",)
 
@@ -237,7 +238,7 @@ SAFEGUARDS = (
     # --- callers
     Safeguard(
         "own-streams-alone",
-        replace("self.callers.of(user_id)", "self.callers.positions.to_pylist()"),
+        replace("self.callers.of(user_id)", "self.callers.positions.tolist()"),
         ("tests/contract/test_funded.py",),
     ),
     Safeguard(
@@ -307,6 +308,17 @@ SAFEGUARDS = (
         ("tests/contract/test_range_endpoints.py",),
     ),
     # --- serving
+    Safeguard("long-answers-take-turns", drop, ("tests/contract/test_long_answers.py",)),
+    Safeguard(
+        "long-answers-made-aside",
+        replace("await self._made_once.of((serving, *key), make, keep)", "make()"),
+        ("tests/contract/test_long_answers.py",),
+    ),
+    Safeguard("half-taken-answer-ended", drop, ("tests/contract/test_long_answers.py",)),
+    Safeguard("listed-origins-alone", replace("origin in self._origins", "True"), ("tests/contract/test_cors.py",)),
+    Safeguard("snapshot-prepared-once", replace("self._locked(part)", "suppress()"), PREPARED),
+    Safeguard("prepared-files-removed", never, PREPARED),
+    Safeguard("scratch-of-nobody-else", drop, PREPARED),
     Safeguard(
         "failed-load-replaces-nothing", instead("self.serving = None\n{}"), ("tests/contract/test_snapshot_watcher.py",)
     ),

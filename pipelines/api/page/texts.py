@@ -118,6 +118,8 @@ ENGLISH = {
     "bad_other": "The address holds something that cannot be read.",
     "missing_title": "No such creator",
     "missing": "No creator with this ID.",
+    "nowhere_title": "No such page",
+    "nowhere": "There is nothing at this address.",
     "to_ranking": "Go to the ranking",
     "why": "Why this number",
     "why_note": "For operators: the nightly job runs again over this creator's records, step by step, down to the "
@@ -270,6 +272,8 @@ TURKISH = {
     "bad_other": "Adreste okunamayan bir şey var.",
     "missing_title": "Böyle bir içerik üreticisi yok",
     "missing": "Bu kimliğe sahip bir içerik üreticisi yok.",
+    "nowhere_title": "Böyle bir sayfa yok",
+    "nowhere": "Bu adreste bir şey yok.",
     "to_ranking": "Sıralamaya git",
     "why": "Bu sayı neden böyle",
     "why_note": "İşletmenler için: gecelik çalışma, bu içerik üreticisinin kayıtlarıyla, yayımlanan rakama kadar adım "
