@@ -17,6 +17,7 @@ from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, Un
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.query_service import NotReady, QueryService, ReadySnapshot, T
 from pipelines.api.responses import digest_of, json_value
+from pipelines.core.calendar_days import Window
 from pipelines.core.csv_escape import csv_lines
 
 MAX_LIMIT = 10_000
@@ -139,7 +140,7 @@ class CreatorReach(QueryEndpoint):
 
             def write() -> bytes:
                 creator = ready.insight.creator(creator_id, days)
-                return _days_csv(creator) if form == "csv" else _creator_json(ready, creator)
+                return _days_csv(ready, creator) if form == "csv" else _creator_json(ready, creator)
 
             return _answer(ready, ("reach", creator_id, days, form), write, form, f"creator-{ready.insight.as_of}")
 
@@ -172,8 +173,26 @@ def _about(ready: ReadySnapshot, days: Range, yesterday: Range | None, last_week
         "snapshotId": ready.snapshot_id,
         "publishedAt": envelope.instant(ready.published_ms).decode(),
         "dataUntil": ready.data_until,
-        "window": range_as_json(days),
-        "comparedWith": {"yesterday": range_as_json(yesterday), "lastWeek": range_as_json(last_week)},
+        "window": range_as_json(days, ready.zone),
+        "completeness": _completeness(ready, days),
+        "comparedWith": {
+            "yesterday": range_as_json(yesterday, ready.zone),
+            "lastWeek": range_as_json(last_week, ready.zone),
+        },
+    }
+
+
+def _completeness(ready: ReadySnapshot, days: Range) -> dict[str, object] | None:
+    """Which of the days did not land, or are probably not all there; null where nobody noted that."""
+    if ready.completeness is None:
+        return None
+    asked = Window(days.first, days.end)
+    found = ready.completeness.within(asked)
+    return {
+        "isComplete": found.is_complete(asked),
+        "firstDay": found.first_day and found.first_day.isoformat(),
+        "missingDays": [day.isoformat() for day in found.missing],
+        "incompleteDays": [day.isoformat() for day in found.incomplete],
     }
 
 
@@ -199,7 +218,7 @@ def _creator_json(ready: ReadySnapshot, creator: Creator) -> bytes:
     if creator.row is not None:
         figures = {name: value for name, value in _row(creator.row).items() if name in _FIGURES}
     said["ranking"] = figures
-    said["byDay"] = [dict(zip(_DAY_KEYS, _day_values(day), strict=True)) for day in creator.days]
+    said["byDay"] = [dict(zip(_DAY_KEYS, _day_values(ready, day), strict=True)) for day in creator.days]
     said["rollingDays"] = TREND_DAYS
     said["rolling"] = [
         {"to": point.end.isoformat(), "viewers": point.viewers, "rank": point.rank} for point in creator.trend
@@ -208,11 +227,11 @@ def _creator_json(ready: ReadySnapshot, creator: Creator) -> bytes:
     return msgspec.json.encode(said)
 
 
-def range_as_json(days: Range | None) -> dict[str, object] | None:
-    """A range of days as every answer has it; null for none."""
+def range_as_json(days: Range | None, zone: str) -> dict[str, object] | None:
+    """A range of days of a zone as every answer has it; null for none."""
     if days is None:
         return None
-    return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days}
+    return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days, "timezone": zone}
 
 
 def _profile(profile: Profile) -> dict[str, object]:
@@ -303,11 +322,15 @@ def _ranking_csv(page: Page) -> bytes:
     return "".join(csv_lines(_RANKING_COLUMNS, (tuple(_row(row).values()) for row in page.rows))).encode()
 
 
-def _days_csv(creator: Creator) -> bytes:
-    return "".join(csv_lines(_DAY_COLUMNS, map(_day_values, creator.days))).encode()
+def _days_csv(ready: ReadySnapshot, creator: Creator) -> bytes:
+    rows = (_day_values(ready, day) for day in creator.days)
+    return "".join(csv_lines(_DAY_COLUMNS, rows)).encode()
 
 
-def _day_values(day: DayOfCreator) -> tuple[str | int, ...]:
+def _day_values(ready: ReadySnapshot, day: DayOfCreator) -> tuple[str | int | None, ...]:
+    """The figures of a day; none of one that did not land, which is not one without viewers."""
+    if day.is_empty and ready.did_not_land(day.day):
+        return (day.day.isoformat(), *[None] * (len(_DAY_KEYS) - 1))
     return (
         day.day.isoformat(),
         day.viewers,

@@ -79,6 +79,11 @@ class DayOfCreator:
     watched_seconds: int
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody watched."""
+        return not (self.viewers or self.anonymous_viewers or self.sessions or self.watched_seconds)
+
+    @property
     def viewers(self) -> int:
         """Distinct signed-in viewers of the day."""
         return self.new_viewers + self.returning_viewers

@@ -302,10 +302,13 @@ def _ranking_headers(serving: Serving, cache_control: Header) -> list[Header]:
         VARY_ON_TOKEN_AND_ENCODING,
         _snapshot_header(serving),
         (b"x-window", serving.window.encode()),
+        (b"x-day-timezone", serving.zone.encode()),
         *SAFE_DATA,
     ]
     if serving.data_until is not None:
         headers.append((b"x-data-until", serving.data_until.encode()))
+    if serving.is_complete is not None:
+        headers.append((b"x-data-complete", b"true" if serving.is_complete else b"false"))
     return headers
 
 
@@ -427,12 +430,16 @@ class Readiness(Endpoint):
     """GET /readyz"""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """Whether there is a snapshot, published recently enough."""
+        """Whether there is a snapshot, published recently enough, whose sessions reach up to its end."""
         serving = await self.api.serving(now_ms)
         if not self.api.authenticator.is_ready:
             raise self.api.no_keys_yet(now_ms)
         if now_ms - serving.published_ms > self.api.stale_hours * 3_600_000:
             message = f"The snapshot was published more than {self.api.stale_hours} hours ago"
+            raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
+        if serving.is_behind(self.api.stale_hours):  # safeguard: old-data-is-not-ready
+            until = f"ends at {serving.data_until}" if serving.data_until else "holds no session"
+            message = f"The data {until}, more than {self.api.stale_hours} hours before the day of the snapshot"
             raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
         published_at = envelope.instant(serving.published_ms).decode()
         data = {"status": "ready", "snapshotId": serving.snapshot_id, "publishedAt": published_at}

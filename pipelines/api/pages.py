@@ -22,8 +22,10 @@ from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.translations import LANGUAGES, preferred
 from pipelines.api.query_params import InvalidParameter, Query
 from pipelines.api.query_service import NotReady, ReadySnapshot
-from pipelines.api.responses import digest_of
+from pipelines.api.responses import WINDOW_DAYS, digest_of
 from pipelines.api.snapshot_watcher import Serving, milliseconds
+from pipelines.core.calendar_days import rolling
+from pipelines.core.completeness import Completeness
 
 HTML = (b"content-type", b"text/html; charset=utf-8")
 PAGE_HEADERS: tuple[Header, ...] = (*SAFE, assets.POLICY)
@@ -183,7 +185,7 @@ class CreatorPage(HtmlPage):
             moved=partial(ranking.movements, frame.language, found),
             charts=[]
             if insight.cube.min_cell
-            else creator.charts_of(frame.language, found, ranking.trend_from(insight)),
+            else creator.charts_of(frame.language, found, ranking.trend_from(insight), ready.did_not_land),
             longest=insight.cube.max_window_days,
             for_operators=self._for_operators,
         )
@@ -239,6 +241,7 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
     """How old a snapshot is, by the rule of /readyz."""
     age_ms = max(0, now_ms - ready.published_ms)
     until = ready.data_until
+    days = rolling(ready.snapshot.as_of, WINDOW_DAYS)
     return Freshness(
         snapshot_id=ready.snapshot_id,
         published=_moment(ready.published_ms),
@@ -246,6 +249,8 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
         age_hours=age_ms // 3_600_000,
         stale_hours=stale_hours,
         is_stale=age_ms > stale_hours * 3_600_000,
+        completeness=(ready.completeness or Completeness(days.first_day)).within(days),
+        days=days,
     )
 
 

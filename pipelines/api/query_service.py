@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TypeVar
 
 from pipelines.api import insight as insights
@@ -22,6 +23,7 @@ from pipelines.api.compression import OpenBody, opened
 from pipelines.api.insight import Insight
 from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
@@ -43,6 +45,7 @@ class ReadySnapshot:
     published_ms: int
     data_until: str | None
     zone: str  # in which its days begin and end
+    completeness: Completeness | None  # of its days; None where nobody noted that
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
     packed_bodies: OrderedDict[tuple[object, ...], OpenBody] = field(default_factory=OrderedDict)
 
@@ -50,6 +53,10 @@ class ReadySnapshot:
     def snapshot_id(self) -> str:
         """Its name."""
         return self.snapshot.id
+
+    def did_not_land(self, day: date) -> bool:
+        """Whether nothing of a day landed, as far as anybody noted that."""
+        return self.completeness is not None and self.completeness.did_not_land(day)
 
     def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
         """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
@@ -101,9 +108,8 @@ class QueryService:
         with self._lock:
             ready = self._ready
             if ready is not None and ready.snapshot_id == serving.snapshot_id:
-                if ready.published_ms != serving.published_ms:  # published again: only its age has changed
-                    fresh = ready.insight, ready.snapshot, serving.published_ms, ready.data_until, ready.zone
-                    self._ready = ReadySnapshot(*fresh)
+                if ready.published_ms != serving.published_ms:  # published again: its age, and what is known of it
+                    self._ready = _ready(ready.insight, serving)
                 return None
             if self._failed is not None and self._failed[0] == serving.snapshot_id:
                 if time.monotonic() < self._failed[1] + RETRY_AFTER_SECONDS:
@@ -111,9 +117,7 @@ class QueryService:
                 self._failed = None
             if self._pending is None or self._wanted is None or self._wanted.snapshot_id != serving.snapshot_id:
                 self._wanted = serving
-                self._pending = self._loading.submit(
-                    self._load, serving.snapshot, serving.published_ms, serving.data_until
-                )
+                self._pending = self._loading.submit(self._load, serving)
             return self._pending
 
     async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
@@ -143,8 +147,9 @@ class QueryService:
         self._thinking.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, snapshot: Snapshot, published_ms: int, data_until: str | None) -> None:
+    def _load(self, serving: Serving) -> None:
         started = time.monotonic()
+        snapshot = serving.snapshot
         before = self._ready
         try:
             held = None if before is None else before.snapshot
@@ -160,8 +165,7 @@ class QueryService:
             )
         else:
             with self._lock:
-                zone = str(snapshot.manifest["policy"]["day_timezone"])
-                self._ready = ReadySnapshot(insight, snapshot, published_ms, data_until, zone)
+                self._ready = _ready(insight, serving)
             took_ms = round((time.monotonic() - started) * 1000)
             log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:
@@ -171,3 +175,9 @@ class QueryService:
                     self._pending = self._wanted = None
             with suppress(OSError):
                 self._preparer.keep(in_use)
+
+
+def _ready(insight: Insight, serving: Serving) -> ReadySnapshot:
+    return ReadySnapshot(
+        insight, serving.snapshot, serving.published_ms, serving.data_until, serving.zone, serving.completeness
+    )

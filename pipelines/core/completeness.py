@@ -31,6 +31,10 @@ class Completeness:
             tuple(day for day in self.incomplete if day in days),
         )
 
+    def did_not_land(self, day: date) -> bool:
+        """Whether nothing of a day landed."""
+        return self.first_day is None or day < self.first_day or day in self.missing
+
     def is_complete(self, days: Window) -> bool:
         """Whether all of the days landed, as far as one can tell."""
         found = self.within(days)

@@ -101,7 +101,7 @@ class Settings:
     jwt_subject_claim: str = "sub"
     jwt_leeway_seconds: int = 30  # by which the clock of whoever issues tokens may differ from ours
     operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
-    stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
+    stale_hours: int = 48  # /readyz answers 503 once the snapshot, or its data at that time, is older
     redis_url: str | None = None  # where several API workers share their rate limits
     trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
     cors_origins: tuple[str, ...] = ()  # origins whose scripts may read the API in a browser; or *, for all
