@@ -6,7 +6,7 @@
 
 What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time; mapping.py says
 how files are read that are not as the contract says. The other modules are about speed and file formats: lines.py,
-ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py.
+ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py, json_columns.py.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ from pipelines.landing.files import (
 from pipelines.landing.finding import find_landed, require_landing
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
-from pipelines.landing.ndjson import read_ndjson, read_response
+from pipelines.landing.ndjson import read_response
 from pipelines.landing.objects import NotByLine, value_pieces
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
-from pipelines.landing.schema import FLAT_ENTITIES
 
 __all__ = [
     "Batch",
@@ -104,14 +103,13 @@ def read_landed(
         return encoding.judged(entity, read_csv(entity, pieces, mapping=mapping))
     if content.format == "json" and not content.is_by_value:
         return read_response(chunks, mapping)
-    read = read_fast if entity in FLAT_ENTITIES else read_ndjson
     encoding = Encoding()
     if content.is_by_value:
         pieces = encoding.watched(_raising(value_pieces(chunks, corruption), corruption))
     else:
         pieces = encoding.watched(_pieces(chunks, corruption))
     return encoding.judged(
-        entity, with_records(entity, read(entity, pieces, mapping), mapping, may_be_empty=content.is_by_value)
+        entity, with_records(entity, read_fast(entity, pieces, mapping), mapping, may_be_empty=content.is_by_value)
     )
 
 

@@ -27,8 +27,8 @@ from pipelines.landing.columns import Mask, ValueCache
 from pipelines.landing.lines import line_starts
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.records import Acceptor
-from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
-from pipelines.landing.values import Rejected, parse_json
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
+from pipelines.landing.values import Rejected, parse_instant, parse_json
 
 MIN_PARSED = 256  # lines: where one that is no JSON stands among fewer, all of them are left
 _OLDEST = pl.CompatLevel.oldest()
@@ -180,7 +180,12 @@ class CommonForm:
             fit = columns.fits(texts, field, is_null_named=self._mapping.null is not None)
             good = columns.both(good, fit)
         elif key.writing.is_text and len(key.writing.wrappers) <= 1 and field.kind is Instant:
-            values, fit = columns.instants_or_null(texts, self._acceptor.instant)
+            # What a mapping says of instants is not said of those that Extended JSON names.
+            parse = parse_instant if key.writing.wrappers else self._acceptor.instant
+            values, fit = columns.instants_or_null(texts, parse)
+            good = columns.both(good, fit)
+        elif field.kind is Money and not key.writing.wrappers:
+            values, fit = columns.amounts(texts)
             good = columns.both(good, fit)
         else:
             values, fit = columns.by_distinct_value(texts, kind, self._judge(key), key.known)

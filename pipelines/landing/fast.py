@@ -1,7 +1,8 @@
-"""NDJSON of the flat entities at columnar speed, line by line only where a line is not like the others.
+"""NDJSON at columnar speed, line by line only where a line is not like the others.
 
-The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block is read by the
-form that accepted lines of the file have in common (common_form.py). Every line that does not match to the letter, or
+The rule that keeps it honest: this module may only say "yes, and these are the values" or "ask". A block of a flat
+entity is read by the form that accepted lines of the file have in common (common_form.py), one of a nested entity by
+what its lines are decoded as (json_columns.py). Every line that does not match to the letter, or
 whose values are not plainly good, goes through the slow path.
 """
 
@@ -11,7 +12,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -19,9 +20,10 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.landing.batches import Batch, Rows, is_utf8
+from pipelines.landing.batches import Batch, Rows, is_utf8, with_tables
 from pipelines.landing.columns import text_bytes
 from pipelines.landing.common_form import CommonForm, Matched, learn
+from pipelines.landing.json_columns import JsonColumns
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,
@@ -34,8 +36,9 @@ from pipelines.landing.lines import (
     lines_of,
 )
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
-from pipelines.landing.ndjson import read_line, read_piece, read_value
+from pipelines.landing.ndjson import ReadLine, read_line, read_piece, read_value
 from pipelines.landing.records import Acceptor, count_unknown
+from pipelines.landing.schema import FLAT_ENTITIES
 from pipelines.landing.values import Rejected
 
 PARSERS = max(1, min(4, os.cpu_count() or 1))  # blocks parsed at a time; each costs the memory of one
@@ -48,15 +51,13 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Arrow would skip it
 _UNFIT = re.compile(rb"[\x00-\x1f]|^\xef\xbb\xbf")
 NOT_IN_JSON = b"\\"  # escapes in strings: they would have to be resolved
 
-ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
-
 
 def read_fast(entity: str, pieces: Iterator[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[Batch]:
     """Accept or reject every line, or value, in order; reading, parsing and what the caller does with a batch overlap.
 
     What is held at any time is a few blocks and what they became, however long the file. Raises NotByLine.
     """
-    reader = FastReader(entity, mapping=mapping)
+    reader = FastReader(entity, mapping=mapping) if entity in FLAT_ENTITIES else JsonColumns(entity, mapping)
     reading = ThreadPoolExecutor(1, "read")
     parsing = ThreadPoolExecutor(PARSERS, "parse")
     with reading, parsing:
@@ -64,46 +65,61 @@ def read_fast(entity: str, pieces: Iterator[Piece], mapping: EntityMapping = UNM
         following = reading.submit(next, pieces, None)
         while (piece := following.result()) is not None:
             following = reading.submit(next, pieces, None)
-            batches.append(parsing.submit(reader.read_piece, piece))
+            batches.append(parsing.submit(_read_piece, reader, piece, mapping))
             if len(batches) > PARSERS:
                 yield batches.popleft().result()
         while batches:
             yield batches.popleft().result()
 
 
+class BlockReader(Protocol):
+    """Reads the blocks of one file. Several threads may read blocks at once."""
+
+    entity: str
+
+    def read(self, block: Block, read_line: ReadLine = read_line) -> Batch:
+        """The records of a block: what `read_piece` would give, sooner."""
+
+
+def _read_piece(reader: BlockReader, piece: Piece, mapping: EntityMapping) -> Batch:
+    """The records of a piece of the file."""
+    if isinstance(piece, Block) and not is_blank(piece):
+        return reader.read(piece)
+    if isinstance(piece, Values) and piece.block.lines:
+        return _with_lines(reader.read(piece.block, read_value), piece)
+    rows = Rows(reader.entity, mapping)
+    read_piece(piece, rows)
+    return rows.batch()
+
+
 class FastReader:
     """Reads the blocks of one file, learning its forms on the way. Several threads may read blocks at once."""
 
     def __init__(self, entity: str, min_lines: int = MIN_LINES, mapping: EntityMapping = UNMAPPED) -> None:
-        self._entity = entity
+        self.entity = entity
         self._mapping = mapping
         self._min_lines = min_lines
         self._learning = threading.Lock()  # of what follows
         self._forms: tuple[CommonForm, ...] = ()  # the one that read most comes first
         self._lessons = MAX_LESSONS  # that are left
-
-    def read_piece(self, piece: Piece) -> Batch:
-        """The records of a piece of the file."""
-        if isinstance(piece, Block) and not is_blank(piece):
-            return self.read(piece)
-        if isinstance(piece, Values) and piece.block.lines:
-            return _with_lines(self.read(piece.block, read_value), piece)
-        rows = Rows(self._entity, self._mapping)
-        read_piece(piece, rows)
-        return rows.batch()
+        self._columns = JsonColumns(entity, mapping)
 
     def read(self, block: Block, read_line: ReadLine = read_line) -> Batch:
         """The records of a block: what `read_piece` would give, sooner."""
-        reading = BlockReading(block, Rows(self._entity, self._mapping), read_line, NOT_IN_JSON, self._min_lines)
+        reading = BlockReading(block, Rows(self.entity, self._mapping), read_line, NOT_IN_JSON, self._min_lines)
+        known = self._forms
         read: dict[CommonForm, int] = {}
         while len(reading.left) >= reading.min_lines and (form := self._next_form(reading, read)):
             before = len(reading.left)
             reading.match(form)
             read[form] = before - len(reading.left)
+            if not read[form] and form not in known:
+                break  # of the same lines the next lesson would be the same
         best = max(read, key=lambda form: read[form], default=None)
         with self._learning:
             if best is not None and best is not self._forms[0]:
                 self._forms = (best, *(form for form in self._forms if form is not best))
+        reading.decode(self._columns)
         return reading.finish()
 
     def _next_form(self, reading: BlockReading, tried: Collection[CommonForm]) -> CommonForm | None:
@@ -113,10 +129,8 @@ class FastReader:
             if known is not None or not self._lessons:
                 return known
             self._lessons -= 1
-            acceptor = Acceptor(self._entity, self._mapping)
-            learned = learn(
-                self._entity, (line for line in reading.sample() if _accepts(acceptor, line)), self._mapping
-            )
+            acceptor = Acceptor(self.entity, self._mapping)
+            learned = learn(self.entity, (line for line in reading.sample() if _accepts(acceptor, line)), self._mapping)
             if learned is not None:
                 self._forms = (*self._forms, learned)
             return learned
@@ -186,6 +200,18 @@ class BlockReading:
             self.left = self.left.filter(others)
         self._whole = False
 
+    def decode(self, json_columns: JsonColumns) -> None:
+        """Read the lines that can be decoded and written back."""
+        if len(self.left) < self.min_lines:
+            return
+        lines = [line.removesuffix(b"\n").removesuffix(b"\r") for line in self._lines_left().to_pylist()]
+        tables, left = json_columns.match(lines, 0, self._rows)
+        numbers = pc.add(self.left, self._block.first_line)
+        for table in tables:
+            places = table.column("line").combine_chunks()
+            self._tables.append(table.drop_columns("line").append_column("line", numbers.take(places)))
+        self.left = self.left.take(pa.array(left, pa.int64()))
+
     def sample(self) -> list[str]:
         """Some of the lines that are left, from all over the block."""
         every = max(1, len(self.left) // SAMPLED_LINES)
@@ -196,14 +222,7 @@ class BlockReading:
         """Read what is left line by line; everything in landed order."""
         for number in self.left.to_pylist():
             self._read(number)
-        self._rows.rejected.sort(key=lambda rejected: rejected.line)
-        batch = self._rows.batch()
-        tables = [table for table in (*self._tables, batch.accepted) if table.num_rows]
-        if not tables or (len(tables) == 1 and tables[0] is batch.accepted):
-            return replace(batch, accepted=_sorted(batch.accepted))
-        schema = batch.accepted.schema
-        merged = pa.concat_tables([pa.Table.from_arrays(table.columns, schema=schema) for table in tables])
-        return replace(batch, accepted=_sorted(merged))
+        return with_tables(self._rows.batch(), self._tables)
 
     def _read_unfit(self, special: bytes, separator: bytes) -> None:
         """Leave to the slow path what must not be split: control characters, `special`, bytes that are no UTF-8."""
@@ -242,13 +261,6 @@ def _accepts(acceptor: Acceptor, line: str) -> bool:
     except Rejected:
         return False
     return True
-
-
-def _sorted(table: pa.Table) -> pa.Table:
-    lines = table.column("line").combine_chunks()
-    if len(lines) < 2 or pc.all(pc.less_equal(lines.slice(0, len(lines) - 1), lines.slice(1))).as_py():
-        return table
-    return table.take(pc.sort_indices(lines))
 
 
 def is_fit(block: Block, special: bytes, separator: bytes = b",") -> bool:

@@ -40,6 +40,7 @@ REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
 MAPPED = ("tests/spec/test_mapping.py",)
 UNREADABLE = ("tests/spec/test_unreadable.py",)
+DECODED = ("tests/unit/landing/test_json_columns.py",)
 LANDED_VALUES = ("tests/unit/landing/test_landing_values.py", "tests/unit/landing/test_landing_records.py")
 TOKENS = ("tests/contract/test_auth.py", "tests/contract/test_remembered_tokens.py")
 KEY_SETS = ("tests/contract/test_keys.py",)
@@ -181,6 +182,16 @@ SAFEGUARDS = (
     Safeguard("money-has-two-decimals", never, LANDED_VALUES),
     Safeguard("session-ends-after-its-start", never, LANDED_VALUES),
     Safeguard("refund-within-its-pledge", never, LANDED_VALUES),
+    Safeguard("decoded-line-is-what-was-written", always, DECODED),
+    Safeguard(
+        "decoded-lines-are-what-was-written",
+        replace(
+            "len(landed) == len(lines) and set(map(type, landed)) == {dict} and _encode_lines(landed) == text", "True"
+        ),
+        DECODED,
+    ),
+    Safeguard("decoded-depth-limited", instead("return False"), DECODED),
+    Safeguard("decoded-number-limited", instead("return False"), DECODED),
     Safeguard(
         "common-form-is-what-was-written",
         replace("pc.equal(array, lines)", "pc.equal(array, array)"),
