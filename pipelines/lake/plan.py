@@ -22,6 +22,9 @@ from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
 from pipelines.raw.index import RawFile
 
+# The tables that analysts read, but for the cube, of which there is a file a day.
+PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -32,9 +35,10 @@ class Built:
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
     shown: Mapping[str, Stored]  # the same as they are published: without what rests on too few people
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
-    offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
+    offenders: Mapping[models.Check, Sequence[Stored]]  # of the checks of the public tables; of the cube, by day
     outcomes: Mapping[str, Sequence[Stored]]  # of every record that landed, by the models that the funnel reads
     funnel: Stored
+    ranking_totals: Stored
     day_totals: Stored
     version_conflicts: Stored
     rejected_pledges: Stored
@@ -114,13 +118,22 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         shown["creator_rankings"] = rankings(by_day(lake.derive("shown_creator_windows", steps)))
         funding = {"live_stream_funding": [tables["live_stream_funding"]]}
         shown["live_stream_funding"] = table("shown_stream_funding", funding, **params)
-    # A day is checked when it is new, not every night again.
-    offenders = {
-        check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
-        for check in models.checks("creator_reach")
-    }
-    counts = (funnel, day_totals, version_conflicts, rejected_pledges)
+    ranking_totals = table("ranking_totals", {name: [tables[name]] for name in ("creator_rankings", "creators")})
+    counts = (funnel, ranking_totals, day_totals, version_conflicts, rejected_pledges)
+    offenders = _offenders(lake, tables, cube)
     return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
+
+
+def _offenders(lake: Lake, tables: Mapping[str, Stored], cube: Days) -> dict[models.Check, list[Stored]]:
+    """The rows that the checks find, by check: of rows that were checked before, what was found then."""
+    found = {}
+    for name in PUBLIC_TABLES:
+        for check in models.checks(name):
+            found[check] = [lake.derive_one(check.name, {source: [tables[source]] for source in check.sources})]
+    for check in models.checks("creator_reach"):
+        by_day = lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in sorted(cube.items())])
+        found[check] = list(by_day.values())
+    return found
 
 
 def arranged(raw: Sequence[RawFile]) -> Landed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -92,16 +92,30 @@ class Snapshot:
         """What the manifest says of every file, by its path inside the snapshot."""
         return dict(self.manifest["files"])
 
-    def table(self, name: str) -> pa.Table:
-        """The rows of a Parquet file such as "creators.parquet".
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a Parquet file such as "creators.parquet", with `columns` only those.
 
         The very bytes that are parsed are checked first. Raises Damaged if they are not what was published.
         """
+        with self._naming_the_remedy():
+            return durable_files.checked_table(self.path / name, self._sha256(name), columns)
+
+    def verified(self, name: str) -> Path:
+        """Return the path of a file that may be too large for memory, checked just now. Raises Damaged."""
+        with self._naming_the_remedy():
+            durable_files.verify(self.path / name, self._sha256(name))
+        return self.path / name
+
+    def _sha256(self, name: str) -> str:
         facts = self.files.get(name)
         if facts is None:
             raise UsageError(f"Snapshot {self.id} has no file {name}. It has: {', '.join(sorted(self.files))}.")
+        return str(facts["sha256"])
+
+    @contextmanager
+    def _naming_the_remedy(self) -> Iterator[None]:
         try:
-            return durable_files.checked_table(self.path / name, facts["sha256"])
+            yield
         except Damaged as error:
             raise Damaged(f"{error} {_remedy(self.as_of)}") from error
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from pipelines.core.text import counted, printable
 from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
-from pipelines.lake.plan import Built, cube_days, totalled_days
+from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
@@ -43,7 +43,6 @@ from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.signals import Signals, find_signals
 
-PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
 OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
@@ -130,11 +129,11 @@ def publish(
     digests = {name: stored.digest for name, stored in files.items()}
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
     snapshot = _published_before(settings, snapshot_id)
-    with _tables(settings, lake, built) as connection:
-        results = [*_run_checks(connection), *_cube_checks(lake, built)]
-        unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
+    results = list(_checks(lake, built))
+    differing: list[str] = []
+    if snapshot is None:
         progress("count some creators again", 0, 1)
-        differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
+        differing = list(_spot_check(settings, lake, built, raw, snapshot_id))
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
@@ -167,9 +166,8 @@ def publish(
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
-        manifest = _manifest(
-            snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results, lost
-        ) | {"completeness": completeness.as_json()}
+        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, newest_session, results, lost)
+        manifest["completeness"] = completeness.as_json()
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
@@ -302,13 +300,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
     if sum(funnel[outcome] for outcome in FUNNEL) != accepted:  # safeguard: books-balance
         raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")
-    ranking = lake.table(built.tables["creator_rankings"])
-    longest = max(built.policy.windows)
-    in_ranking = sum(
-        sessions
-        for days, sessions in zip(ranking["window_days"].to_pylist(), ranking["sessions"].to_pylist(), strict=True)
-        if days == longest
-    )
+    in_ranking = _longest_window(lake, built).get("sessions", 0)
     if in_ranking != funnel["ranked"]:
         raise Damaged(
             f"The books do not balance: {funnel['ranked']} sessions are ranked, the ranking holds {in_ranking}. "
@@ -316,6 +308,14 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
         )
     newest = [row["newest_started_at"] for row in rows if row["newest_started_at"] is not None]
     return funnel | {"conflicts": counts.get("conflict", 0)}, max(newest, default=None)
+
+
+def _longest_window(lake: Lake, built: Built) -> dict[str, int]:
+    """The totals of the ranking of the longest window, which holds the creators of all others; none of an empty one."""
+    totals: dict[int, dict[str, int]] = {
+        row["window_days"]: row for row in lake.table(built.ranking_totals).to_pylist()
+    }
+    return totals.get(max(built.policy.windows), {})
 
 
 # --- the checks ------------------------------------------------------------------------------------------------------
@@ -337,11 +337,13 @@ class CheckResult:
 
 
 def _spot_check(
-    settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
+    settings: Settings, lake: Lake, built: Built, raw: Sequence[RawFile], snapshot_id: str
 ) -> Iterator[str]:
     """Return a sentence if a recount from raw of some creators, drawn by the snapshot's id, differs."""
     cube = {day: stored.path for day, stored in built.creator_reach.items()}
-    found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
+    with engine.session(settings, "checks") as connection:
+        engine.register(connection, "creator_rankings", [lake.checked([built.tables["creator_rankings"]])[0].path])
+        found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
     if found:
         first = found[0]
         yield (
@@ -355,36 +357,12 @@ def _spot_check(
 _CORRECT = "Land newer versions of the records behind it, with values that can be; nothing publishes it as it is."
 
 
-def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:
-    for name in PUBLIC_TABLES:
-        for check in models.checks(name):
-            offenders = engine.query(connection, check.statement)
-            first = offenders.slice(0, 1).to_pylist()
-            yield CheckResult(check, offenders.num_rows, first[0] if first else None)
-
-
-def _cube_checks(lake: Lake, built: Built) -> Iterator[CheckResult]:
-    """Those of creator_reach, of which every day was checked when it was built."""
-    for check, days in built.offenders.items():
-        offenders = [stored for _, stored in sorted(days.items()) if stored.rows]
+def _checks(lake: Lake, built: Built) -> Iterator[CheckResult]:
+    """The results of all checks, from the offenders that the lake holds."""
+    for check, files in built.offenders.items():
+        offenders = [stored for stored in files if stored.rows]
         first = lake.table(offenders[0]).slice(0, 1).to_pylist() if offenders else []
         yield CheckResult(check, sum(stored.rows for stored in offenders), first[0] if first else None)
-
-
-_UNKNOWN_CREATORS = """
-    select count(distinct creator_id) as creators
-    from creator_rankings
-    where creator_id not in (select creator_id from creators)
-"""
-
-
-@contextmanager
-def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
-    """The tables to be published, as views by their names."""
-    with engine.session(settings, "checks") as connection:
-        for name in PUBLIC_TABLES:
-            engine.register(connection, name, [lake.checked([built.tables[name]])[0].path])
-        yield connection
 
 
 # --- the snapshot's folder -----------------------------------------------------------------------------------------
@@ -401,7 +379,7 @@ def _tables_of(built: Built) -> dict[str, Stored]:
 def id_of(built: Built) -> str | None:
     """The id of the snapshot that `built` would be, or None while something that it rests on is not there."""
     files = _tables_of(built)
-    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.day_totals)):
+    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.ranking_totals, built.day_totals)):
         return None
     digests = {name: stored.digest for name, stored in files.items()}
     return snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
@@ -425,21 +403,7 @@ def _write(
         (folder / snapshots.cube_folder(built.policy.min_cell)).mkdir()
         for name, stored in files.items():
             durable_files.link_or_copy(stored.path, folder / name)
-        path = folder / warehouse.WAREHOUSE
-        tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
-        if cube := [folder / name for name in files if name.startswith("creator_reach/")]:
-            tables["creator_reach"] = cube
-        warehouse.write(
-            path,
-            tables,
-            snapshot_id=snapshot_id,
-            as_of=built.as_of,
-            cube=cube_days(built.as_of, built.policy),
-            policy=built.policy,
-            memory_limit=settings.memory_limit,
-            threads=settings.threads,
-        )
-        facts = {
+        facts: dict[str, dict[str, Any]] = {
             name: {
                 "rows": stored.rows,
                 "bytes": (folder / name).stat().st_size,
@@ -448,7 +412,7 @@ def _write(
             }
             for name, stored in sorted(files.items())
         }
-        facts[path.name] = _facts_without_rows(path)
+        facts[warehouse.WAREHOUSE] = _add_warehouse(settings, built, files, folder)
         if observer is not None:
             # Not part of the snapshot's id, which is of rows alone: the same rows take another time on another day.
             progress("write the report", 0, 1)
@@ -459,6 +423,31 @@ def _write(
             durable_files.json_bytes(durable_files.with_checksum(manifest | {"files": facts}))
         )
         share_like(folder, settings.snapshots)
+
+
+def _add_warehouse(settings: Settings, built: Built, files: Mapping[str, Stored], folder: Path) -> dict[str, Any]:
+    """Give a snapshot's folder its warehouse, and return its facts: another snapshot's file, where that is the same.
+
+    Only one of the same as_of can have the same: there are few of those.
+    """
+    path = folder / warehouse.WAREHOUSE
+    public = {name: stored.digest for name, stored in files.items() if not name.startswith("private/")}
+    held = warehouse.Facts(built.as_of, cube_days(built.as_of, built.policy), built.policy, public)
+    key = held.key()
+    for other in reversed(snapshots.listed(settings.snapshots, of=built.as_of)):
+        known = other.files.get(path.name, {})
+        # safeguard: warehouse-shared-for-the-same-rows
+        is_same = known.get("key") == key
+        if is_same and (other.path / path.name).exists():  # one in a bucket alone is made sooner than it is fetched
+            with suppress(Damaged):
+                existing = other.verified(path.name)  # safeguard: shared-warehouse-verified
+                durable_files.link_or_copy(existing, path)
+                return known
+    tables: dict[str, list[Path]] = {}
+    for name in public:
+        tables.setdefault(warehouse.table_of(name), []).append(folder / name)
+    warehouse.write(path, tables, held, memory_limit=settings.memory_limit, threads=settings.threads)
+    return _facts_without_rows(path) | {"key": key}
 
 
 def _facts_without_rows(path: Path) -> dict[str, Any]:
@@ -472,7 +461,6 @@ def _manifest(
     built: Built,
     raw: Sequence[RawFile],
     funnel: Mapping[str, int],
-    unknown_creators: int,
     newest_session: datetime | None,
     results: Sequence[CheckResult],
     lost: Mapping[str, Lost],
@@ -494,7 +482,8 @@ def _manifest(
         "created_at": calendar_days.rfc3339(made_at),
         "freshness": {"newest_session_at": newest_session and calendar_days.rfc3339(newest_session)},
         "funnel": dict(funnel),
-        "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
+        # ranked, though no profile of theirs has landed
+        "unknown_creators": _longest_window(lake, built).get("unknown_creators", 0),
         "rejected_by_reason": rejected,
         # versions of the same age, put in order by their content; those of sessions are the funnel's `conflicts`
         "version_conflicts": {

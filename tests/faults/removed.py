@@ -29,6 +29,7 @@ OLD_DAYS = ("tests/spec/test_age.py",)
 STORED = ("tests/unit/lake/test_derive.py",)
 PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
+UNCHANGED = ("tests/unit/jobs/test_unchanged_nights.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 REWRITING = ("tests/unit/landing/test_rewrite.py",)
 SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
@@ -87,6 +88,9 @@ SAFEGUARDS = (
     ),
     Safeguard("rebuilt-file-has-the-same-rows", never, STORED),
     Safeguard("key-holds-digests-of-inputs", drop, STORED),
+    Safeguard("shared-warehouse-verified", replace("other.verified(path.name)", "other.path / path.name"), UNCHANGED),
+    Safeguard("warehouse-shared-for-the-same-rows", instead("is_same = bool(known)"), UNCHANGED),
+    Safeguard("section-kept-for-the-same-inputs", instead("is_same = bool(self._last)"), UNCHANGED),
     # --- a file rests on its own step, and on all of it
     Safeguard("days-that-read-others-are-built-alone", instead("is_alone = False"), ("tests/spec/test_holes.py",)),
     Safeguard("repeats-within-their-reach", drop, ("tests/property/test_each_alone.py",)),

@@ -43,6 +43,16 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
     return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
 
 
+def inputs(raw: Sequence[RawFile], new: Collection[str]) -> list[object]:
+    """Return all that decides what is said of the rejected records of some raw folders."""
+    rejects = [
+        (file.entity, file.landed_name, file.key, file.key in new, file.rejects and file.rejects.sha256, reasons)
+        for file in raw
+        if (reasons := file.rejected_by_reason)
+    ]
+    return [SAMPLES, FILES_READ, SHOWN_CHARS, _FIRST, *rejects]
+
+
 def mask(text: str, fields: Collection[str]) -> str:
     """The shape of a line: letters as x, digits as 9, the names of `fields` as they are where they are keys."""
     kept = "".join(map(_mask, text))  # safeguard: rejected-line-masked

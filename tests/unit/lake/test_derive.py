@@ -438,6 +438,7 @@ def test_late_data_rebuilds_what_it_touches(ten_days):
         "creator_reach": 3,
         "creator_windows": 2,  # of this as_of, and of the day before, for previous_rank
         "creator_rankings": 1,
+        "ranking_totals": 1,
         "day_totals": 1,
         "funnel": 1,
     }
