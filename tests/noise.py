@@ -15,17 +15,40 @@ CREATORS = ("ada", "bob", "eve", "mal", "çağ")
 USERS = ("v1", "v2", "v3", "v4", "v5", "gone", "ada")
 STREAMS = ("s1", "s2", "s3")
 
+# Versions that only their content puts in order: chance makes those of the other entities.
+_CONFLICTING: dict[str, list[Record]] = {
+    "live_streams": [
+        {"id": "s1", "creatorId": "ada", "status": "ended", "title": title, "updatedAt": "2026-01-01T00:00:00Z"}
+        for title in ("a", "b")
+    ],
+    "follows": [
+        {"userId": "v1", "creatorId": "ada", "followedAt": at, "updatedAt": "2026-01-01T00:00:00Z"}
+        for at in ("2025-12-20T00:00:00Z", "2025-12-21T00:00:00Z")
+    ],
+    "lls_streams": [
+        {
+            "id": "l1",
+            "domain": domain,
+            "app": "live",
+            "stream": "one",
+            "created": "2026-01-01T00:00:00Z",
+            "status": "active",
+        }
+        for domain in ("d.example", "e.example")
+    ],
+}
+
 
 def land_noise(world: World, seed: int, sessions: int = 300, days: int = DAYS) -> None:
     """Land `sessions` session records over the last `days` days and some of every other entity, a file an entity."""
     draw = Random(seed)
     land_sessions(world, draw, sessions, days)
     world.land("creators", [_creator(draw) for _ in range(14)])
-    world.land("live_streams", [_live_stream(draw) for _ in range(8)])
+    world.land("live_streams", [_live_stream(draw) for _ in range(8)] + _CONFLICTING["live_streams"])
     world.land("pledges", [_pledge(draw) for _ in range(60)])
-    world.land("follows", [_follow(draw) for _ in range(20)])
+    world.land("follows", [_follow(draw) for _ in range(20)] + _CONFLICTING["follows"])
     world.land("replay_rentals", [_rental(draw) for _ in range(12)])
-    world.land("lls_streams", [_lls_stream(draw) for _ in range(8)])
+    world.land("lls_streams", [_lls_stream(draw) for _ in range(8)] + _CONFLICTING["lls_streams"])
     world.land("erasures", [{"userId": "gone"}])
 
 

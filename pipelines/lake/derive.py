@@ -143,7 +143,8 @@ class Lake:
                     found[model][step.day] = self.empty(model)
                     continue
                 key = key_of(models.model(model), step, digest_of)
-                stored = self._find(model, step, key)
+                # safeguard: nothing-is-found-by-what-is-missing
+                stored = None if any(map(_is_missing, inputs)) else self._find(model, step, key)
                 if stored is not None:
                     found[model][step.day] = stored
                 elif self._only_finding:
@@ -266,6 +267,10 @@ class Lake:
         self.touched.add(stored.location)
         return stored
 
+    def existing(self, model: str, step: Step) -> Stored | None:
+        """The file of a step, if it is there."""
+        return self._find(model, step, key_of(models.model(model), step))
+
     def _find(self, model: str, step: Step, key: str) -> Stored | None:
         location = self._location(model, step.day, key)
         if location in self._known:
@@ -349,6 +354,8 @@ class Lake:
                 sources[source] = [stored.path for stored in self.checked(files.values())]
             elif source.startswith("raw_"):
                 sources[source] = RAW_SCHEMAS[source.removeprefix("raw_")].empty_table()
+            elif source == models.EARLIER + model.name:
+                sources[source] = versions_schema(model).empty_table()
             else:
                 sources[source] = [self.checked([self.empty(source.removeprefix(models.EARLIER))])[0].path]
         return sources
@@ -375,6 +382,15 @@ RELATIONS = {
         [("as_of", pa.date32()), ("window_days", pa.int16()), ("first_day", pa.date32()), ("day", pa.date32())]
     ),
 }
+
+
+def versions_schema(model: models.Model) -> pa.Schema:
+    """The columns of a model that is folded from earlier files of its own: those of raw, and numbers of records."""
+    raw = next(source for source in model.sources if source.startswith("raw_"))
+    schema = RAW_SCHEMAS[raw.removeprefix("raw_")]
+    return pa.schema(
+        [schema.field(name) if name in schema.names else pa.field(name, pa.int64()) for name in model.columns]
+    )
 
 
 def key_of(model: models.Model, step: Step, digest_of: Callable[[pa.Table], str] = row_digest) -> str:
@@ -449,6 +465,11 @@ def _distinct(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
 def _missing(model: str, step: Step, key: str, path: Path) -> Stored:
     return Stored(model, step.day, key, str(path), 0, "", "", step)
+
+
+def _is_missing(stored: Stored) -> bool:
+    """Whether a `dry_run` did not find it and its rows are not known: without them no key of what rests on it is."""
+    return not stored.is_there and stored.step is not None and bool(stored.step.inputs)
 
 
 def _problem(file: tuple[Path, str]) -> str | None:

@@ -13,7 +13,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 
-EARLIER = "earlier_"  # a source of this prefix: files of the model named after it, of days before the step's own
+# A source of this prefix: files of the model named after it, of days before the step's own, or of less of the base.
+EARLIER = "earlier_"
 
 # The models in the order of the line: each reads only raw, relations made by plan.py, and models before it.
 LINE = (
@@ -34,16 +35,34 @@ LINE = (
     "creators",
     "creator_rankings",
     "live_streams",
+    "pledge_versions",
+    "base_rejected_pledges",
+    "base_pledges",
+    "base_stream_funding",
+    "base_funded_streams",
+    "changed_pledges",
     "pledges",
     "live_stream_funding",
     "shown_stream_funding",
     "funded_streams",
+    "follow_versions",
+    "base_follows",
+    "changed_follows",
     "follows",
+    "replay_rental_versions",
+    "base_replay_rentals",
+    "changed_replay_rentals",
     "replay_rentals",
     "lls_streams",
     "funnel",
     "ranking_totals",
     "day_totals",
+    "creator_conflicts",
+    "live_stream_conflicts",
+    "lls_stream_conflicts",
+    "pledge_conflicts",
+    "follow_conflicts",
+    "replay_rental_conflicts",
     "version_conflicts",
     "rejected_pledges",
 )
@@ -99,7 +118,7 @@ class Model:
     @cached_property
     def lineage(self) -> tuple[Model, ...]:
         """The models between raw and this one, in the order of the line."""
-        names = {source.removeprefix(EARLIER) for source in self.sources} & set(LINE)
+        names = {source.removeprefix(EARLIER) for source in self.sources} & set(LINE) - {self.name}
         below = {each.name for name in names for each in model(name).lineage}
         return tuple(model(name) for name in LINE if name in names | below)
 
@@ -180,7 +199,9 @@ def checks(name: str) -> tuple[Check, ...]:
 def parse(name: str, statement: str) -> Model:
     """A model from its file's text. Raises ValueError when a line of the header is missing."""
     header = statement[: len(statement) - len(_HEADER.sub("", statement, count=1))]
-    fields = {match["field"]: match["value"].strip() for match in _FIELD.finditer(header)}
+    fields: dict[str, str] = {}
+    for match in _FIELD.finditer(header):  # a field that is too long for a line stands on several
+        fields[match["field"]] = ", ".join(filter(None, (fields.get(match["field"]), match["value"].strip())))
     missing = {"grain", "keys", "sources", "params"} - set(fields)
     if missing:
         raise ValueError(f"{name}.sql has no line `-- {min(missing)}:` in its header")

@@ -7,7 +7,7 @@ from, in days, so that a changed input reaches what depends on it and nothing el
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines.core import calendar_days
 from pipelines.core.calendar_days import InclusiveRange, Window
 from pipelines.core.settings import Policy
-from pipelines.lake import models
+from pipelines.lake import models, plan_states
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
 from pipelines.raw.index import RawFile
@@ -57,17 +57,20 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
     def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
         return lake.derive_one(model, inputs, params=params)
 
-    def known(entity: str) -> datetime:
-        return _known_until(landed.newest.get(entity), calendar_days.as_of_instant(as_of, zone))
+    def known(newest: int | None) -> datetime:
+        return _known_until(newest, calendar_days.as_of_instant(as_of, zone))
+
+    def state(entity: str) -> _State:
+        divided = plan_states.divide(of(entity), landed.newest_of_file)
+        named = [
+            landed.newest_of_file[file.location] for file in divided.base if file.location in landed.newest_of_file
+        ]
+        versions = plan_states.versions(lake, f"{entity.removesuffix('s')}_versions", divided)
+        return _State(versions, divided.delta, known(max(named, default=None)), known(landed.newest.get(entity)))
 
     erasures = of("erasures")
-    creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known("creators"))
+    creators = table("creators", {"raw_creators": of("creators")}, as_of_instant=known(landed.newest.get("creators")))
     live_streams = known_streams(lake, landed, policy, as_of)
-    pledges = table(
-        "pledges",
-        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
-        as_of_instant=known("pledges"),
-    )
     windows = _creator_windows(lake, cube, policy, as_of, zone)
 
     def rankings(windows: Days) -> Stored:
@@ -86,30 +89,23 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         end_day=longest.end_day,
     )
     day_totals = table("day_totals", {"creator_reach": [cube[day] for day in cube_days(as_of, policy)]})
-    timed = ("creators", "live_streams", "pledges", "follows", "replay_rentals", "lls_streams")
-    version_conflicts = table("version_conflicts", {f"raw_{entity}": of(entity) for entity in (*timed, "erasures")})
-    rejected_pledges = table(
-        "rejected_pledges",
-        {"raw_pledges": of("pledges"), "raw_erasures": erasures, "live_streams": [live_streams]},
-    )
+    people = _private_tables(lake, state, erasures, live_streams)
+    conflicts: Mapping[str, Sequence[Stored]] = {
+        "creator_conflicts": [table("creator_conflicts", {"raw_creators": of("creators")})],
+        "live_stream_conflicts": [table("live_stream_conflicts", {"raw_live_streams": of("live_streams")})],
+        "lls_stream_conflicts": [table("lls_stream_conflicts", {"raw_lls_streams": of("lls_streams")})],
+    }
+    version_conflicts = table("version_conflicts", {**conflicts, **people.conflicts})
     tables = {
         "creator_rankings": rankings(windows),
         "creators": creators,
         "live_streams": live_streams,
-        "live_stream_funding": table("live_stream_funding", {"live_streams": [live_streams], "pledges": [pledges]}),
-        "lls_streams": table("lls_streams", {"raw_lls_streams": of("lls_streams")}, as_of_instant=known("lls_streams")),
-        "pledges": pledges,
-        "funded_streams": table("funded_streams", {"pledges": [pledges]}),
-        "follows": table(
-            "follows",
-            {"raw_follows": of("follows"), "raw_erasures": erasures},
-            as_of_instant=known("follows"),
+        "lls_streams": table(
+            "lls_streams",
+            {"raw_lls_streams": of("lls_streams")},
+            as_of_instant=known(landed.newest.get("lls_streams")),
         ),
-        "replay_rentals": table(
-            "replay_rentals",
-            {"raw_replay_rentals": of("replay_rentals"), "raw_erasures": erasures},
-            as_of_instant=known("replay_rentals"),
-        ),
+        **people.tables,
     }
     shown = dict(tables)
     if policy.min_cell:
@@ -119,9 +115,70 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         funding = {"live_stream_funding": [tables["live_stream_funding"]]}
         shown["live_stream_funding"] = table("shown_stream_funding", funding, **params)
     ranking_totals = table("ranking_totals", {name: [tables[name]] for name in ("creator_rankings", "creators")})
-    counts = (funnel, ranking_totals, day_totals, version_conflicts, rejected_pledges)
+    counts = (funnel, ranking_totals, day_totals, version_conflicts, people.rejected_pledges)
     offenders = _offenders(lake, tables, cube)
     return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is known of each key of an entity: the versions of the base, and the raw files that landed since."""
+
+    versions: Sequence[Stored]
+    delta: Sequence[Stored]
+    base_until: datetime  # all of the base is known by then that is known at as_of
+    until: datetime  # the same of all that landed
+
+
+@dataclass(frozen=True)
+class _PrivateTables:
+    """What is made of follows, pledges and replay rentals."""
+
+    tables: Mapping[str, Stored]
+    rejected_pledges: Stored
+    conflicts: Mapping[str, Sequence[Stored]]  # what version_conflicts reads of them
+
+
+def _private_tables(
+    lake: Lake, state: Callable[[str], _State], erasures: Sequence[Stored], live_streams: Stored
+) -> _PrivateTables:
+    """Derive what is made of follows, pledges and replay rentals: of the base, and of what has changed since."""
+
+    def table(model: str, inputs: Mapping[str, Sequence[Stored]], **params: object) -> Stored:
+        return lake.derive_one(model, inputs, params=params)
+
+    tables: dict[str, Stored] = {}
+    conflicts: dict[str, Sequence[Stored]] = {}
+    for entity in ("follows", "replay_rentals"):
+        its, one = state(entity), entity.removesuffix("s")
+        versions = {f"{one}_versions": its.versions}
+        base = table(f"base_{entity}", versions, as_of_instant=its.base_until)
+        changed = table(f"changed_{entity}", versions | {f"raw_{entity}": its.delta, "raw_erasures": erasures})
+        current = {f"base_{entity}": [base], f"changed_{entity}": [changed]}
+        tables[entity] = table(entity, current, as_of_instant=its.until)
+        conflicts |= {f"{one}_conflicts": [table(f"{one}_conflicts", versions)], f"changed_{entity}": [changed]}
+
+    pledges = state("pledges")
+    versions = {"pledge_versions": pledges.versions}
+    delta = {"raw_pledges": pledges.delta, "raw_erasures": erasures}
+    streams = {"live_streams": [live_streams]}
+    rejected = {"base_rejected_pledges": [table("base_rejected_pledges", versions | streams)]}
+    changed_pledges = table("changed_pledges", versions | rejected | delta)
+    base_pledges = table("base_pledges", versions, as_of_instant=pledges.base_until)
+    of_changed = {"changed_pledges": [changed_pledges], **streams}
+    current_pledges = table("pledges", {"base_pledges": [base_pledges], **of_changed}, as_of_instant=pledges.until)
+    of_changed["pledges"] = [current_pledges]
+    for model, base_model in (
+        ("live_stream_funding", "base_stream_funding"),
+        ("funded_streams", "base_funded_streams"),
+    ):
+        of_base = table(base_model, {"base_pledges": [base_pledges]})
+        tables[model] = table(model, {base_model: [of_base], **of_changed})
+    conflicts |= {
+        "pledge_conflicts": [table("pledge_conflicts", versions)],
+        "changed_pledges": [changed_pledges],
+    }
+    return _PrivateTables(tables, table("rejected_pledges", rejected | delta | streams), conflicts)
 
 
 def _offenders(lake: Lake, tables: Mapping[str, Stored], cube: Days) -> dict[models.Check, list[Stored]]:
@@ -140,6 +197,7 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
     """Arrange raw files by entity and day, oldest first; those of entities that have no day under one date."""
     found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
     newest: dict[str, int] = {}
+    newest_of_file: dict[str, int] = {}
     for folder in raw:
         for name, facts in folder.files.items():
             day = None if name == "all" else date.fromisoformat(name)
@@ -155,7 +213,9 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
             found[folder.entity][day or _NO_DAY].append(stored)
             if facts.newest is not None:
                 newest[folder.entity] = max(newest.get(folder.entity, facts.newest), facts.newest)
-    return Landed(raw, {entity: dict(sorted(days.items())) for entity, days in found.items()}, newest)
+                newest_of_file[stored.location] = facts.newest
+    by_entity = {entity: dict(sorted(days.items())) for entity, days in found.items()}
+    return Landed(raw, by_entity, newest, newest_of_file)
 
 
 _NO_DAY = date.min

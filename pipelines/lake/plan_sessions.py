@@ -34,6 +34,7 @@ class Landed:
     raw: Sequence[RawFile]
     by_entity: Mapping[str, Parts]  # oldest day first
     newest: Mapping[str, int]  # by entity the newest instant that its records name, in milliseconds since 1970
+    newest_of_file: Mapping[str, int]  # the same by the location of a file, of those whose records name any
     # Of months and years that lie outside of what an as_of counts day by day: the same for most as_ofs.
     sums: dict[tuple[Policy, str, InclusiveRange], Stored] = field(default_factory=dict)
 

@@ -2,19 +2,22 @@
 -- Where a stream names no currency its pledges may be in several: nothing is added up over those.
 -- grain:   one row per stream, without pledges too
 -- keys:    stream_id
--- sources: live_streams, pledges
+-- sources: live_streams, base_stream_funding, changed_pledges, pledges
 -- params:  none
 with collected as (
     select
         stream_id,
         case
             when count(distinct case when captured_amount > refunded_amount then currency end) <= 1
-                then sum(captured_amount) - sum(refunded_amount)
+                then cast(sum(captured_amount) - sum(refunded_amount) as decimal(38, 2))
         end                                                   as collected_funding,
         count(distinct case when is_backing then user_id end) as backers
     from pledges
-    where outcome = 'counted'
     group by stream_id
+    union all
+    select base_stream_funding.stream_id, base_stream_funding.collected_funding, base_stream_funding.backers
+    from base_stream_funding
+    anti join changed_pledges on base_stream_funding.stream_id = changed_pledges.stream_id
 ),
 
 funded as (

@@ -1,8 +1,8 @@
--- Keep the newest version of every replay rental that was known at as_of. Records of an erased user count as never
--- landed.
+-- Keep the newest version of every replay rental that was known at as_of: what the base says, but for what has changed
+-- since. Records of an erased user count as never landed.
 -- grain:   one row per rental
 -- keys:    user_id, stream_id, rented_at
--- sources: raw_replay_rentals, raw_erasures
+-- sources: base_replay_rentals, changed_replay_rentals
 -- params:  as_of_instant (exclusive)
 with newest_first as (
     select
@@ -11,9 +11,21 @@ with newest_first as (
             partition by user_id, stream_id, rented_at
             order by updated_at desc nulls last, expires_at desc, price desc nulls last
         ) as age
-    from raw_replay_rentals
-    anti join raw_erasures on raw_replay_rentals.user_id = raw_erasures.user_id
-    where updated_at is null or updated_at < $as_of_instant
+    from changed_replay_rentals
+    where not is_erased and (updated_at is null or updated_at < $as_of_instant)
+),
+
+current_rentals as (
+    select
+        base_replay_rentals.user_id, base_replay_rentals.stream_id, base_replay_rentals.rented_at,
+        base_replay_rentals.expires_at, base_replay_rentals.price
+    from base_replay_rentals
+    anti join changed_replay_rentals
+        on base_replay_rentals.user_id = changed_replay_rentals.user_id
+        and base_replay_rentals.stream_id = changed_replay_rentals.stream_id
+        and base_replay_rentals.rented_at = changed_replay_rentals.rented_at
+    union all
+    select user_id, stream_id, rented_at, expires_at, price from newest_first where age = 1
 )
 
 select
@@ -22,5 +34,4 @@ select
     rented_at,  -- UTC
     expires_at, -- UTC, exclusive
     price       -- in credits
-from newest_first
-where age = 1
+from current_rentals

@@ -29,7 +29,7 @@ from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from world import World
 
-from pipelines.lake import plan_sessions
+from pipelines.lake import plan_sessions, plan_states
 from pipelines.snapshots.audit import audit
 
 DAY = timedelta(days=1)
@@ -222,7 +222,11 @@ def test_any_way_of_arriving_ends_in_the_same_snapshot(history, dice: random.Ran
     deliveries = deal(history.records(), dice, len(nights) + 1)
     note(json.dumps(deliveries))
     # What lands for a day in several files is worked out in several parts, some of them by themselves.
-    with platform(history) as world, mock.patch.object(plan_sessions, "PART_ROWS", dice.choice([1, 2, 3, 100_000])):
+    with (
+        platform(history) as world,
+        mock.patch.object(plan_sessions, "PART_ROWS", dice.choice([1, 2, 3, 100_000])),
+        mock.patch.object(plan_states, "BASE_ROWS", dice.choice([1, 2, 3, 100_000])),
+    ):
         for night, delivery in zip([*nights, 0], deliveries, strict=True):
             for entity, records in delivery:
                 world.land(entity, records)

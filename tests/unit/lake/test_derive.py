@@ -75,7 +75,7 @@ class Follows:
         return Stored("raw_follows", None, str(number), str(path), len(rows), durable_files.sha256_of(path), digest)
 
     def derive(self, lake: Lake, *raw: Stored, params: dict[str, Any] = AS_OF_INSTANT) -> Stored:
-        return lake.derive_one("follows", {"raw_follows": raw, "raw_erasures": []}, params=params)
+        return lake.derive_one("base_follows", {"follow_versions": raw}, params=params)
 
     def pairs(self, *raw: Stored) -> list[tuple[Any, ...]]:
         """What the model makes of raw files, in a run of its own."""
@@ -103,7 +103,7 @@ def test_a_file_is_built_once_and_found_afterwards(follows, lake):
     raw = follows.raw(("ann", "ada"))
     first = follows.derive(lake, raw)
     assert follows.derive(lake, raw) == first
-    assert lake.built == {"follows": 1}
+    assert lake.built == {"base_follows": 1}
     later = Lake(lake.folder, no_engine)
     assert follows.derive(later, raw) == first
     assert later.built == {}
@@ -124,7 +124,7 @@ def test_a_file_that_has_other_rows_when_it_is_built_again_is_told(follows, lake
 def test_a_file_says_what_it_is(follows, lake):
     """Its sidecar holds rows, the sha256 of the file, and the digest of the rows."""
     stored = follows.derive(lake, follows.raw(("ann", "ada"), ("ann", "bob")))
-    assert stored.path == lake.folder / "follows" / f"{stored.key}.parquet"
+    assert stored.path == lake.folder / "base_follows" / f"{stored.key}.parquet"
     facts = json.loads(stored.path.with_suffix(".json").read_bytes())
     assert facts == {
         "key": stored.key,
@@ -142,7 +142,7 @@ def test_an_input_counts_by_its_rows(follows, lake):
     again = follows.derive(lake, follows.raw(("bea", "ada")), follows.raw(("ann", "ada")))
     assert again == first
     assert follows.derive(lake, follows.raw(("ann", "bob"))) != first
-    assert lake.built == {"follows": 2}
+    assert lake.built == {"base_follows": 2}
 
 
 def test_an_input_without_rows_does_not_count(follows, lake):
@@ -156,7 +156,7 @@ def test_a_file_over_nothing_is_shared(follows, lake):
     first = follows.derive(lake)
     assert first.rows == 0
     assert follows.derive(lake, follows.raw(), params={"as_of_instant": datetime(2027, 1, 1, tzinfo=UTC)}) == first
-    assert len(list(lake.folder.rglob("*.parquet"))) == 1
+    assert len(list(lake.folder.glob("base_follows/*.parquet"))) == 1
     assert lake.built == {}  # it stands in where nothing landed: nobody waits for it
 
 
@@ -192,8 +192,8 @@ def test_a_changed_comment_builds_nothing(follows, lake, edit_sql):
     """Comments and spacing can be improved at no cost."""
     raw = follows.raw(("ann", "ada"))
     first = follows.derive(lake, raw)
-    edit_sql("follows", "-- who follows", "-- the follower")
-    edit_sql("follows", "where age = 1 and", "where\n        age = 1 and -- newest\n")
+    edit_sql("base_follows", "-- who follows", "-- the follower")
+    edit_sql("base_follows", "where age = 1 and", "where\n        age = 1 and -- newest\n")
     assert follows.derive(lake, raw) == first
 
 
@@ -201,7 +201,7 @@ def test_a_changed_query_is_built_again(follows, lake, edit_sql):
     """Another query is another file, beside the old one."""
     raw = follows.raw(("ann", "ada"))
     first = follows.derive(lake, raw)
-    edit_sql("follows", "where age = 1 and not deleted", "where age = 1 and deleted")
+    edit_sql("base_follows", "where age = 1 and not deleted", "where age = 1 and deleted")
     other = follows.derive(lake, raw)
     assert (other.key != first.key, first.rows, other.rows) == (True, 1, 0)
     assert first.path.exists()
@@ -211,7 +211,7 @@ def test_changed_keys_are_another_order_of_rows(follows, lake, edit_sql):
     """The header's keys are the order in which rows are stored, so they are part of the name too."""
     raw = follows.raw(("ann", "bob"), ("bea", "ada"))
     first = follows.derive(lake, raw)
-    edit_sql("follows", "-- keys:    user_id, creator_id", "-- keys:    creator_id, user_id")
+    edit_sql("base_follows", "-- keys:    user_id, creator_id", "-- keys:    creator_id, user_id")
     other = follows.derive(lake, raw)
     assert lake.table(first)["user_id"].to_pylist() == ["ann", "bea"]
     assert lake.table(other)["user_id"].to_pylist() == ["bea", "ann"]
@@ -250,7 +250,7 @@ def test_a_sidecar_that_says_otherwise_does_not_exist(follows, fact):
     facts = json.loads(sidecar.read_bytes())
     sidecar.write_text(json.dumps(facts | {fact: 7 if fact == "rows" else facts[fact][::-1]}))
     again = follows.lake()
-    assert (follows.derive(again, raw), again.built) == (stored, {"follows": 1})
+    assert (follows.derive(again, raw), again.built) == (stored, {"base_follows": 1})
     assert json.loads(sidecar.read_bytes()) == facts
     lake.close()
     again.close()
@@ -304,7 +304,7 @@ def test_a_damaged_raw_file_is_an_error_that_names_it(follows, lake):
 
 def test_an_engine_that_fails_leaves_nothing(follows, lake, edit_sql):
     """After an error in the middle of a build there is neither a file nor a leftover."""
-    edit_sql("follows", "where age = 1 and not deleted", "where age = 1 and error('no')")
+    edit_sql("base_follows", "where age = 1 and not deleted", "where age = 1 and error('no')")
     with pytest.raises(Exception, match="no"):
         follows.derive(lake, follows.raw(("ann", "ada")))
     assert not [path for path in lake.folder.rglob("*") if path.is_file()]
