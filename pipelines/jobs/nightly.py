@@ -31,6 +31,7 @@ from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
+from pipelines.raw.folders import PackDamaged
 from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
@@ -294,8 +295,8 @@ def _reparsing_damaged_raw(
     while True:
         try:
             return function(raw)
-        except RawDamaged as damage:
-            folder = damage.stored.path.parent
+        except (RawDamaged, PackDamaged) as damage:
+            folder = damage.folder if isinstance(damage, PackDamaged) else damage.stored.path.parent
             times[folder] += 1
             if times[folder] > MAX_REPARSES:
                 raise Damaged(

@@ -20,6 +20,7 @@ from pipelines.core.settings import Policy
 from pipelines.lake import models, plan_states
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
+from pipelines.raw.folders import folders_of
 from pipelines.raw.index import RawFile
 
 # The tables that analysts read, but for the cube, of which there is a file a day.
@@ -198,7 +199,7 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
     found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
     newest: dict[str, int] = {}
     newest_of_file: dict[str, int] = {}
-    for folder in raw:
+    for folder in folders_of(raw):
         for name, facts in folder.files.items():
             day = None if name == "all" else date.fromisoformat(name)
             stored = Stored(
@@ -209,6 +210,7 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
                 rows=facts.rows,
                 sha256=facts.sha256,
                 digest=facts.digest,
+                landed_digests=folder.digests(name),
             )
             found[folder.entity][day or _NO_DAY].append(stored)
             if facts.newest is not None:
@@ -226,7 +228,7 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
     judging = arranged([folder for folder in raw if folder.entity in _JUDGING]).by_entity
     rejects = [
         Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
-        for folder in raw
+        for folder in folders_of(raw)
         if folder.rejects
     ]
     return rejects + [file for days in judging.values() for file in flatten(days)]

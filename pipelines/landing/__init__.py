@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pipelines.landing.batches import Batch, Encoding, RejectedLine, Rows, with_records
 from pipelines.landing.content import Content, content_of
 from pipelines.landing.csv_text import read_csv
-from pipelines.landing.fast import read_fast
+from pipelines.landing.fast import FastReader, read_fast
 from pipelines.landing.files import (
     CorruptionStart,
     DamagedArchive,
     Ignored,
+    InMemory,
     LandedFile,
     Postponed,
     Source,
@@ -47,7 +48,9 @@ __all__ = [
     "Content",
     "CorruptionStart",
     "DamagedArchive",
+    "FastReader",
     "Ignored",
+    "InMemory",
     "LandedFile",
     "NotByLine",
     "Postponed",
@@ -80,7 +83,7 @@ class ChecksumMismatch(Exception):
 def read_landed(
     entity: str,
     content: Content,
-    source: Source,
+    source: Source | InMemory,
     corruption: CorruptionStart | None = None,
     mapping: EntityMapping = UNMAPPED,
 ) -> Iterator[Batch]:
@@ -95,6 +98,7 @@ def read_landed(
         rows.give_up(1, content.problem, content.text)
         return iter([rows.batch()])
     if content.format == "parquet":
+        assert isinstance(source, Source)  # it is read from its end
         return read_parquet(entity, source, mapping=mapping)
     chunks = decompressed(source.chunks(), content.compression, corruption)
     if content.format == "csv":

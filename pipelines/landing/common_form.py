@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -39,7 +38,7 @@ class Matched(NamedTuple):
 
     rows: pa.Table  # without `line`
     places: pa.Array | None  # which lines they are, from 0; None: all
-    unknown: Mapping[str, int]  # fields that the contract does not know, and how many of the lines have each
+    unknown: Mapping[str, pa.Array]  # fields that the contract does not know, and which of the rows have each
 
 
 class _Writing(NamedTuple):
@@ -148,7 +147,10 @@ class CommonForm:
         return Matched(
             pa.concat_tables([first.rows, second.rows]),
             pa.concat_arrays([parts[0], pc.add(parts[1], half)]),
-            Counter(first.unknown) + Counter(second.unknown),
+            {
+                name: pa.concat_arrays([_has(first, name), _has(second, name)])
+                for name in (*first.unknown, *(second.unknown.keys() - first.unknown.keys()))
+            },
         )
 
     def _values(self, frame: pl.DataFrame) -> tuple[dict[str, pa.Array], Mask]:
@@ -195,16 +197,23 @@ class CommonForm:
         # A comparison with null is null, and null is good where the field may be.
         return values, good if good is None or field.required else pc.fill_null(good, True)
 
-    def _unknown(self, frame: pl.DataFrame) -> dict[str, int]:
-        """How many of the lines have each field that the contract does not know."""
+    def _unknown(self, frame: pl.DataFrame) -> dict[str, pa.Array]:
+        """Which of the lines have each field that the contract does not know."""
         return {
-            key.text: frame.height if key.writes_null else frame.height - frame[name].null_count()
+            key.text: columns.constant(value=True, kind=pa.bool_(), rows=frame.height)
+            if key.writes_null
+            else frame[name].is_not_null().to_arrow(compat_level=_OLDEST)
             for name, key in self._keys
             if key.field is None
         }
 
     def _judge(self, key: _Key) -> Callable[[str], Any]:
         return functools.partial(_value, key, self._acceptor)
+
+
+def _has(matched: Matched, name: str) -> pa.Array:
+    in_no_row = columns.constant(value=False, kind=pa.bool_(), rows=matched.rows.num_rows)
+    return matched.unknown.get(name, in_no_row)
 
 
 def learn(entity: str, lines: Iterable[str], mapping: EntityMapping = UNMAPPED) -> CommonForm | None:

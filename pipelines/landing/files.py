@@ -238,6 +238,17 @@ class Source:
             raise Postponed("it changed while it was read")
 
 
+class InMemory:
+    """The bytes of a small landed file, in place of the open file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of them."""
+        yield self._data
+
+
 @contextmanager
 def open_landed(path: Path, root: Path | None = None) -> Iterator[Source]:
     """Open a regular file for reading, never a symlink, FIFO or device. Raises Postponed when that is not possible.

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
 
-from pipelines.core import calendar_days, durable_files
+from pipelines.core import calendar_days
 from pipelines.raw.index import RawFile
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
@@ -191,7 +191,7 @@ class LandedSessions:
             if len(reached) == 1:  # as the index says
                 self._counts[name] = {reached[0].day: self.raw.files[name].rows}
             else:
-                table = durable_files.checked_table(self.raw.path(name), self.raw.files[name].sha256, ["started_at"])
+                table = self.raw.table(name, ("started_at",))
                 starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
                 self._counts[name] = {
                     each.day: sum(

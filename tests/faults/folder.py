@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from world import World
 
 from faults.campaign import Effort, Figure, not_tried
@@ -69,7 +68,7 @@ def names(effort: Effort) -> Figure:
     for run in (1, 2):
         report = ingest(ground.settings)
         raw = raw_files(ground.settings)
-        lines = sorted(row for each in raw for row in pq.read_table(each.path("all"))["user_id"].to_pylist())
+        lines = sorted(row for each in raw for row in each.table("all")["user_id"].to_pylist())
         figure.check(lines == sorted(f"good {number}" for number in range(len(read))), f"run {run}: {lines} are in")
         figure.check(report.new_files == (len(read) if run == 1 else 0), f"run {run}: {report.new_files} new files")
         ignored = sorted(os.fsencode(each.path) for each in report.ignored)
@@ -159,7 +158,7 @@ def _rows(settings: Settings) -> list[str]:
 
 
 def _column(raw: RawFile, name: str) -> list[str]:
-    return [value for day in raw.files for value in pq.read_table(raw.path(day))[name].to_pylist()]
+    return [value for day in raw.files for value in raw.table(day)[name].to_pylist()]
 
 
 def swapped(effort: Effort) -> Figure:
