@@ -85,8 +85,8 @@ def create_app(
         settings.jwt_any_audience,
         settings.jwt_leeway_seconds,
     )
-    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
     trusted = networks(settings.trusted_proxies)
+    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries, trusted)
     alone = InMemoryLimiter(clock.monotonic_us)
     shared = None
     if settings.redis_url is not None:
