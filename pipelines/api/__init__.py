@@ -13,6 +13,7 @@
 
     cube              the cube as arrays            insight           queries over one snapshot
     query_service     runs queries, one at a time   query_params      query parameters
+    workers           processes of a server         sockets           where it listens
     fair_queue        whose turn it is              http_protocol     HTTP below ASGI
     creators          ranges as JSON and CSV        pages             the pages of page/, over HTTP
     operators         the endpoint for operators    explanations      `mostwatched explain` in a process

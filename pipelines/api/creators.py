@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Scope
 
 from pipelines.api import compression, envelope, messages, query_params
-from pipelines.api.clients import Network, client_of
+from pipelines.api.clients import Clients
 from pipelines.api.compression import OpenBody
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
@@ -34,7 +34,7 @@ class QueryApi(Api):
     """What the endpoints that query the snapshot share."""
 
     queries: QueryService
-    trusted: Sequence[Network]  # proxies; see clients.py
+    clients: Clients
 
     async def ask(self, question: Callable[[ReadySnapshot], T], scope: Scope, now_ms: int) -> T:
         """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
@@ -50,7 +50,7 @@ class QueryApi(Api):
 
     async def ask_of(self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, scope: Scope) -> T:
         """The same in any lane. Raises NotReady, Busy."""
-        client = client_of(scope, self.trusted)
+        client = self.clients.of(scope)
         return await self.queries.ask(serving, question, lane, client, wait=not self.watcher.is_watching)
 
 

@@ -214,6 +214,9 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
     cookies: list[Header] = []
+    # whoever says so of themselves changes nobody else's cookie
+    is_tls = b"https" in messages.values_of(headers, b"x-forwarded-proto")
+    secure = "; Secure" if is_tls else ""
     for name, known in _CHOICES.items():
         if remembered.get(name) in known:
             found[name] = remembered[name]
@@ -223,7 +226,8 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
             continue
         if len(chosen) == 1 and chosen[0] in known:
             found[name] = chosen[0]
-            cookie = f"{name}={chosen[0]}; Path=/; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax"
+            # without a Path it is that of the page, also behind a proxy's prefix
+            cookie = f"{name}={chosen[0]}; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax{secure}"
             cookies.append((b"set-cookie", cookie.encode()))
     return Preferences(found["lang"], found["theme"], cookies)
 
