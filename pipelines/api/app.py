@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
-from uvicorn.supervisors import Multiprocess
 
 from pipelines.api import contract, cors, limits
-from pipelines.api.clients import Network, client_of, networks
+from pipelines.api.clients import Clients, networks
 from pipelines.api.cors import CorsMiddleware
 from pipelines.api.creators import CreatorReach, QueryApi, RangeRanking
 from pipelines.api.endpoints import (
@@ -45,8 +44,10 @@ from pipelines.api.pages import accepts_html, page_not_found, page_routes
 from pipelines.api.preparation import Preparer, server_folder
 from pipelines.api.query_service import QueryService
 from pipelines.api.snapshot_watcher import Serving, Watcher
+from pipelines.api.sockets import inherited_socket, unix_socket
 from pipelines.api.telemetry import UNMATCHED, Metrics, WorkerMetrics
 from pipelines.api.tokens import Authenticator, Expected
+from pipelines.api.workers import Supervisor, serve_alone
 from pipelines.core.errors import MostwatchedError, UsageError
 from pipelines.core.logs import configure_server
 from pipelines.core.settings import Settings
@@ -85,8 +86,8 @@ def create_app(
         settings.jwt_any_audience,
         settings.jwt_leeway_seconds,
     )
-    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
-    trusted = networks(settings.trusted_proxies)
+    clients = Clients(networks(settings.trusted_proxies))
+    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries, clients)
     alone = InMemoryLimiter(clock.monotonic_us)
     shared = None
     if settings.redis_url is not None:
@@ -111,7 +112,7 @@ def create_app(
             await shared.close()
 
     def layers(app: ASGIApp) -> ASGIApp:
-        counted = MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        counted = MetricsMiddleware(RateLimitMiddleware(app, shared or alone, clients, metrics, clock), metrics, clock)
         return CorsMiddleware(counted, settings.cors_origins) if settings.cors_origins else counted
 
     explainer = Explainer(settings)
@@ -252,12 +253,10 @@ class MetricsMiddleware:
 class RateLimitMiddleware:
     """Counts every request under RATE_LIMITED_PREFIX, whatever its method and answer; refuses those over."""
 
-    def __init__(
-        self, app: ASGIApp, limiter: Limiter, trusted: Sequence[Network], metrics: Metrics, clock: Clock
-    ) -> None:
+    def __init__(self, app: ASGIApp, limiter: Limiter, clients: Clients, metrics: Metrics, clock: Clock) -> None:
         self._app = app
         self._limiter = limiter
-        self._trusted = trusted
+        self._clients = clients
         self._metrics = metrics
         self._clock = clock
 
@@ -266,7 +265,7 @@ class RateLimitMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(RATE_LIMITED_PREFIX):
             await self._app(scope, receive, send)
             return
-        decision = await self._limiter.hit(client_of(scope, self._trusted))
+        decision = await self._limiter.hit(self._clients.of(scope))
         self._metrics.rate_limited(is_admitted=decision.is_admitted)
         headers = limits.headers(decision)
         if not decision.is_admitted:
@@ -282,26 +281,46 @@ class RateLimitMiddleware:
         await self._app(scope, receive, send_with_limits)
 
 
-def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    uds: Path | None = None,
+    fd: int | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM: on a host and port, on the Unix socket `uds`, or on an inherited socket `fd`.
 
     Raises UsageError for an unusable setting or address, and MostwatchedError for one that somebody else listens on,
     before anything is served. The workers share what is prepared of a snapshot; without Redis each has its own
     rate limits.
     """
     configure_server(settings.log_format, settings.log_level)
-    _try_address(host, port)
+    if uds is None and fd is None:
+        _try_address(host, port)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
     for warning in _token_warnings(settings):
         log.warning("%s", warning)
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
-    with server_folder() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(server_folder())
+        config = server_config(settings, host, port, workers, folder)
+        listening = None
+        if uds is not None:
+            listening = stack.enter_context(unix_socket(uds))
+            stack.callback(uds.unlink, missing_ok=True)
+        elif fd is not None:
+            listening = stack.enter_context(inherited_socket(fd))
+        if listening is not None:
+            log.info("listening", extra={"address": str(uds or listening.getsockname())})
         if workers == 1:
-            uvicorn.Server(server_config(settings, host, port, scratch=folder)).run()
-        else:
-            config = server_config(settings, host, port, workers, folder)
-            Multiprocess(config, sockets=[config.bind_socket()]).run()
+            serve_alone(config, listening)
+            return
+        supervisor = Supervisor(config, [listening or config.bind_socket()])
+        supervisor.run()
+        if supervisor.has_failed:
+            raise MostwatchedError("No worker could start. What each of them said stands above.")
 
 
 def _token_warnings(settings: Settings) -> Iterator[str]:

@@ -10,13 +10,16 @@ import msgspec
 from starlette.types import Scope
 
 from pipelines.api import compression, envelope, messages, query_params
+from pipelines.api.clients import Clients
 from pipelines.api.compression import OpenBody
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
+from pipelines.api.fair_queue import RANGES, Busy
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.query_service import NotReady, QueryService, ReadySnapshot, T
 from pipelines.api.responses import digest_of, json_value
+from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.calendar_days import Window
 from pipelines.core.csv_escape import csv_lines
 
@@ -32,15 +35,24 @@ class QueryApi(Api):
     """What the endpoints that query the snapshot share."""
 
     queries: QueryService
+    clients: Clients
 
-    async def ask(self, question: Callable[[ReadySnapshot], T], now_ms: int) -> T:
+    async def ask(self, question: Callable[[ReadySnapshot], T], scope: Scope, now_ms: int) -> T:
         """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
         serving = await self.serving(now_ms)
         try:
-            return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
+            return await self.ask_of(serving, question, RANGES, scope)
         except NotReady as problem:
-            retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
-            raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
+            message = str(problem)
+        except Busy:
+            message = "Too many questions are being asked: try again in some seconds"
+        retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
+        raise Refused(error(503, now_ms, retry_after, message=message))
+
+    async def ask_of(self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, scope: Scope) -> T:
+        """The same in any lane. Raises NotReady, Busy."""
+        client = self.clients.of(scope)
+        return await self.queries.ask(serving, question, lane, client, wait=not self.watcher.is_watching)
 
 
 class QueryEndpoint(Endpoint):
@@ -54,7 +66,7 @@ class QueryEndpoint(Endpoint):
         """The reply, or 400 with what is wrong."""
         try:
             question = _with_encoding(self.question(scope["query_string"]), compression.accepted(scope["headers"]))
-            (tag, media_type, data, headers), packed = await self.query_api.ask(question, now_ms)
+            (tag, media_type, data, headers), packed = await self.query_api.ask(question, scope, now_ms)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         encoding = None if packed is None else packed.encoding

@@ -68,7 +68,7 @@ class CreatorExplanation(Endpoint):
             def question(ready: ReadySnapshot) -> tuple[str, Range, str]:
                 return ready.snapshot_id, of(ready.insight), ready.zone
 
-            snapshot_id, days, zone = await self._curious.ask(question, now_ms)
+            snapshot_id, days, zone = await self._curious.ask(question, scope, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None

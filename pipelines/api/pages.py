@@ -15,6 +15,7 @@ from starlette.types import Scope
 from pipelines.api import compression, messages, query_params
 from pipelines.api.creators import QueryApi
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused, StaticBody
+from pipelines.api.fair_queue import PAGES, Busy
 from pipelines.api.insight import Range, RangeNotHeld, UnknownCreator
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, layout, ranking
@@ -78,7 +79,9 @@ class HtmlPage(Endpoint):
         except Refused:
             return _unavailable(_problem(frame, None, "none_title", frame.language("none")), chosen)
         try:
-            sheet = await self._sheet(frame, sent, serving, now_ms, compression.accepted(scope["headers"]))
+            sheet = await self._sheet(frame, scope, serving, now_ms)
+        except Busy:
+            return _unavailable(_problem(frame, None, "busy_title", frame.language("busy"), frame.link()), chosen)
         except NotReady:
             body = _problem(frame, None, "unreadable_title", frame.language("unreadable"), frame.link())
             return _unavailable(body, chosen)
@@ -91,9 +94,9 @@ class HtmlPage(Endpoint):
         own = [HTML, content_length(len(sheet.body)), *compression.encoded_header(sheet.encoding)]
         return Reply(200, [*own, *headers], sheet.body)
 
-    async def _sheet(
-        self, frame: Frame, sent: bytes, serving: Serving, now_ms: int, encoding: bytes | None
-    ) -> RenderedPage:
+    async def _sheet(self, frame: Frame, scope: Scope, serving: Serving, now_ms: int) -> RenderedPage:
+        sent, encoding = scope["query_string"], compression.accepted(scope["headers"])
+
         def question(ready: ReadySnapshot) -> RenderedPage:
             fresh = freshness(ready, now_ms, self.query_api.stale_hours)
             asked_frame = frame
@@ -116,7 +119,7 @@ class HtmlPage(Endpoint):
             packed = ready.packed((tag,), encoding, body).closed(b"")
             return RenderedPage(200, packed, compression.tagged(tag.encode(), encoding).decode(), encoding)
 
-        return await self.query_api.queries.ask(serving, question, wait=not self.query_api.watcher.is_watching)
+        return await self.query_api.ask_of(serving, question, PAGES, scope)
 
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The page. Raises InvalidParameter, RangeNotHeld, UnknownCreator."""
@@ -213,6 +216,9 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
     cookies: list[Header] = []
+    # whoever says so of themselves changes nobody else's cookie
+    is_tls = b"https" in messages.values_of(headers, b"x-forwarded-proto")
+    secure = "; Secure" if is_tls else ""
     for name, known in _CHOICES.items():
         if remembered.get(name) in known:
             found[name] = remembered[name]
@@ -222,7 +228,8 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
             continue
         if len(chosen) == 1 and chosen[0] in known:
             found[name] = chosen[0]
-            cookie = f"{name}={chosen[0]}; Path=/; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax"
+            # without a Path it is that of the page, also behind a proxy's prefix
+            cookie = f"{name}={chosen[0]}; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax{secure}"
             cookies.append((b"set-cookie", cookie.encode()))
     return Preferences(found["lang"], found["theme"], cookies)
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from pipelines.api import insight as insights
 from pipelines.api.compression import OpenBody, opened
+from pipelines.api.fair_queue import FairQueue
 from pipelines.api.insight import Insight
 from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
@@ -28,7 +29,6 @@ from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
-MAX_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
 KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class QueryService:
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._queue = FairQueue()
         # Questions and loading each on a thread of their own: neither can take more than a core, nor hold up the other.
         self._thinking = ThreadPoolExecutor(1, "questions")
         self._loading = ThreadPoolExecutor(1, "cube")
@@ -120,27 +120,21 @@ class QueryService:
                 self._pending = self._loading.submit(self._load, serving)
             return self._pending
 
-    async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
+    async def ask(
+        self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, client: str, *, wait: bool
+    ) -> T:
         """Run `question` on the served snapshot, or on the previous one while this one is being loaded.
 
-        With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
+        With `wait` only of this one. Raises NotReady, Busy (see FairQueue), and whatever `question` raises.
         """
-        if self._waiting >= MAX_WAITING:
-            raise NotReady("Too many questions are being asked")
-        self._waiting += 1
-        try:
-            return await self._answer(serving, question, wait)
-        finally:
-            self._waiting -= 1
-
-    async def _answer(self, serving: Serving, question: Callable[[ReadySnapshot], T], wait: bool) -> T:
-        pending = self.prepare(serving)
-        if pending is not None and (wait or self._ready is None):
-            await asyncio.wrap_future(pending)
-        ready = self._ready
-        if ready is None:
-            raise NotReady("The snapshot's cube cannot be read")
-        return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
+        async with self._queue.turn(lane, client):
+            pending = self.prepare(serving)
+            if pending is not None and (wait or self._ready is None):
+                await asyncio.wrap_future(pending)
+            ready = self._ready
+            if ready is None:
+                raise NotReady("The snapshot's cube cannot be read")
+            return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
 
     def close(self) -> None:
         """Run no more queries."""
