@@ -78,7 +78,7 @@ def test_a_follow_checks_and_writes_no_public_table(world, asked):
     asked.clear()
     second = follow(world, 2)
     assert second.snapshot_id != first.snapshot_id
-    assert set(asked) - {"connect"} == {"follows", "version_conflicts"}
+    assert set(asked) - {"connect"} == {"changed_follows", "follows", "version_conflicts"}
     public = {name for name in first.snapshot.files if not name.startswith("private/") and name != "report.html"}
     assert "warehouse.duckdb" in public
     for name in public:
