@@ -133,6 +133,7 @@ class Preparer:
 
     @contextmanager
     def _locked(self, part: str) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # safeguard: lost-folder-made-again
         with (self._folder / f"{part}.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

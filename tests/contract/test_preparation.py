@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from calling import Client
 from hypothesis import given
 from hypothesis import strategies as st
-from published import EXAMPLE, FOLLOWER, Row, point, publish, ts
+from published import EXAMPLE, FOLLOWER, Row, many, point, publish, ts
 from tokens import bearer, claims, sign
 
 from pipelines.api import preparation
@@ -143,6 +144,17 @@ def test_what_was_prepared_of_a_snapshot_goes_with_it(
     assert [path.name.rpartition("-")[0] for path in folder.iterdir() if path.is_dir()] == [second]
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert not any(FOLLOWER.encode() in path.read_bytes() for path in files)
+
+
+def test_a_folder_that_was_cleaned_away_is_made_again(home: Path, tmp_path: Path) -> None:
+    """Some systems remove what lies under /tmp for long."""
+    preparer = Preparer(tmp_path / "parent" / "scratch")
+    for count in (1, 2):
+        snapshot = opened(home, publish(home, many(count)))
+        with preparer.prepared(DOCUMENTED, snapshot) as folder:
+            assert map_documented(folder)[0].size == count
+        preparer.keep([snapshot])
+        shutil.rmtree(tmp_path / "parent")
 
 
 def test_a_mapped_snapshot_outlives_its_files(home: Path) -> None:

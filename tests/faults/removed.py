@@ -365,6 +365,7 @@ SAFEGUARDS = (
     Safeguard("listed-origins-alone", replace("origin in self._origins", "True"), ("tests/contract/test_cors.py",)),
     Safeguard("snapshot-prepared-once", replace("self._locked(part)", "suppress()"), PREPARED),
     Safeguard("prepared-files-removed", never, PREPARED),
+    Safeguard("lost-folder-made-again", drop, PREPARED),
     Safeguard("scratch-of-nobody-else", drop, PREPARED),
     Safeguard(
         "failed-load-replaces-nothing", instead("self.serving = None\n{}"), ("tests/contract/test_snapshot_watcher.py",)
