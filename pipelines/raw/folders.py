@@ -11,6 +11,7 @@ rows that are meant are copied once into a folder beside raw: a function of its 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,9 +72,15 @@ class RawFolder:
 
         What is derived is named by those: by what landed, and not by what shares a folder.
         """
-        if len(self.landed) == 1:
-            return ()
-        return tuple(each.files[name].digest for each in self.landed if name in each.files)
+        return () if len(self.landed) == 1 else tuple(self._digests[name])
+
+    @cached_property
+    def _digests(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for each in self.landed:
+            for name, file in each.files.items():
+                found[name].append(file.digest)
+        return found
 
     @property
     def rejects_path(self) -> Path:

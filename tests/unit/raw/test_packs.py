@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -253,3 +254,21 @@ def test_what_is_small_and_becomes_much_has_a_folder_of_its_own(
     assert {Path(raw.landed_name).name: raw.landed_files for raw in raw_files(home)} == {
         "a.ndjson": 2, "b.ndjson.gz": 1, "c.ndjson": 2
     }  # fmt: skip
+
+
+def test_what_a_pack_is_named_by_is_gathered_once(home: Settings, land: Land) -> None:
+    """Not anew for each of its days: a year of small files that lands at once is one pack of 365."""
+    land_files(land, 6)
+    ingest(home)
+    (folder,) = folders_of(raw_files(home))
+    looked_through: list[int] = []
+
+    class Watched(list[RawFile]):
+        def __iter__(self) -> Iterator[RawFile]:
+            looked_through.append(1)
+            return super().__iter__()
+
+    watched = dataclasses.replace(folder, landed=Watched(folder.landed))
+    assert {name: len(watched.digests(name)) for name in folder.files} == dict.fromkeys(folder.files, 2)
+    assert len(folder.files) == 3
+    assert len(looked_through) == 1
