@@ -1,4 +1,4 @@
-"""Remove records from raw folders: those of a person (`forget`), or days that are too old (retention).
+"""Remove records from raw folders: those of persons (`forget`), or days that are too old (retention).
 
 Otherwise a raw folder never changes. A redacted folder keeps its name and its counts, so that its landed file is not
 read again: accepted = rows that are there + erased + removed with their day. The old folder is quarantined, like a
@@ -8,6 +8,7 @@ damaged one, until the new one has its name: a kill in between loses nothing.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,67 +39,77 @@ class Redaction:
     """The records to remove from one raw folder."""
 
     raw: RawFile
-    records: Mapping[str, int]  # accepted records by file of the folder
-    rejected: int  # rejected records whose text names the person
+    records: Mapping[str, Mapping[str, int]]  # accepted records by file of the folder, and in it by user
+    rejected: Mapping[str, int]  # rejected records whose text names a user
 
 
-# --- a person --------------------------------------------------------------------------------------------------------
+Owners = Callable[[Sequence[str]], list[set[str]]]  # whom each of some texts names
+
+
+# --- persons --------------------------------------------------------------------------------------------------------
 
 
 def find_records(
-    connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
+    connection: engine.Connection, raw: Iterable[RawFile], users: Collection[str], owners: Owners
 ) -> Iterator[Redaction]:
-    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
+    """The raw folders that hold records of some users, or the text of a rejected record that names one.
 
     Raises Damaged for a file that is not what was written: who can tell whom it names?
     """
     raw = list(raw)
-    counts = _records_of(connection, raw, user)
+    counts = _records_of(connection, raw, users)
     for each in raw:
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
-        rejected = 0
+        rejected: Counter[str] = Counter()
         if each.rejects is not None:
-            batches = _whole_rejects(each, each.rejects)
-            rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
+            for rows in _whole_rejects(each, each.rejects):
+                rejected.update(user for named in owners(rows["text"].to_pylist()) for user in named)
         if records or rejected:
             yield Redaction(each, records, rejected)
 
 
-def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _records_of(
+    connection: engine.Connection, raw: Sequence[RawFile], users: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """How many records are whose, by path and user."""
+    found: dict[str, dict[str, int]] = {}
     for entity, column in PERSON.items():
         if files := [_whole(each, name) for each in raw if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
-            query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
-            rows = engine.query(connection, query, {"user": user}).to_pylist()
-            found |= {row["filename"]: row["records"] for row in rows}
+            query = (
+                f"select filename, {column} as user_id, count(*) as records from landed "
+                f"where {column} in (select unnest($users)) group by all"
+            )
+            for row in engine.query(connection, query, {"users": sorted(users)}).to_pylist():
+                found.setdefault(row["filename"], {})[row["user_id"]] = row["records"]
     return found
 
 
-def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
-    """Replace the folder by one without the person's records, durably. Raises Damaged for one that is not what was
+def redact(redaction: Redaction, users: Collection[str], owners: Owners) -> None:
+    """Replace the folder by one without the users' records, durably. Raises Damaged for one that is not what was
     written."""
     raw = redaction.raw
+    gone = {name: sum(records.values()) for name, records in redaction.records.items()}
     with _replaced(raw) as new:
         files = {}
         for name, facts in raw.files.items():
-            if name not in redaction.records:
+            if name not in gone:
                 durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
                 files[name] = facts
-            elif redaction.records[name] < facts.rows:
-                files[name] = _write_rows_left(raw, name, new, user)
-        rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
-        erased = raw.erased + sum(redaction.records.values())
+            elif gone[name] < facts.rows:
+                files[name] = _write_rows_left(raw, name, new, users)
+        rejects = _rejects(raw, new, owners if redaction.rejected else None, FORGOTTEN_TEXT)
+        erased = raw.erased + sum(gone.values())
         _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
 
 
-def _write_rows_left(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
+def _write_rows_left(raw: RawFile, name: str, new: Path, users: Collection[str]) -> WrittenFile:
     schema = RAW_SCHEMAS[raw.entity]
     facts, target = raw.files[name], new / f"{name}.parquet"
     digest = RowDigest(schema, leave_out=("line",))
     with pq.ParquetFile(_whole(raw, name)) as file, durable_files.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
-            rows = erasure_register.exclude_users(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
+            rows = erasure_register.exclude_users(raw.entity, pa.Table.from_batches([batch]), users).cast(schema)
             digest.update(rows)
             writer.write_table(rows, row_group_size=durable_files.ROW_GROUP_ROWS)
     return WrittenFile(
@@ -117,13 +128,16 @@ def remove_pseudonyms(settings: Settings) -> None:
 
     The erasure of the first of those names, in standing.ndjson, stays: it is nobody's, and snapshots rest on it.
     """
-    for name in _PSEUDONYMS:
-        raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
-        with engine.session(settings, "forget") as connection:
-            found = list(find_records(connection, raw, name, lambda _: False))
-        for each in found:
-            redact(each, name, lambda _: False)
+    raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
+    with engine.session(settings, "forget") as connection:
+        found = list(find_records(connection, raw, _PSEUDONYMS, _names_nobody))
+    for each in found:
+        redact(each, _PSEUDONYMS, _names_nobody)
     erasure_register.write(settings, erasure_register.read(settings))
+
+
+def _names_nobody(texts: Sequence[str]) -> list[set[str]]:
+    return [set() for _ in texts]
 
 
 # --- days ------------------------------------------------------------------------------------------------------------
@@ -142,7 +156,7 @@ def expire(raw: RawFile, days: Collection[date]) -> None:
             else:
                 durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
                 files[name] = facts
-        rejects = _rejects(raw, new, None if files else lambda _: True, EXPIRED_TEXT)
+        rejects = _rejects(raw, new, None if files else _names_somebody, EXPIRED_TEXT)
         _finish(new, replace(raw, files=files, rejects=rejects, removed=dict(sorted(removed.items()))))
 
 
@@ -174,17 +188,22 @@ def _replaced(raw: RawFile) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, replacement: str) -> WrittenFile | None:
-    """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
+def _names_somebody(texts: Sequence[str]) -> list[set[str]]:
+    return [{""} for _ in texts]
+
+
+def _rejects(raw: RawFile, new: Path, owners: Owners | None, replacement: str) -> WrittenFile | None:
+    """The rejected records, with another text where one names somebody; None: as they are."""
     if raw.rejects is None:
         return None
     target = new / raw.rejects_path.name
-    if is_in is None:
+    if owners is None:
         durable_files.link_or_copy(raw.rejects_path, target)
         return raw.rejects
     with durable_files.parquet_writer(target, REJECTS_SCHEMA) as writer:
         for rows in _whole_rejects(raw, raw.rejects):
-            texts = [replacement if is_in(text) else text for text in rows["text"].to_pylist()]
+            landed = rows["text"].to_pylist()
+            texts = [replacement if named else text for text, named in zip(landed, owners(landed), strict=True)]
             columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
             writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
     return replace(raw.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))
