@@ -1,9 +1,10 @@
-"""The command that erases a person: forget."""
+"""The command that erases persons: forget."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -13,7 +14,13 @@ from pipelines.core.text import print_json
 
 
 @command(cli)
-@click.argument("user", type=ID)
+@click.argument("user", type=ID, required=False)
+@click.option(
+    "--users",
+    "listed",
+    type=click.File(encoding="utf-8-sig"),
+    help="Forget everybody whose id stands in this file, one a line, in one pass; - is stdin.",
+)
 @click.option(
     "--landing",
     multiple=True,
@@ -26,11 +33,19 @@ from pipelines.core.text import print_json
 @click.option("--dry-run", is_flag=True, help="Say what holds the id, and change nothing.")
 @as_json
 def forget(
-    settings: Settings, user: str, landing: tuple[Path, ...], landing_too: bool, dry_run: bool, as_json: bool
+    settings: Settings,
+    user: str | None,
+    listed: TextIO | None,
+    landing: tuple[Path, ...],
+    landing_too: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Forget a person: take an id out of all that is stored.
+    """Forget persons: take ids out of all that is stored.
 
-    USER is the id of a viewer or user; - reads it from stdin, for other users of the machine can read arguments.
+    USER is the id of a viewer or user; - reads it from stdin, for other users of the machine can read arguments. With
+    --users FILE all that is stored is looked through once for everybody in it, and each has a result by the line of
+    their id.
 
     An erasure is landed, the current snapshot is published without them, and no file under home holds the id any more:
     not raw, rejected records or the lake; snapshots that do are removed; what lands later does not bring it back. The
@@ -41,23 +56,48 @@ def forget(
     """
     from pipelines.cli import render
     from pipelines.core import progress
-    from pipelines.jobs.erase_user import forget as forget_person
+    from pipelines.jobs.erase_user import forget_all
 
+    if user is not None and listed is None:
+        users = {1: user}
+    elif user is None and listed is not None:
+        users = _by_line(listed)
+    else:
+        raise click.UsageError("Give the id of one user, or --users FILE.")
     if any(isinstance(folder, str) for folder in landing):
         raise click.UsageError("What has landed in a bucket is removed there, by the platform: give folders.")
     with progress.show_progress() as shown:
-        done = forget_person(
+        reports = forget_all(
             settings,
-            user,
+            list(users.values()),
             datetime.now(UTC),
             landing,
             landing_too=landing_too,
             dry_run=dry_run,
             progress=shown,
         )
-    if as_json:
-        print_json(done.as_json())
+    if as_json and listed is None:
+        print_json(reports[0].as_json())
+    elif as_json:
+        print_json([{"line": line} | done.as_json() for line, done in zip(users, reports, strict=True)])
     else:
-        render.print_forget_report(done)
-    if done.remaining:
+        for line, done in zip(users, reports, strict=True):
+            if listed is not None:
+                click.echo(f"Line {line}:")
+            render.print_forget_report(done)
+    if any(done.remaining for done in reports):
         raise SystemExit(1)
+
+
+def _by_line(listed: TextIO) -> dict[int, str]:
+    """The different ids of a file, by the line on which each stands first; blank lines are none."""
+    users: dict[str, int] = {}
+    try:
+        for number, line in enumerate(listed, 1):
+            if user := line.removesuffix("\n").removesuffix("\r"):
+                users.setdefault(user, number)
+    except UnicodeDecodeError as error:
+        raise click.UsageError("The file of --users is not UTF-8.") from error
+    if not users:
+        raise click.UsageError("The file of --users holds no id.")
+    return {number: user for user, number in users.items()}

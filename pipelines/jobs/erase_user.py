@@ -1,4 +1,4 @@
-"""Forget a person: the steps of `mostwatched forget USER`, which may be killed at any point and run again.
+"""Forget persons: the steps of `mostwatched forget`, which may be killed at any point and run again.
 
     1. an erasure is landed in a folder of ours that every run reads, and is read: from here on every run publishes
        without them, whatever becomes of this command
@@ -10,7 +10,9 @@
     6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
     7. every file under home is searched for the id; only when none holds it does the register say that it is done
 
-Given again, the same command finds what is left to do.
+Given again, the same command finds what is left to do. Several persons take the steps together: whatever is stored is
+looked through as often for all of them as for one. What was looked through is not remembered for the next command: a
+note that a file holds none of some ids would have to name ids that are to be gone, and says nothing of another's.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines import remote
 from pipelines.core import calendar_days, durable_files, shared_folders
@@ -32,17 +37,18 @@ from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
+from pipelines.jobs.id_matcher import IdMatchers
 from pipelines.jobs.id_search import (
     UNREADABLE,
     FileMatch,
-    IdMatcher,
     NotLookedInto,
     find_files,
     find_unread,
-    is_in_unread,
+    in_unread,
     may_hold,
     owned_ranges,
-    owned_rows,
+    owners_of_rows,
+    rows_of,
 )
 from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
@@ -75,6 +81,9 @@ COUNTS = {
     "live_stream_funding": (("stream_id",), ("collected_funding", "funding_percentage", "backers")),
 }
 PRIVATE = ("follows", "funded_streams", "replay_rentals")  # of these the rows are counted
+
+
+Counts = dict[tuple[str, tuple[tuple[str, Any], ...]], dict[str, Any]]  # columns by table and key
 
 
 @dataclass(frozen=True)
@@ -123,50 +132,83 @@ def forget(
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> ForgetReport:
-    """Erase a person from everything under home, or report what that would remove.
+    """Erase a person from everything under home: see `forget_all`."""
+    (done,) = forget_all(settings, [user], now, landing, landing_too=landing_too, dry_run=dry_run, progress=progress)
+    return done
+
+
+def forget_all(
+    settings: Settings,
+    users: Sequence[str],
+    now: datetime,
+    landing: Sequence[Path] | None = None,
+    *,
+    landing_too: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> list[ForgetReport]:
+    """Erase different persons from everything under home, or report what that would remove; a report of each.
 
     `landing_too`: also out of landed files, which else are only named. Raises UsageError for what is no id, Busy, and
     Damaged or RefusedToPublish where a step cannot be taken: then nothing is said to be done, and the same command
     goes on once that is put right.
     """
-    if not user:
+    if not users or not all(users):
         raise UsageError("An id of a user is needed, as it landed.")
     for root in landing or ():
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist.")
     roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
-    matcher = IdMatcher(user)
+    ids = IdMatchers.of(users)
+    reports = {user: ForgetReport(is_dry_run=dry_run) for user in users}
     if dry_run:
-        return _foreseen(settings, matcher, roots)
-    with locked_home(settings):
-        remote.complete(settings)
-        for root in roots:
-            shared_folders.sweep(root)
-        return _forget(settings, matcher, roots, now, landing_too, progress)
+        _foresee(settings, ids, roots, reports)
+    else:
+        with locked_home(settings):
+            remote.complete(settings)
+            for root in roots:
+                shared_folders.sweep(root)
+            _forget(settings, ids, roots, now, reports, progress, landing_too=landing_too)
+    return [reports[user] for user in users]
+
+
+Reports = Mapping[str, ForgetReport]  # by user
 
 
 def _forget(
-    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], now: datetime, landing_too: bool, progress: Progress
-) -> ForgetReport:
-    done = ForgetReport()
+    settings: Settings,
+    ids: IdMatchers,
+    roots: Sequence[Path],
+    now: datetime,
+    reports: Reports,
+    progress: Progress,
+    *,
+    landing_too: bool,
+) -> None:
     register = erasure_register.lock(settings)
-    entry: dict[str, Any] = dict(register.entries.get(register.digest(matcher.user), {}))
-    done.was_forgotten = bool(entry.get("done_at"))
-    before = _before(settings, entry)
-    done.snapshot_before = before.id if before else None
-    counted = _counts(before) if before else {}
-    if not entry:
-        _land_erasure(settings, register, matcher.user, now)
-        entry = {
-            "digest": register.digest(matcher.user),
-            "length": len(matcher.user),
-            "requested_at": calendar_days.rfc3339(now),
-            "snapshot_before": done.snapshot_before,
-        }
-        erasure_register.add_entry(settings, entry)
+    entries: dict[str, dict[str, Any]] = {
+        user: dict(register.entries.get(register.digest(user), {})) for user in reports
+    }
+    counted: dict[str, Counts] = {}  # by snapshot
+    for user, done in reports.items():
+        done.was_forgotten = bool(entries[user].get("done_at"))
+        if before := _before(settings, entries[user]):
+            done.snapshot_before = before.id
+            if before.id not in counted:
+                counted[before.id] = _counts(before)
+    if new := [user for user in reports if not entries[user]]:
+        _land_erasures(settings, register, new, now)
+        for user in new:
+            entries[user] = {
+                "digest": register.digest(user),
+                "length": len(user),
+                "requested_at": calendar_days.rfc3339(now),
+                "snapshot_before": reports[user].snapshot_before,
+            }
+        erasure_register.add_entries(settings, [entries[user] for user in new])
 
     progress("redact what landed", 0, 6)
-    _redact(settings, matcher, done)
+    _redact(settings, ids, reports)
     progress("publish without them", 1, 6)
     with open_lake(settings, progress) as lake:
         after, raw = None, None
@@ -177,23 +219,28 @@ def _forget(
             _require_days(raw, policy, current)
             built = plan.build(lake, plan.arranged(raw), policy, current.as_of)
             after = publish(settings, lake, built, raw, replace_current=True).snapshot
-            done.snapshot_after = after.id
-            done.changes = list(_changes(counted, _counts(after)))
+            left = _counts(after)
+            for done in reports.values():
+                done.snapshot_after = after.id
+                done.changes = list(_changes(counted[done.snapshot_before] if done.snapshot_before else {}, left))
         progress("look through the snapshots", 2, 6)
-        done.snapshots = _remove_snapshots(settings, matcher, after)
+        _remove_snapshots(settings, ids, after, reports)
         progress("remove what was made of them", 3, 6)
-        done.lake_files, _ = prune.prune_derived(settings, lake, raw)  # safeguard: derived-of-forgotten-removed
-    done.lake_files += _remove_notes(settings, matcher)
+        derived, _ = prune.prune_derived(settings, lake, raw)  # safeguard: derived-of-forgotten-removed
+    notes = _remove_notes(settings, ids)
     progress("look through what landed", 4, 6)
-    _empty_own(settings, matcher)
-    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=landing_too))
+    _empty_own(settings, ids)
+    landed = _landed(settings, ids, roots, is_to_be_emptied=landing_too)
+    for user, done in reports.items():
+        done.lake_files = derived + notes[user]
+        done.landed_files = landed[user]
     progress("look through every file", 5, 6)
-    _look_through(settings, matcher, roots, done, landing_too=landing_too)
+    _look_through(settings, ids, roots, reports, landing_too=landing_too)
     progress("look through every file", 6, 6)
-    done.is_forgotten = not done.remaining  # safeguard: forgotten-once-nothing-remains
+    for done in reports.values():
+        done.is_forgotten = not done.remaining  # safeguard: forgotten-once-nothing-remains
     remote.tidy(settings)
-    _register_done(settings, entry, done, now)
-    return done
+    _register_done(settings, entries, reports, now)
 
 
 def _before(settings: Settings, entry: dict[str, Any]) -> Snapshot | None:
@@ -211,13 +258,14 @@ def _before(settings: Settings, entry: dict[str, Any]) -> Snapshot | None:
     )
 
 
-def _land_erasure(settings: Settings, register: Register, user: str, now: datetime) -> None:
-    """Land the erasure where every run reads it, and read it."""
+def _land_erasures(settings: Settings, register: Register, users: Iterable[str], now: datetime) -> None:
+    """Land the erasures where every run reads them, and read them."""
     token = secrets.token_hex(16)
-    # The token makes the sha256 of these bytes, which the lake keeps, say nothing about the id.
-    line = json.dumps({"userId": user, "erasedAt": calendar_days.rfc3339(now), "requestId": token}) + "\n"
+    # The token makes the sha256 of these bytes, which the lake keeps, say nothing about the ids.
+    erased = {"erasedAt": calendar_days.rfc3339(now), "requestId": token}
+    lines = "".join(f"{json.dumps({'userId': user} | erased)}\n" for user in users)
     path = erasure_register.prepare(settings, register) / f"forget-{token[:12]}.ndjson"
-    durable_files.write_bytes(path, line.encode())
+    durable_files.write_bytes(path, lines.encode())
     report = ingest(settings, [])
     name = f"erasures/{path.name}"
     if any(file.name == name for file in report.postponed) or any(
@@ -226,22 +274,27 @@ def _land_erasure(settings: Settings, register: Register, user: str, now: dateti
         raise UsageError(f"An erasure of this id cannot land: see {path} and `mostwatched rejects`.")
 
 
-def _redact(settings: Settings, matcher: IdMatcher, done: ForgetReport) -> None:
-    """Replace the raw folders that hold the id; erasures last, so that a run in between still erases."""
+def _redact(settings: Settings, ids: IdMatchers, reports: Reports) -> None:
+    """Replace the raw folders that hold the ids; erasures last, so that a run in between still erases."""
     raw = every_raw_file(settings)
     with engine.session(settings, "forget") as connection:
-        found = list(redaction.find_records(connection, raw, matcher.user, matcher.is_owned))
+        found = list(redaction.find_records(connection, raw, ids.users, ids.owners_of))
     for each in sorted(found, key=lambda each: each.folder.entity == "erasures"):
-        redaction.redact(each, matcher.user, matcher.is_owned)
-    _count_records(done, found)
+        redaction.redact(each, ids.users, ids.owners_of)
+    _count_records(reports, found)
 
 
-def _count_records(done: ForgetReport, found: Iterable[redaction.Redaction]) -> None:
+def _count_records(reports: Reports, found: Iterable[redaction.Redaction]) -> None:
     for each in found:
-        done.raw_folders += 1
-        done.rejected_records += each.rejected
-        if count := sum(each.records.values()):
-            done.records[each.folder.entity] = done.records.get(each.folder.entity, 0) + count
+        counts = Counter[str]()
+        for records in each.records.values():
+            counts.update(records)
+        for user in {*counts, *each.rejected}:
+            done = reports[user]
+            done.raw_folders += 1
+            done.rejected_records += each.rejected.get(user, 0)
+            if counts[user]:
+                done.records[each.folder.entity] = done.records.get(each.folder.entity, 0) + counts[user]
 
 
 def _inputs_with_erasures(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:
@@ -267,73 +320,90 @@ def _require_days(raw: Sequence[RawFile], policy: Policy, current: Snapshot) -> 
         ) from error
 
 
-def _remove_snapshots(settings: Settings, matcher: IdMatcher, after: Snapshot | None) -> list[str]:
+def _remove_snapshots(settings: Settings, ids: IdMatchers, after: Snapshot | None, reports: Reports) -> None:
+    names = [name for name in manifest.snapshot_ids(settings.snapshots) if after is None or name != after.id]
+    _find_snapshots(settings, ids, names, reports)
+    doomed = {name for done in reports.values() for name in done.snapshots}
+    manifest.remove(settings.snapshots, [name for name in names if name in doomed])
+
+
+def _find_snapshots(settings: Settings, ids: IdMatchers, names: Iterable[str], reports: Reports) -> None:
+    """Report the snapshots that hold an id where it is not public."""
     with engine.session(settings, "forget") as connection:
-        doomed = [
-            name
-            for name in manifest.snapshot_ids(settings.snapshots)
-            if (after is None or name != after.id) and any(_holding(connection, settings.snapshots / name, matcher))
-        ]
-    manifest.remove(settings.snapshots, doomed)
-    return doomed
+        for name in names:
+            found = _holding(connection, settings.snapshots / name, ids)
+            for user in {user for users in found.values() for user in users}:
+                reports[user].snapshots.append(name)
 
 
 def _holding(
-    connection: engine.Connection, folder: Path, matcher: IdMatcher, *, but: Path | None = None
-) -> Iterator[Path]:
-    """The files under a folder, `but` those under one in it, that hold the id where it is not public."""
+    connection: engine.Connection, folder: Path, ids: IdMatchers, *, but: Path | None = None
+) -> dict[Path, set[str]]:
+    """The files under a folder, `but` those under one in it, that hold ids where they are not public, and which."""
     files = [path for path in _files(folder) if but is None or not path.is_relative_to(but)]
-    return (trace.path for trace in find_files(connection, files, matcher) if not trace.is_public)
+    found: dict[Path, set[str]] = {}
+    for trace in find_files(connection, files, ids):
+        if not trace.is_public:
+            found.setdefault(trace.path, set()).add(trace.user)
+    return found
 
 
-def _remove_notes(settings: Settings, matcher: IdMatcher) -> int:
-    """Remove files of the lake, other than raw, that hold the id: all of them can be made again, or missed."""
+def _find_notes(settings: Settings, ids: IdMatchers) -> dict[Path, set[str]]:
     with engine.session(settings, "forget") as connection:
-        doomed = list(_holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
+        return _holding(connection, settings.lake, ids, but=settings.lake / "raw")
+
+
+def _remove_notes(settings: Settings, ids: IdMatchers) -> Counter[str]:
+    """Remove files of the lake, other than raw, that hold an id: all of them can be made again, or missed."""
+    doomed = _find_notes(settings, ids)
     for path in doomed:
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
         durable_files.fsync(path.parent)
-    return len(doomed)
+    return Counter(user for users in doomed.values() for user in users)
 
 
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
-def _empty_own(settings: Settings, matcher: IdMatcher) -> None:
+def _empty_own(settings: Settings, ids: IdMatchers) -> None:
     own = erasure_register.landing(settings)
     for root in own:
         shared_folders.sweep(root)
-    for landed in _landed(settings, matcher, own, is_to_be_emptied=True):
-        if landed.problem:
-            raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
+    for files in _landed(settings, ids, own, is_to_be_emptied=True).values():
+        for landed in files:
+            if landed.problem:
+                raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
 
 
 def _landed(
-    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], *, is_to_be_emptied: bool
-) -> Iterator[LandedRecords]:
-    """The landed files that hold records of the person, emptied of them if that is asked for.
+    settings: Settings, ids: IdMatchers, roots: Sequence[Path], *, is_to_be_emptied: bool
+) -> dict[str, list[LandedRecords]]:
+    """By user, the landed files that hold records of theirs, emptied of them if that is asked for.
 
     Whoever lands files does so meanwhile: what came, changed or was moved while others were looked at is looked at
     again, so that nothing is said to be emptied that was not.
     """
-    seen: dict[str, Stamp | None] = {}  # of each file, as it was when nothing of the person was left in it
-    found: dict[str, LandedRecords] = {}
+    seen: dict[str, Stamp | None] = {}  # of each file, as it was when nothing of the persons was left in it
+    found: dict[str, dict[str, LandedRecords]] = {user: {} for user in ids.users}
     for _ in range(2 if is_to_be_emptied else 1):  # safeguard: landed-files-looked-at-again
         files, ignored = find_landed([root for root in roots if root.is_dir()])
         for file in files:
             if file.entity not in PERSON:  # what creators publish is public
                 continue
             if file.location not in seen or seen[file.location] != _stamp(file):
-                seen[file.location], now = _look_at(settings, matcher, file, is_to_be_emptied=is_to_be_emptied)
-                before = found.pop(file.location, None)
-                if before and before.is_emptied:
-                    now = replace(now, records=before.records + now.records) if now else before
-                if now:
-                    found[file.location] = now
+                seen[file.location], held = _look_at(settings, ids, file, is_to_be_emptied=is_to_be_emptied)
+                for user, its_files in found.items():
+                    now, before = held.get(user), its_files.pop(file.location, None)
+                    if before and before.is_emptied:
+                        now = replace(now, records=before.records + now.records) if now else before
+                    if now:
+                        its_files[file.location] = now
         if is_to_be_emptied:
-            found |= {each.file: each for each in _hidden(settings, roots, ignored)}
-    yield from found.values()
+            hidden = {each.file: each for each in _hidden(settings, roots, ignored)}
+            for its_files in found.values():
+                its_files.update(hidden)
+    return {user: list(its_files.values()) for user, its_files in found.items()}
 
 
 def _stamp(file: LandedFile) -> Stamp | None:
@@ -344,9 +414,9 @@ def _stamp(file: LandedFile) -> Stamp | None:
 
 
 def _look_at(
-    settings: Settings, matcher: IdMatcher, file: LandedFile, *, is_to_be_emptied: bool
-) -> tuple[Stamp | None, LandedRecords | None]:
-    """What a landed file holds of the person, emptied of it if that is asked for, and the stamp of what was left."""
+    settings: Settings, ids: IdMatchers, file: LandedFile, *, is_to_be_emptied: bool
+) -> tuple[Stamp | None, dict[str, LandedRecords]]:
+    """What a landed file holds of each person, emptied of it if that is asked for, and the stamp of what was left."""
 
     def record(done: rewrite.Rewritten) -> None:
         erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
@@ -357,34 +427,49 @@ def _look_at(
             ):
                 redaction.record_replacement(raw, done.sha256, done.bytes)
 
-    matcher = matcher.of_file(file)
-    of_text = partial(owned_ranges, entity=file.entity, matcher=matcher)
-    selection = rewrite.Selection(of_text, partial(owned_rows, matcher=matcher))
-    records = 0
+    def held_by(users: Iterable[str], problem: str | None) -> dict[str, LandedRecords]:
+        return {user: LandedRecords(str(file.path), records[user], is_emptied=False, problem=problem) for user in users}
+
+    ids = ids.of_file(file)
+    records: Counter[str] = Counter()
     try:
         with open_landed(file.path, file.root) as source:
             stamp: Stamp | None = source.stamp
             content = content_of(file.entity, file.read_as, source, file.mapping)
             if content.problem is not None:  # safeguard: unreadable-files-looked-into
-                problem = f"it holds the id and cannot be rewritten: {content.problem}"
-                is_held = is_in_unread(source, matcher)
+                held = in_unread(source, ids)
                 source.check_unchanged()
-                return stamp, LandedRecords(str(file.path), 0, is_emptied=False, problem=problem) if is_held else None
-            is_held = may_hold(content, source, matcher)
+                return stamp, held_by(held, f"it holds the id and cannot be rewritten: {content.problem}")
+            ids = ids.among(may_hold(content, source, ids))
             source.check_unchanged()
-        if is_held:
+        if ids.users:
+            owned = Counter[str]()
+            selection = _selection(file, ids, owned)
             found = rewrite.find(file, selection)
-            stamp, records = found.stamp, found.records
+            records = Counter(owned)
+            stamp = found.stamp
             if records and is_to_be_emptied:
                 stamp = rewrite.rewrite(file, selection, found, record).stamp
     except NotLookedInto as error:
-        return None, LandedRecords(str(file.path), 0, is_emptied=False, problem=f"it may hold the id: {error}")
+        known = held_by(error.found, f"it holds the id and cannot be rewritten: {error}")
+        return None, known | held_by(ids.users - error.found, f"it may hold the id: {error}")
     except UNREADABLE as error:
-        return None, LandedRecords(str(file.path), records, is_emptied=False, problem=str(error))
-    if matcher.owns_all:
-        problem = "its folder is named by the id: remove the folder"
-        return stamp, LandedRecords(str(file.path), records, is_emptied=False, problem=problem)
-    return stamp, LandedRecords(str(file.path), records, is_emptied=is_to_be_emptied) if records else None
+        return None, held_by(ids.users, str(error))
+    emptied = {
+        user: LandedRecords(str(file.path), count, is_emptied=is_to_be_emptied) for user, count in records.items()
+    }
+    return stamp, emptied | held_by(ids.owners_of_all, "its folder is named by the id: remove the folder")
+
+
+def _selection(file: LandedFile, ids: IdMatchers, owned: Counter[str]) -> rewrite.Selection:
+    """The records of some users in a landed file; how many are whose is counted in `owned` as they are found."""
+
+    def rows(batch: pa.RecordBatch) -> pa.Array:
+        owners = owners_of_rows(batch, ids)
+        owned.update(user for users in owners.values() for user in users)
+        return rows_of(owners, batch.num_rows)
+
+    return rewrite.Selection(partial(owned_ranges, entity=file.entity, ids=ids, owned=owned), rows)
 
 
 def _hidden(settings: Settings, roots: Sequence[Path], ignored: Sequence[Ignored]) -> Iterator[LandedRecords]:
@@ -407,77 +492,85 @@ def _with_folders(name: str) -> Iterator[str]:
 
 
 def _look_through(
-    settings: Settings, matcher: IdMatcher, roots: Sequence[Path], done: ForgetReport, *, landing_too: bool
+    settings: Settings, ids: IdMatchers, roots: Sequence[Path], reports: Reports, *, landing_too: bool
 ) -> None:
-    """Note every file under home that holds the id, and every landed file that was to be emptied and was not."""
+    """Note every file under home that holds an id, and every landed file that was to be emptied and was not."""
     read = {file.path for file in find_landed([root for root in roots if root.is_dir()])[0]}
     apart = [root for root in roots if landing_too and not root.is_relative_to(settings.home)]
     others = [path for folder in (settings.home, *apart) for path in _files(folder) if path not in read]
     unread = {root: [path for path in others if path.is_relative_to(root)] for root in roots}
     ours = [path for path in others if not any(path.is_relative_to(root) for root in roots)]
     with engine.session(settings, "forget") as connection:
-        found = [*_by_name(settings, matcher), *find_files(connection, ours, matcher)]
+        found = [*_by_name(settings, ids), *find_files(connection, ours, ids)]
     for root, paths in unread.items():
-        found += find_unread(paths, root, matcher)
-    done.public_files = sum(trace.is_public for trace in found)
-    done.remaining = [
-        {"path": str(trace.path), "why": trace.problem or "it holds the id"} for trace in found if not trace.is_public
-    ]
-    for landed in done.landed_files:
-        is_to_go = landing_too or Path(landed.file).is_relative_to(settings.home)
-        if is_to_go and not landed.is_emptied:  # safeguard: landed-files-emptied-where-asked
-            why = landed.problem or f"it holds {counted(landed.records, 'record')} of theirs"
-            done.remaining.append({"path": landed.file, "why": why})
+        found += find_unread(paths, root, ids)
+    for trace in found:
+        done = reports[trace.user]
+        if trace.is_public:
+            done.public_files += 1
+        else:
+            done.remaining.append({"path": str(trace.path), "why": trace.problem or "it holds the id"})
+    for done in reports.values():
+        for landed in done.landed_files:
+            is_to_go = landing_too or Path(landed.file).is_relative_to(settings.home)
+            if is_to_go and not landed.is_emptied:  # safeguard: landed-files-emptied-where-asked
+                why = landed.problem or f"it holds {counted(landed.records, 'record')} of theirs"
+                done.remaining.append({"path": landed.file, "why": why})
 
 
-def _by_name(settings: Settings, matcher: IdMatcher) -> Iterator[FileMatch]:
+def _by_name(settings: Settings, ids: IdMatchers) -> Iterator[FileMatch]:
     for path in _files(settings.home):
-        if any(matcher.is_in(part) for part in path.relative_to(settings.home).parts):
-            yield FileMatch(path, is_public=False, problem="its name holds the id")
+        parts = path.relative_to(settings.home).parts
+        for user in sorted({user for part in parts for user in ids.in_name(part)}):
+            yield FileMatch(path, user, is_public=False, problem="its name holds the id")
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
-def _register_done(settings: Settings, entry: dict[str, Any], done: ForgetReport, now: datetime) -> None:
-    """Keep what was done, in numbers; what the person watched is not to be read out of it."""
-    if done.was_forgotten and done.is_forgotten:
-        return
-    entry = {
-        **entry,
-        "done_at": calendar_days.rfc3339(now) if done.is_forgotten else None,
-        "snapshot_after": done.snapshot_after,
-        "records": sum(done.records.values()) + entry.get("records", 0),
-        "rejected_records": done.rejected_records + entry.get("rejected_records", 0),
-        "changed_counts": len(done.changes),
-        "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
-    }
-    erasure_register.add_entry(settings, entry)
-
-
-def _foreseen(settings: Settings, matcher: IdMatcher, roots: Sequence[Path]) -> ForgetReport:
-    """What `forget` would do, as far as that can be known without doing it."""
-    done = ForgetReport(is_dry_run=True)
-    register = erasure_register.read(settings)
-    done.was_forgotten = bool(register.entries.get(register.digest(matcher.user), {}).get("done_at"))
-    pointer = manifest.current(settings.snapshots)
-    done.snapshot_before = pointer.snapshot_id if pointer else None
-    with engine.session(settings, "forget") as connection:
-        _count_records(
-            done, redaction.find_records(connection, every_raw_file(settings), matcher.user, matcher.is_owned)
+def _register_done(
+    settings: Settings, entries: Mapping[str, Mapping[str, Any]], reports: Reports, now: datetime
+) -> None:
+    """Keep what was done, in numbers; what a person watched is not to be read out of it."""
+    changed = []
+    for user, done in reports.items():
+        if done.was_forgotten and done.is_forgotten:
+            continue
+        entry = entries[user]
+        changed.append(
+            {
+                **entry,
+                "done_at": calendar_days.rfc3339(now) if done.is_forgotten else None,
+                "snapshot_after": done.snapshot_after,
+                "records": sum(done.records.values()) + entry.get("records", 0),
+                "rejected_records": done.rejected_records + entry.get("rejected_records", 0),
+                "changed_counts": len(done.changes),
+                "removed_snapshots": sorted({*entry.get("removed_snapshots", ()), *done.snapshots}),
+            }
         )
-        for name in manifest.snapshot_ids(settings.snapshots):
-            if any(_holding(connection, settings.snapshots / name, matcher)):
-                done.snapshots.append(name)
-        done.lake_files = sum(1 for _ in _holding(connection, settings.lake, matcher, but=settings.lake / "raw"))
-    done.landed_files = list(_landed(settings, matcher, roots, is_to_be_emptied=False))
-    return done
+    if changed:
+        erasure_register.add_entries(settings, changed)
+
+
+def _foresee(settings: Settings, ids: IdMatchers, roots: Sequence[Path], reports: Reports) -> None:
+    """Report what `forget` would do, as far as that can be known without doing it."""
+    register = erasure_register.read(settings)
+    pointer = manifest.current(settings.snapshots)
+    for user, done in reports.items():
+        done.was_forgotten = bool(register.entries.get(register.digest(user), {}).get("done_at"))
+        done.snapshot_before = pointer.snapshot_id if pointer else None
+    with engine.session(settings, "forget") as connection:
+        _count_records(reports, redaction.find_records(connection, every_raw_file(settings), ids.users, ids.owners_of))
+    _find_snapshots(settings, ids, manifest.snapshot_ids(settings.snapshots), reports)
+    notes = Counter(user for users in _find_notes(settings, ids).values() for user in users)
+    landed = _landed(settings, ids, roots, is_to_be_emptied=False)
+    for user, done in reports.items():
+        done.lake_files = notes[user]
+        done.landed_files = landed[user]
 
 
 # --- published counts ------------------------------------------------------------------------------------------------
-
-Counts = dict[tuple[str, tuple[tuple[str, Any], ...]], dict[str, Any]]
 
 
 def _counts(snapshot: Snapshot) -> Counts:

@@ -1,4 +1,4 @@
-"""Remove records from raw folders: those of a person (`forget`), or days that are too old (retention).
+"""Remove records from raw folders: those of persons (`forget`), or days that are too old (retention).
 
 Otherwise a raw folder never changes. A redacted folder keeps its name and its counts, so that its landed file is not
 read again: accepted = rows that are there + erased + removed with their day. The old folder is quarantined, like a
@@ -42,45 +42,54 @@ class Redaction:
     """The records to remove from one raw folder."""
 
     folder: RawFolder
-    records: Mapping[str, int]  # accepted records by file of the folder
-    rejected: int  # rejected records whose text names the person
+    records: Mapping[str, Mapping[str, int]]  # accepted records by file of the folder, and in it by user
+    rejected: Mapping[str, int]  # rejected records whose text names a user
 
 
-# --- a person --------------------------------------------------------------------------------------------------------
+Owners = Callable[[Sequence[str]], list[set[str]]]  # whom each of some texts names
+
+
+# --- persons --------------------------------------------------------------------------------------------------------
 
 
 def find_records(
-    connection: engine.Connection, raw: Iterable[RawFile], user: str, is_in: Callable[[str], bool]
+    connection: engine.Connection, raw: Iterable[RawFile], users: Collection[str], owners: Owners
 ) -> Iterator[Redaction]:
-    """The raw folders that hold records of a person, or the text of a rejected record that names them (`is_in`).
+    """The raw folders that hold records of some users, or the text of a rejected record that names one.
 
     Raises Damaged for a file that is not what was written: who can tell whom it names?
     """
     folders = folders_of(raw)
-    counts = _records_of(connection, folders, user)
+    counts = _records_of(connection, folders, users)
     for each in folders:
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
-        rejected = 0
+        rejected: Counter[str] = Counter()
         if each.rejects is not None:
-            batches = _whole_rejects(each)
-            rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
+            for rows in _whole_rejects(each):
+                rejected.update(user for named in owners(rows["text"].to_pylist()) for user in named)
         if records or rejected:
             yield Redaction(each, records, rejected)
 
 
-def _records_of(connection: engine.Connection, folders: Sequence[RawFolder], user: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _records_of(
+    connection: engine.Connection, folders: Sequence[RawFolder], users: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """How many records are whose, by path and user."""
+    found: dict[str, dict[str, int]] = {}
     for entity, column in PERSON.items():
         if files := [_whole(each, name) for each in folders if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
-            query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
-            rows = engine.query(connection, query, {"user": user}).to_pylist()
-            found |= {row["filename"]: row["records"] for row in rows}
+            query = (
+                f"select filename, {column} as user_id, count(*) as records from landed "
+                f"where {column} in (select unnest($users)) group by all"
+            )
+            for row in engine.query(connection, query, {"users": sorted(users)}).to_pylist():
+                found.setdefault(row["filename"], {})[row["user_id"]] = row["records"]
     return found
 
 
-def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
-    """Replace the folder by one without the person's records, durably. Raises Damaged for one that is not what was
+def redact(redaction: Redaction, users: Collection[str], owners: Owners) -> None:
+    """Replace the folder by one without the users' records, durably. Raises Damaged for one that is not what was
     written."""
     folder = redaction.folder
     with _replaced(folder) as new:
@@ -89,13 +98,15 @@ def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> Non
             if name not in redaction.records:
                 durable_files.link_or_copy(folder.path(name), new / f"{name}.parquet")
             else:
-                landed = _write_rows_left(folder, landed, name, new, user)
-        rejects = _rejects(folder, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
+                landed = _write_rows_left(folder, landed, name, new, users)
+        rejects = _rejects(folder, new, owners if redaction.rejected else None, FORGOTTEN_TEXT)
         _finish(folder, new, [_with_rejects(each, rejects) for each in landed])
 
 
-def _write_rows_left(folder: RawFolder, landed: Sequence[RawFile], name: str, new: Path, user: str) -> list[RawFile]:
-    """Write a file without the person's rows, unless none are left; returns what is said of each landed file then."""
+def _write_rows_left(
+    folder: RawFolder, landed: Sequence[RawFile], name: str, new: Path, users: Collection[str]
+) -> list[RawFile]:
+    """Write a file without the users' rows, unless none are left; returns what is said of each landed file then."""
     schema = RAW_SCHEMAS[folder.entity]
     target = new / f"{name}.parquet"
     digest = RowDigest(schema, leave_out=("line",))
@@ -104,7 +115,7 @@ def _write_rows_left(folder: RawFolder, landed: Sequence[RawFile], name: str, ne
     with pq.ParquetFile(_whole(folder, name)) as file, durable_files.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
             rows = pa.Table.from_batches([batch])
-            is_left = erasure_register.is_of_others(folder.entity, rows, [user])
+            is_left = erasure_register.is_of_others(folder.entity, rows, users)
             gone += pc.add(pc.indices_nonzero(pc.invert(is_left)).cast(pa.int64()), at).to_pylist()
             at += batch.num_rows
             left = rows.filter(is_left).cast(schema)
@@ -154,13 +165,16 @@ def remove_pseudonyms(settings: Settings) -> None:
 
     The erasure of the first of those names, in standing.ndjson, stays: it is nobody's, and snapshots rest on it.
     """
-    for name in _PSEUDONYMS:
-        raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
-        with engine.session(settings, "forget") as connection:
-            found = list(find_records(connection, raw, name, lambda _: False))
-        for each in found:
-            redact(each, name, lambda _: False)
+    raw = [each for each in every_raw_file(settings) if each.entity != "erasures"]
+    with engine.session(settings, "forget") as connection:
+        found = list(find_records(connection, raw, _PSEUDONYMS, _names_nobody))
+    for each in found:
+        redact(each, _PSEUDONYMS, _names_nobody)
     erasure_register.write(settings, erasure_register.read(settings))
+
+
+def _names_nobody(texts: Sequence[str]) -> list[set[str]]:
+    return [set() for _ in texts]
 
 
 # --- days ------------------------------------------------------------------------------------------------------------
@@ -183,7 +197,7 @@ def expire(folder: RawFolder, days: Collection[date]) -> None:
             landed.append(replace(each, files=files, removed=dict(sorted(removed.items()))))
         for name in folder.files.keys() - names:
             durable_files.link_or_copy(folder.path(name), new / f"{name}.parquet")
-        rejects = _rejects(folder, new, (lambda _: True) if expired else None, EXPIRED_TEXT, of=expired)
+        rejects = _rejects(folder, new, _names_somebody if expired else None, EXPIRED_TEXT, of=expired)
         _finish(folder, new, [_with_rejects(each, rejects) for each in landed])
 
 
@@ -215,21 +229,25 @@ def _replaced(folder: RawFolder) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def _names_somebody(texts: Sequence[str]) -> list[set[str]]:
+    return [{""} for _ in texts]
+
+
 def _rejects(
     folder: RawFolder,
     new: Path,
-    is_in: Callable[[str], bool] | None,
+    owners: Owners | None,
     replacement: str,
     of: Sequence[RawFile] | None = None,
 ) -> WrittenFile | None:
-    """The rejected records, with another text where `is_in` finds something in it; None: as they are.
+    """The rejected records, with another text where one names somebody; None: as they are.
 
     Only those `of` some landed files, where they are given.
     """
     if folder.rejects is None:
         return None
     target = new / folder.rejects_path.name
-    if is_in is None:
+    if owners is None:
         durable_files.link_or_copy(folder.rejects_path, target)
         return folder.rejects
     places = [
@@ -242,7 +260,8 @@ def _rejects(
         for rows in _whole_rejects(folder):
             texts = rows["text"].to_pylist()
             chosen = {place - at for each in places for place in each if at <= place < at + len(texts)}
-            texts = [replacement if n in chosen and is_in(text) else text for n, text in enumerate(texts)]
+            named = owners(texts)
+            texts = [replacement if n in chosen and named[n] else text for n, text in enumerate(texts)]
             at += len(texts)
             columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
             writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))

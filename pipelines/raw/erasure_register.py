@@ -289,10 +289,10 @@ def _make_key(path: Path) -> bytes:
     return key
 
 
-def add_entry(settings: Settings, entry: Mapping[str, Any]) -> None:
-    """Add an entry, or put it in place of the one of its digest; durable when this returns."""
+def add_entries(settings: Settings, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Add entries, or put them in place of those of their digests; durable when this returns."""
     register = read(settings)
-    write(settings, replace(register, entries={**register.entries, entry["digest"]: entry}))
+    write(settings, replace(register, entries={**register.entries, **{each["digest"]: each for each in entries}}))
 
 
 def record_rewrite(settings: Settings, sha256_before: str, sha256: str) -> None:

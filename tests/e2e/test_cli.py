@@ -230,6 +230,43 @@ def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):
     assert "v1" not in again.out
 
 
+def test_users_of_a_file_are_forgotten_together(mostwatched, home, tmp_path):
+    """Each has a result, by the line of their id; blank lines, a repeated id and a byte order mark are none."""
+    users = tmp_path / "users.txt"
+    users.write_bytes(b"\xef\xbb\xbfv1\r\n\n v1\nv1\nv2\n")
+    foreseen = mostwatched("forget", "--users", users, "--dry-run", "--json").json
+    assert [(each.pop("line"), each["records"]) for each in foreseen] == [
+        (1, {"viewing_sessions": 2}),
+        (3, {}),
+        (5, {"viewing_sessions": 1}),
+    ]
+    assert foreseen[0] == mostwatched("forget", "v1", "--dry-run", "--json").json
+    first = mostwatched("forget", "--users", users)
+    assert (first.code, first.out.count("STILL HOLDS THE ID")) == (1, 2)
+    assert re.findall(r"^Line \d+:$", first.out, re.MULTILINE) == ["Line 1:", "Line 3:", "Line 5:"]
+    done = mostwatched("forget", "--users", users, "--landing-too")
+    assert (done.code, done.out.count("Forgotten: no file under home holds the id.")) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        (b"v1\n", ("v1",), "Give the id of one user, or --users FILE."),
+        (b"", (), "holds no id"),
+        (b"\n\r\n", (), "holds no id"),
+        (b"v1\n\xff\n", (), "not UTF-8"),
+    ],
+)
+def test_users_that_are_none_are_wrong_usage(mostwatched, home, tmp_path, content, more, said):
+    """Nothing is forgotten then, and without USER and --users neither."""
+    users = tmp_path / "users.txt"
+    users.write_bytes(content)
+    done = mostwatched("forget", "--users", users, *more)
+    assert (done.code, said in done.err) == (2, True)
+    assert mostwatched("forget").code == 2
+    assert not (home / "forgotten").exists()
+
+
 def test_a_dry_run_of_prune_removes_nothing(mostwatched, home, ids, monkeypatch):
     """It prints what the command would remove."""
     monkeypatch.setenv("MOSTWATCHED_KEEP_SNAPSHOTS", "1")

@@ -36,6 +36,7 @@ REWRITING = ("tests/unit/landing/test_rewrite.py",)
 SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
 HOME_MODES = ("tests/spec/test_home_modes.py",)
 RETENTION = ("tests/spec/test_retention.py",)
+MANY_IDS = ("tests/property/test_id_matchers.py",)
 ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
 REPLICA = ("tests/remote/test_replica.py",)
@@ -200,6 +201,8 @@ SAFEGUARDS = (
     Safeguard("stray-files-are-wrong-usage", always, UNREADABLE),
     Safeguard("unreadable-files-looked-into", never, UNREADABLE),
     Safeguard("what-is-not-looked-into-is-named", never, ID_SEARCH),
+    Safeguard("many-ids-sought-in-escapes", never, MANY_IDS),
+    Safeguard("many-ids-sought-in-every-spelling", instead("return frozenset([_plain_spelling(user)])"), MANY_IDS),
     Safeguard("fresh-stamp-not-trusted", always, ("tests/unit/raw/test_ingest.py",)),
     Safeguard("key-given-twice-rejected", never, LANDED_VALUES),
     Safeguard("half-surrogate-rejected", never, LANDED_VALUES),

@@ -1,4 +1,4 @@
-"""Whenever `forget` is killed: nothing is said to be done, a run publishes with the person or without, never half, and
+"""Whenever `forget` is killed: nothing is said to be done, a run publishes with the persons or without, never half, and
 giving it again ends where an undisturbed one ends, with no byte under home that holds the id.
 
 FAULT_SEED repeats the moments of a run, FAULT_MOMENTS says how many they are.
@@ -6,9 +6,11 @@ FAULT_SEED repeats the moments of a run, FAULT_MOMENTS says how many they are.
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +24,17 @@ from faults.children import Children, seen, torn
 from pipelines.snapshots import manifest
 
 SEED = os.environ.get("FAULT_SEED") or secrets.token_hex(4)
-FORGET = ["forget", USER, "--landing-too", "--json"]
+USERS = Path(tempfile.mkdtemp(prefix="users-")) / "users.txt"
+USERS.write_text(f"{USER}\nzoe\n")
+atexit.register(shutil.rmtree, USERS.parent)
+FORGET = ["forget", "--users", str(USERS), "--landing-too", "--json"]
 RUN = ["run", "--direct", "--json", "--as-of", str(AS_OF), "--accept-rejects", "--allow-incomplete"]
 MOMENTS = int(os.environ.get("FAULT_MOMENTS", "4"))
 
 
 @dataclass(frozen=True)
 class Played:
-    """A home in which somebody is to be forgotten, and how that goes undisturbed."""
+    """A home in which two persons are to be forgotten, and how that goes undisturbed."""
 
     children: Children
     home: Path
@@ -49,9 +54,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         old_id = children.done(world.settings.home, RUN).json["snapshot_id"]
         home = Path(shutil.copytree(world.settings.home, folder / "undisturbed"))
         done = children.done(home, FORGET)
-        assert done.json["is_forgotten"]
+        assert [each["is_forgotten"] for each in done.json] == [True, True]
         kept = manifest.snapshot_ids(home / "snapshots")
-        yield Played(children, world.settings.home, old_id, done.json["snapshot_after"], kept, len(done.operations))
+        yield Played(children, world.settings.home, old_id, done.json[0]["snapshot_after"], kept, len(done.operations))
 
 
 def test_forgetting_can_be_killed_before_any_change(tmp_path, played):
@@ -67,7 +72,8 @@ def test_forgetting_can_be_killed_before_any_change(tmp_path, played):
             assert played.children.done(home, RUN).json["snapshot_id"] in (played.old_id, played.new_id), why
         again = played.children.do(home, FORGET)
         assert again.exit == 0, f"{why}: {again.out} {again.err}"
-        assert (again.json["is_forgotten"], again.json["snapshot_after"]) == (True, played.new_id), why
+        said = [(each["is_forgotten"], each["snapshot_after"]) for each in again.json]
+        assert said == [(True, played.new_id)] * 2, why
         assert (seen(home), torn(home), manifest.snapshot_ids(home / "snapshots")) == (
             played.new_id,
             [],

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipelines.jobs.id_search import IdMatcher, find_files, find_unread, may_hold
+from pipelines.jobs.id_matcher import IdMatcher, IdMatchers
+from pipelines.jobs.id_search import find_files, find_unread, may_hold
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import content_of, open_landed
 from pipelines.raw.erasure_register import candidate_ids
@@ -93,7 +94,7 @@ def test_an_escape_across_the_border_of_two_pieces(tmp_path: Path, past: int, pa
     path = tmp_path / ("a.ndjson.gz" if packed else "a.ndjson")
     path.write_bytes(gzip.compress(content) if packed else content)
     with open_landed(path) as source:
-        assert may_hold(content_of("viewing_sessions", "ndjson", source), source, IdMatcher(USER))
+        assert may_hold(content_of("viewing_sessions", "ndjson", source), source, IdMatchers.of([USER]))
 
 
 @pytest.mark.parametrize("past", [-2, 0, 1, 3, 4_990, 5_001])
@@ -103,7 +104,7 @@ def test_a_file_that_holds_a_long_id_across_the_border(tmp_path: Path, past: int
     path = tmp_path / "notes.txt"
     path.write_text("." * (MIB - past) + json.dumps(user))
     with closing(engine.connect("200MB", 1, spill=None)) as connection:
-        assert [trace.path for trace in find_files(connection, [path], IdMatcher(user))] == [path]
+        assert [trace.path for trace in find_files(connection, [path], IdMatchers.of([user]))] == [path]
 
 
 def test_words_of_a_text_in_which_strings_do_not_end() -> None:
@@ -170,7 +171,7 @@ def test_an_id_in_a_file_that_is_not_read(tmp_path: Path, name: str, write: str,
         text = f'{{"sessionId":"s","viewerId":"{user}","startedAt":"2026-03-09T10:00:00Z"}}\n'
         path = tmp_path / name
         path.write_bytes(PACKED[pack](WRITTEN[write](text)))
-        found = list(find_unread([path], tmp_path, IdMatcher("u-7f3a9c")))
+        found = list(find_unread([path], tmp_path, IdMatchers.of(["u-7f3a9c"])))
         assert [(each.path, each.problem) for each in found] == [(path, None)] * is_there
 
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_looked_into_is_named(tmp_path: Path, content: bytes) -> 
     """Nobody knows whether the id is in it."""
     path = tmp_path / "a.part"
     path.write_bytes(content)
-    (found,) = find_unread([path], tmp_path, IdMatcher(USER))
+    (found,) = find_unread([path], tmp_path, IdMatchers.of([USER]))
     assert found.problem is not None
 
 

@@ -21,14 +21,15 @@ import zstandard
 from pipelines.core.settings import load
 from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import erase_user
-from pipelines.jobs.id_search import IdMatcher, owned_ranges, owned_rows
+from pipelines.jobs.id_matcher import IdMatchers
+from pipelines.jobs.id_search import owned_ranges, owners_of_rows, rows_of
 from pipelines.landing import LandedFile, Postponed, Source, content_of, decompressed, find_landed, open_landed, rewrite
 from pipelines.landing.lines import with_line_feeds
 from pipelines.landing.objects import Scanner
 
 CUT = rewrite.Selection(
-    partial(owned_ranges, entity="follows", matcher=IdMatcher("u1")),
-    partial(owned_rows, matcher=IdMatcher("u1")),
+    partial(owned_ranges, entity="follows", ids=IdMatchers.of(["u1"])),
+    lambda batch: rows_of(owners_of_rows(batch, IdMatchers.of(["u1"])), batch.num_rows),
 )
 
 
@@ -176,7 +177,7 @@ def landed_bytes(root: Path, name: str, content: bytes) -> Path:
 
 def empty_of_u1(root: Path) -> int:
     """Do what `forget u1 --landing-too` does to landed files; returns how many records it says that it took."""
-    found = list(erase_user._landed(load(root), IdMatcher("u1"), [root / "landing"], is_to_be_emptied=True))
+    found = erase_user._landed(load(root), IdMatchers.of(["u1"]), [root / "landing"], is_to_be_emptied=True)["u1"]
     assert not [each.problem for each in found if each.problem]
     return sum(each.records for each in found)
 
