@@ -19,6 +19,8 @@ from pipelines.api.app import create_app, server_config
 from pipelines.api.envelope import Clock
 from pipelines.core.settings import Settings
 
+AS_IT_IS = {"Accept-Encoding": "identity"}  # bodies as they are; test_compression.py asks for others
+
 
 class StoppedClock:
     """A clock that stands at NOW until a test moves it."""
@@ -46,7 +48,7 @@ class Client:
 
         async def call() -> list[int]:
             transport = httpx.ASGITransport(self.app, client=(peer or self._peer, 50000))
-            async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=AS_IT_IS) as client:
                 return [(await client.get(path)).status_code for _ in range(count)]
 
         return asyncio.run(call())
@@ -56,7 +58,7 @@ class Client:
 
         async def call() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, client=(options.pop("peer", self._peer), 50000))
-            async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=AS_IT_IS) as client:
                 return await client.request(method, path, **options)
 
         return asyncio.run(call())

@@ -17,11 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core import durable_files
+from pipelines.core.completeness import Completeness
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Policy
 from pipelines.snapshots import manifest as snapshots
 
 Row = Mapping[str, Any]
+
+ALL_LANDED = Completeness(date(2026, 1, 1))
 
 _TS = pa.timestamp("ms", tz="UTC")
 _MONEY = pa.decimal128(18, 2)
@@ -138,6 +141,7 @@ def publish(
     as_of: str = "2026-11-21",
     windows: tuple[int, ...] = (1, 7, 30),
     newest_session_at: str | None = "2026-11-20T23:59:58.000Z",
+    completeness: Completeness | None = ALL_LANDED,
     published_at: datetime | None = None,
     move_pointer: bool = True,
 ) -> str:
@@ -183,6 +187,7 @@ def publish(
         "files": files,
         "landed": [],
         "freshness": {"newest_session_at": newest_session_at},
+        **({"completeness": completeness.as_json()} if completeness else {}),
     }
     content = durable_files.json_bytes(durable_files.with_checksum(manifest))
     (building / "manifest.json").write_bytes(content)

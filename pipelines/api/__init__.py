@@ -8,8 +8,13 @@
     clients           the client's address          telemetry         metrics
     contract          openapi.yaml and its page     download          a URL's content, bounded in time
 
+    cors              scripts of other origins      compression       bodies in gzip and zstd
+    preparation       snapshots, once for all       mapped_files      Arrow files in memory
+
     cube              the cube as arrays            insight           queries over one snapshot
     query_service     runs queries, one at a time   query_params      query parameters
+    workers           processes of a server         sockets           where it listens
+    fair_queue        whose turn it is              http_protocol     HTTP below ASGI
     creators          ranges as JSON and CSV        pages             the pages of page/, over HTTP
     operators         the endpoint for operators    explanations      `mostwatched explain` in a process
 

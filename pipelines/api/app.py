@@ -7,10 +7,9 @@ import functools
 import logging
 import secrets
 import socket
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
-from uvicorn.supervisors import Multiprocess
 
-from pipelines.api import contract, limits
-from pipelines.api.clients import Network, client_of, networks
+from pipelines.api import contract, cors, limits
+from pipelines.api.clients import Clients, networks
+from pipelines.api.cors import CorsMiddleware
 from pipelines.api.creators import CreatorReach, QueryApi, RangeRanking
 from pipelines.api.endpoints import (
     Document,
@@ -39,39 +38,46 @@ from pipelines.api.explanations import Explainer
 from pipelines.api.http_protocol import BoundedHttp
 from pipelines.api.keys import KeyUrl, key_source
 from pipelines.api.limits import InMemoryLimiter, Limiter
-from pipelines.api.messages import PREPARED, SAFE, STATUS_KEY, error
+from pipelines.api.messages import SAFE, STATUS_KEY, error, with_headers
 from pipelines.api.operators import CreatorExplanation
-from pipelines.api.pages import page_routes
+from pipelines.api.pages import accepts_html, page_not_found, page_routes
+from pipelines.api.preparation import Preparer, server_folder
 from pipelines.api.query_service import QueryService
 from pipelines.api.snapshot_watcher import Serving, Watcher
+from pipelines.api.sockets import inherited_socket, unix_socket
 from pipelines.api.telemetry import UNMATCHED, Metrics, WorkerMetrics
 from pipelines.api.tokens import Authenticator, Expected
+from pipelines.api.workers import Supervisor, serve_alone
 from pipelines.core.errors import MostwatchedError, UsageError
 from pipelines.core.logs import configure_server
 from pipelines.core.settings import Settings
 
 METHODS = ("GET", "HEAD")
+FOR_PROGRAMS = ("/api/", "/lls/")  # nobody reads there but they
 RATE_LIMITED_PREFIX = "/lls/"  # the limits are those of the List Streams document, and of nothing else
 
 log = logging.getLogger("mostwatched.api")
 
 
-def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path | None = None) -> Starlette:
+def create_app(
+    settings: Settings, clock: Clock | None = None, workers_in: Path | None = None, scratch: Path | None = None
+) -> Starlette:
     """Create the read API over `settings.snapshots`.
 
     Nothing is read or started before the server starts it, except the files that the settings name. Raises
     UsageError when a setting cannot be used. `clock` is for tests. `workers_in` is the folder by which the workers of
-    one server share their metrics.
+    one server share their metrics, `scratch` that of what they prepare of snapshots; without, each has one of its own.
     """
     clock = clock or Clock()
     metrics = Metrics(clock.now_ms, WorkerMetrics(workers_in) if workers_in else None)
-    queries = QueryService()
+    preparer = Preparer(scratch)
+    queries = QueryService(preparer)
 
     def loaded(serving: Serving | None) -> None:
         metrics.snapshot(serving)
         queries.prepare(serving)
 
-    watcher = Watcher(settings.snapshots, loaded)
+    watcher = Watcher(settings.snapshots, loaded, preparer)
     keys = key_source(settings.jwks, clock.monotonic_us)
     expected = Expected(
         settings.jwt_issuer,
@@ -80,8 +86,8 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         settings.jwt_any_audience,
         settings.jwt_leeway_seconds,
     )
-    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries)
-    trusted = networks(settings.trusted_proxies)
+    clients = Clients(networks(settings.trusted_proxies))
+    api = QueryApi(clock, watcher, Authenticator(keys, expected), metrics, settings.stale_hours, queries, clients)
     alone = InMemoryLimiter(clock.monotonic_us)
     shared = None
     if settings.redis_url is not None:
@@ -99,13 +105,15 @@ def create_app(settings: Settings, clock: Clock | None = None, workers_in: Path 
         sharing.cancel()
         with suppress(asyncio.CancelledError):
             await sharing
+        preparer.close()
         watcher.stop()
         queries.close()
         if shared is not None:
             await shared.close()
 
     def layers(app: ASGIApp) -> ASGIApp:
-        return MetricsMiddleware(RateLimitMiddleware(app, shared or alone, trusted, metrics, clock), metrics, clock)
+        counted = MetricsMiddleware(RateLimitMiddleware(app, shared or alone, clients, metrics, clock), metrics, clock)
+        return CorsMiddleware(counted, settings.cors_origins) if settings.cors_origins else counted
 
     explainer = Explainer(settings)
     openapi = contract.load()
@@ -182,9 +190,11 @@ class ExactRoute(Route):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The endpoint's answer, or 405 in the envelope."""
+        """The endpoint's answer, that to a preflight, or 405 in the envelope."""
         if scope["method"] in METHODS:
             await self.app(scope, receive, send)
+        elif cors.PREFLIGHT in scope:
+            await cors.preflight()(scope, receive, send)
         else:
             await error(405, self._clock.now_ms(), (b"allow", ", ".join(METHODS).encode()))(scope, receive, send)
 
@@ -196,11 +206,15 @@ class NotFound:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """404 in the envelope."""
+        """404: a page for a browser, unless it asks for data; else the envelope."""
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
-        else:
+        elif scope["path"].startswith(FOR_PROGRAMS):
             await error(404, self._clock.now_ms())(scope, receive, send)
+        elif accepts_html(scope["headers"]):
+            await page_not_found(scope)(scope, receive, send)
+        else:
+            await error(404, self._clock.now_ms(), (b"vary", b"Accept"))(scope, receive, send)
 
 
 class MetricsMiddleware:
@@ -239,12 +253,10 @@ class MetricsMiddleware:
 class RateLimitMiddleware:
     """Counts every request under RATE_LIMITED_PREFIX, whatever its method and answer; refuses those over."""
 
-    def __init__(
-        self, app: ASGIApp, limiter: Limiter, trusted: Sequence[Network], metrics: Metrics, clock: Clock
-    ) -> None:
+    def __init__(self, app: ASGIApp, limiter: Limiter, clients: Clients, metrics: Metrics, clock: Clock) -> None:
         self._app = app
         self._limiter = limiter
-        self._trusted = trusted
+        self._clients = clients
         self._metrics = metrics
         self._clock = clock
 
@@ -253,7 +265,7 @@ class RateLimitMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(RATE_LIMITED_PREFIX):
             await self._app(scope, receive, send)
             return
-        decision = await self._limiter.hit(client_of(scope, self._trusted))
+        decision = await self._limiter.hit(self._clients.of(scope))
         self._metrics.rate_limited(is_admitted=decision.is_admitted)
         headers = limits.headers(decision)
         if not decision.is_admitted:
@@ -263,31 +275,52 @@ class RateLimitMiddleware:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *headers], PREPARED: None}
+                message = with_headers(message, headers)
             await send(message)
 
         await self._app(scope, receive, send_with_limits)
 
 
-def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    uds: Path | None = None,
+    fd: int | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM: on a host and port, on the Unix socket `uds`, or on an inherited socket `fd`.
 
     Raises UsageError for an unusable setting or address, and MostwatchedError for one that somebody else listens on,
-    before anything is served. Every worker holds its own copy of the snapshot and, without Redis, its own rate limits.
+    before anything is served. The workers share what is prepared of a snapshot; without Redis each has its own
+    rate limits.
     """
     configure_server(settings.log_format, settings.log_level)
-    _try_address(host, port)
+    if uds is None and fd is None:
+        _try_address(host, port)
     create_app(settings)  # so that a wrong setting ends here, with its message, and not in every worker
     for warning in _token_warnings(settings):
         log.warning("%s", warning)
     if workers > 1 and settings.redis_url is None:
         log.warning("rate limits are per worker: set MOSTWATCHED_REDIS_URL to share them", extra={"workers": workers})
-    if workers == 1:
-        uvicorn.Server(server_config(settings, host, port)).run()
-        return
-    with tempfile.TemporaryDirectory(prefix="mostwatched-workers-", ignore_cleanup_errors=True) as folder:
-        config = server_config(settings, host, port, workers, Path(folder))
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+    with ExitStack() as stack:
+        folder = stack.enter_context(server_folder())
+        config = server_config(settings, host, port, workers, folder)
+        listening = None
+        if uds is not None:
+            listening = stack.enter_context(unix_socket(uds))
+            stack.callback(uds.unlink, missing_ok=True)
+        elif fd is not None:
+            listening = stack.enter_context(inherited_socket(fd))
+        if listening is not None:
+            log.info("listening", extra={"address": str(uds or listening.getsockname())})
+        if workers == 1:
+            serve_alone(config, listening)
+            return
+        supervisor = Supervisor(config, [listening or config.bind_socket()])
+        supervisor.run()
+        if supervisor.has_failed:
+            raise MostwatchedError("No worker could start. What each of them said stands above.")
 
 
 def _token_warnings(settings: Settings) -> Iterator[str]:
@@ -333,11 +366,11 @@ def _try_address(host: str, port: int) -> None:
 
 
 def server_config(
-    settings: Settings, host: str, port: int, workers: int = 1, workers_in: Path | None = None
+    settings: Settings, host: str, port: int, workers: int = 1, scratch: Path | None = None
 ) -> uvicorn.Config:
     """Return uvicorn's configuration. Proxy headers are off: clients.py alone decides on the client's address."""
     return uvicorn.Config(
-        functools.partial(_worker, settings, workers_in),
+        functools.partial(_worker, settings, scratch, workers),
         factory=True,
         host=host,
         port=port,
@@ -355,7 +388,7 @@ def server_config(
     )
 
 
-def _worker(settings: Settings, workers_in: Path | None) -> Starlette:
+def _worker(settings: Settings, scratch: Path | None, workers: int) -> Starlette:
     """The application of one worker process; at module level, so that it can be sent to a new process."""
     configure_server(settings.log_format, settings.log_level)
-    return create_app(settings, workers_in=workers_in)
+    return create_app(settings, workers_in=scratch if workers > 1 else None, scratch=scratch)

@@ -9,13 +9,18 @@ from datetime import datetime
 import msgspec
 from starlette.types import Scope
 
-from pipelines.api import envelope, messages, query_params
+from pipelines.api import compression, envelope, messages, query_params
+from pipelines.api.clients import Clients
+from pipelines.api.compression import OpenBody
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
+from pipelines.api.fair_queue import RANGES, Busy
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.query_service import NotReady, QueryService, ReadySnapshot, T
 from pipelines.api.responses import digest_of, json_value
+from pipelines.api.snapshot_watcher import Serving
+from pipelines.core.calendar_days import Window
 from pipelines.core.csv_escape import csv_lines
 
 MAX_LIMIT = 10_000
@@ -30,15 +35,24 @@ class QueryApi(Api):
     """What the endpoints that query the snapshot share."""
 
     queries: QueryService
+    clients: Clients
 
-    async def ask(self, question: Callable[[ReadySnapshot], T], now_ms: int) -> T:
+    async def ask(self, question: Callable[[ReadySnapshot], T], scope: Scope, now_ms: int) -> T:
         """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
         serving = await self.serving(now_ms)
         try:
-            return await self.queries.ask(serving, question, wait=not self.watcher.is_watching)
+            return await self.ask_of(serving, question, RANGES, scope)
         except NotReady as problem:
-            retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
-            raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
+            message = str(problem)
+        except Busy:
+            message = "Too many questions are being asked: try again in some seconds"
+        retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
+        raise Refused(error(503, now_ms, retry_after, message=message))
+
+    async def ask_of(self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, scope: Scope) -> T:
+        """The same in any lane. Raises NotReady, Busy."""
+        client = self.clients.of(scope)
+        return await self.queries.ask(serving, question, lane, client, wait=not self.watcher.is_watching)
 
 
 class QueryEndpoint(Endpoint):
@@ -51,15 +65,21 @@ class QueryEndpoint(Endpoint):
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The reply, or 400 with what is wrong."""
         try:
-            question = self.question(scope["query_string"])
-            tag, media_type, data, headers = await self.query_api.ask(question, now_ms)
+            question = _with_encoding(self.question(scope["query_string"]), compression.accepted(scope["headers"]))
+            (tag, media_type, data, headers), packed = await self.query_api.ask(question, scope, now_ms)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
-        headers = [(b"etag", tag), PUBLIC, *headers, *SAFE_DATA]
+        encoding = None if packed is None else packed.encoding
+        tag = compression.tagged(tag, encoding)
+        headers = [(b"etag", tag), PUBLIC, compression.VARY, *headers, *SAFE_DATA]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), tag):
             return Reply(304, headers, b"")
-        body = envelope.success(data, now_ms) if media_type is JSON else data
-        return Reply(200, [media_type, content_length(len(body)), *headers], body)
+        if packed is not None:
+            body = packed.closed(envelope.instant(now_ms) + envelope.END if media_type is JSON else b"")
+        else:
+            body = envelope.success(data, now_ms) if media_type is JSON else data
+        headers = [media_type, content_length(len(body)), *compression.encoded_header(encoding), *headers]
+        return Reply(200, headers, body)
 
     def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
         """Return the query to run on a snapshot. Raises InvalidParameter, now or when it runs."""
@@ -67,6 +87,21 @@ class QueryEndpoint(Endpoint):
 
 
 Answer = tuple[bytes, Header, bytes, list[Header]]  # the ETag, the media type, the body or its data, further headers
+
+
+def _with_encoding(
+    question: Callable[[ReadySnapshot], Answer], encoding: bytes | None
+) -> Callable[[ReadySnapshot], tuple[Answer, OpenBody | None]]:
+    """The same, with the body compressed but for the end of its envelope, where that is wanted and worth it."""
+
+    def answer(ready: ReadySnapshot) -> tuple[Answer, OpenBody | None]:
+        found = tag, media_type, data, _ = question(ready)
+        if encoding is None or len(data) < compression.WORTH_IT_BYTES:
+            return found, None
+        parts = (envelope.OK_HEAD, data, envelope.OK_MIDDLE) if media_type is JSON else (data,)
+        return found, ready.packed((tag,), encoding, *parts)
+
+    return answer
 
 
 class RangeRanking(QueryEndpoint):
@@ -117,7 +152,7 @@ class CreatorReach(QueryEndpoint):
 
             def write() -> bytes:
                 creator = ready.insight.creator(creator_id, days)
-                return _days_csv(creator) if form == "csv" else _creator_json(ready, creator)
+                return _days_csv(ready, creator) if form == "csv" else _creator_json(ready, creator)
 
             return _answer(ready, ("reach", creator_id, days, form), write, form, f"creator-{ready.insight.as_of}")
 
@@ -150,8 +185,26 @@ def _about(ready: ReadySnapshot, days: Range, yesterday: Range | None, last_week
         "snapshotId": ready.snapshot_id,
         "publishedAt": envelope.instant(ready.published_ms).decode(),
         "dataUntil": ready.data_until,
-        "window": range_as_json(days),
-        "comparedWith": {"yesterday": range_as_json(yesterday), "lastWeek": range_as_json(last_week)},
+        "window": range_as_json(days, ready.zone),
+        "completeness": _completeness(ready, days),
+        "comparedWith": {
+            "yesterday": range_as_json(yesterday, ready.zone),
+            "lastWeek": range_as_json(last_week, ready.zone),
+        },
+    }
+
+
+def _completeness(ready: ReadySnapshot, days: Range) -> dict[str, object] | None:
+    """Which of the days did not land, or are probably not all there; null where nobody noted that."""
+    if ready.completeness is None:
+        return None
+    asked = Window(days.first, days.end)
+    found = ready.completeness.within(asked)
+    return {
+        "isComplete": found.is_complete(asked),
+        "firstDay": found.first_day and found.first_day.isoformat(),
+        "missingDays": [day.isoformat() for day in found.missing],
+        "incompleteDays": [day.isoformat() for day in found.incomplete],
     }
 
 
@@ -177,7 +230,7 @@ def _creator_json(ready: ReadySnapshot, creator: Creator) -> bytes:
     if creator.row is not None:
         figures = {name: value for name, value in _row(creator.row).items() if name in _FIGURES}
     said["ranking"] = figures
-    said["byDay"] = [dict(zip(_DAY_KEYS, _day_values(day), strict=True)) for day in creator.days]
+    said["byDay"] = [dict(zip(_DAY_KEYS, _day_values(ready, day), strict=True)) for day in creator.days]
     said["rollingDays"] = TREND_DAYS
     said["rolling"] = [
         {"to": point.end.isoformat(), "viewers": point.viewers, "rank": point.rank} for point in creator.trend
@@ -186,11 +239,11 @@ def _creator_json(ready: ReadySnapshot, creator: Creator) -> bytes:
     return msgspec.json.encode(said)
 
 
-def range_as_json(days: Range | None) -> dict[str, object] | None:
-    """A range of days as every answer has it; null for none."""
+def range_as_json(days: Range | None, zone: str) -> dict[str, object] | None:
+    """A range of days of a zone as every answer has it; null for none."""
     if days is None:
         return None
-    return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days}
+    return {"from": days.first.isoformat(), "to": days.end.isoformat(), "days": days.days, "timezone": zone}
 
 
 def _profile(profile: Profile) -> dict[str, object]:
@@ -281,11 +334,15 @@ def _ranking_csv(page: Page) -> bytes:
     return "".join(csv_lines(_RANKING_COLUMNS, (tuple(_row(row).values()) for row in page.rows))).encode()
 
 
-def _days_csv(creator: Creator) -> bytes:
-    return "".join(csv_lines(_DAY_COLUMNS, map(_day_values, creator.days))).encode()
+def _days_csv(ready: ReadySnapshot, creator: Creator) -> bytes:
+    rows = (_day_values(ready, day) for day in creator.days)
+    return "".join(csv_lines(_DAY_COLUMNS, rows)).encode()
 
 
-def _day_values(day: DayOfCreator) -> tuple[str | int, ...]:
+def _day_values(ready: ReadySnapshot, day: DayOfCreator) -> tuple[str | int | None, ...]:
+    """The figures of a day; none of one that did not land, which is not one without viewers."""
+    if day.is_empty and ready.did_not_land(day.day):
+        return (day.day.isoformat(), *[None] * (len(_DAY_KEYS) - 1))
     return (
         day.day.isoformat(),
         day.viewers,

@@ -1,4 +1,4 @@
-"""The cube of one snapshot as arrays in memory: any creator's exact reach in any range of days, in milliseconds.
+"""The cube of one snapshot as arrays mapped into memory: any creator's exact reach in any range of days.
 
 The rows of a day are kept in order of their gap, the longest first. A viewer counts in a range on the first day inside
 it, where the gap reaches back past the range's start: those rows are the first so many of every day, and a range is a
@@ -7,11 +7,11 @@ few slices that are added up. The definition is sql/cube/creator_windows.sql; te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.api.mapped_files import Array, map_arrays, map_table, whole, write_arrays, write_table
 from pipelines.snapshots.manifest import Snapshot
 
 Ints = npt.NDArray[np.int64]
@@ -78,6 +79,11 @@ class DayOfCreator:
     watched_seconds: int
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody watched."""
+        return not (self.viewers or self.anonymous_viewers or self.sessions or self.watched_seconds)
+
+    @property
     def viewers(self) -> int:
         """Distinct signed-in viewers of the day."""
         return self.new_viewers + self.returning_viewers
@@ -87,11 +93,11 @@ class DayOfCreator:
 class Cube:
     """The days that a snapshot holds, one behind the other."""
 
-    ids: pa.Array  # creator ids; grows from snapshot to snapshot, so that a day's positions stay right
+    ids: pa.Array  # creator ids
     days: Mapping[date, Day]
-    digests: Mapping[str, Day]  # the same days by the sha256 of their files
     max_window_days: int
-    min_cell: int = 0  # people that a figure rests on at least, to be shown
+    min_cell: int  # people that a figure rests on at least, to be shown; 0: any
+    trend: Small  # of `trend_of`
 
     @property
     def first_day(self) -> date | None:
@@ -129,33 +135,8 @@ class Cube:
 
     @cached_property
     def trend_ends(self) -> list[date]:
-        """The ends of all windows of TREND_DAYS days, the earliest first; none where small cells are not shown.
-
-        The difference of two windows, one a day later, could be one person.
-        """
-        if self.first_day is None or self.end_day is None or self.min_cell:
-            return []
-        return list(_range(self.first_day + timedelta(days=TREND_DAYS), self.end_day + ONE_DAY))
-
-    @cached_property
-    def trend(self) -> Small:
-        """The viewers of every creator (down) in every window of TREND_DAYS days (across, as in trend_ends).
-
-        A row of day d with gap g counts in the windows that hold d and begin after d - g: a run of them. So every row
-        is added where its run begins and taken off behind it, and the sum along the windows is the reach of each.
-        """
-        ends = self.trend_ends
-        steps = np.zeros((len(self.ids), len(ends) + 1), dtype=np.int32)
-        for at, day in enumerate(self.days[day] for day in sorted(self.days)):
-            visits = day.signed_in
-            begins = at + 1 - np.minimum(visits.gaps, TREND_DAYS).astype(np.int32)
-            begins = np.maximum(begins, 0)
-            behind = min(at, len(ends) - 1) + 1
-            counted = begins < behind
-            creators, viewers = visits.creators[counted], visits.viewers[counted]
-            np.add.at(steps, (creators, begins[counted]), viewers)
-            np.add.at(steps[:, behind], creators, -viewers)
-        return np.cumsum(steps[:, :-1], axis=1, dtype=np.int32)
+        """The ends of all windows of TREND_DAYS days, the earliest first; none where small cells are not shown."""
+        return trend_ends(self.days, self.min_cell)
 
     def days_of(self, creator: int) -> list[DayOfCreator]:
         """What a creator (by position in `ids`) reached on every day that is held; nothing as in `trend_ends`."""
@@ -175,40 +156,94 @@ class Cube:
             found.append(carried_into or any(started for started, _, _ in window))
         return found
 
-    @property
-    def nbytes(self) -> int:
-        """How much memory its days take."""
-        arrays = (
-            array
-            for day in self.days.values()
-            for part in (day, day.signed_in, day.anonymous)
-            for array in vars(part).values()
-            if isinstance(array, np.ndarray)
-        )
-        return sum(array.nbytes for array in arrays)
+
+def trend_ends(days: Collection[date], min_cell: int) -> list[date]:
+    """See `Cube.trend_ends`: the difference of two windows, one a day later, could be one person."""
+    if not days or min_cell:
+        return []
+    return list(_range(min(days) + timedelta(days=TREND_DAYS), max(days) + 2 * ONE_DAY))
 
 
-def load(snapshot: Snapshot, before: Cube | None = None) -> Cube:
-    """The cube of a snapshot. Days whose files the cube `before` was made of are taken from there.
+def trend_of(creators: int, days: Mapping[date, Day], ends: Sequence[date]) -> Small:
+    """The viewers of every creator (down) in every window of TREND_DAYS days (across, as in trend_ends).
 
-    Raises Damaged when a file is not as published.
+    A row of day d with gap g counts in the windows that hold d and begin after d - g: a run of them. So every row
+    is added where its run begins and taken off behind it, and the sum along the windows is the reach of each.
     """
-    files = {name: facts for name, facts in snapshot.files.items() if name.startswith(snapshot.cube)}
-    ids = pa.array([], pa.large_string()) if before is None else before.ids
-    days: dict[date, Day] = {}
+    steps = np.zeros((creators, len(ends) + 1), dtype=np.int32)
+    for at, day in enumerate(days[day] for day in sorted(days)):
+        visits = day.signed_in
+        begins = at + 1 - np.minimum(visits.gaps, TREND_DAYS).astype(np.int32)
+        begins = np.maximum(begins, 0)
+        behind = min(at, len(ends) - 1) + 1
+        counted = begins < behind
+        rows, viewers = visits.creators[counted], visits.viewers[counted]
+        np.add.at(steps, (rows, begins[counted]), viewers)
+        np.add.at(steps[:, behind], rows, -viewers)
+    return np.cumsum(steps[:, :-1], axis=1, dtype=np.int32)
+
+
+def prepare_cube(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
+    """Write the cube of a snapshot into a folder, as `map_cube` reads it.
+
+    Days whose files the cube in the folder `before` was made of are taken from there. Raises Damaged when a file is
+    not as published.
+    """
+    ids = pa.array([], pa.large_string()) if before is None else whole(map_table(before / _IDS)["creator_id"])
+    for name, facts in sorted(_files(snapshot).items()):
+        path = _day_path(folder, facts)
+        if before is not None and not path.exists() and (held := _day_path(before, facts)).exists():
+            path.hardlink_to(held)
+        if not path.exists():  # days without a row are the same file
+            arrays, ids = _day(snapshot.table(name), ids)  # safeguard: day-of-the-cube-verified
+            write_arrays(path, arrays)
+    write_table(folder / _IDS, pa.table({"creator_id": ids}))
+    days = _map_days(snapshot, folder)
+    trend = trend_of(len(ids), days, trend_ends(days, snapshot.min_cell))
+    write_arrays(folder / _TREND, {"trend": trend.reshape(-1)})
+
+
+def map_cube(snapshot: Snapshot, folder: Path) -> Cube:
+    """The cube of a snapshot from the folder of `prepare_cube`."""
+    ids, days = whole(map_table(folder / _IDS)["creator_id"]), _map_days(snapshot, folder)
+    across = len(trend_ends(days, snapshot.min_cell))
+    trend = map_arrays(folder / _TREND)["trend"].reshape(len(ids), across)
+    return Cube(ids, days, int(snapshot.manifest["policy"]["max_window_days"]), snapshot.min_cell, trend)
+
+
+_IDS, _TREND = "ids.arrow", "trend.arrow"
+
+
+def _files(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    return {name: facts for name, facts in snapshot.files.items() if name.startswith(snapshot.cube)}
+
+
+def _day_path(folder: Path, facts: Mapping[str, Any]) -> Path:
+    return folder / f"day-{facts['sha256']}.arrow"
+
+
+def _map_days(snapshot: Snapshot, folder: Path) -> dict[date, Day]:
     digests: dict[str, Day] = {}
-    for name, facts in sorted(files.items()):
-        # Days without a row are the same file: told apart by their names, they share one Day.
-        day = digests.get(facts["sha256"]) or (before.digests.get(facts["sha256"]) if before is not None else None)
+    days = {}
+    for name, facts in sorted(_files(snapshot).items()):
+        day = digests.get(facts["sha256"])
         if day is None:
-            day, ids = _day(snapshot.table(name), ids)  # safeguard: day-of-the-cube-verified
-        digests[facts["sha256"]] = day
+            arrays = map_arrays(_day_path(folder, facts))
+            signed_in, anonymous = (
+                Visits(*(arrays[f"{kind}_{column}"] for column in ("creators", "gaps", "viewers"))) for kind in _KINDS
+            )
+            rest = (arrays[name] for name in ("creators", *_SUMS))
+            day = digests[facts["sha256"]] = Day(signed_in, anonymous, *rest)
         days[date.fromisoformat(PurePosixPath(name).stem)] = day
-    return Cube(ids, days, digests, int(snapshot.manifest["policy"]["max_window_days"]), snapshot.min_cell)
+    return days
 
 
-def _day(table: pa.Table, ids: pa.Array) -> tuple[Day, pa.Array]:
-    """The rows of one day, and the ids with those that are new behind."""
+_KINDS = ("signed_in", "anonymous")
+_SUMS = ("sessions_started", "sessions_carried_in", "watched_milliseconds")
+
+
+def _day(table: pa.Table, ids: pa.Array) -> tuple[dict[str, Array], pa.Array]:
+    """The arrays of one day, by name, and the ids with those that are new behind: those that are known keep theirs."""
     encoded = table["creator_id"].cast(pa.large_string()).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -221,25 +256,17 @@ def _day(table: pa.Table, ids: pa.Array) -> tuple[Day, pa.Array]:
     is_signed_in = _array(table["is_signed_in"], pa.bool_())
     gaps = _array(table["gap_days"].fill_null(NEVER), pa.int16())
     viewers = _array(table["viewers"], pa.int32())
-
-    def visits(rows: npt.NDArray[np.bool_]) -> Visits:
+    arrays = {}
+    for kind, rows in zip(_KINDS, (is_signed_in, ~is_signed_in), strict=True):
         order = np.argsort(-gaps[rows], kind="stable")
-        return Visits(creators[rows][order], gaps[rows][order], viewers[rows][order])
-
+        arrays[f"{kind}_creators"] = creators[rows][order]
+        arrays[f"{kind}_gaps"] = gaps[rows][order]
+        arrays[f"{kind}_viewers"] = viewers[rows][order]
     unique, at = np.unique(creators, return_inverse=True)
-
-    def sums(column: str) -> Ints:
-        return _sum(at, _array(table[column], pa.int64()), len(unique)).astype(np.int64)
-
-    day = Day(
-        signed_in=visits(is_signed_in),
-        anonymous=visits(~is_signed_in),
-        creators=unique,
-        sessions_started=sums("sessions_started"),
-        sessions_carried_in=sums("sessions_carried_in"),
-        watched_milliseconds=sums("watched_milliseconds"),
-    )
-    return day, ids
+    arrays["creators"] = unique
+    for column in _SUMS:
+        arrays[column] = _sum(at, _array(table[column], pa.int64()), len(unique)).astype(np.int64)
+    return arrays, ids
 
 
 def _day_of(at: date, day: Day, creator: int) -> DayOfCreator:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import Receive, Scope, Send
 
-from pipelines.api import envelope, messages
+from pipelines.api import compression, envelope, messages
+from pipelines.api.compression import OpenBody
 from pipelines.api.envelope import Clock
 from pipelines.api.keys import FIRST_FETCH_EVERY_SECONDS
-from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Head, Header, Prepared, Reply, content_length, error
+from pipelines.api.messages import (
+    JSON,
+    NO_STORE,
+    PIECE_BYTES,
+    SAFE_DATA,
+    Head,
+    Header,
+    Part,
+    Prepared,
+    Reply,
+    ReplyInPieces,
+    content_length,
+    error,
+    pieces,
+)
 from pipelines.api.responses import DEFAULT_LIMIT, FILTERS, MAX_LIMIT, digest_of
 from pipelines.api.snapshot_watcher import Serving, Watcher
 from pipelines.api.telemetry import Metrics
@@ -23,9 +41,13 @@ from pipelines.api.tokens import Authenticator, InvalidToken, NoKeysYet, NotBear
 API_VERSION = "v1"  # part of every ETag: to be raised when the same snapshot is written differently
 RETRY_AFTER_SECONDS = 5  # what a 503 asks for; a new snapshot is seen within a second and loaded in a few
 
-PAGES_KEPT = 8  # of other limits than the default; half a megabyte each at most
+PAGES_KEPT = 8  # of other limits than the default, in each encoding; half a megabyte each at most
+STREAMS_WORTH_COMPRESSING = 6  # some 200 bytes each
+STREAMS_AT_ONCE = 200  # so many are picked out in less than a millisecond
+STREAMS_KEPT_BYTES = 64 << 20  # of bodies that were asked for
 
 VARY_ON_TOKEN = (b"vary", b"Authorization")
+VARY_ON_TOKEN_AND_ENCODING = (b"vary", b"Authorization, Accept-Encoding")
 PUBLIC = (b"cache-control", b"public, max-age=60")  # the ranking changes once a night
 PRIVATE = (b"cache-control", b"private, no-cache")  # stored by the client alone, and asked about every time
 
@@ -112,15 +134,45 @@ class Page:
     """The anonymous ranking at one limit, but for the timestamp."""
 
     serving: Serving
+    limit: int
+    encoding: bytes | None
     etag: bytes
     headers: list[Header]
     prepared: Prepared
     head: bytes
+    packed: OpenBody | None  # the head compressed, where this is a compressed representation
 
     def reply(self, now_ms: int) -> Reply:
         """With the timestamp. Its length is fixed, so the headers are ready too."""
-        body = b"".join((self.head, envelope.instant(now_ms), envelope.END))
+        end = envelope.instant(now_ms) + envelope.END
+        body = self.head + end if self.packed is None else self.packed.closed(end)
         return Reply(200, self.headers, body, self.prepared)
+
+
+V = TypeVar("V")
+
+
+class MadeOnce:
+    """Makes things on a thread of its own: what several requests want at the same time, once for all of them."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "bodies")
+        self._pending: dict[Hashable, asyncio.Future[Any]] = {}
+
+    async def of(self, key: Hashable, make: Callable[[], V], keep: Callable[[V], None]) -> V:
+        """Return what `make` returns, or what it is returning for others under the same key. `keep` is told once."""
+
+        def done(made: asyncio.Future[V]) -> None:
+            del self._pending[key]
+            if not made.cancelled() and made.exception() is None:
+                keep(made.result())
+
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = asyncio.get_running_loop().run_in_executor(self._thread, make)
+            pending.add_done_callback(done)
+        made: V = await asyncio.shield(pending)
+        return made
 
 
 class SnapshotHeaders:
@@ -142,18 +194,23 @@ class MostWatchedCreators(Endpoint):
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
-        self._pages: dict[int, Page] = {}  # of one snapshot; what they hold of another would never be freed
+        # by limit and encoding; of one snapshot: what they hold of another would never be freed
+        self._pages: dict[tuple[int, bytes | None], Page] = {}
+        self._made_once = MadeOnce()
         self._for_callers = SnapshotHeaders(_caller_headers)
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The ranking, isFollowing null without a token."""
         authorization: list[bytes] = []
         if_none_match: list[bytes] = []
+        encodings: list[bytes] = []
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization.append(value)
             elif name == b"if-none-match":
                 if_none_match.append(value)
+            elif name == b"accept-encoding":
+                encodings.append(value)
         # safeguard: wrong-token-is-not-anonymous
         user_id = await self.api.subject(authorization, now_ms) if authorization else None
         limit = _limit(scope["query_string"], now_ms)
@@ -162,20 +219,35 @@ class MostWatchedCreators(Endpoint):
             head = self._for_callers.of(serving)
             return _ranking_for(user_id, serving, head, limit, if_none_match, now_ms)
         self.api.metrics.auth("anonymous")
-        page = self._page(serving, limit)
+        encoding = compression.preferred(b",".join(encodings)) if encodings else None
+        page = self._kept(serving, limit, encoding)
+        if page is None and encoding is not None and self._may_keep(limit, encoding):
+            page = await self._made_once.of(
+                (serving, limit, encoding), lambda: _anonymous_page(serving, limit, encoding), self._keep
+            )
+        if page is None:  # as it is: limits that few ask for are not worth compressing
+            page = self._kept(serving, limit, None)
+            if page is None:
+                page = _anonymous_page(serving, limit, None)
+                self._keep(page)
         if if_none_match and messages.matches_etag(if_none_match, page.etag):
             return _not_modified([(b"etag", page.etag), *_ranking_headers(serving, PUBLIC)])
         return page.reply(now_ms)
 
-    def _page(self, serving: Serving, limit: int) -> Page:
-        page = self._pages.get(limit)
-        if page is None or page.serving is not serving:
-            if any(kept.serving is not serving for kept in self._pages.values()):
-                self._pages.clear()
-            page = _anonymous_page(serving, limit)
-            if limit == DEFAULT_LIMIT or len(self._pages) < PAGES_KEPT:
-                self._pages[limit] = page
-        return page
+    def _kept(self, serving: Serving, limit: int, encoding: bytes | None) -> Page | None:
+        page = self._pages.get((limit, encoding))
+        if page is not None and page.serving is serving:
+            return page
+        if any(kept.serving is not serving for kept in self._pages.values()):
+            self._pages.clear()
+        return None
+
+    def _keep(self, page: Page) -> None:
+        if self._may_keep(page.limit, page.encoding) and page.serving is self.api.watcher.serving:
+            self._pages[page.limit, page.encoding] = page
+
+    def _may_keep(self, limit: int, encoding: bytes | None) -> bool:
+        return limit == DEFAULT_LIMIT or sum(kept == encoding for _, kept in self._pages) < PAGES_KEPT
 
 
 def _limit(query: bytes, now_ms: int) -> int:
@@ -198,12 +270,15 @@ def _invalid(parameter: str, now_ms: int) -> Refused:
     return Refused(error(400, now_ms, (b"x-invalid-parameter", parameter.encode())))
 
 
-def _anonymous_page(serving: Serving, limit: int) -> Page:
-    etag = _etag(serving, f"most-watched.{limit}")
+def _anonymous_page(serving: Serving, limit: int, encoding: bytes | None) -> Page:
+    etag = compression.tagged(_etag(serving, f"most-watched.{limit}"), encoding)
     head = envelope.OK_HEAD + serving.ranking.anonymous_data(limit) + envelope.OK_MIDDLE
-    size = len(head) + envelope.INSTANT_BYTES + len(envelope.END)
+    end = envelope.INSTANT_BYTES + len(envelope.END)
+    packed = None if encoding is None else compression.opened(encoding, head)
+    size = len(head) + end if packed is None else packed.length(end)
     headers = [JSON, content_length(size), (b"etag", etag), *_ranking_headers(serving, PUBLIC)]
-    return Page(serving, etag, headers, Prepared(200, headers, size), head)
+    headers += compression.encoded_header(encoding)
+    return Page(serving, limit, encoding, etag, headers, Prepared(200, headers, size), b"" if packed else head, packed)
 
 
 def _caller_headers(serving: Serving) -> list[Header]:
@@ -224,13 +299,16 @@ def _ranking_for(
 def _ranking_headers(serving: Serving, cache_control: Header) -> list[Header]:
     headers = [
         cache_control,
-        VARY_ON_TOKEN,
+        VARY_ON_TOKEN_AND_ENCODING,
         _snapshot_header(serving),
         (b"x-window", serving.window.encode()),
+        (b"x-day-timezone", serving.zone.encode()),
         *SAFE_DATA,
     ]
     if serving.data_until is not None:
         headers.append((b"x-data-until", serving.data_until.encode()))
+    if serving.is_complete is not None:
+        headers.append((b"x-data-complete", b"true" if serving.is_complete else b"false"))
     return headers
 
 
@@ -256,16 +334,55 @@ def _funded_headers(serving: Serving) -> list[Header]:
 class ListStreams(Endpoint):
     """GET /lls/v1.0/stream; its rate limits stand before it (app.RateLimitMiddleware)."""
 
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
+        self._bodies: OrderedDict[Hashable, tuple[Part, ...]] = OrderedDict()
+        self._bodies_of: Serving | None = None
+        self._made_once = MadeOnce()
+
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The streams that match the filters."""
         filters = _filters(scope["query_string"], now_ms)
         serving = await self.api.serving(now_ms)
-        etag = _etag(serving, f"streams.{digest_of(sorted(filters.items()))}")
-        headers = [(b"etag", etag), PRIVATE, _snapshot_header(serving), *SAFE_DATA]
+        encoding = compression.accepted(scope["headers"])
+        if serving.streams.count(filters) < STREAMS_WORTH_COMPRESSING:
+            encoding = None
+        etag = compression.tagged(_etag(serving, f"streams.{digest_of(sorted(filters.items()))}"), encoding)
+        headers = [(b"etag", etag), PRIVATE, compression.VARY, _snapshot_header(serving), *SAFE_DATA]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), etag):
             return _not_modified(headers)
-        body = serving.streams.data(filters)
-        return Reply(200, [JSON, content_length(len(body)), *headers], body)
+        parts = await self._parts(serving, filters, encoding)
+        size = sum(map(len, parts))
+        headers = [JSON, content_length(size), *headers, *compression.encoded_header(encoding)]
+        if size <= PIECE_BYTES:
+            return Reply(200, headers, b"".join(parts))
+        return ReplyInPieces(200, headers, parts)
+
+    async def _parts(self, serving: Serving, filters: Mapping[str, str], encoding: bytes | None) -> tuple[Part, ...]:
+        streams = serving.streams
+        if encoding is None and (not filters or streams.count(filters) <= STREAMS_AT_ONCE):
+            return streams.parts(filters)
+        if self._bodies_of is not serving:
+            self._bodies.clear()
+            self._bodies_of = serving
+        key = (tuple(filters.items()), encoding)  # in the order of FILTERS
+        found = self._bodies.get(key)
+        if found is None:
+
+            def make() -> tuple[Part, ...]:
+                parts = streams.parts(filters)
+                return parts if encoding is None else (compression.compressed(encoding, *pieces(parts)),)
+
+            def keep(made: tuple[Part, ...]) -> None:
+                if self._bodies_of is serving:
+                    self._bodies[key] = made
+                    while sum(len(part) for parts in self._bodies.values() for part in parts) > STREAMS_KEPT_BYTES:
+                        self._bodies.popitem(last=False)
+
+            found = await self._made_once.of((serving, *key), make, keep)  # safeguard: long-answers-made-aside
+        else:
+            self._bodies.move_to_end(key)
+        return found
 
 
 def _filters(query: bytes, now_ms: int) -> Mapping[str, str]:
@@ -313,12 +430,16 @@ class Readiness(Endpoint):
     """GET /readyz"""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """Whether there is a snapshot, published recently enough."""
+        """Whether there is a snapshot, published recently enough, whose sessions reach up to its end."""
         serving = await self.api.serving(now_ms)
         if not self.api.authenticator.is_ready:
             raise self.api.no_keys_yet(now_ms)
         if now_ms - serving.published_ms > self.api.stale_hours * 3_600_000:
             message = f"The snapshot was published more than {self.api.stale_hours} hours ago"
+            raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
+        if serving.is_behind(self.api.stale_hours):  # safeguard: old-data-is-not-ready
+            until = f"ends at {serving.data_until}" if serving.data_until else "holds no session"
+            message = f"The data {until}, more than {self.api.stale_hours} hours before the day of the snapshot"
             raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
         published_at = envelope.instant(serving.published_ms).decode()
         data = {"status": "ready", "snapshotId": serving.snapshot_id, "publishedAt": published_at}
@@ -345,13 +466,33 @@ class Document(Endpoint):
 
     def __init__(self, api: Api, content_type: bytes, body: bytes, headers: Sequence[Header] = SAFE_DATA) -> None:
         super().__init__(api)
-        self._body = body
-        self._etag = f'"{digest_of(body.decode())}"'.encode()
-        self._headers = [(b"etag", self._etag), (b"cache-control", b"no-cache"), *headers]
-        self._of_body = [(b"content-type", content_type), content_length(len(body))]
+        self._static = StaticBody((b"content-type", content_type), body)
+        self._headers = [(b"cache-control", b"no-cache"), *headers]
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The page, or 304."""
-        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
-            return _not_modified(self._headers)
-        return Reply(200, self._of_body + self._headers, self._body)
+        return self._static.reply(scope["headers"], self._headers)
+
+
+class StaticBody:
+    """A body that never changes, in every encoding."""
+
+    def __init__(self, content_type: Header, body: bytes) -> None:
+        self._content_type = content_type
+        self._etag = f'"{digest_of(body.decode())}"'.encode()
+        self._bodies: dict[bytes | None, bytes] = {None: body}
+
+    def reply(self, request_headers: Sequence[Header], headers: Sequence[Header]) -> Reply:
+        """200 with further headers, or 304."""
+        encoding = compression.accepted(request_headers)
+        if len(self._bodies[None]) < compression.WORTH_IT_BYTES:
+            encoding = None
+        etag = compression.tagged(self._etag, encoding)
+        headers = [(b"etag", etag), compression.VARY, *headers]
+        if messages.matches_etag(messages.values_of(request_headers, b"if-none-match"), etag):
+            return _not_modified(headers)
+        if encoding is not None and encoding not in self._bodies:
+            self._bodies[encoding] = compression.compressed(encoding, self._bodies[None])
+        body = self._bodies[encoding]
+        own = [self._content_type, content_length(len(body)), *compression.encoded_header(encoding)]
+        return Reply(200, [*own, *headers], body)

@@ -88,6 +88,21 @@ class Funded:
     rentals: SortedPositions
     pieces: Callable[[int], Pieces]
 
+    @classmethod
+    def of(cls, tables: Mapping[str, pa.Table]) -> Funded:
+        """What the tables of `prepare_funded` say."""
+        scheduled, their_creators = tables["scheduled"], tables["their_creators"]
+
+        @lru_cache(maxsize=PIECES_KEPT)
+        def pieces(at: int) -> Pieces:
+            return _pieces(scheduled.slice(at, 1).to_pylist()[0], their_creators.slice(at, 1).to_pylist()[0])
+
+        return cls(
+            callers=SortedPositions.of_table(tables["funded_streams"]),
+            rentals=SortedPositions.of_table(tables["replay_rentals"]),
+            pieces=pieces,
+        )
+
     def data_for(self, user_id: str, now_ms: int) -> bytes:
         """The JSON list of the scheduled streams that a user has funded, as that user may see them now."""
         positions = sorted(set(self.callers.of(user_id)))  # safeguard: own-streams-alone
@@ -102,7 +117,7 @@ class Funded:
         rows = self.rentals.rows(user_id)
         if rows.start == rows.stop:
             return {}
-        positions = self.rentals.positions[rows]
+        positions = self.rentals.positions[rows].tolist()
         details = self.rentals.rest.slice(rows.start, rows.stop - rows.start).to_pylist()
         latest: dict[int, Rental] = {}
         for at, row in zip(positions, details, strict=True):
@@ -186,8 +201,12 @@ def prepare_funded(
     creators: pa.Table,
     funded_streams: pa.Table,
     replay_rentals: pa.Table,
-) -> Funded:
-    """What `funded` needs, from the published tables and the two private ones."""
+) -> dict[str, pa.Table]:
+    """What `funded` needs, from the published tables and the two private ones.
+
+    `scheduled` has a stream a row, soonest planned start first, and `their_creators` the creator of each; the private
+    tables point at those rows.
+    """
     scheduled = live_streams.filter(pc.equal(live_streams["status"], "scheduled"))
     soonest_first = [("planned_start_date", "ascending", "at_end"), ("stream_id", "ascending", "at_end")]
     scheduled = scheduled.take(pc.sort_indices(scheduled, soonest_first))
@@ -196,17 +215,12 @@ def prepare_funded(
     for column in ("collected_funding", "funding_percentage"):
         scheduled = scheduled.append_column(column, funding[column].take(funding_rows))
     scheduled = with_instants_as_text(scheduled)
-    their_creators = profiles(creators, ids(scheduled, "creator_id"))
-
-    @lru_cache(maxsize=PIECES_KEPT)
-    def pieces(at: int) -> Pieces:
-        return _pieces(scheduled.slice(at, 1).to_pylist()[0], their_creators.slice(at, 1).to_pylist()[0])
-
-    return Funded(
-        callers=sorted_positions(funded_streams, "stream_id", stream_ids),
-        rentals=sorted_positions(_in_milliseconds(replay_rentals), "stream_id", stream_ids),
-        pieces=pieces,
-    )
+    return {
+        "scheduled": scheduled,
+        "their_creators": profiles(creators, ids(scheduled, "creator_id")),
+        "funded_streams": sorted_positions(funded_streams, "stream_id", stream_ids),
+        "replay_rentals": sorted_positions(_in_milliseconds(replay_rentals), "stream_id", stream_ids),
+    }
 
 
 def _in_milliseconds(rentals: pa.Table) -> pa.Table:

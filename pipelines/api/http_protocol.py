@@ -217,6 +217,11 @@ class BoundedHttp(HttpToolsProtocol):
         if left:
             self._expect_to_be_taken(left)
 
+    def pause_writing(self) -> None:
+        """The client does not take what is written, or not yet: it has as long as for a whole answer."""
+        super().pause_writing()
+        self._expect_to_be_taken(self.transport.get_write_buffer_size())  # safeguard: half-taken-answer-ended
+
     def _is_owed(self) -> bool:
         """Whether an answer is still to be written."""
         return self.cycle is not None and not self.cycle.response_complete

@@ -1,7 +1,7 @@
 """Queries over one snapshot, for the pages and their endpoints: rankings of any range, movement, one creator over time.
 
 Plain values in, plain values out, worked out from the cube and the public tables; no HTTP, no clock. It never reads
-the private tables.
+the private tables. What every query needs is worked out before (`prepare`) and mapped by all workers.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ import pyarrow.compute as pc
 
 from pipelines.api import cube as cubes
 from pipelines.api.cube import Cube, DayOfCreator, Ints
-from pipelines.api.responses import ids
+from pipelines.api.mapped_files import map_arrays, map_table, whole, write_arrays, write_table
+from pipelines.api.responses import ids, rows_of
 from pipelines.snapshots.manifest import Snapshot
 
 UNLISTED = ("banned", "deleted")  # creators who are left out before ranking, and are shown nowhere
 SCHEDULED = "scheduled"
-KEPT_BYTES = 64 << 20  # of rankings that were asked for; the ranges of the page are nearly always the same
-KEPT_AT_LEAST = 12
+KEPT_BYTES = 64 << 20  # of rankings that were asked for, besides those of the published windows
+KEPT_AT_LEAST = 3  # a range and the two that it is compared with
+BYTES_EACH = 8 * 7  # of a creator in a ranking
 
 _PROFILE = ("username", "name", "surname", "expertise")
 
@@ -173,30 +176,41 @@ class Insight:
     """Queries over one snapshot. For one thread at a time."""
 
     def __init__(
-        self, as_of: date, windows: Sequence[int], cube: Cube, creators: pa.Table, streams: Mapping[str, list[Stream]]
+        self,
+        as_of: date,
+        windows: Sequence[int],
+        cube: Cube,
+        creators: pa.Table,
+        streams: pa.Table,
     ) -> None:
+        """`creators` and `streams` are those of `prepare`."""
         self.as_of = as_of
         self.windows = tuple(windows)
         self.cube = cube
-        profiles = creators.take(pc.index_in(cube.ids, value_set=ids(creators, "creator_id").combine_chunks()))
-        self._profiles = profiles.select(_PROFILE)
-        unlisted = pc.is_in(profiles["status"], value_set=pa.array(UNLISTED, profiles["status"].type))
-        self._is_listed = ~pc.fill_null(unlisted, False).to_numpy()
-        # the order of creator ids, by their bytes, as a number each
-        order = pc.sort_indices(cube.ids).to_numpy()
-        self._id_order = np.empty(len(order), dtype=np.int64)
-        self._id_order[order] = np.arange(len(order))
+        self._profiles = creators.select(_PROFILE)
+        self._is_listed = whole(creators["is_listed"]).to_numpy(zero_copy_only=False)
+        self._id_order = whole(creators["id_order"]).to_numpy()
+        self._search_keys = whole(creators["search_key"])
         self._streams = streams
+        self._streams_of = whole(streams["creator_id"])
+        self._given: dict[Range, Ranked] = {}
         self._kept: OrderedDict[Range, Ranked] = OrderedDict()
 
-    def prepare(self) -> None:
-        """Compute what nearly every query needs, so that the first one is as fast as the next."""
-        _ = self.cube.trend
+    def add_ranking(self, ranked: Ranked) -> None:
+        """Keep a ranking that was worked out before."""
+        self._given[ranked.range] = ranked
+
+    def usual_ranges(self) -> list[Range]:
+        """The published windows, as far as they are held."""
+        found = []
         for days in self.windows:
-            try:
-                self.page(self.window(days), 0, 0)
-            except RangeNotHeld:
-                continue
+            with suppress(RangeNotHeld):
+                found.append(self.window(days))
+        return found
+
+    def compared(self, asked: Range) -> list[Range]:
+        """A range, and those a day and a week earlier that its movement is compared with, as far as they are held."""
+        return [one for one in (asked, self._before(asked, 1), self._before(asked, 7)) if one is not None]
 
     # --- which range ---
 
@@ -228,11 +242,14 @@ class Insight:
 
     def ranked(self, asked: Range) -> Ranked:
         """The ranking of a range that is held."""
+        found = self._given.get(asked)
+        if found is not None:
+            return found
         found = self._kept.get(asked)
         if found is None:
             found = self._kept[asked] = self._rank(asked)
         self._kept.move_to_end(asked)
-        bytes_each = max(1, len(self.cube.ids)) * 8 * 7
+        bytes_each = max(1, len(self.cube.ids)) * BYTES_EACH
         while len(self._kept) > max(KEPT_AT_LEAST, min(KEPT_BYTES // bytes_each, 1000)):
             self._kept.popitem(last=False)
         return found
@@ -269,8 +286,8 @@ class Insight:
         ranked = self.ranked(asked)
         positions = np.arange(len(ranked.creators))
         if wanted := search_key(search):
-            names = self._names
-            positions = positions[[wanted in names[creator] for creator in ranked.creators.tolist()]]
+            is_match = pc.match_substring(self._search_keys, wanted).to_numpy(zero_copy_only=False)
+            positions = np.flatnonzero(is_match[ranked.creators])
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
         return Page(
             range=asked,
@@ -324,13 +341,6 @@ class Insight:
             for creator_id, row in zip(names, self._profiles.take(at).to_pylist(), strict=True)
         ]
 
-    @cached_property
-    def _names(self) -> list[str]:
-        """Of every creator of the cube, what a search looks at."""
-        columns = [self.cube.ids, *(self._profiles[name] for name in ("username", "name", "surname"))]
-        texts = (" ".join(part for part in row if part) for row in zip(*(c.to_pylist() for c in columns), strict=True))
-        return [search_key(text) for text in texts]
-
     def creator(self, creator_id: str, asked: Range) -> Creator:
         """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed."""
         creator = pc.index(self.cube.ids, pa.scalar(creator_id, pa.large_string())).as_py()
@@ -349,7 +359,7 @@ class Insight:
             total=len(ranked.creators),
             days=self.cube.days_of(creator),
             trend=self._trend(creator),
-            streams=self._streams.get(creator_id, []),
+            streams=self._scheduled(creator_id),
         )
 
     def _trend(self, creator: int) -> list[TrendPoint]:
@@ -358,45 +368,107 @@ class Insight:
         points = zip(self.cube.trend_ends, own.tolist(), ahead.tolist(), self.cube.is_in_trend(creator), strict=True)
         return [TrendPoint(end, viewers, above + 1 if is_in else None) for end, viewers, above, is_in in points]
 
+    def _scheduled(self, creator_id: str) -> list[Stream]:
+        """Their scheduled streams, the soonest planned start first; those without one last."""
+        rows = rows_of(self._streams_of, creator_id)
+        return [_stream(row) for row in self._streams.slice(rows.start, rows.stop - rows.start).to_pylist()]
 
-def load(snapshot: Snapshot, before: Insight | None = None) -> Insight:
-    """Load a snapshot for queries. Raises Damaged, NoSnapshot when it is pruned meanwhile."""
+
+_CREATORS, _STREAMS = "creators.arrow", "scheduled.arrow"
+_ARRAYS = ("creators", "ranks", "viewers", "anonymous_viewers", "sessions", "watched_seconds", "position_of")
+
+
+def prepare(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
+    """Write what queries over a snapshot need into a folder, as `load` reads it; see `cube.prepare_cube` on `before`.
+
+    Raises Damaged, NoSnapshot when it is pruned meanwhile.
+    """
     with snapshot.being_read():
-        return Insight(
-            as_of=snapshot.as_of,
-            windows=snapshot.manifest["windows"],
-            cube=cubes.load(snapshot, before.cube if before is not None else None),
-            creators=snapshot.table("creators.parquet"),
-            streams=scheduled(snapshot.table("live_streams.parquet"), snapshot.table("live_stream_funding.parquet")),
-        )
+        cubes.prepare_cube(snapshot, folder, before)
+        creator_ids = cubes.map_cube(snapshot, folder).ids
+        write_table(folder / _CREATORS, creators_of(creator_ids, snapshot.table("creators.parquet")))
+        streams, funding = snapshot.table("live_streams.parquet"), snapshot.table("live_stream_funding.parquet")
+        write_table(folder / _STREAMS, scheduled(streams, funding))
+    insight = load(snapshot, folder)
+    for asked in {one: None for usual in insight.usual_ranges() for one in insight.compared(usual)}:
+        ranked = insight.ranked(asked)
+        write_arrays(_ranking_path(folder, asked), {name: getattr(ranked, name) for name in _ARRAYS})
 
 
-def scheduled(streams: pa.Table, funding: pa.Table) -> dict[str, list[Stream]]:
-    """The scheduled streams of every creator, the soonest planned start first; those without one last."""
+def load(snapshot: Snapshot, folder: Path) -> Insight:
+    """A snapshot for queries, from the folder of `prepare`."""
+    insight = Insight(
+        as_of=snapshot.as_of,
+        windows=snapshot.manifest["windows"],
+        cube=cubes.map_cube(snapshot, folder),
+        creators=map_table(folder / _CREATORS),
+        streams=map_table(folder / _STREAMS),
+    )
+    for asked in (one for usual in insight.usual_ranges() for one in insight.compared(usual)):
+        if (path := _ranking_path(folder, asked)).exists():
+            insight.add_ranking(Ranked(asked, **map_arrays(path)))
+    return insight
+
+
+def _ranking_path(folder: Path, asked: Range) -> Path:
+    return folder / f"ranking-{asked.first}-{asked.end}.arrow"
+
+
+def creators_of(creator_ids: pa.Array, creators: pa.Table) -> pa.Table:
+    """Of each id, the names, whether it is listed, its place in the order of ids, and the text that a search reads."""
+    profiles = creators.take(pc.index_in(creator_ids, value_set=ids(creators, "creator_id").combine_chunks()))
+    unlisted = pc.is_in(profiles["status"], value_set=pa.array(UNLISTED, profiles["status"].type))
+    order = pc.sort_indices(creator_ids).to_numpy()  # by their bytes
+    id_order = np.empty(len(order), dtype=np.int64)
+    id_order[order] = np.arange(len(order))
+    columns = {name: profiles[name] for name in _PROFILE}
+    columns["is_listed"] = pc.invert(pc.fill_null(unlisted, False))
+    columns["id_order"] = pa.array(id_order)
+    columns["search_key"] = search_keys(creator_ids, *(ids(profiles, name) for name in ("username", "name", "surname")))
+    return pa.table(columns)
+
+
+def search_keys(*columns: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The `search_key` of the texts of each row that are neither null nor empty, with spaces between."""
+    empty, space = (pa.scalar(text, pa.large_string()) for text in ("", " "))
+    present = [pc.fill_null(column, empty) for column in columns]
+    parts = [
+        pc.if_else(pc.equal(part, empty), empty, pc.binary_join_element_wise(part, space, empty)) for part in present
+    ]
+    texts = pc.binary_join_element_wise(*parts, empty)  # the space at the end goes with those around the text
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    keys = pc.ascii_trim_whitespace(pc.ascii_lower(texts))
+    # what is not plain ASCII, character by character
+    rest = pc.invert(pc.match_substring_regex(texts, "^[ -~]*$"))
+    others = pa.array([search_key(text) for text in texts.filter(rest).to_pylist()], pa.large_string())
+    return pc.replace_with_mask(keys, rest, others)
+
+
+def scheduled(streams: pa.Table, funding: pa.Table) -> pa.Table:
+    """The scheduled streams with their funding, by creator, the soonest planned start first; those without one last."""
     chosen = streams.filter(pc.equal(streams["status"], SCHEDULED))
     at = pc.index_in(ids(chosen, "stream_id"), value_set=ids(funding, "stream_id").combine_chunks())
-    columns = ["stream_id", "creator_id", "title", "planned_start_date", "access_type", "interest"]
-    funded = funding.select(["funding_goal", "collected_funding", "currency", "funding_percentage", "backers"])
-    found: dict[str, list[Stream]] = {}
-    for row, funds in zip(chosen.select(columns).to_pylist(), funded.take(at).to_pylist(), strict=True):
-        found.setdefault(row["creator_id"], []).append(_stream(row, funds))
-    for each in found.values():
-        each.sort(key=lambda one: (one.planned_start is None, one.planned_start, one.stream_id))
-    return found
+    chosen = chosen.select(["stream_id", "creator_id", "title", "planned_start_date", "access_type", "interest"])
+    for name in ("funding_goal", "collected_funding", "currency", "funding_percentage", "backers"):
+        chosen = chosen.append_column(name, funding[name].take(at))
+    chosen = chosen.set_column(1, "creator_id", ids(chosen, "creator_id"))
+    return chosen.sort_by(
+        [("creator_id", "ascending"), ("planned_start_date", "ascending"), ("stream_id", "ascending")]
+    )
 
 
-def _stream(row: Mapping[str, Any], funds: Mapping[str, Any]) -> Stream:
+def _stream(row: Mapping[str, Any]) -> Stream:
     return Stream(
         stream_id=row["stream_id"],
         title=row["title"],
         planned_start=row["planned_start_date"],
         access_type=row["access_type"],
         interest=row["interest"],
-        goal=funds["funding_goal"] or None,  # 0: no goal
-        collected=funds["collected_funding"],
-        currency=funds["currency"],
-        percentage=funds["funding_percentage"],
-        backers=funds["backers"] or 0,
+        goal=row["funding_goal"] or None,  # 0: no goal
+        collected=row["collected_funding"],
+        currency=row["currency"],
+        percentage=row["funding_percentage"],
+        backers=row["backers"] or 0,
     )
 
 

@@ -6,11 +6,12 @@ prepared bytes), so a reply is three values and a request is read straight from 
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pipelines.api import envelope
 
@@ -31,6 +32,7 @@ SAFE_DATA: tuple[Header, ...] = (
 )
 NO_STORE = (b"cache-control", b"no-store")
 STATUS_KEY = "mostwatched.status"  # where a reply leaves its status for the metrics
+PIECE_BYTES = 64 << 10  # of a long body, at a time: some 0.1 ms of the event loop
 PREPARED = "mostwatched.prepared"  # where a reply's start carries its head as bytes
 
 _ENTITY_TAG = re.compile(rb'(?:W/)?("[^"]*")')
@@ -72,6 +74,35 @@ class Reply:
         await send({"type": "http.response.body", "body": body})
 
 
+Part = bytes | memoryview
+
+
+class ReplyInPieces(Reply):
+    """A reply with a long body: sent piece by piece, as the client takes them, with everybody else's turn between."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, status: int, headers: Sequence[Header], parts: Sequence[Part]) -> None:
+        super().__init__(status, headers, b"")
+        self.parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; for HEAD, the same headers and no body."""
+        scope[STATUS_KEY] = self.status
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        for piece in pieces(self.parts) if scope["method"] != "HEAD" else ():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # safeguard: long-answers-take-turns
+        await send({"type": "http.response.body", "body": b""})
+
+
+def pieces(parts: Iterable[Part]) -> Iterator[bytes]:
+    """Cut the parts of a body into pieces of at most PIECE_BYTES."""
+    for part in parts:
+        for start in range(0, len(part), PIECE_BYTES):
+            yield bytes(part[start : start + PIECE_BYTES])
+
+
 class Head:
     """The headers that many answers of status 200 share, prepared once."""
 
@@ -85,6 +116,14 @@ class Head:
         size = len(body)
         own = (content_length(size), *own)
         return Reply(200, (*self._headers, *own), body, Prepared(200, own, size, self._lines))
+
+
+def with_headers(message: Message, headers: Sequence[Header]) -> Message:
+    """The start of an answer with further headers; its head stays prepared, if it was."""
+    prepared: Prepared | None = message.get(PREPARED)
+    if prepared is not None:
+        prepared = Prepared(prepared.status, headers, prepared.size, prepared.lines)
+    return {**message, "headers": [*message["headers"], *headers], PREPARED: prepared}
 
 
 def content_length(size: int) -> Header:

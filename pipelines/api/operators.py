@@ -65,10 +65,10 @@ class CreatorExplanation(Endpoint):
             of = query_params.range_param(asked)
             creator_id = creator_param(asked)
 
-            def question(ready: ReadySnapshot) -> tuple[str, Range]:
-                return ready.snapshot_id, of(ready.insight)
+            def question(ready: ReadySnapshot) -> tuple[str, Range, str]:
+                return ready.snapshot_id, of(ready.insight), ready.zone
 
-            snapshot_id, days = await self._curious.ask(question, now_ms)
+            snapshot_id, days, zone = await self._curious.ask(question, scope, now_ms)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
@@ -79,16 +79,16 @@ class CreatorExplanation(Endpoint):
             raise Refused(error(503, now_ms, retry_after, message=str(problem))) from None
         except ExplanationError as problem:
             raise Refused(error(503, now_ms, message=str(problem))) from None
-        body = envelope.success(msgspec.json.encode(_as_json(explanation, days)), now_ms)
+        body = envelope.success(msgspec.json.encode(_as_json(explanation, days, zone)), now_ms)
         headers = [(b"x-snapshot-id", snapshot_id.encode()), NO_STORE, VARY_ON_TOKEN, *SAFE_DATA]
         return Reply(200, [JSON, content_length(len(body)), *headers], body)
 
 
-def _as_json(explanation: dict[str, Any], days: Range) -> dict[str, object]:
+def _as_json(explanation: dict[str, Any], days: Range, zone: str) -> dict[str, object]:
     """Return it in this API's form: the window as elsewhere in it, names in camel case."""
     said = {name: value for name, value in explanation.items() if name not in ("first_day", "end_day")}
     renamed: dict[str, object] = _camel(said)
-    return {"snapshotId": renamed.pop("snapshotId"), "window": range_as_json(days)} | renamed
+    return {"snapshotId": renamed.pop("snapshotId"), "window": range_as_json(days, zone)} | renamed
 
 
 def _camel(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,9 +12,10 @@ from pathlib import PurePosixPath
 
 from starlette.types import Scope
 
-from pipelines.api import messages, query_params
+from pipelines.api import compression, messages, query_params
 from pipelines.api.creators import QueryApi
-from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused
+from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused, StaticBody
+from pipelines.api.fair_queue import PAGES, Busy
 from pipelines.api.insight import Range, RangeNotHeld, UnknownCreator
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, layout, ranking
@@ -21,14 +23,17 @@ from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.translations import LANGUAGES, preferred
 from pipelines.api.query_params import InvalidParameter, Query
 from pipelines.api.query_service import NotReady, ReadySnapshot
-from pipelines.api.responses import digest_of
+from pipelines.api.responses import WINDOW_DAYS, digest_of
 from pipelines.api.snapshot_watcher import Serving, milliseconds
+from pipelines.core.calendar_days import rolling
+from pipelines.core.completeness import Completeness
 
 HTML = (b"content-type", b"text/html; charset=utf-8")
 PAGE_HEADERS: tuple[Header, ...] = (*SAFE, assets.POLICY)
-VARY = (b"vary", b"Accept-Language, Cookie")
+VARY = (b"vary", b"Accept-Language, Cookie, Accept-Encoding")
 REVALIDATE = (b"cache-control", b"private, no-cache")
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
+MAX_DEPTH = 20  # of folders in a path that is not there, to find the way back from
 REMEMBERED_SECONDS = 31_536_000  # what somebody chose
 
 _CHOICES = {"lang": tuple(LANGUAGES), "theme": THEMES}
@@ -50,6 +55,7 @@ class RenderedPage:
     status: int
     body: bytes
     tag: str  # what the body depends on
+    encoding: bytes | None = None  # in which the body is
 
 
 class HtmlPage(Endpoint):
@@ -73,7 +79,9 @@ class HtmlPage(Endpoint):
         except Refused:
             return _unavailable(_problem(frame, None, "none_title", frame.language("none")), chosen)
         try:
-            sheet = await self._sheet(frame, sent, serving, now_ms)
+            sheet = await self._sheet(frame, scope, serving, now_ms)
+        except Busy:
+            return _unavailable(_problem(frame, None, "busy_title", frame.language("busy"), frame.link()), chosen)
         except NotReady:
             body = _problem(frame, None, "unreadable_title", frame.language("unreadable"), frame.link())
             return _unavailable(body, chosen)
@@ -83,9 +91,12 @@ class HtmlPage(Endpoint):
         headers = [(b"etag", sheet.tag.encode()), REVALIDATE, *headers]
         if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), sheet.tag.encode()):
             return Reply(304, headers, b"")
-        return Reply(200, [HTML, content_length(len(sheet.body)), *headers], sheet.body)
+        own = [HTML, content_length(len(sheet.body)), *compression.encoded_header(sheet.encoding)]
+        return Reply(200, [*own, *headers], sheet.body)
 
-    async def _sheet(self, frame: Frame, sent: bytes, serving: Serving, now_ms: int) -> RenderedPage:
+    async def _sheet(self, frame: Frame, scope: Scope, serving: Serving, now_ms: int) -> RenderedPage:
+        sent, encoding = scope["query_string"], compression.accepted(scope["headers"])
+
         def question(ready: ReadySnapshot) -> RenderedPage:
             fresh = freshness(ready, now_ms, self.query_api.stale_hours)
             asked_frame = frame
@@ -102,9 +113,13 @@ class HtmlPage(Endpoint):
             except UnknownCreator:
                 return RenderedPage(404, _problem(frame, fresh, "missing_title", frame.language("missing")), "")
             digest = digest_of(assets.version(), ready.published_ms, *map(str, key))
-            return RenderedPage(200, body, f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"')
+            tag = f'W/"{ready.snapshot_id}-page.{digest}-{API_VERSION}"'
+            if encoding is None:
+                return RenderedPage(200, body, tag)
+            packed = ready.packed((tag,), encoding, body).closed(b"")
+            return RenderedPage(200, packed, compression.tagged(tag.encode(), encoding).decode(), encoding)
 
-        return await self.query_api.queries.ask(serving, question, wait=not self.query_api.watcher.is_watching)
+        return await self.query_api.ask_of(serving, question, PAGES, scope)
 
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The page. Raises InvalidParameter, RangeNotHeld, UnknownCreator."""
@@ -173,7 +188,7 @@ class CreatorPage(HtmlPage):
             moved=partial(ranking.movements, frame.language, found),
             charts=[]
             if insight.cube.min_cell
-            else creator.charts_of(frame.language, found, ranking.trend_from(insight)),
+            else creator.charts_of(frame.language, found, ranking.trend_from(insight), ready.did_not_land),
             longest=insight.cube.max_window_days,
             for_operators=self._for_operators,
         )
@@ -184,18 +199,15 @@ class Asset(Endpoint):
 
     def __init__(self, api: QueryApi, name: str) -> None:
         super().__init__(api)
-        self._body = assets.content(name)
-        self._type = (b"content-type", assets.MEDIA_TYPES[PurePosixPath(name).suffix])
-        self._etag = f'"{digest_of(self._body.decode())}"'.encode()
+        self._static = StaticBody(
+            (b"content-type", assets.MEDIA_TYPES[PurePosixPath(name).suffix]), assets.content(name)
+        )
         self._version = f"v={assets.version()}".encode()
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """Return the file, immutable under its version's address; or 304."""
         kept = IMMUTABLE if scope["query_string"] == self._version else (b"cache-control", b"no-cache")
-        headers = [(b"etag", self._etag), kept, *PAGE_HEADERS]
-        if messages.matches_etag(messages.values_of(scope["headers"], b"if-none-match"), self._etag):
-            return Reply(304, headers, b"")
-        return Reply(200, [self._type, content_length(len(self._body)), *headers], self._body)
+        return self._static.reply(scope["headers"], [kept, *PAGE_HEADERS])
 
 
 def preferences(sent: bytes, headers: list[Header]) -> Preferences:
@@ -204,6 +216,9 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
     remembered = _cookies(headers)
     found = {"lang": preferred(accepted), "theme": THEMES[0]}
     cookies: list[Header] = []
+    # whoever says so of themselves changes nobody else's cookie
+    is_tls = b"https" in messages.values_of(headers, b"x-forwarded-proto")
+    secure = "; Secure" if is_tls else ""
     for name, known in _CHOICES.items():
         if remembered.get(name) in known:
             found[name] = remembered[name]
@@ -213,7 +228,8 @@ def preferences(sent: bytes, headers: list[Header]) -> Preferences:
             continue
         if len(chosen) == 1 and chosen[0] in known:
             found[name] = chosen[0]
-            cookie = f"{name}={chosen[0]}; Path=/; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax"
+            # without a Path it is that of the page, also behind a proxy's prefix
+            cookie = f"{name}={chosen[0]}; Max-Age={REMEMBERED_SECONDS}; SameSite=Lax{secure}"
             cookies.append((b"set-cookie", cookie.encode()))
     return Preferences(found["lang"], found["theme"], cookies)
 
@@ -232,6 +248,7 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
     """How old a snapshot is, by the rule of /readyz."""
     age_ms = max(0, now_ms - ready.published_ms)
     until = ready.data_until
+    days = rolling(ready.snapshot.as_of, WINDOW_DAYS)
     return Freshness(
         snapshot_id=ready.snapshot_id,
         published=_moment(ready.published_ms),
@@ -239,6 +256,8 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
         age_hours=age_ms // 3_600_000,
         stale_hours=stale_hours,
         is_stale=age_ms > stale_hours * 3_600_000,
+        completeness=(ready.completeness or Completeness(days.first_day)).within(days),
+        days=days,
     )
 
 
@@ -279,6 +298,26 @@ def _why(error: Exception, ready: ReadySnapshot, frame: Frame) -> str:
 def _problem(frame: Frame, fresh: Freshness | None, title: str, why: str, way_out: str = layout.RANKING) -> bytes:
     """A page that says why there is nothing else. Without a snapshot it looks again by itself."""
     return layout.render("problem.html", frame, fresh, title=title, why=why, way_out=way_out)
+
+
+def accepts_html(headers: list[Header]) -> bool:
+    """Whether HTML is asked for by name, as every browser does."""
+    accepted = b",".join(messages.values_of(headers, b"accept")).lower().split(b",")
+    return any(_TEXT_HTML.fullmatch(item) for item in accepted)
+
+
+_TEXT_HTML = re.compile(rb"\s*text/html\s*(;(?!\s*q=0(\.0*)?\s*$).*)?")
+
+
+def page_not_found(scope: Scope) -> Reply:
+    """404 as a page, in the language of whoever asks."""
+    chosen = preferences(b"", scope["headers"])
+    frame = Frame(LANGUAGES[chosen.language], chosen.theme, layout.RANKING)
+    depth = scope["path"].count("/") - 1
+    root = "../" * depth if 0 < depth <= MAX_DEPTH else "/" if depth else "./"  # behind a prefix, too
+    body = layout.render("nowhere.html", frame, None, root=root)
+    headers = [HTML, content_length(len(body)), NO_STORE, *PAGE_HEADERS]
+    return Reply(404, [*headers, (b"vary", b"Accept, Accept-Language, Cookie")], body)
 
 
 def _unavailable(body: bytes, chosen: Preferences) -> Reply:

@@ -13,17 +13,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
 from typing import TypeVar
 
 from pipelines.api import insight as insights
+from pipelines.api.compression import OpenBody, opened
+from pipelines.api.fair_queue import FairQueue
 from pipelines.api.insight import Insight
+from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
-MAX_WAITING = 100  # questions; a range of a large platform is some 0.2 s of work, and nobody waits for minutes
 KEPT_BYTES = 16 << 20  # of rendered answers; a page of a hundred creators is some 150 kB
 
 T = TypeVar("T")
@@ -36,11 +41,22 @@ class ReadySnapshot:
     """A snapshot loaded for queries, with a cache of bodies."""
 
     insight: Insight
-    snapshot_id: str
+    snapshot: Snapshot
     published_ms: int
     data_until: str | None
     zone: str  # in which its days begin and end
+    completeness: Completeness | None  # of its days; None where nobody noted that
     bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
+    packed_bodies: OrderedDict[tuple[object, ...], OpenBody] = field(default_factory=OrderedDict)
+
+    @property
+    def snapshot_id(self) -> str:
+        """Its name."""
+        return self.snapshot.id
+
+    def did_not_land(self, day: date) -> bool:
+        """Whether nothing of a day landed, as far as anybody noted that."""
+        return self.completeness is not None and self.completeness.did_not_land(day)
 
     def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
         """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
@@ -55,6 +71,16 @@ class ReadySnapshot:
         self.bodies.move_to_end(key)
         return found
 
+    def packed(self, key: tuple[object, ...], encoding: bytes, *parts: bytes) -> OpenBody:
+        """Return the parts of a body compressed, cached under `key` as by `body`."""
+        key = (*key, encoding)
+        found = self.packed_bodies.get(key)
+        if found is None:
+            found = self.packed_bodies[key] = opened(encoding, *parts)
+            while sum(len(one.start) for one in self.packed_bodies.values()) > KEPT_BYTES:
+                self.packed_bodies.popitem(last=False)
+        return found
+
 
 class NotReady(Exception):
     """No answer can be given yet; try again in some seconds."""
@@ -63,13 +89,14 @@ class NotReady(Exception):
 class QueryService:
     """Keeps a `ReadySnapshot` for the served snapshot, and runs one query at a time on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, preparer: Preparer) -> None:
+        self._preparer = preparer
         self._ready: ReadySnapshot | None = None
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._queue = FairQueue()
         # Questions and loading each on a thread of their own: neither can take more than a core, nor hold up the other.
         self._thinking = ThreadPoolExecutor(1, "questions")
         self._loading = ThreadPoolExecutor(1, "cube")
@@ -81,8 +108,8 @@ class QueryService:
         with self._lock:
             ready = self._ready
             if ready is not None and ready.snapshot_id == serving.snapshot_id:
-                if ready.published_ms != serving.published_ms:  # published again: only its age has changed
-                    self._ready = replace(ready, published_ms=serving.published_ms, bodies=OrderedDict())
+                if ready.published_ms != serving.published_ms:  # published again: its age, and what is known of it
+                    self._ready = _ready(ready.insight, serving)
                 return None
             if self._failed is not None and self._failed[0] == serving.snapshot_id:
                 if time.monotonic() < self._failed[1] + RETRY_AFTER_SECONDS:
@@ -90,44 +117,38 @@ class QueryService:
                 self._failed = None
             if self._pending is None or self._wanted is None or self._wanted.snapshot_id != serving.snapshot_id:
                 self._wanted = serving
-                self._pending = self._loading.submit(
-                    self._load, serving.snapshot, serving.published_ms, serving.data_until
-                )
+                self._pending = self._loading.submit(self._load, serving)
             return self._pending
 
-    async def ask(self, serving: Serving, question: Callable[[ReadySnapshot], T], *, wait: bool) -> T:
+    async def ask(
+        self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, client: str, *, wait: bool
+    ) -> T:
         """Run `question` on the served snapshot, or on the previous one while this one is being loaded.
 
-        With `wait` only of this one. Raises NotReady, also when many wait already, and whatever `question` raises.
+        With `wait` only of this one. Raises NotReady, Busy (see FairQueue), and whatever `question` raises.
         """
-        if self._waiting >= MAX_WAITING:
-            raise NotReady("Too many questions are being asked")
-        self._waiting += 1
-        try:
-            return await self._answer(serving, question, wait)
-        finally:
-            self._waiting -= 1
-
-    async def _answer(self, serving: Serving, question: Callable[[ReadySnapshot], T], wait: bool) -> T:
-        pending = self.prepare(serving)
-        if pending is not None and (wait or self._ready is None):
-            await asyncio.wrap_future(pending)
-        ready = self._ready
-        if ready is None:
-            raise NotReady("The snapshot's cube cannot be read")
-        return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
+        async with self._queue.turn(lane, client):
+            pending = self.prepare(serving)
+            if pending is not None and (wait or self._ready is None):
+                await asyncio.wrap_future(pending)
+            ready = self._ready
+            if ready is None:
+                raise NotReady("The snapshot's cube cannot be read")
+            return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
 
     def close(self) -> None:
         """Run no more queries."""
         self._thinking.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, snapshot: Snapshot, published_ms: int, data_until: str | None) -> None:
+    def _load(self, serving: Serving) -> None:
         started = time.monotonic()
+        snapshot = serving.snapshot
         before = self._ready
         try:
-            insight = insights.load(snapshot, before.insight if before is not None else None)
-            insight.prepare()
+            held = None if before is None else before.snapshot
+            with self._preparer.prepared(QUERIES, snapshot, held) as folder:
+                insight = insights.load(snapshot, folder)
         except Exception as error:  # whatever is wrong with it, the one before is still right
             with self._lock:
                 self._failed = (snapshot.id, time.monotonic())
@@ -138,12 +159,19 @@ class QueryService:
             )
         else:
             with self._lock:
-                zone = str(snapshot.manifest["policy"]["day_timezone"])
-                self._ready = ReadySnapshot(insight, snapshot.id, published_ms, data_until, zone)
+                self._ready = _ready(insight, serving)
             took_ms = round((time.monotonic() - started) * 1000)
-            about = {"snapshot_id": snapshot.id, "loaded_in_ms": took_ms, "bytes": insight.cube.nbytes}
-            log.info("answering questions", extra=about)
+            log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:
             with self._lock:
+                in_use = [each.snapshot for each in (self._ready, self._wanted) if each is not None]
                 if self._wanted is not None and self._wanted.snapshot_id == snapshot.id:
                     self._pending = self._wanted = None
+            with suppress(OSError):
+                self._preparer.keep(in_use)
+
+
+def _ready(insight: Insight, serving: Serving) -> ReadySnapshot:
+    return ReadySnapshot(
+        insight, serving.snapshot, serving.published_ms, serving.data_until, serving.zone, serving.completeness
+    )

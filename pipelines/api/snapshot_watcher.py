@@ -15,9 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from pipelines.api.funded import Funded, prepare_funded
-from pipelines.api.responses import WINDOW_DAYS, Ranking, Streams, prepare_ranking, prepare_streams, require_window
+from pipelines.api.funded import Funded
+from pipelines.api.preparation import DOCUMENTED, Preparer, map_documented
+from pipelines.api.responses import WINDOW_DAYS, Ranking, Streams
+from pipelines.core.calendar_days import rolling
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots import manifest
 
@@ -37,34 +41,42 @@ class Serving:
     published_ms: int  # milliseconds since 1970, UTC
     window: str  # 2026-10-22/2026-11-21
     data_until: str | None  # the newest session
+    zone: str  # in which its days begin and end
+    completeness: Completeness | None  # of its days; None where an earlier version published it
     ranking: Ranking
     funded: Funded
     streams: Streams
 
+    @property
+    def is_complete(self) -> bool | None:
+        """Whether all days of the documented ranking landed; None if nobody noted that."""
+        if self.completeness is None:
+            return None
+        return self.completeness.is_complete(rolling(self.snapshot.as_of, WINDOW_DAYS))
 
-def load(snapshots_dir: Path, pointer: manifest.Pointer) -> Serving:
-    """Read and prepare everything that the API serves of one snapshot. Raises Damaged."""
+    def is_behind(self, hours: int) -> bool:
+        """Whether its newest session begins more than so many hours before the end of its days, or there is none."""
+        end = datetime.combine(self.snapshot.as_of, datetime.min.time(), ZoneInfo(self.zone))
+        return self.data_until is None or milliseconds(end) - milliseconds(self.data_until) > hours * 3_600_000
+
+
+def load(snapshots_dir: Path, pointer: manifest.Pointer, preparer: Preparer) -> Serving:
+    """Prepare everything that the documented endpoints serve of one snapshot. Raises Damaged."""
     snapshot = manifest.open_snapshot(snapshots_dir, pointer.snapshot_id, pointer.manifest_sha256)
-    require_window(snapshot.manifest["windows"], snapshot.id)
-    creators = snapshot.table("creators.parquet")
     first_day = snapshot.as_of - timedelta(days=WINDOW_DAYS)
+    with preparer.prepared(DOCUMENTED, snapshot) as folder:
+        ranking, funded, streams = map_documented(folder)
     return Serving(
         snapshot=snapshot,
         snapshot_id=snapshot.id,
         published_ms=milliseconds(pointer.published_at),
         window=f"{first_day.isoformat()}/{snapshot.as_of.isoformat()}",
         data_until=snapshot.manifest["freshness"]["newest_session_at"],
-        ranking=prepare_ranking(
-            snapshot.table("creator_rankings.parquet"), creators, snapshot.table("private/follows.parquet")
-        ),
-        funded=prepare_funded(
-            snapshot.table("live_streams.parquet"),
-            snapshot.table("live_stream_funding.parquet"),
-            creators,
-            snapshot.table("private/funded_streams.parquet"),
-            snapshot.table("private/replay_rentals.parquet"),
-        ),
-        streams=prepare_streams(snapshot.table("lls_streams.parquet")),
+        zone=str(snapshot.manifest["policy"]["day_timezone"]),
+        completeness=pointer.completeness or snapshot.completeness,
+        ranking=ranking,
+        funded=funded,
+        streams=streams,
     )
 
 
@@ -79,11 +91,17 @@ def milliseconds(instant: str | datetime) -> int:
 class Watcher:
     """Keeps `serving` at what `current.json` points at."""
 
-    def __init__(self, snapshots_dir: Path, on_load: Callable[[Serving | None], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        snapshots_dir: Path,
+        on_load: Callable[[Serving | None], None] = lambda _: None,
+        preparer: Preparer | None = None,
+    ) -> None:
         """`on_load` is called after every attempt, with the new snapshot or None for a failure."""
         self.serving: Serving | None = None
         self._directory = snapshots_dir
         self._on_load = on_load
+        self._preparer = preparer or Preparer()
         self._seen: bytes | None = None
         self._retry_at: float | None = None
         self._one_at_a_time = threading.Lock()
@@ -146,10 +164,14 @@ class Watcher:
             pointer = manifest.pointer_of(self._directory / manifest.POINTER, content)
             now_serving = self.serving
             if now_serving is not None and now_serving.snapshot.manifest_sha256 == pointer.manifest_sha256:
-                # the same snapshot published again (or pinned): only its age has changed
-                self.serving = replace(now_serving, published_ms=milliseconds(pointer.published_at))
+                # the same snapshot published again (or pinned): only its age has changed, and what is known of it
+                self.serving = replace(
+                    now_serving,
+                    published_ms=milliseconds(pointer.published_at),
+                    completeness=pointer.completeness or now_serving.snapshot.completeness,
+                )
             else:
-                self.serving = load(self._directory, pointer)  # safeguard: failed-load-replaces-nothing
+                self.serving = load(self._directory, pointer, self._preparer)  # safeguard: failed-load-replaces-nothing
         except Exception as error:  # whatever is wrong with the new one, the old one is still right
             if self._pointer() not in (content, None):
                 return False  # most likely pruned while it was read: no fault, and there is a newer one to look at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,10 @@ from pipelines.cli.group import COUNT, DAY, ID, TEXT, as_csv, as_json, cli, comm
 from pipelines.core import logs
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, excerpt, print_csv, print_json, print_rows, print_table, printable
+
+if TYPE_CHECKING:
+    from pipelines.core.calendar_days import Window
+    from pipelines.snapshots.manifest import Snapshot
 
 _SHOWN_ROWS = 100  # of a query's answer in a table, unless told
 
@@ -48,6 +53,7 @@ def top(
     snapshot = snapshot_or_current(settings, snapshot_id)
     days = ranking.window_from_options(snapshot, window_days, first, end)
     rows = ranking.ranking(settings, snapshot, days, limit)
+    _warn_of_missing_days(snapshot, days)
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -138,6 +144,7 @@ def explain(
     snapshot = snapshot_or_current(settings, snapshot_id)
     days = ranking.window_from_options(snapshot, window_days, first, end)
     explanation = explain.explain(settings, snapshot, creator_id, days)
+    _warn_of_missing_days(snapshot, days)
     if as_json:
         print_json(explanation.as_json())
     else:
@@ -177,6 +184,12 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
     click.echo(counted(count, "rejected record") if count else "No rejected records.")
     for suggestion in suggest_mapping(raw_files(settings) if count else ()):
         click.echo(printable(suggestion))
+
+
+def _warn_of_missing_days(snapshot: Snapshot, days: Window) -> None:
+    """Say on stderr what a number about these days leaves out."""
+    if snapshot.completeness is not None and (said := snapshot.completeness.sentence(days)):
+        logs.run_log.warning("%s", said)
 
 
 def _either(as_json: bool, as_csv: bool) -> None:

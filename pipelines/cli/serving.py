@@ -12,6 +12,7 @@ import click
 from pipelines import remote
 from pipelines.cli.group import DAY, FOLDER, as_json, cli, command, os_errors_explained
 from pipelines.core import logs
+from pipelines.core.errors import UsageError
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, print_json, printable
 
@@ -29,19 +30,28 @@ from pipelines.core.text import counted, print_json, printable
 @click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Processes on one port."
 )
-def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+@click.option(
+    "--uds", type=click.Path(path_type=Path), metavar="PATH", help="Listen on a Unix socket instead, of mode 0660."
+)
+@click.option(
+    "--fd", type=click.IntRange(min=0), metavar="N", help="Listen on an inherited socket instead; systemd's is 3."
+)
+def serve(settings: Settings, host: str, port: int, workers: int, uds: Path | None, fd: int | None) -> None:
     """Serve the page and the read API.
 
     From the current snapshot; a new one is picked up without a restart.
     """
     from pipelines.api.app import serve as serve_api
 
+    if uds is not None and fd is not None:
+        raise UsageError("--uds and --fd are two places to listen on: give one.")
+
     logs.configure_server(
         settings.log_format, settings.log_level
     )  # also what is said of the bucket, before there is a server
     log = logging.getLogger("mostwatched.api")
     with remote.replicating(settings, lambda problem: log.warning("%s", problem)):
-        serve_api(settings, host, port, workers)
+        serve_api(settings, host, port, workers, uds, fd)
 
 
 @cli.command()

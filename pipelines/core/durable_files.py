@@ -66,9 +66,7 @@ def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in sorted(temporary.rglob("*"), reverse=True):  # safeguard: files-of-a-folder-fsynced
-            fsync(path)
-        fsync(temporary)
+        _fsync_folder(temporary)
         if replace and final.exists():
             final.rename(replaced)
         if not final.exists():
@@ -78,6 +76,23 @@ def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if final.exists():
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def name_folder(temporary: Path, final: Path) -> None:
+    """Give a filled temporary folder its name, whole and durable, as `new_folder` does where the name is known late.
+
+    One that already stands there is kept: then the temporary one is left to whoever made it.
+    """
+    _fsync_folder(temporary)
+    if not final.exists():
+        temporary.rename(final)
+    fsync(final.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):  # safeguard: files-of-a-folder-fsynced
+        fsync(path)
+    fsync(folder)
 
 
 def write_bytes(final: Path, content: bytes) -> None:

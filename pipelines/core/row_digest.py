@@ -6,8 +6,9 @@ File names in the lake and ids of snapshots are made of these digests: see `lake
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -53,6 +54,28 @@ def row_digest(table: pa.Table, leave_out: Collection[str] = ()) -> str:
     digest = RowDigest(table.schema, leave_out)
     digest.update(table)
     return digest.hexdigest()
+
+
+def row_digests(table: pa.Table, counts: Sequence[int], leave_out: Collection[str] = ()) -> list[str]:
+    """The RowDigest of each of several runs of rows that stand one after the other, `counts` many each."""
+    starts = [0, *accumulate(counts)]
+    parts = [[str(count)] for count in counts]
+    for field in table.schema:
+        if field.name in leave_out:
+            continue
+        kind = _kind(field)
+        buffers = _canonical_buffers(table.column(field.name).combine_chunks(), kind)
+        nulls, lengths, values = (memoryview(buffer).cast("B") for buffer in buffers)
+        if kind in ("string", "decimal"):
+            ends = [0, *accumulate(lengths.cast("i"))]
+            bounds = [ends[start] for start in starts]
+        else:
+            width = 16 if kind == "uuid" else 8
+            bounds = [start * width for start in starts]
+        for number, (start, end) in enumerate(pairwise(starts)):
+            bytes_of = (nulls[start:end], lengths[start * 4 : end * 4], values[bounds[number] : bounds[number + 1]])
+            parts[number] += (field.name, kind, *(hashlib.sha256(each).hexdigest() for each in bytes_of))
+    return [combined_digest(part) for part in parts]
 
 
 def combined_digest(parts: Iterable[str]) -> str:

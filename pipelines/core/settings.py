@@ -101,9 +101,10 @@ class Settings:
     jwt_subject_claim: str = "sub"
     jwt_leeway_seconds: int = 30  # by which the clock of whoever issues tokens may differ from ours
     operators: tuple[str, ...] = ()  # users who may ask it why a number is what it is
-    stale_hours: int = 48  # /readyz answers 503 once the snapshot was published longer ago
+    stale_hours: int = 48  # /readyz answers 503 once the snapshot, or its data at that time, is older
     redis_url: str | None = None  # where several API workers share their rate limits
     trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
+    cors_origins: tuple[str, ...] = ()  # origins whose scripts may read the API in a browser; or *, for all
     client_timeout_seconds: int = 15  # a client may keep the API waiting: for a whole request, or to take an answer
     log_level: str = "INFO"
 
@@ -287,6 +288,22 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """Origins as browsers send them: a scheme, a name in small letters, and the port unless it is the scheme's own."""
+    origins = _list(text)
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin} is no origin such as https://example.com or http://localhost:3000, or *")
+        if re.fullmatch(r"http://.*:80|https://.*:443", origin):
+            raise ValueError(f"a browser leaves the port out of {origin}")
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("* is every origin: name it alone")
+    return origins
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
 def _share(text: str) -> Decimal:
     try:
         share = Decimal(text)
@@ -405,4 +422,5 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "log_level": _log_level,
     "operators": _list,
     "trusted_proxies": _list,
+    "cors_origins": _origins,
 }

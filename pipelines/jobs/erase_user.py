@@ -231,7 +231,7 @@ def _redact(settings: Settings, matcher: IdMatcher, done: ForgetReport) -> None:
     raw = every_raw_file(settings)
     with engine.session(settings, "forget") as connection:
         found = list(redaction.find_records(connection, raw, matcher.user, matcher.is_owned))
-    for each in sorted(found, key=lambda each: each.raw.entity == "erasures"):
+    for each in sorted(found, key=lambda each: each.folder.entity == "erasures"):
         redaction.redact(each, matcher.user, matcher.is_owned)
     _count_records(done, found)
 
@@ -241,7 +241,7 @@ def _count_records(done: ForgetReport, found: Iterable[redaction.Redaction]) -> 
         done.raw_folders += 1
         done.rejected_records += each.rejected
         if count := sum(each.records.values()):
-            done.records[each.raw.entity] = done.records.get(each.raw.entity, 0) + count
+            done.records[each.folder.entity] = done.records.get(each.folder.entity, 0) + count
 
 
 def _inputs_with_erasures(settings: Settings, snapshot: Snapshot, landed: Iterable[str]) -> list[RawFile]:

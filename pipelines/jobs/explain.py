@@ -31,7 +31,8 @@ from pipelines.lake.derive import RELATIONS, Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Batch
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.index import RawFile, rejects_in
+from pipelines.raw.folders import RawFolder, folders_of
+from pipelines.raw.index import RawFile
 from pipelines.raw.writer import RawWriter
 from pipelines.snapshots import ranking
 from pipelines.snapshots.inputs import snapshot_inputs
@@ -172,9 +173,10 @@ def _records_of(
 
     Of the days that the snapshot rests on: what lies before and after them says nothing of what is published.
     """
+    folders = folders_of(raw)
     files = [
         (file, name)
-        for file in raw
+        for file in folders
         if file.entity == SESSIONS
         for name in file.files
         if date.fromisoformat(name) in input_days
@@ -183,8 +185,9 @@ def _records_of(
         durable_files.verify(file.path(name), file.files[name].sha256)
     if not files:
         return [], _Landed()
-    engine.register(connection, "landed", [file.path(name) for file, name in files], with_filename=True)
-    erasures = [(file, name) for file in raw if file.entity == "erasures" for name in file.files]
+    engine.register(connection, "landed", [file.path(name) for file, name in files], with_place=True)
+    engine.register(connection, "places", _places(files))
+    erasures = [(file, name) for file in folders if file.entity == "erasures" for name in file.files]
     for file, name in erasures:
         durable_files.verify(file.path(name), file.files[name].sha256)
     erased = [file.path(name) for file, name in erasures] or RAW_SCHEMAS["erasures"].empty_table()
@@ -201,7 +204,22 @@ def _records_of(
         rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
         writer.append(Batch(rows, [], 0, Counter()))
     written, _ = writer.finish()
-    return [replace(files[0][0], location=str(target), key="explained", files=written, rejects=None)], landed
+    explained = replace(
+        files[0][0].landed[0], location=str(target), key="explained", files=written, rejects=None, landed_files=1
+    )
+    return [explained], landed
+
+
+def _places(files: Sequence[tuple[RawFolder, str]]) -> pa.Table:
+    """The rows of each landed file in each file of raw."""
+    rows = [
+        {"filename": str(folder.path(name)), "landed": each.key, "first": at.first_row, "end": at.first_row + at.rows}
+        for folder, name in files
+        for each in folder.landed
+        if (at := each.files.get(name)) is not None
+    ]
+    kinds = [("filename", pa.string()), ("landed", pa.string()), ("first", pa.int64()), ("end", pa.int64())]
+    return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
 
 
 _LANDED = """
@@ -209,13 +227,16 @@ _LANDED = """
         count(distinct (source, session_id)) filter (
             viewer_id is null or viewer_id not in (select user_id from erasures)
         ) as sessions,
-        count(distinct parse_dirpath(filename)) as files -- a raw folder holds what one landed file held
+        count(distinct places.landed) as files
     from landed
+    join places
+        on landed.filename = places.filename
+        and landed.file_row_number >= places."first" and landed.file_row_number < places."end"
     where creator_id = $creator_id
 """
 
 _RECORDS = """
-    select landed.* exclude (filename)
+    select landed.* exclude (filename, file_row_number)
     from landed
     semi join (select distinct source, session_id from landed where creator_id = $creator_id) as named
         on landed.source = named.source and landed.session_id = named.session_id
@@ -227,8 +248,7 @@ def _mentioned(raw: Iterable[RawFile], creator_id: str) -> int:
     found = 0
     for file in raw:
         if file.entity == SESSIONS and file.rejects is not None:
-            durable_files.verify(file.rejects_path, file.rejects.sha256)
-            for rows in rejects_in(file.rejects_path):
+            for rows in file.rejected_records():
                 found += pc.sum(pc.match_substring(rows["text"], creator_id)).as_py() or 0
     return found
 

@@ -31,6 +31,7 @@ from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
+from pipelines.raw.folders import PackDamaged
 from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
@@ -90,6 +91,7 @@ class NightReport:
             "postponed": [
                 {"entity": file.entity, "file": file.name, "reason": file.reason} for file in self.ingested.postponed
             ],
+            "completeness": self.published.completeness.as_json(),
             "unknown_fields": [one._asdict() for one in self.published.unknown_fields],
             "unreadable": [
                 {"entity": file.entity, "file": file.landed_name, "reason": file.unreadable}
@@ -257,6 +259,8 @@ def _night(
                 accept_rejects=accept_rejects,
                 allow_incomplete=allow_incomplete,
                 unreadable=ingested.unreadable,
+                unread=recorder.unread_files(),
+                empty=recorder.empty_files,
             ),
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))
@@ -291,8 +295,8 @@ def _reparsing_damaged_raw(
     while True:
         try:
             return function(raw)
-        except RawDamaged as damage:
-            folder = damage.stored.path.parent
+        except (RawDamaged, PackDamaged) as damage:
+            folder = damage.folder if isinstance(damage, PackDamaged) else damage.stored.path.parent
             times[folder] += 1
             if times[folder] > MAX_REPARSES:
                 raise Damaged(
@@ -306,8 +310,8 @@ def _reparsing_damaged_raw(
 def _ingest(
     settings: Settings, landing: Sequence[Landing] | None, progress: Progress, engine: Callable[[], Engine] | None
 ) -> IngestReport:
-    folders = remote.local_landing(settings, landing, is_in_raw(settings))
-    return ingest(settings, folders, progress, _map_tasks(settings, engine))
+    folders, in_buckets = remote.local_landing(settings, landing, is_in_raw(settings))
+    return ingest(settings, folders, progress, _map_tasks(settings, engine), in_buckets)
 
 
 @contextmanager

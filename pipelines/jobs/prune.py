@@ -68,7 +68,7 @@ def _expire(settings: Settings) -> tuple[list[str], int]:
     """Remove the days of sessions that are too old, durably; returns them, and how many records they held."""
     going = _expiring(settings)
     for each in going:
-        redaction.expire(each.raw, each.records)
+        redaction.expire(each.folder, each.records)
     days = {str(day) for each in going for day in each.records}
     return sorted(days), sum(sum(each.records.values()) for each in going)
 

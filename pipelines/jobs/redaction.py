@@ -8,6 +8,8 @@ damaged one, until the new one has its name: a kill in between loses nothing.
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +17,20 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged
-from pipelines.core.row_digest import RowDigest
+from pipelines.core.row_digest import RowDigest, row_digest
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.index import RawFile, as_index, every_raw_file, quarantine, rejects_in
+from pipelines.raw.folders import RawFolder, folders_of
+from pipelines.raw.index import INDEX, KEYS, RawFile, as_index, every_raw_file, quarantine, rejects_in, write_index
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"
@@ -37,7 +41,7 @@ EXPIRED_TEXT = "(the text of this record was removed with the last day of its fi
 class Redaction:
     """The records to remove from one raw folder."""
 
-    raw: RawFile
+    folder: RawFolder
     records: Mapping[str, int]  # accepted records by file of the folder
     rejected: int  # rejected records whose text names the person
 
@@ -52,22 +56,22 @@ def find_records(
 
     Raises Damaged for a file that is not what was written: who can tell whom it names?
     """
-    raw = list(raw)
-    counts = _records_of(connection, raw, user)
-    for each in raw:
+    folders = folders_of(raw)
+    counts = _records_of(connection, folders, user)
+    for each in folders:
         records = {name: counts[path] for name in each.files if (path := str(each.path(name))) in counts}
         rejected = 0
         if each.rejects is not None:
-            batches = _whole_rejects(each, each.rejects)
+            batches = _whole_rejects(each)
             rejected = sum(is_in(text) for rows in batches for text in rows["text"].to_pylist())
         if records or rejected:
             yield Redaction(each, records, rejected)
 
 
-def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str) -> dict[str, int]:
+def _records_of(connection: engine.Connection, folders: Sequence[RawFolder], user: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for entity, column in PERSON.items():
-        if files := [_whole(each, name) for each in raw if each.entity == entity for name in each.files]:
+        if files := [_whole(each, name) for each in folders if each.entity == entity for name in each.files]:
             engine.register(connection, "landed", files, with_filename=True)
             query = f"select filename, count(*) as records from landed where {column} = $user group by filename"
             rows = engine.query(connection, query, {"user": user}).to_pylist()
@@ -78,32 +82,65 @@ def _records_of(connection: engine.Connection, raw: Sequence[RawFile], user: str
 def redact(redaction: Redaction, user: str, is_in: Callable[[str], bool]) -> None:
     """Replace the folder by one without the person's records, durably. Raises Damaged for one that is not what was
     written."""
-    raw = redaction.raw
-    with _replaced(raw) as new:
-        files = {}
-        for name, facts in raw.files.items():
+    folder = redaction.folder
+    with _replaced(folder) as new:
+        landed = list(folder.landed)
+        for name in folder.files:
             if name not in redaction.records:
-                durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
-                files[name] = facts
-            elif redaction.records[name] < facts.rows:
-                files[name] = _write_rows_left(raw, name, new, user)
-        rejects = _rejects(raw, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
-        erased = raw.erased + sum(redaction.records.values())
-        _finish(new, replace(raw, files=files, rejects=rejects, erased=erased))
+                durable_files.link_or_copy(folder.path(name), new / f"{name}.parquet")
+            else:
+                landed = _write_rows_left(folder, landed, name, new, user)
+        rejects = _rejects(folder, new, is_in if redaction.rejected else None, FORGOTTEN_TEXT)
+        _finish(folder, new, [_with_rejects(each, rejects) for each in landed])
 
 
-def _write_rows_left(raw: RawFile, name: str, new: Path, user: str) -> WrittenFile:
-    schema = RAW_SCHEMAS[raw.entity]
-    facts, target = raw.files[name], new / f"{name}.parquet"
+def _write_rows_left(folder: RawFolder, landed: Sequence[RawFile], name: str, new: Path, user: str) -> list[RawFile]:
+    """Write a file without the person's rows, unless none are left; returns what is said of each landed file then."""
+    schema = RAW_SCHEMAS[folder.entity]
+    target = new / f"{name}.parquet"
     digest = RowDigest(schema, leave_out=("line",))
-    with pq.ParquetFile(_whole(raw, name)) as file, durable_files.parquet_writer(target, schema) as writer:
+    gone: list[int] = []  # places of their rows, ascending
+    at = 0
+    with pq.ParquetFile(_whole(folder, name)) as file, durable_files.parquet_writer(target, schema) as writer:
         for batch in file.iter_batches(batch_size=durable_files.ROW_GROUP_ROWS):
-            rows = erasure_register.exclude_users(raw.entity, pa.Table.from_batches([batch]), [user]).cast(schema)
-            digest.update(rows)
-            writer.write_table(rows, row_group_size=durable_files.ROW_GROUP_ROWS)
-    return WrittenFile(
-        digest.rows, target.stat().st_size, durable_files.sha256_of(target), digest.hexdigest(), facts.newest
-    )
+            rows = pa.Table.from_batches([batch])
+            is_left = erasure_register.is_of_others(folder.entity, rows, [user])
+            gone += pc.add(pc.indices_nonzero(pc.invert(is_left)).cast(pa.int64()), at).to_pylist()
+            at += batch.num_rows
+            left = rows.filter(is_left).cast(schema)
+            digest.update(left)
+            writer.write_table(left, row_group_size=durable_files.ROW_GROUP_ROWS)
+    written = (target.stat().st_size, durable_files.sha256_of(target))
+    rows_left = pq.read_table(target).cast(schema) if folder.landed[0].is_packed else None
+    if not digest.rows:
+        target.unlink()
+    found = []
+    for each in landed:
+        if name not in each.files:
+            found.append(each)
+            continue
+        facts = each.files[name]
+        before = bisect_left(gone, facts.first_row)
+        erased = bisect_left(gone, facts.first_row + facts.rows) - before
+        files = {day: file for day, file in each.files.items() if day != name}
+        if erased < facts.rows:
+            first_row, count, its_digest = facts.first_row - before, facts.rows - erased, facts.digest
+            if rows_left is None:
+                its_digest = digest.hexdigest()
+            elif erased:
+                its_digest = row_digest(rows_left.slice(first_row, count), leave_out=("line",))
+            missing = None if erased else facts.missing
+            left_of_it = WrittenFile(count, *written, its_digest, facts.newest, missing, first_row)
+            files = dict(sorted({**files, name: left_of_it}.items()))
+        found.append(replace(each, files=files, erased=each.erased + erased))
+    return found
+
+
+def _with_rejects(raw: RawFile, rejects: WrittenFile | None) -> RawFile:
+    """A landed file in a folder whose rejected records were written anew, as many as before."""
+    if raw.rejects is None or rejects is None:
+        return raw
+    return replace(raw, rejects=replace(raw.rejects, bytes=rejects.bytes, sha256=rejects.sha256))
 
 
 # What earlier versions wrote in place of the id of somebody who was forgotten: in most of their records, and in
@@ -129,21 +166,25 @@ def remove_pseudonyms(settings: Settings) -> None:
 # --- days ------------------------------------------------------------------------------------------------------------
 
 
-def expire(raw: RawFile, days: Collection[date]) -> None:
+def expire(folder: RawFolder, days: Collection[date]) -> None:
     """Replace a folder of sessions by one without some of its days, durably.
 
     When no day is left, the texts of its rejected records go as well.
     """
-    with _replaced(raw) as new:
-        files, removed = {}, dict(raw.removed)
-        for name, facts in raw.files.items():
-            if date.fromisoformat(name) in days:
-                removed[name] = removed.get(name, 0) + facts.rows
-            else:
-                durable_files.link_or_copy(raw.path(name), new / f"{name}.parquet")
-                files[name] = facts
-        rejects = _rejects(raw, new, None if files else lambda _: True, EXPIRED_TEXT)
-        _finish(new, replace(raw, files=files, rejects=rejects, removed=dict(sorted(removed.items()))))
+    names = {day.isoformat() for day in days}
+    with _replaced(folder) as new:
+        landed, expired = [], []
+        for each in folder.landed:
+            removed = Counter({name: facts.rows for name, facts in each.files.items() if name in names})
+            files = {name: facts for name, facts in each.files.items() if name not in names}
+            if removed and not files:
+                expired.append(each)
+            removed.update(each.removed)
+            landed.append(replace(each, files=files, removed=dict(sorted(removed.items()))))
+        for name in folder.files.keys() - names:
+            durable_files.link_or_copy(folder.path(name), new / f"{name}.parquet")
+        rejects = _rejects(folder, new, (lambda _: True) if expired else None, EXPIRED_TEXT, of=expired)
+        _finish(folder, new, [_with_rejects(each, rejects) for each in landed])
 
 
 # --- a folder in place of another ------------------------------------------------------------------------------------
@@ -151,70 +192,91 @@ def expire(raw: RawFile, days: Collection[date]) -> None:
 
 def record_replacement(raw: RawFile, sha256: str, size: int) -> None:
     """Note that bytes of that sha256 are what became of the folder's landed file, so that they are not read as new."""
-    noted = replace(raw, also_landed={**raw.also_landed, sha256: size})
-    durable_files.write_json(raw.folder / "index.json", as_index(noted))
+    write_index(replace(raw, also_landed={**raw.also_landed, sha256: size}))
 
 
 @contextmanager
-def _replaced(raw: RawFile) -> Iterator[Path]:
+def _replaced(folder: RawFolder) -> Iterator[Path]:
     """Yield a folder to fill; when the block ends well it stands in place of the raw folder, which is gone, durably."""
-    new = durable_files.temporary_beside(raw.folder)
+    final = folder.path_of_folder
+    new = durable_files.temporary_beside(final)
     new.mkdir()
     try:
         yield new
         for path in new.iterdir():
             durable_files.fsync(path)
         durable_files.fsync(new)
-        aside = quarantine(raw.folder)
-        new.rename(raw.folder)
-        durable_files.fsync(raw.folder.parent)
+        aside = quarantine(final)
+        new.rename(final)
+        durable_files.fsync(final.parent)
         shutil.rmtree(aside)
-        durable_files.fsync(raw.folder.parent)
+        durable_files.fsync(final.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _rejects(raw: RawFile, new: Path, is_in: Callable[[str], bool] | None, replacement: str) -> WrittenFile | None:
-    """The rejected records, with another text where `is_in` finds something in it; None: as they are."""
-    if raw.rejects is None:
+def _rejects(
+    folder: RawFolder,
+    new: Path,
+    is_in: Callable[[str], bool] | None,
+    replacement: str,
+    of: Sequence[RawFile] | None = None,
+) -> WrittenFile | None:
+    """The rejected records, with another text where `is_in` finds something in it; None: as they are.
+
+    Only those `of` some landed files, where they are given.
+    """
+    if folder.rejects is None:
         return None
-    target = new / raw.rejects_path.name
+    target = new / folder.rejects_path.name
     if is_in is None:
-        durable_files.link_or_copy(raw.rejects_path, target)
-        return raw.rejects
+        durable_files.link_or_copy(folder.rejects_path, target)
+        return folder.rejects
+    places = [
+        range(each.rejects.first_row, each.rejects.first_row + each.rejects.rows)
+        for each in folder.landed
+        if each.rejects is not None and (of is None or each in of)
+    ]
+    at = 0
     with durable_files.parquet_writer(target, REJECTS_SCHEMA) as writer:
-        for rows in _whole_rejects(raw, raw.rejects):
-            texts = [replacement if is_in(text) else text for text in rows["text"].to_pylist()]
+        for rows in _whole_rejects(folder):
+            texts = rows["text"].to_pylist()
+            chosen = {place - at for each in places for place in each if at <= place < at + len(texts)}
+            texts = [replacement if n in chosen and is_in(text) else text for n, text in enumerate(texts)]
+            at += len(texts)
             columns = {name: pa.array(texts) if name == "text" else rows[name] for name in REJECTS_SCHEMA.names}
             writer.write_table(pa.table(columns).cast(REJECTS_SCHEMA))
-    return replace(raw.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))
+    return replace(folder.rejects, bytes=target.stat().st_size, sha256=durable_files.sha256_of(target))
 
 
-def _finish(new: Path, raw: RawFile) -> None:
-    (new / "index.json").write_bytes(durable_files.json_bytes(as_index(raw)))
+def _finish(folder: RawFolder, new: Path, landed: Sequence[RawFile]) -> None:
+    (new / INDEX).write_bytes(as_index(landed))
+    if landed[0].is_packed:
+        durable_files.link_or_copy(folder.path_of_folder / KEYS, new / KEYS)
 
 
-def _whole(raw: RawFile, name: str) -> Path:
+def _whole(folder: RawFolder, name: str) -> Path:
     """The path of a file of a raw folder whose bytes are those that were written. Raises Damaged."""
-    path = raw.path(name)
+    path = folder.path(name)
     try:
-        durable_files.verify(path, raw.files[name].sha256)
+        durable_files.verify(path, folder.files[name].sha256)
     except Damaged as error:
-        raise _with_remedy(error, raw) from error
+        raise _with_remedy(error, folder) from error
     return path
 
 
-def _whole_rejects(raw: RawFile, facts: WrittenFile) -> Iterator[pa.RecordBatch]:
+def _whole_rejects(folder: RawFolder) -> Iterator[pa.RecordBatch]:
+    assert folder.rejects is not None
     try:
-        durable_files.verify(raw.rejects_path, facts.sha256)
+        durable_files.verify(folder.rejects_path, folder.rejects.sha256)
     except Damaged as error:
-        raise _with_remedy(error, raw) from error
-    return rejects_in(raw.rejects_path)
+        raise _with_remedy(error, folder) from error
+    return rejects_in(folder.rejects_path)
 
 
-def _with_remedy(error: Damaged, raw: RawFile) -> Damaged:
+def _with_remedy(error: Damaged, folder: RawFolder) -> Damaged:
     """A run alone may not come across it: it reads no day that is older than what it rests on."""
     return Damaged(
-        f"{error} Move {raw.folder} out of {raw.folder.parent} and give `mostwatched run`: that parses "
-        f"{raw.landed_name} again from what landed. Then give this command again."
+        f"{error} Move {folder.location} out of {folder.path_of_folder.parent} and give `mostwatched run`: that parses "
+        f"{folder.landed[0].landed_name} again from what landed. Then give this command again."
     )

@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core import durable_files
 from pipelines.core.errors import Damaged
 from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Policy, Settings
@@ -65,7 +64,7 @@ def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]
 
 def _whole(file: RawFile, name: str) -> pa.Table:
     try:
-        return durable_files.checked_table(file.path(name), file.files[name].sha256)
+        return file.table(name)
     except Damaged as error:
         raise Damaged(f"{error} {RUN_AGAIN}") from error
 

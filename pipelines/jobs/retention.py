@@ -15,6 +15,7 @@ from pipelines.core.errors import UsageError
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs.redaction import SESSIONS
 from pipelines.lake import plan
+from pipelines.raw.folders import RawFolder, folders_of
 from pipelines.raw.index import RawFile
 from pipelines.snapshots import manifest
 
@@ -23,7 +24,7 @@ from pipelines.snapshots import manifest
 class Expiring:
     """The days of one raw folder that are removed, and how many records they hold."""
 
-    raw: RawFile
+    folder: RawFolder
     records: dict[date, int]
 
 
@@ -55,7 +56,7 @@ def first_day_needed(as_of: date, policy: Policy) -> date:
 def expiring(raw: Iterable[RawFile], first_kept: date) -> list[Expiring]:
     """Return the days to remove, when that is the first day that is kept."""
     found = []
-    for each in raw:
+    for each in folders_of(raw):
         days = {date.fromisoformat(name): facts.rows for name, facts in each.files.items() if name < str(first_kept)}
         if each.entity == SESSIONS and days:
             found.append(Expiring(each, days))

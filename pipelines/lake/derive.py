@@ -57,6 +57,7 @@ class Stored:
     sha256: str  # of the file
     digest: str  # of the rows
     step: Step | None = field(default=None, compare=False, repr=False)  # how to make it again; None: raw
+    landed_digests: tuple[str, ...] = ()  # of a file of raw in which several landed files have rows: of each one's
 
     @cached_property
     def path(self) -> Path:
@@ -400,7 +401,9 @@ def key_of(model: models.Model, step: Step, digest_of: Callable[[pa.Table], str]
         digest.update(f"\n{source}".encode())
         if source in step.relations:
             digest.update(digest_of(step.relations[source]).encode())
-        parts = sorted([stored.digest for stored in step.inputs.get(source, ()) if stored.rows])
+        files = [stored for stored in step.inputs.get(source, ()) if stored.rows]
+        # safeguard: key-holds-what-landed-not-what-shares-a-folder
+        parts = sorted([each for stored in files for each in stored.landed_digests or (stored.digest,)])
         digest.update("".join(parts).encode())  # safeguard: key-holds-digests-of-inputs
     return digest.hexdigest()
 

@@ -55,6 +55,7 @@ LINE = (
     "replay_rentals",
     "lls_streams",
     "funnel",
+    "ranking_totals",
     "day_totals",
     "creator_conflicts",
     "live_stream_conflicts",
@@ -147,7 +148,12 @@ class Check:
     def as_model(self) -> Model:
         """The offenders as rows, in any order that is always the same."""
         grain, keys = "one row per offender", ("all",)
-        return Model(self.name, self.statement, self.title, grain, keys, (self.model,), (), {}, is_batched=True)
+        return Model(self.name, self.statement, self.title, grain, keys, self.sources, (), {}, is_batched=True)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The models that the query reads, each once: the one that it guards, and others that it compares it with."""
+        return tuple(dict.fromkeys(name for name in _READ.findall(without_comments(self.statement)) if name in LINE))
 
 
 def sql_folder() -> Path:
@@ -240,6 +246,7 @@ _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
 _FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|keyed|sources|params):(?P<value>.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
+_READ = re.compile(r"\b(?:from|join)\s+(\w+)")
 _CHECK = re.compile(
     r"^-- check: (?P<title>.+?)\s+severity: (?P<severity>fail|warn)\s*\n(?P<statement>.*?)(?=^-- check: |\Z)",
     re.MULTILINE | re.DOTALL,

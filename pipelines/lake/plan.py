@@ -20,7 +20,11 @@ from pipelines.core.settings import Policy
 from pipelines.lake import models, plan_states
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
+from pipelines.raw.folders import folders_of
 from pipelines.raw.index import RawFile
+
+# The tables that analysts read, but for the cube, of which there is a file a day.
+PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,10 @@ class Built:
     tables: Mapping[str, Stored]  # by model: the tables that are not kept by day
     shown: Mapping[str, Stored]  # the same as they are published: without what rests on too few people
     creator_reach: Days  # the cube, for the max_window_days + 1 days before as_of
-    offenders: Mapping[models.Check, Days]  # of the checks of creator_reach, by day
+    offenders: Mapping[models.Check, Sequence[Stored]]  # of the checks of the public tables; of the cube, by day
     outcomes: Mapping[str, Sequence[Stored]]  # of every record that landed, by the models that the funnel reads
     funnel: Stored
+    ranking_totals: Stored
     day_totals: Stored
     version_conflicts: Stored
     rejected_pledges: Stored
@@ -84,7 +89,7 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
-    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in totalled_days(as_of, policy)]})
+    day_totals = table("day_totals", {"creator_reach": [cube[day] for day in cube_days(as_of, policy)]})
     people = _private_tables(lake, state, erasures, live_streams)
     conflicts: Mapping[str, Sequence[Stored]] = {
         "creator_conflicts": [table("creator_conflicts", {"raw_creators": of("creators")})],
@@ -110,12 +115,9 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         shown["creator_rankings"] = rankings(by_day(lake.derive("shown_creator_windows", steps)))
         funding = {"live_stream_funding": [tables["live_stream_funding"]]}
         shown["live_stream_funding"] = table("shown_stream_funding", funding, **params)
-    # A day is checked when it is new, not every night again.
-    offenders = {
-        check: by_day(lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in cube.items()]))
-        for check in models.checks("creator_reach")
-    }
-    counts = (funnel, day_totals, version_conflicts, people.rejected_pledges)
+    ranking_totals = table("ranking_totals", {name: [tables[name]] for name in ("creator_rankings", "creators")})
+    counts = (funnel, ranking_totals, day_totals, version_conflicts, people.rejected_pledges)
+    offenders = _offenders(lake, tables, cube)
     return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
 
 
@@ -180,12 +182,24 @@ def _private_tables(
     return _PrivateTables(tables, table("rejected_pledges", rejected | delta | streams), conflicts)
 
 
+def _offenders(lake: Lake, tables: Mapping[str, Stored], cube: Days) -> dict[models.Check, list[Stored]]:
+    """The rows that the checks find, by check: of rows that were checked before, what was found then."""
+    found = {}
+    for name in PUBLIC_TABLES:
+        for check in models.checks(name):
+            found[check] = [lake.derive_one(check.name, {source: [tables[source]] for source in check.sources})]
+    for check in models.checks("creator_reach"):
+        by_day = lake.derive(check.name, [Step(day, {check.model: [file]}) for day, file in sorted(cube.items())])
+        found[check] = list(by_day.values())
+    return found
+
+
 def arranged(raw: Sequence[RawFile]) -> Landed:
     """Arrange raw files by entity and day, oldest first; those of entities that have no day under one date."""
     found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
     newest: dict[str, int] = {}
     newest_of_file: dict[str, int] = {}
-    for folder in raw:
+    for folder in folders_of(raw):
         for name, facts in folder.files.items():
             day = None if name == "all" else date.fromisoformat(name)
             stored = Stored(
@@ -196,6 +210,7 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
                 rows=facts.rows,
                 sha256=facts.sha256,
                 digest=facts.digest,
+                landed_digests=folder.digests(name),
             )
             found[folder.entity][day or _NO_DAY].append(stored)
             if facts.newest is not None:
@@ -213,7 +228,7 @@ def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
     judging = arranged([folder for folder in raw if folder.entity in _JUDGING]).by_entity
     rejects = [
         Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
-        for folder in raw
+        for folder in folders_of(raw)
         if folder.rejects
     ]
     return rejects + [file for days in judging.values() for file in flatten(days)]
@@ -248,9 +263,11 @@ def cube_days(as_of: date, policy: Policy) -> Window:
 
 
 def totalled_days(as_of: date, policy: Policy) -> Window:
-    """The days whose totals tell whether the last one is all there: eight weeks before it and before the two before
-    it, or as many as a snapshot holds."""
-    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, 8 * 7 + 3))
+    """The days whose totals tell whether the last one is all there, or as many as a snapshot holds."""
+    return calendar_days.rolling(as_of, min(policy.max_window_days + 1, DAYS_COMPARED))
+
+
+DAYS_COMPARED = 8 * 7 + 3  # eight weeks before a day and before the two before it, and the day
 
 
 def raw_sessions(raw: Sequence[RawFile], days: Collection[str]) -> list[Stored]:

@@ -63,7 +63,8 @@ def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
     small: list[Stored] = []
     large: dict[str, list[Stored]] = {}
     for file in files:
-        (small if file.rows < PART_ROWS else large.setdefault(file.digest, [])).append(file)
+        is_small = file.rows < PART_ROWS or file.landed_digests  # of landed files that were all small
+        (small if is_small else large.setdefault(file.digest, [])).append(file)
     return [*large.values(), small] if small else list(large.values())
 
 

@@ -6,7 +6,7 @@
 
 What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time; mapping.py says
 how files are read that are not as the contract says. The other modules are about speed and file formats: lines.py,
-ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py.
+ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py, json_columns.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pipelines.landing.batches import Batch, Encoding, RejectedLine, Rows, with_records
 from pipelines.landing.content import Content, content_of
 from pipelines.landing.csv_text import read_csv
-from pipelines.landing.fast import read_fast
+from pipelines.landing.fast import FastReader, read_fast
 from pipelines.landing.files import (
     CorruptionStart,
     DamagedArchive,
     Ignored,
+    InMemory,
     LandedFile,
     Postponed,
     Source,
@@ -36,11 +37,10 @@ from pipelines.landing.files import (
 from pipelines.landing.finding import find_landed, require_landing
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
-from pipelines.landing.ndjson import read_ndjson, read_response
+from pipelines.landing.ndjson import read_response
 from pipelines.landing.objects import NotByLine, value_pieces
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.records import count_unknown
-from pipelines.landing.schema import FLAT_ENTITIES
 
 __all__ = [
     "Batch",
@@ -48,7 +48,9 @@ __all__ = [
     "Content",
     "CorruptionStart",
     "DamagedArchive",
+    "FastReader",
     "Ignored",
+    "InMemory",
     "LandedFile",
     "NotByLine",
     "Postponed",
@@ -81,7 +83,7 @@ class ChecksumMismatch(Exception):
 def read_landed(
     entity: str,
     content: Content,
-    source: Source,
+    source: Source | InMemory,
     corruption: CorruptionStart | None = None,
     mapping: EntityMapping = UNMAPPED,
 ) -> Iterator[Batch]:
@@ -96,6 +98,7 @@ def read_landed(
         rows.give_up(1, content.problem, content.text)
         return iter([rows.batch()])
     if content.format == "parquet":
+        assert isinstance(source, Source)  # it is read from its end
         return read_parquet(entity, source, mapping=mapping)
     chunks = decompressed(source.chunks(), content.compression, corruption)
     if content.format == "csv":
@@ -104,14 +107,13 @@ def read_landed(
         return encoding.judged(entity, read_csv(entity, pieces, mapping=mapping))
     if content.format == "json" and not content.is_by_value:
         return read_response(chunks, mapping)
-    read = read_fast if entity in FLAT_ENTITIES else read_ndjson
     encoding = Encoding()
     if content.is_by_value:
         pieces = encoding.watched(_raising(value_pieces(chunks, corruption), corruption))
     else:
         pieces = encoding.watched(_pieces(chunks, corruption))
     return encoding.judged(
-        entity, with_records(entity, read(entity, pieces, mapping), mapping, may_be_empty=content.is_by_value)
+        entity, with_records(entity, read_fast(entity, pieces, mapping), mapping, may_be_empty=content.is_by_value)
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, Values, lines_of
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
@@ -86,6 +87,24 @@ class Rows:
         self.acceptor.unknown_fields = Counter()
         self.rejected, self.blank, self._rows, self.unreadable = [], 0, [], None
         return batch
+
+
+def with_tables(batch: Batch, tables: Iterable[pa.Table]) -> Batch:
+    """A batch with the rows of `tables` too, of RAW_SCHEMAS but for what may be null; all of it in landed order."""
+    batch.rejected.sort(key=lambda rejected: rejected.line)
+    tables = [table for table in (*tables, batch.accepted) if table.num_rows]
+    if not tables or (len(tables) == 1 and tables[0] is batch.accepted):
+        return replace(batch, accepted=_in_order(batch.accepted))
+    schema = batch.accepted.schema
+    merged = pa.concat_tables([pa.Table.from_arrays(table.columns, schema=schema) for table in tables])
+    return replace(batch, accepted=_in_order(merged))
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    lines = table.column("line").combine_chunks()
+    if len(lines) < 2 or pc.all(pc.less_equal(lines.slice(0, len(lines) - 1), lines.slice(1))).as_py():
+        return table
+    return table.take(pc.sort_indices(lines))
 
 
 def printable(text: bytes | str) -> str:

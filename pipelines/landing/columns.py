@@ -19,8 +19,9 @@ from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, Rejected, pars
 
 Mask: TypeAlias = pa.Array | None
 INSTANT_TYPE = pa.timestamp("ms", "UTC")
+AMOUNT_TYPE = pa.decimal128(18, 2)
 
-_DIGITS_TO_ZERO = bytes.maketrans(b"0123456789", b"0000000000")
+DIGITS_TO_ZERO = bytes.maketrans(b"0123456789", b"0000000000")
 _SHAPES = frozenset(
     f"0000-00-00{between}00:00:00{fraction}{offset}".encode()
     for between in "T "
@@ -175,7 +176,7 @@ def _instants_of_one_length(column: pa.Array, length: int, parse: ParseInstant) 
     """Pin every character: digits where the shape has digits, the shape's own characters elsewhere."""
     if length not in _LENGTHS:
         return _instants_one_by_one(column, parse)
-    data = text_bytes(column).translate(_DIGITS_TO_ZERO)
+    data = text_bytes(column).translate(DIGITS_TO_ZERO)
     shape = data[:length]
     if shape not in _SHAPES or data != shape * len(column):
         return _instants_one_by_one(column, parse)
@@ -203,6 +204,20 @@ def _instants_one_by_one(column: pa.Array, parse: ParseInstant) -> tuple[pa.Arra
             values.append(_FILLER)
             good.append(False)
     return pa.array(values, pa.int64()).view(INSTANT_TYPE), None if all(good) else pa.array(good)
+
+
+# --- amounts ----------------------------------------------------------------------------------------------------
+
+
+def amounts(texts: pa.Array) -> tuple[pa.Array, Mask]:
+    """Plain decimal texts below 10^12, of at most two decimals, as amounts; what is written otherwise is not good."""
+    good = none_if_all(pc.match_substring_regex(texts, _PLAIN_AMOUNT))
+    if good is not None:
+        texts = pc.if_else(pc.fill_null(good, True), texts, pa.scalar("0", pa.string()))
+    return pc.cast(texts, AMOUNT_TYPE), good
+
+
+_PLAIN_AMOUNT = r"\A(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,2})?\z"
 
 
 def text_bytes(column: pa.Array) -> bytes:

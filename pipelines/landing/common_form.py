@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -27,8 +26,8 @@ from pipelines.landing.columns import Mask, ValueCache
 from pipelines.landing.lines import line_starts
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.records import Acceptor
-from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
-from pipelines.landing.values import Rejected, parse_json
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
+from pipelines.landing.values import Rejected, parse_instant, parse_json
 
 MIN_PARSED = 256  # lines: where one that is no JSON stands among fewer, all of them are left
 _OLDEST = pl.CompatLevel.oldest()
@@ -39,7 +38,7 @@ class Matched(NamedTuple):
 
     rows: pa.Table  # without `line`
     places: pa.Array | None  # which lines they are, from 0; None: all
-    unknown: Mapping[str, int]  # fields that the contract does not know, and how many of the lines have each
+    unknown: Mapping[str, pa.Array]  # fields that the contract does not know, and which of the rows have each
 
 
 class _Writing(NamedTuple):
@@ -148,7 +147,10 @@ class CommonForm:
         return Matched(
             pa.concat_tables([first.rows, second.rows]),
             pa.concat_arrays([parts[0], pc.add(parts[1], half)]),
-            Counter(first.unknown) + Counter(second.unknown),
+            {
+                name: pa.concat_arrays([_has(first, name), _has(second, name)])
+                for name in (*first.unknown, *(second.unknown.keys() - first.unknown.keys()))
+            },
         )
 
     def _values(self, frame: pl.DataFrame) -> tuple[dict[str, pa.Array], Mask]:
@@ -180,7 +182,12 @@ class CommonForm:
             fit = columns.fits(texts, field, is_null_named=self._mapping.null is not None)
             good = columns.both(good, fit)
         elif key.writing.is_text and len(key.writing.wrappers) <= 1 and field.kind is Instant:
-            values, fit = columns.instants_or_null(texts, self._acceptor.instant)
+            # What a mapping says of instants is not said of those that Extended JSON names.
+            parse = parse_instant if key.writing.wrappers else self._acceptor.instant
+            values, fit = columns.instants_or_null(texts, parse)
+            good = columns.both(good, fit)
+        elif field.kind is Money and not key.writing.wrappers:
+            values, fit = columns.amounts(texts)
             good = columns.both(good, fit)
         else:
             values, fit = columns.by_distinct_value(texts, kind, self._judge(key), key.known)
@@ -190,16 +197,23 @@ class CommonForm:
         # A comparison with null is null, and null is good where the field may be.
         return values, good if good is None or field.required else pc.fill_null(good, True)
 
-    def _unknown(self, frame: pl.DataFrame) -> dict[str, int]:
-        """How many of the lines have each field that the contract does not know."""
+    def _unknown(self, frame: pl.DataFrame) -> dict[str, pa.Array]:
+        """Which of the lines have each field that the contract does not know."""
         return {
-            key.text: frame.height if key.writes_null else frame.height - frame[name].null_count()
+            key.text: columns.constant(value=True, kind=pa.bool_(), rows=frame.height)
+            if key.writes_null
+            else frame[name].is_not_null().to_arrow(compat_level=_OLDEST)
             for name, key in self._keys
             if key.field is None
         }
 
     def _judge(self, key: _Key) -> Callable[[str], Any]:
         return functools.partial(_value, key, self._acceptor)
+
+
+def _has(matched: Matched, name: str) -> pa.Array:
+    in_no_row = columns.constant(value=False, kind=pa.bool_(), rows=matched.rows.num_rows)
+    return matched.unknown.get(name, in_no_row)
 
 
 def learn(entity: str, lines: Iterable[str], mapping: EntityMapping = UNMAPPED) -> CommonForm | None:

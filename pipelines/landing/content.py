@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipelines.landing.files import DamagedArchive, Source, decompressed
 from pipelines.landing.lines import BYTE_ORDER_MARK
-from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, in_folders, mapped_spellings
 from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
 
@@ -80,9 +80,9 @@ def content_of(entity: str, read_as: str, source: Source, mapping: EntityMapping
     return _content_of_text(entity, mapping, named, text)._replace(compression=found)
 
 
-def looks_landed(entity: str, mapping: EntityMapping, source: Source) -> bool:
-    """Whether a file of an unknown extension is one of those that are read, or refused, by its first bytes."""
-    head = os.pread(source.file.fileno(), HEAD_BYTES, 0)
+def looks_landed(entity: str, name: str, mapping: EntityMapping, head: bytes) -> bool:
+    """Whether a file of an unknown extension is one of those that are read, or refused, by its first HEAD_BYTES."""
+    mapping = in_folders(entity, name, mapping)
     if head.startswith((_PARQUET, *_ARCHIVES)):
         return True
     return _is_ours(entity, mapping, _text_format(entity, mapping, "", head), head)

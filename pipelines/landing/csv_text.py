@@ -266,7 +266,8 @@ class Header:
             places = columns.filtered(places, mask)
             table = table.filter(mask)
         places = None if places is None or len(places) == count else places
-        return Matched(table, places, dict.fromkeys(self.unknown, table.num_rows))
+        in_every_row = columns.constant(value=True, kind=pa.bool_(), rows=table.num_rows)
+        return Matched(table, places, dict.fromkeys(self.unknown, in_every_row))
 
     def _typed(self, field: LandedField, cells: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
         if self._mapping.null:

@@ -121,11 +121,14 @@ def is_unfinished(name: str) -> bool:
 
 
 def landed_file(
-    root: Path, entity: str, name: str, location: str, mapping: EntityMapping = UNMAPPED
+    root: Path, entity: str, name: str, location: str, mapping: EntityMapping = UNMAPPED, *, is_data: bool = False
 ) -> LandedFile | Ignored:
-    """What is to be read of a file, by its name under the landing root alone; `location` is where it is."""
+    """What is to be read of a file, by its name under the landing root; `location` is where it is.
+
+    `is_data`: its first bytes say that it is read, whatever its name says.
+    """
     file_format, compression = named_format(name)
-    if file_format == NO_FORMAT and compression is None:
+    if file_format == NO_FORMAT and compression is None and not is_data:
         return Ignored(Path(location), UNKNOWN_KIND)
     mapping = in_folders(entity, name, mapping)
     return LandedFile(entity, printable_name(name), location, file_format, compression, root, mapping)
@@ -233,6 +236,17 @@ class Source:
             raise Postponed(f"it went away while it was read: {error.strerror}") from None
         if now != {self.stamp}:  # safeguard: changing-file-waits
             raise Postponed("it changed while it was read")
+
+
+class InMemory:
+    """The bytes of a small landed file, in place of the open file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of them."""
+        yield self._data
 
 
 @contextmanager
@@ -397,14 +411,17 @@ class _VerifiedLines:
             raise DamagedArchive(f"it holds more than {MAX_EMPTY_PARTS:,} empty parts one after the other")
 
 
-def landed_file_of(root: Path, name: str, mappings: Mapping[str, EntityMapping]) -> LandedFile | Ignored:
+def landed_file_of(
+    root: Path, name: str, mappings: Mapping[str, EntityMapping], *, is_data: bool = False
+) -> LandedFile | Ignored:
     """Return the landed file that an object becomes when it is downloaded to `root`, or why it is ignored."""
     entity, *inner = PurePosixPath(name).parts
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
     if not inner:
         return Ignored(root / entity, "not a folder")
-    return landed_file(root, entity, PurePosixPath(name).as_posix(), str(root / name), mappings.get(entity, UNMAPPED))
+    path = PurePosixPath(name).as_posix()
+    return landed_file(root, entity, path, str(root / name), mappings.get(entity, UNMAPPED), is_data=is_data)
 
 
 def unfinished_part(name: str) -> str | None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pipelines.core.errors import UsageError
-from pipelines.landing.content import looks_landed
+from pipelines.landing.content import HEAD_BYTES, looks_landed
 from pipelines.landing.files import (
     NO_FORMAT,
     UNFINISHED,
@@ -17,7 +17,6 @@ from pipelines.landing.files import (
     Postponed,
     is_unfinished,
     landed_file,
-    named_format,
     open_landed,
     printable_name,
     read_as,
@@ -28,7 +27,6 @@ from pipelines.landing.mapping import (
     MAX_MAPPING_BYTES,
     UNMAPPED,
     EntityMapping,
-    in_folders,
     parse_mappings,
 )
 from pipelines.landing.schema import ENTITIES
@@ -145,12 +143,11 @@ def _by_content(root: Path, entity: str, name: str, mapping: EntityMapping, igno
     """A file of an unknown extension, or none, that is plainly one of those that are read."""
     try:
         with open_landed(ignored.path, root) as source:
-            mapping = in_folders(entity, name, mapping)
-            if looks_landed(entity, mapping, source):
-                return LandedFile(entity, printable_name(name), str(ignored.path), *named_format(name), root, mapping)
+            head = os.pread(source.file.fileno(), HEAD_BYTES, 0)
     except Postponed as error:
         return Ignored(ignored.path, str(error))
-    return ignored
+    is_data = looks_landed(entity, name, mapping, head)
+    return landed_file(root, entity, name, str(ignored.path), mapping, is_data=is_data)
 
 
 def _entries(folder: Path | str, ignored: list[Ignored]) -> list[os.DirEntry[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows
@@ -26,6 +26,8 @@ from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.objects import NEXT_OBJECT, NotByLine
 from pipelines.landing.records import count_unknown
 from pipelines.landing.values import Rejected, shown_json
+
+ReadLine = Callable[[int, bytes, Rows], None]  # line, its bytes without the newline
 
 MAX_DOCUMENT_BYTES = 64 << 20  # of a List Streams response, the only thing that must be held whole
 

@@ -178,7 +178,7 @@ def _compact(value: Any, part: Callable[[Any], str]) -> str:
 # --- MongoDB Extended JSON --------------------------------------------------------------------------------------
 
 MALFORMED_EXTENDED = "not a value of MongoDB Extended JSON"
-_EXTENDED = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal"}
+EXTENDED_KEYS = {"$oid", "$date", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal"}
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _SHOWN_OBJECT_ID = re.compile(r"""ObjectI[dD]\(("|'|)([0-9a-fA-F]{24})\1\)""")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
@@ -187,7 +187,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 def is_extended(value: dict[str, Any]) -> bool:
     """Whether an object is one of the wrappers that `mongoexport` writes: exactly one key, and one of those."""
-    return len(value) == 1 and next(iter(value)) in _EXTENDED
+    return len(value) == 1 and next(iter(value)) in EXTENDED_KEYS
 
 
 def unwrap(value: dict[str, Any]) -> Any:

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow.compute as pc
 
-from pipelines.core import calendar_days, durable_files
+from pipelines.core import calendar_days
 from pipelines.raw.index import RawFile
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
@@ -66,6 +66,12 @@ def judge(days: Sequence[date], deliveries: Sequence[Delivery]) -> dict[date, st
         return found
     first = next((day for day in days if found[day] == PRESENT), None)
     return {} if first is None else {day: found[day] for day in days if day >= first}
+
+
+def states(days: Iterable[date], deliveries: Sequence[Delivery]) -> dict[date, str]:
+    """The state of each of some days, whether or not anything had landed before them."""
+    own, others = _by_day(deliveries)
+    return {day: _state(own.get(day, ()), others.get(day, ()), day) for day in days}
 
 
 def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> set[date]:
@@ -185,7 +191,7 @@ class LandedSessions:
             if len(reached) == 1:  # as the index says
                 self._counts[name] = {reached[0].day: self.raw.files[name].rows}
             else:
-                table = durable_files.checked_table(self.raw.path(name), self.raw.files[name].sha256, ["started_at"])
+                table = self.raw.table(name, ("started_at",))
                 starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
                 self._counts[name] = {
                     each.day: sum(

@@ -159,8 +159,12 @@ class Register:
 
 def exclude_users(entity: str, rows: pa.Table, users: Collection[str]) -> pa.Table:
     """Return the rows of raw that belong to none of some `users`."""
-    is_owned = pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string()))  # false of null
-    return rows.filter(pc.invert(is_owned))
+    return rows.filter(is_of_others(entity, rows, users))
+
+
+def is_of_others(entity: str, rows: pa.Table, users: Collection[str]) -> pa.ChunkedArray:
+    """Whether each row of raw belongs to none of some `users`."""
+    return pc.invert(pc.is_in(rows[PERSON[entity]], pa.array(users, pa.string())))  # that of null is true
 
 
 _EDGE = re.compile(r"(?<![A-Za-z0-9_-])|(?![A-Za-z0-9_-])")

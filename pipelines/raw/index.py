@@ -1,21 +1,28 @@
-"""Raw: one immutable folder a landed file, named by its bytes and by the parser that read them.
+"""Raw: immutable folders of what landed; a landed file is named by its bytes and by the parser that read them.
 
-    <lake>/raw/<entity>/<key>/   key = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>[:<mapping>]"
+    <lake>/raw/<entity>/<name>/  of one landed file its key, of several (a pack) the sha256 of keys.json
         2013-07-01.parquet       sessions, one file a UTC day of startedAt; other entities: all.parquet
         rejects.parquet          what was not accepted: line, field, reason, text
-        index.json               what is in the folder, and from which landed file; a folder without it does not exist
+        index.json               what is in the folder, and from which landed files; a folder without it does not exist
+        keys.json                of a pack: the keys of its landed files, known though the index is lost
 
-ingest.py makes them; jobs/redaction.py removes records from them for `forget` and retention.
+    key of a landed file = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>[:<mapping>]"
+
+The rows of a landed file in a pack stand one after the other, in its order, in every file that has some; so do its
+rejected records. ingest.py makes folders, of small files by packs.py; folders.py says which hold some landed files,
+also where they are not all that a pack holds; jobs/redaction.py removes records for `forget` and retention.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import operator
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -27,8 +34,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.core.durable_files import verify, verify_checksum, with_checksum, write_bytes
+from pipelines.core.durable_files import (
+    checked_table,
+    json_bytes,
+    verify,
+    verify_checksum,
+    with_checksum,
+    write_bytes,
+)
 from pipelines.core.errors import Damaged
+from pipelines.core.row_digest import combined_digest
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as, suggestions
 from pipelines.landing.schema import ENTITIES
@@ -45,6 +60,8 @@ FOLDERS_SINCE = 4  # the first parser version that reads fields out of `key=valu
 RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
 
 
+INDEX, KEYS = "index.json", "keys.json"
+
 BytesId: TypeAlias = tuple[str, str, str]  # (entity, sha256 of the landed bytes, their format)
 
 
@@ -55,7 +72,7 @@ def bytes_id_of(identity: tuple[str, str, str]) -> BytesId:
 
 
 class RawFile(msgspec.Struct, frozen=True, dict=True):
-    """One complete raw folder: its index."""
+    """One landed file in raw: what the index of its folder says of it."""
 
     location: str  # of the folder
     key: str
@@ -80,6 +97,12 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
     removed: dict[str, int] = {}  # UTC day -> accepted records that retention has removed
     expired: dict[str, int] = {}  # the same by earlier versions: see retention.require_days
     unreadable: str | None = None  # why the file could not be read, or not as a whole
+    landed_files: int = 1  # in its folder
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its folder holds other landed files as well."""
+        return self.landed_files > 1
 
     @cached_property
     def folder(self) -> Path:
@@ -111,6 +134,34 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
         """Where the rejected records stand, if there are any."""
         return self.folder / "rejects.parquet"
 
+    def table(self, name: str, columns: tuple[str, ...] | None = None) -> pa.Table:
+        """The rows of a day, or of `all`, of this landed file alone, checked. Raises Damaged."""
+        facts = self.files[name]
+        if not self.is_packed:
+            return checked_table(self.path(name), facts.sha256, columns)
+        return _pack_table(self.path(name), facts.sha256, columns).slice(facts.first_row, facts.rows)
+
+    def rejected_records(self) -> Iterator[pa.RecordBatch]:
+        """Its rejected records in order, some at a time, checked. Raises Damaged."""
+        if self.rejects is None:
+            return
+        if not self.is_packed:
+            verify(self.rejects_path, self.rejects.sha256)
+            yield from rejects_in(self.rejects_path)
+            return
+        table = _pack_table(self.rejects_path, self.rejects.sha256, None)
+        yield from table.slice(self.rejects.first_row, self.rejects.rows).to_batches()
+
+
+def _pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None) -> pa.Table:
+    """A file of a pack, which is read for one of its landed files after the other; it is as small as they were."""
+    return _read_pack_table(path, sha256, columns, _stamp_of(str(path)))
+
+
+@lru_cache(maxsize=4)
+def _read_pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None, _: Stamp | None) -> pa.Table:
+    return checked_table(path, sha256, columns)
+
 
 @dataclass(frozen=True)
 class RejectedRecord:
@@ -135,8 +186,18 @@ def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int |
     return hashlib.sha256((f"{named}:{mapping}" if mapping else named).encode()).hexdigest()
 
 
+def pack_key(keys: Iterable[str]) -> str:
+    """The name of the raw folder of several landed files, by their keys: the sha256 of its keys.json."""
+    return hashlib.sha256(keys_json(keys)).hexdigest()
+
+
+def keys_json(keys: Iterable[str]) -> bytes:
+    """The content of keys.json."""
+    return json_bytes(sorted(keys))
+
+
 def raw_files(settings: Settings) -> list[RawFile]:
-    """Every complete raw folder, by (entity, key): for each landed file's bytes the one of the latest parser.
+    """Every landed file in raw, by (entity, key): for each landed file's bytes as the latest parser read it.
 
     Raises Damaged for an index that cannot be read.
     """
@@ -216,14 +277,12 @@ def rejected_records(settings: Settings) -> Iterator[RejectedRecord]:
     """Every rejected record of the lake by (entity, file, line), read as it is asked for."""
     with_rejects = [raw for raw in raw_files(settings) if raw.rejects]
     for raw in sorted(with_rejects, key=lambda raw: (raw.entity, raw.landed_name, raw.key)):
-        assert raw.rejects is not None
         try:
-            verify(raw.rejects_path, raw.rejects.sha256)
+            for batch in raw.rejected_records():
+                for row in batch.to_pylist():
+                    yield RejectedRecord(raw.entity, raw.landed_name, **row)
         except Damaged as error:
             raise Damaged(f"{error} {RUN_AGAIN}") from error
-        for batch in rejects_in(raw.rejects_path):
-            for row in batch.to_pylist():
-                yield RejectedRecord(raw.entity, raw.landed_name, **row)
 
 
 def describe_unreadable(raw: RawFile) -> str:
@@ -235,7 +294,7 @@ def describe_unreadable(raw: RawFile) -> str:
 
 def _texts_of(raw: RawFile, reason: str) -> Iterator[str]:
     """The text of the record that was rejected for a reason; of one that is about all of them, the first."""
-    for batch in rejects_in(raw.rejects_path) if raw.rejects else ():
+    for batch in raw.rejected_records():
         place = 0 if reason in OF_EVERY_RECORD else pc.index(batch["reason"], reason).as_py()
         if place >= 0:
             yield str(batch["text"][place])
@@ -251,7 +310,7 @@ def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:
         if each.rejects and not each.unreadable and len(by_entity[each.entity]) < _FILES_LOOKED_AT:
             by_entity[each.entity].append(each)
     for entity, files in by_entity.items():
-        batches = (batch for each in files for batch in itertools.islice(rejects_in(each.rejects_path), 1))
+        batches = (batch for each in files for batch in itertools.islice(each.rejected_records(), 1))
         rows = [row for batch in batches for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist()]
         if suggestion := suggestions.of_rejections(entity, ((row["reason"], row["text"]) for row in rows)):
             yield suggestion
@@ -285,13 +344,21 @@ def quarantine(folder: Path) -> Path:
 
 
 def restore_quarantined(settings: Settings) -> list[Path]:
-    """Remove quarantined folders that have been made again; put the others back. Returns those that were put back."""
+    """Remove quarantined folders that have been made again; put the others back. Returns those that were put back.
+
+    A pack has been made again when each of its landed files is in some folder: the next run may read it with others.
+    """
     lost = []
     for aside in _all_quarantined(settings):
         named = folder = aside.with_name(aside.name.removeprefix(QUARANTINE_PREFIX))
-        with suppress(OSError, ValueError, msgspec.MsgspecError):  # its index is damaged, too
+        keys = None
+        with suppress(OSError, ValueError, msgspec.MsgspecError, Damaged):  # its index is damaged, too
             folder = folder_of(settings, from_index(aside, (aside / "index.json").read_bytes()))
-        if folder.exists():
+        with suppress(OSError, ValueError):
+            content = (aside / KEYS).read_bytes()
+            keys = set(json.loads(content)) if hashlib.sha256(content).hexdigest() == named.name else None
+        # safeguard: pack-stays-until-all-of-it-is-read-again
+        if folder.exists() or (keys and keys <= {raw.key for raw in indexes(settings, on_damage=lambda _: None)}):
             shutil.rmtree(aside)
         else:
             aside.rename(folder)
@@ -313,23 +380,37 @@ def raw_root(settings: Settings) -> Path:
     return settings.lake / "raw"
 
 
-def exists(settings: Settings, entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
-    """Whether raw has a folder for a landed file of these bytes."""
+def exists(
+    settings: Settings, entity: str, landed_sha256: str, read_as: str, mapping: str, packed: Collection[str]
+) -> bool:
+    """Whether raw holds a landed file of these bytes; `packed` are the keys of those in packs."""
     key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
-    return (raw_root(settings) / entity / key / "index.json").is_file()
+    return key in packed or (raw_root(settings) / entity / key / "index.json").is_file()
+
+
+def packed_keys(raw: Iterable[RawFile]) -> frozenset[str]:
+    """The keys of the landed files that are in packs."""
+    return frozenset(each.key for each in raw if each.is_packed)
 
 
 def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
     """Tells of (entity, sha256, read as, mapping) whether raw has a folder for it that counts."""
 
     @cache
+    def there() -> list[RawFile]:
+        return list(indexes(settings, on_damage=lambda _: None))
+
+    @cache
+    def packed() -> frozenset[str]:
+        return packed_keys(there())
+
+    @cache
     def superseded() -> set[str]:
-        there = list(indexes(settings, on_damage=lambda _: None))
-        return {raw.key for raw in there} - {raw.key for raw in latest_parsed(there)}
+        return {raw.key for raw in there()} - {raw.key for raw in latest_parsed(there())}
 
     def is_there(entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
         key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
-        return exists(settings, entity, landed_sha256, read_as, mapping) and key not in superseded()
+        return exists(settings, entity, landed_sha256, read_as, mapping, packed()) and key not in superseded()
 
     return is_there
 
@@ -342,7 +423,10 @@ def raise_damaged(folder: Path) -> None:
 
 
 def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator[RawFile]:
-    """Every raw folder whose index can be read, by (entity, key). An index is parsed when it was written, not again."""
+    """Every landed file of the raw folders whose index can be read, by entity and folder.
+
+    An index is parsed when it was written, not again.
+    """
     known = _parsed_before(settings)
     for entity in ENTITIES:
         root = raw_root(settings) / entity
@@ -352,27 +436,27 @@ def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator
             if name.startswith("."):
                 continue
             stamp = _stamp_of(f"{root}/{name}/index.json")
-            stamp_then, raw = known.get(f"{entity}/{name}", (None, None))
-            if raw is not None and stamp_then == stamp:
-                yield raw
+            stamp_then, found = known.get(f"{entity}/{name}", (None, None))
+            if found is not None and stamp_then == stamp:
+                yield from found
                 continue
             folder = root / name
             try:
-                raw = from_index(folder, (folder / "index.json").read_bytes())
-                if folder_of(settings, raw) != folder:
+                found = from_index(folder, (folder / "index.json").read_bytes())
+                if folder_of(settings, found) != folder:
                     raise Damaged(f"{folder} is not named by what is in it.")
             except NotADirectoryError:
                 continue
             except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
                 on_damage(folder)  # it got its name whole: an index that is not there was lost
             else:
-                yield raw
+                yield from found
 
 
 # --- indexes that were parsed before: only a saving of time ---------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_StampAndIndex = tuple[Stamp, RawFile]
+_StampAndIndex = tuple[Stamp, list[RawFile]]
 
 
 def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
@@ -381,17 +465,36 @@ def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
     An index is replaced and never changed: whatever damages one leaves it another change time.
     """
     known = _parsed_before(settings)
-    named = {f"{each.entity}/{each.key}": each for each in raw}
-    if len(named) == len(known) and all(name in known and known[name][1] is each for name, each in named.items()):
+    by_folder = in_folders(raw)
+    if len(by_folder) == len(known) and all(
+        (name := _folder_name(folder)) in known and all(map(operator.is_, known[name][1], found))
+        for folder, found in by_folder.items()
+    ):
         return
-    stamps = {name: _stamp_of(f"{each.location}/index.json") for name, each in named.items()}
-    saved = {name: (stamp, named[name]) for name, stamp in stamps.items() if stamp is not None}
+    stamps = {folder: _stamp_of(f"{folder}/index.json") for folder in by_folder}
+    saved = {_folder_name(folder): (stamp, by_folder[folder]) for folder, stamp in stamps.items() if stamp is not None}
     content = msgspec.json.encode((str(raw_root(settings)), saved))
     write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
+def in_folders(raw: Iterable[RawFile]) -> dict[str, list[RawFile]]:
+    """Landed files by the location of their folders."""
+    found: dict[str, list[RawFile]] = {}
+    for each in raw:
+        found.setdefault(each.location, []).append(each)
+    return found
+
+
+def _folder_name(location: str) -> str:
+    """The entity and the name of a folder of raw."""
+    return "/".join(location.rsplit("/", 2)[1:])
+
+
 def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
-    """By "entity/key": the stamp of an index and what it said. Nothing, where that is missing, damaged or elsewhere."""
+    """By the entity and the name of a folder: the stamp of its index and what it said.
+
+    Nothing, where that is missing, damaged or elsewhere.
+    """
     path = settings.lake / INDEXES
     stamp = _stamp_of(str(path))
     return {} if stamp is None else _read_indexes(path, stamp, str(raw_root(settings)))
@@ -419,33 +522,128 @@ def _stamp_of(path: str) -> Stamp | None:
         return None
 
 
-def as_index(raw: RawFile) -> dict[str, Any]:
-    """Return the content of index.json for a raw folder."""
-    index: dict[str, Any] = {
-        name: getattr(raw, name) for name in RawFile.__struct_fields__ if name not in ("location", "key")
-    }
-    # Of few folders: that are no longer what was parsed, or were read by a mapping, out of folders, or not as a whole.
-    for name in ("erased", "also_landed", "removed", "expired", "folders", "mapping", "reading", "unreadable"):
-        if not index[name]:
-            del index[name]
-    index["files"] = {name: msgspec.structs.asdict(file) for name, file in raw.files.items()}
-    for written in index["files"].values():
-        if written["missing"] is None:
-            del written["missing"]
-    index["rejects"] = (
-        {name: getattr(raw.rejects, name) for name in ("rows", "bytes", "sha256")} if raw.rejects else None
+def write_index(raw: RawFile) -> None:
+    """Say something else of a landed file in the index of its folder, durably."""
+    found = from_index(raw.folder, (raw.folder / INDEX).read_bytes()) if raw.is_packed else []
+    write_bytes(raw.folder / INDEX, as_index([raw if each.key == raw.key else each for each in found] or [raw]))
+
+
+def as_index(found: Sequence[RawFile]) -> bytes:
+    """Return the content of index.json for the raw folder of some landed files."""
+    if len(found) == 1 and not found[0].is_packed:
+        return json_bytes(with_checksum(_facts(found[0])))
+    files, rejects = files_of(found)
+    landed = [
+        {
+            "key": each.key,
+            **_facts(each),
+            "files": {name: _rows_of(file) for name, file in each.files.items()},
+            "rejects": each.rejects and {"rows": each.rejects.rows, "first_row": each.rejects.first_row},
+        }
+        for each in found
+    ]
+    for each in landed:
+        del each["entity"]
+    content = msgspec.json.encode(
+        {
+            "entity": found[0].entity,
+            "files": {name: _as_json(file) for name, file in files.items()},
+            "rejects": rejects and _rejects_as_json(rejects),
+            "landed": landed,
+        }
     )
-    return with_checksum(index)
+    # As `with_checksum` has it, which writes a line a value: there may be twenty thousand landed files.
+    body = content.removesuffix(b"}")
+    return body + b',\n "seal": "' + hashlib.sha256(body + b"\n}\n").hexdigest().encode() + b'"\n}\n'
 
 
-def from_index(folder: Path, content: bytes) -> RawFile:
+def _facts(raw: RawFile) -> dict[str, Any]:
+    left_out = ("location", "key", "landed_files")
+    facts: dict[str, Any] = {name: getattr(raw, name) for name in RawFile.__struct_fields__ if name not in left_out}
+    # Of few files: that are no longer what was parsed, or were read by a mapping, out of folders, or not as a whole.
+    for name in ("erased", "also_landed", "removed", "expired", "folders", "mapping", "reading", "unreadable"):
+        if not facts[name]:
+            del facts[name]
+    facts["files"] = {name: _as_json(file) for name, file in raw.files.items()}
+    facts["rejects"] = raw.rejects and _rejects_as_json(raw.rejects)
+    return facts
+
+
+def _as_json(file: WrittenFile) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(file)
+    del facts["first_row"]
+    if file.missing is None:
+        del facts["missing"]
+    return facts
+
+
+def _rejects_as_json(rejects: WrittenFile) -> dict[str, Any]:
+    return {"rows": rejects.rows, "bytes": rejects.bytes, "sha256": rejects.sha256}
+
+
+def _rows_of(file: WrittenFile) -> dict[str, Any]:
+    """What the index of a pack says of the rows of one landed file in one of its files."""
+    facts = {"rows": file.rows, "first_row": file.first_row, "digest": file.digest, "newest": file.newest}
+    return facts if file.missing is None else {**facts, "missing": file.missing}
+
+
+def files_of(found: Sequence[RawFile]) -> tuple[dict[str, WrittenFile], WrittenFile | None]:
+    """(the Parquet files of a raw folder by day or `all`, its rejected records), by all of its landed files."""
+    if len(found) == 1:
+        return found[0].files, found[0].rejects
+    parts: dict[str, list[WrittenFile]] = defaultdict(list)
+    for each in found:
+        for name, file in each.files.items():
+            parts[name].append(file)
+    rejects = [each.rejects for each in found if each.rejects is not None]
+    return {name: _added_up(parts[name]) for name in sorted(parts)}, _added_up(rejects) if rejects else None
+
+
+def _added_up(parts: Sequence[WrittenFile]) -> WrittenFile:
+    newest = max((each.newest for each in parts if each.newest is not None), default=None)
+    missing: Counter[str] | None = None
+    if all(each.missing is not None for each in parts):
+        missing = Counter()
+        for each in parts:
+            missing.update(each.missing or {})
+    return msgspec.structs.replace(
+        parts[0],
+        rows=sum(each.rows for each in parts),
+        digest=combined_digest(each.digest for each in parts),
+        newest=newest,
+        missing=None if missing is None else dict(missing),
+        first_row=0,
+    )
+
+
+def from_index(folder: Path, content: bytes) -> list[RawFile]:
+    """The landed files of a raw folder by the content of its index. Raises ValueError, MsgspecError or Damaged."""
     index = verify_checksum(content)
     if index.get("rejects"):
-        index["rejects"] = {**index["rejects"], "digest": "", "newest": None}
-    return msgspec.convert({**index, "location": str(folder), "key": folder.name}, RawFile)
+        index["rejects"] = {**index["rejects"], **_NO_DIGEST}
+    if "landed" not in index:
+        return [msgspec.convert({**index, "location": str(folder), "key": folder.name}, RawFile)]
+    common = {"entity": index["entity"], "location": str(folder), "landed_files": len(index["landed"])}
+    landed = [
+        {
+            **each,
+            **common,
+            "files": {name: index["files"][name] | rows for name, rows in each["files"].items()},
+            "rejects": each["rejects"] and index["rejects"] | each["rejects"],
+        }
+        for each in index["landed"]
+    ]
+    return msgspec.convert(landed, list[RawFile])
 
 
-def folder_of(settings: Settings, raw: RawFile) -> Path:
-    """Return the path of a raw folder by its index."""
-    key = raw_key(raw.entity, raw.landed_sha256, raw.identity[2], raw.parser_version, raw.mapping)
-    return raw_root(settings) / raw.entity / key
+_NO_DIGEST = {"digest": "", "newest": None}
+
+
+def folder_of(settings: Settings, found: Sequence[RawFile]) -> Path:
+    """Return the path of a raw folder by what its index says of its landed files. Raises Damaged for a wrong key."""
+    keys = [
+        raw_key(each.entity, each.landed_sha256, each.identity[2], each.parser_version, each.mapping) for each in found
+    ]
+    if found[0].is_packed and keys != [each.key for each in found]:
+        raise Damaged(f"{found[0].folder} holds a landed file that is not named by its bytes.")
+    return raw_root(settings) / found[0].entity / (pack_key(keys) if found[0].is_packed else keys[0])

@@ -1,4 +1,4 @@
-"""Landed files -> raw: every landed file whose bytes are not in the lake yet becomes one raw folder (index.py).
+"""Landed files -> raw: every landed file whose bytes are not in the lake yet gets into a raw folder (index.py).
 
 The same bytes under another name, or landed again tomorrow, change nothing. Records of forgotten users are left out
 (erasure_register.py).
@@ -9,41 +9,37 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 
-from pipelines.core.durable_files import make_folder, new_folder, sweep, temporary_beside, write_json
+from pipelines.core.durable_files import make_folder, name_folder, sweep, temporary_beside
 from pipelines.core.errors import Damaged
 from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
-    ChecksumMismatch,
     Content,
     CorruptionStart,
     Ignored,
     LandedFile,
-    NotByLine,
     Postponed,
     Source,
     Stamp,
     content_of,
-    count_unknown,
     find_landed,
     open_landed,
     read_landed,
     require_landing,
     without_extension,
 )
-from pipelines.landing.unreadable import ONLY_WHITE_SPACE
 from pipelines.raw import erasure_register
 from pipelines.raw.index import (
+    INDEX,
     PARSER_VERSION,
     BytesId,
     RawFile,
@@ -54,6 +50,7 @@ from pipelines.raw.index import (
     indexes,
     latest_parsed,
     latest_readings,
+    packed_keys,
     quarantine,
     raise_damaged,
     raw_folders,
@@ -61,9 +58,11 @@ from pipelines.raw.index import (
     raw_root,
     restore_quarantined,
     save_indexes,
+    write_index,
 )
+from pipelines.raw.packs import SMALL_BYTES, Counts, Packs, read_again
 from pipelines.raw.seen_cache import LandedCache
-from pipelines.raw.writer import RawWriter, within_days
+from pipelines.raw.writer import RawWriter
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ class IngestReport:
     """What one run of `ingest` did."""
 
     landed_files: int  # complete files found under the landing roots
-    new: tuple[RawFile, ...]  # those that were read into a new raw folder
+    new: tuple[RawFile, ...]  # those that were read into raw
     postponed: tuple[PostponedFile, ...]
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
-    raw: tuple[RawFile, ...] = ()  # every complete raw folder there is after it, also those of earlier parsers
+    raw: tuple[RawFile, ...] = ()  # every landed file in raw after it, also as earlier parsers read them
     again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
     unreadable: UnreadableFiles = NONE_UNREADABLE
 
@@ -134,11 +133,13 @@ def ingest(
     landing: Sequence[Path] | None = None,
     progress: Progress = no_progress,
     map_tasks: MapTasks | None = None,
+    in_buckets: Iterable[tuple[LandedFile, str]] = (),
 ) -> IngestReport:
     """Read every landed file whose bytes are not in the lake yet; by default those under the home's own landing folder.
 
     One bad line never stops a file, one bad file never stops the run. With `map_tasks` the files are read by workers,
-    which see them under the same paths; the result is the same. Raises UsageError for a landing folder that does not
+    which see them under the same paths; the result is the same. `in_buckets` is what else has landed and is in raw,
+    each with the sha256 of its bytes. Raises UsageError for a landing folder that does not
     exist, Damaged for a raw folder that can be made from nothing that is there. Needs the lock of the home.
     """
     if landing is None:
@@ -160,40 +161,51 @@ def ingest(
     restored: list[RawFile] = []  # folders of a mapping that was in force before, and is so again
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    read_apart = _read_apart(settings, files, seen, aliases, readings, map_tasks) if map_tasks is not None else {}
+    packed = packed_keys(there)
+    read_apart = (
+        _read_apart(settings, files, seen, aliases, readings, packed, map_tasks) if map_tasks is not None else {}
+    )
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
     to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
-    landed: list[tuple[LandedFile, str]] = []  # with the sha256 of its bytes
-    for file, (size, sha256) in zip(files, to_read, strict=True):
-        if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
-            readings.claim(file, sha256)
-            landed.append((file, sha256))
-            if is_new_name_of_empty_file(known[identity], file):
-                again.append(file.name)
-            continue
+    landed = list(in_buckets)  # with the sha256 of its bytes
+    not_read: list[tuple[LandedFile, str]] = []  # by itself: it was in raw, or is once the packs are whole
+    with Packs(settings, register) as packs:
+        for file, (size, sha256) in zip(files, to_read, strict=True):
+            if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
+                readings.claim(file, sha256)
+                landed.append((file, sha256))
+                if is_new_name_of_empty_file(known[identity], file):
+                    again.append(file.name)
+                continue
 
-        def tell(position: int, file: LandedFile = file, before: int = read, size: int = size) -> None:
-            progress(f"read {file.name}", before + min(position, size), total, BYTES)
+            def tell(position: int, file: LandedFile = file, before: int = read, size: int = size) -> None:
+                progress(f"read {file.name}", before + min(position, size), total, BYTES)
 
-        tell(0)
-        read += size
-        try:
-            raw = ingest_file(settings, file, seen, register, tell, sizes, aliases, readings)
-        except Postponed as error:
-            postponed.append(PostponedFile(file.entity, file.name, str(error)))
-            continue
-        landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
-        if isinstance(raw, str) and (identity := _id(file, raw)) not in known:
-            raw = read_apart.get(identity, raw)
-        if isinstance(raw, RawFile):
-            new.append(raw)
-            known[_id_of_raw(raw)] = raw
-            sizes.add((raw.entity, raw.landed_bytes))
-            continue
-        restored += readings.restored(known.get(_id(file, aliases.get((file.entity, raw, file.read_as), raw))), file)
-        if is_new_name_of_empty_file(known.get(_id(file, raw)), file):
-            again.append(file.name)
+            tell(0)
+            read += size
+            try:
+                raw = ingest_file(settings, file, seen, register, tell, sizes, aliases, readings, packed, packs)
+            except Postponed as error:
+                postponed.append(PostponedFile(file.entity, file.name, str(error)))
+                continue
+            landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
+            if isinstance(raw, str) and (identity := _id(file, raw)) not in known:
+                raw = read_apart.get(identity, raw)
+            if isinstance(raw, RawFile):
+                new.append(raw)
+                known[_id_of_raw(raw)] = raw
+                sizes.add((raw.entity, raw.landed_bytes))
+                continue
+            restored += readings.restored(
+                known.get(_id(file, aliases.get((file.entity, raw, file.read_as), raw))), file
+            )
+            not_read.append((file, raw))
+        packed_now = packs.finish()
+    new += packed_now
+    known |= {_id_of_raw(each): each for each in packed_now}
+    again += [file.name for file, sha256 in not_read if is_new_name_of_empty_file(known.get(_id(file, sha256)), file)]
+    new.sort(key=lambda each: (each.entity, each.landed_name))
     if landing:  # else nothing was looked for but erasures of our own
         seen.save([file.location for file in files])
     progress("read landed files", total, total, BYTES)
@@ -281,7 +293,7 @@ class _Readings:
         if mapping == raw.mapping:
             return []
         now = msgspec.structs.replace(raw, reading=reading + 1)
-        write_json(raw.folder / "index.json", as_index(now))
+        write_index(now)
         self.latest[raw.bytes_id] = (now.reading, raw.mapping)
         return [now]
 
@@ -325,6 +337,7 @@ def _read_apart(
     seen: LandedCache,
     aliases: Mapping[tuple[str, str, str], str],
     readings: _Readings,
+    packed: frozenset[str],
     map_tasks: MapTasks,
 ) -> dict[Identity, RawFile]:
     """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
@@ -337,12 +350,12 @@ def _read_apart(
         with suppress(Postponed), open_landed(file.path, file.root) as source:
             sha256 = seen.get(file.path, source.stamp)
             known_as = None if sha256 is None else aliases.get((file.entity, sha256, file.read_as), sha256)
-            if known_as is not None and exists(settings, *_id(file, known_as)):
+            if known_as is not None and exists(settings, *_id(file, known_as), packed):
                 readings.claim(file, known_as)
             else:
                 groups[file.entity, source.stamp.size].append(file)
     known = _sizes(indexes(settings, on_damage=raise_damaged))
-    tasks = [_Reading(settings, tuple(group), key in known, aliases, readings) for key, group in groups.items()]
+    tasks = [_Reading(settings, tuple(group), key in known, aliases, readings, packed) for key, group in groups.items()]
     found: dict[Identity, RawFile] = {}
     for read in map_tasks(_read_group, tasks):
         for path, stamp, raw in read:
@@ -362,6 +375,7 @@ class _Reading:
     is_known_size: bool
     aliases: Mapping[tuple[str, str, str], str]
     readings: _Readings
+    packed: frozenset[str]  # keys of the landed files in packs
 
 
 def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
@@ -383,12 +397,15 @@ def _read_group(task: _Reading) -> list[tuple[Path, Stamp, RawFile]]:
                 hash_first,
                 task.aliases,
                 task.readings,
+                task.packed,
             )
             if isinstance(raw, str):
                 sha256 = task.aliases.get((file.entity, raw, file.read_as), raw)
                 key = raw_key(file.entity, sha256, file.read_as, mapping=file.mapping.digest)
                 folder = raw_root(task.settings) / file.entity / key
-                raw = from_index(folder, (folder / "index.json").read_bytes())
+                if not (folder / INDEX).exists():  # it is in a pack, which whoever spreads the files knows
+                    continue
+                (raw,) = from_index(folder, (folder / INDEX).read_bytes())
             found.append((file.path, stamp, raw))
     return found
 
@@ -421,6 +438,7 @@ def inspect(
     files, ignored = find_landed([*roots, *erasure_register.landing(settings)])
     seen = LandedCache(settings.lake / "landed.json")
     sizes, aliases = _sizes(raw), _aliases(raw)
+    packed = packed_keys(indexes(settings, on_damage=lambda _: None))
     names = {(each.entity, each.landed_name) for each in raw}
     parsed = {_id_of_raw(each) for each in latest_parsed(raw) if each.parser_version == PARSER_VERSION}
     found: list[FoundFile] = []
@@ -439,7 +457,7 @@ def inspect(
             continue
         sha256 = aliases.get((file.entity, sha256, file.read_as), sha256) if sha256 is not None else None
         if sha256 is not None and _id(file, sha256) not in parsed:
-            sha256 = sha256 if exists(settings, *_id(file, sha256)) else None
+            sha256 = sha256 if exists(settings, *_id(file, sha256), packed) else None
         was_read = sha256 is None and (seen.knows(file.path) or (file.entity, file.name) in names)
         found.append(FoundFile(file, stamp.size, stamp.mtime_ns / 1e9, sha256, was_read))
     return found, IngestReport(len(files), (), tuple(postponed), tuple(ignored))
@@ -454,17 +472,27 @@ def ingest_file(
     hash_first: set[tuple[str, int]],
     aliases: Mapping[tuple[str, str, str], str],
     readings: _Readings,
+    packed: frozenset[str],
+    packs: Packs | None = None,
 ) -> RawFile | str:
-    """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake. Raises Postponed."""
+    """The raw folder made of one landed file, or the sha256 of its bytes if they are in the lake, or in `packs`, which
+    take small files. Raises Postponed."""
 
     def is_there(sha256: str) -> bool:
-        return exists(settings, *_id(file, aliases.get((file.entity, sha256, file.read_as), sha256)))
+        return exists(settings, *_id(file, aliases.get((file.entity, sha256, file.read_as), sha256)), packed)
 
     with open_landed(file.path, file.root) as source:
         sha256 = seen.get(file.path, source.stamp)
         if sha256 is not None and is_there(sha256):
             return sha256
         content = content_of(file.entity, file.read_as, source, file.mapping)
+        if packs is not None and source.stamp.size <= SMALL_BYTES:
+            sha256 = packs.add(file, source, content, is_there, functools.partial(readings.number, file))
+            if sha256 is not None:
+                seen.put(file.path, source.stamp, sha256)
+                tell(source.stamp.size)
+                return sha256
+            source.rewind()
         # Parquet is read from its end. And bytes of a size that the lake has are likely bytes that the lake has.
         if content.format == "parquet" or (file.entity, source.stamp.size) in hash_first:
             sha256 = source.sha256()
@@ -473,22 +501,10 @@ def ingest_file(
                 seen.put(file.path, source.stamp, sha256)
                 return sha256
             source.rewind()
-        raw = _read(functools.partial(_write_raw, settings, file, source, register, tell, readings), content, source)
+        write = functools.partial(_write_raw, settings, file, source, register, tell, readings)
+        raw = read_again(write, content, source.rewind)
         seen.put(file.path, source.stamp, raw.landed_sha256)
         return raw
-
-
-def _read(write: Callable[[Content, CorruptionStart | None], RawFile], content: Content, source: Source) -> RawFile:
-    """Read a file, from the beginning again where what it is turns out too late."""
-    corruption: CorruptionStart | None = None
-    while True:
-        try:
-            return write(content, corruption)
-        except ChecksumMismatch as error:
-            corruption = error.corruption
-        except NotByLine:
-            content = content._replace(is_by_value=True)
-        source.rewind()
 
 
 def _write_raw(
@@ -507,28 +523,15 @@ def _write_raw(
 
     Raises Postponed if the file changed. Nothing is left of a folder that could not be completed.
     """
-    unknown: Counter[str] = Counter()
-    unreadable: str | None = None
-    reasons: Counter[str] = Counter()
-    days: set[date] = set()
-    accepted = erased = blank = 0
+    counts = Counts(file.entity, register)
     root = raw_root(settings) / file.entity
     make_folder(root)
     workshop = temporary_beside(root / "unnamed")  # the folder's name is known once the last byte was hashed
     workshop.mkdir()
     writer = RawWriter(file.entity, workshop)
     try:
-        for read in read_landed(file.entity, content, source, corruption, file.mapping):
-            batch = within_days(read, days) if file.entity == "viewing_sessions" else read
-            left = register.without_forgotten(file.entity, batch)  # safeguard: forgotten-stay-out
-            writer.append(left)
-            accepted += batch.accepted.num_rows
-            erased += batch.accepted.num_rows - left.accepted.num_rows
-            blank += batch.blank
-            unreadable = unreadable or batch.unreadable
-            reasons.update(each.reason for each in batch.rejected)
-            for name, times in batch.unknown_fields.items():
-                count_unknown(unknown, name, times)
+        for batch in read_landed(file.entity, content, source, corruption, file.mapping):
+            writer.append(counts.add(batch))
             if content.format != "parquet":
                 tell(source.file.tell())
         files, rejects = writer.finish()
@@ -536,35 +539,10 @@ def _write_raw(
             source.rewind()
         landed_sha256 = source.sha256()
         source.check_unchanged()
-        if unreadable == ONLY_WHITE_SPACE and landed_sha256 in register.emptied.values():  # `forget` left it so
-            unreadable = None
-        key = raw_key(file.entity, landed_sha256, file.read_as, mapping=file.mapping.digest)
-        raw = RawFile(
-            location=str(root / key),
-            key=key,
-            entity=file.entity,
-            landed_name=file.name,
-            landed_sha256=landed_sha256,
-            landed_bytes=source.stamp.size,
-            parser_version=PARSER_VERSION,
-            records=accepted + reasons.total(),
-            accepted=accepted,
-            rejected=reasons.total(),
-            blank=blank,
-            unknown_fields=dict(sorted(unknown.items())),
-            rejected_by_reason=dict(sorted(reasons.items())),
-            files=files,
-            rejects=rejects,
-            erased=erased,
-            folders=file.mapping.folders_digest,
-            mapping=file.mapping.digest,
-            reading=readings.number(file, landed_sha256),
-            unreadable=unreadable,
-        )
-        with new_folder(raw.folder) as folder:
-            for path in workshop.iterdir():
-                path.rename(folder / path.name)
-            write_json(folder / "index.json", as_index(raw))
+        raw = counts.landed(file, landed_sha256, source.stamp.size, readings.number(file, landed_sha256))
+        raw = msgspec.structs.replace(raw, location=str(root / raw.key), files=files, rejects=rejects)
+        (workshop / INDEX).write_bytes(as_index([raw]))
+        name_folder(workshop, raw.folder)
         return raw
     finally:
         writer.abandon()

@@ -42,7 +42,11 @@ AGE_NOT_NOTED = 1 << 62  # in an index written before ages were noted
 
 
 class WrittenFile(msgspec.Struct, frozen=True):
-    """What the index says of one Parquet file. `digest` is of its rows, without the column `line`."""
+    """What the index says of one Parquet file. `digest` is of its rows, without the column `line`.
+
+    Of a landed file in a pack: `bytes` and `sha256` are of the file that holds its rows with those of others; all else
+    is of its own rows, from `first_row` on.
+    """
 
     rows: int
     bytes: int
@@ -51,6 +55,7 @@ class WrittenFile(msgspec.Struct, frozen=True):
     newest: int | None = AGE_NOT_NOTED  # of the AGES in it, in milliseconds since 1970; None: it holds none
     # Of sessions, how many rows lack each of OPTIONAL_COLUMNS, and the PERSON; None where that was not noted.
     missing: dict[str, int] | None = None
+    first_row: int = 0
 
 
 @dataclass
@@ -118,14 +123,24 @@ class RawWriter:
         if batch.accepted.num_rows:
             for name, rows in self._split(batch.accepted):
                 self._add(name, rows)
-            if self._waiting_bytes > MAX_BUFFERED_BYTES or self._waiting_tables > MAX_BUFFERED_TABLES:
-                for day in list(self._waiting.values()):
-                    self._flush(day)
+            self._flush_surplus()
         for rejected in batch.rejected:
             self._rejected.append(rejected)
             self._rejected_chars += len(rejected.text) + 100
             if self._rejected_chars > MAX_BUFFERED_BYTES // 8:
                 self._flush_rejects()
+
+    def append_day(self, name: str, rows: pa.Table) -> int:
+        """Add rows of one day, or of `all`; returns how many stood before them in its file."""
+        before = self._days[name].digest.rows if name in self._days else 0
+        self._add(name, rows)
+        self._flush_surplus()
+        return before
+
+    def _flush_surplus(self) -> None:
+        if self._waiting_bytes > MAX_BUFFERED_BYTES or self._waiting_tables > MAX_BUFFERED_TABLES:
+            for day in list(self._waiting.values()):
+                self._flush(day)
 
     def finish(self) -> tuple[dict[str, WrittenFile], WrittenFile | None]:
         """Complete every file; returns what was written, by day or `all`, and the rejected records' file."""

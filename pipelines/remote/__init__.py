@@ -22,6 +22,7 @@ from pipelines.core.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.lake.engines.duckdb import Connection
+    from pipelines.landing import LandedFile
     from pipelines.raw.index import RawFile
     from pipelines.remote.httpfs import Access
     from pipelines.remote.landing import Pending
@@ -119,19 +120,25 @@ def _objects(settings: Settings, url: str) -> Objects:
 
 def local_landing(
     settings: Settings, landing: Iterable[Landing] | None, is_in_raw: Callable[[str, str, str, str], bool]
-) -> list[Path] | None:
-    """Return the landing folders as local ones: see `pipelines.remote.landing.download_new`."""
+) -> tuple[list[Path] | None, list[tuple[LandedFile, str]]]:
+    """(the landing folders as local ones, what has landed in buckets and is in raw, each with the sha256 of its bytes).
+
+    See `pipelines.remote.landing.download_new`.
+    """
     if landing is None:
-        return None
-    folders = []
+        return None, []
+    folders: list[Path] = []
+    in_raw: list[tuple[LandedFile, str]] = []
     for each in landing:
         if isinstance(each, str):
             from pipelines.remote.landing import download_new
 
-            folders.append(download_new(settings, _objects(settings, each), is_in_raw))
+            folder, known = download_new(settings, _objects(settings, each), is_in_raw)
+            folders.append(folder)
+            in_raw += known
         else:
             folders.append(each)
-    return folders
+    return folders, in_raw
 
 
 def list_pending(

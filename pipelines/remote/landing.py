@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.core import durable_files
 from pipelines.core.settings import Settings
 from pipelines.landing import Ignored, LandedFile, landed_file_of, printable_name, unfinished_part
-from pipelines.landing.mapping import MAPPING_NAME, EntityMapping, parse_mappings
+from pipelines.landing.content import HEAD_BYTES, looks_landed
+from pipelines.landing.files import UNKNOWN_KIND
+from pipelines.landing.mapping import MAPPING_NAME, UNMAPPED, EntityMapping, parse_mappings
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
@@ -23,8 +25,15 @@ from pipelines.remote.objects import Found, Objects, map_concurrently
 IsInRaw = Callable[[str, str, str, str], bool]
 
 
-def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Path:
-    """Download what landed in a bucket and is not in raw. Returns the local folder that holds it.
+class Downloaded(NamedTuple):
+    """What has landed in a bucket."""
+
+    folder: Path  # the local one that holds what is new
+    in_raw: list[tuple[LandedFile, str]]  # the others, each with the sha256 of its bytes
+
+
+def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Downloaded:
+    """Download what landed in a bucket and is not in raw.
 
     `is_in_raw(entity, sha256, read_as, mapping)` tells whether raw holds what a landed file of these bytes comes to. An
     object that changes while it is fetched waits for the next run, like any file. Raises UsageError for a mapping that
@@ -34,11 +43,13 @@ def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Pa
     known = read_record(record)  # name -> [etag, sha256]
     found = {name: one for name, one in objects.listed().items() if _may_land(name)}
     mappings = _mappings(objects, found)
-    wanted = {
-        name
+    in_raw = {
+        name: landed
         for name, one in found.items()
-        if not _is_known(known.get(name), one, landed_file_of(folder, name, mappings), is_in_raw)
+        if isinstance(landed := _landed_file(folder, name, mappings, known.get(name), one), LandedFile)
+        and _is_known(known.get(name), one, landed, is_in_raw)
     }
+    wanted = found.keys() - in_raw.keys()
     durable_files.make_folder(folder)
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.relative_to(folder).as_posix() not in wanted:
@@ -49,6 +60,9 @@ def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Pa
             if etag is None:
                 return
             known[name] = [etag, durable_files.sha256_of(temporary)]
+            if _is_unknown_kind(landed_file_of(folder, name, mappings)):
+                with temporary.open("rb") as file:
+                    known[name].append(_is_data(name, mappings, file.read(HEAD_BYTES)))
             modified = int(found[name].modified.timestamp() * 1e9)
             os.utime(temporary, ns=(modified, modified))
             temporary.rename(folder / name)
@@ -58,7 +72,7 @@ def download_new(settings: Settings, objects: Objects, is_in_raw: IsInRaw) -> Pa
     )
     durable_files.make_folder(settings.lake)
     write_record(record, objects.url, {name: known[name] for name in known if name in found})
-    return folder
+    return Downloaded(folder, [(landed, str(known[name][1])) for name, landed in in_raw.items()])
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,9 @@ class Pending:
 
 
 def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: Iterable[RawFile]) -> Pending:
-    """List what a run would find there: downloads nothing, writes nothing, and leaves a run at work alone.
+    """List what a run would find there: writes nothing, and leaves a run at work alone.
+
+    Nothing is downloaded but the first bytes of objects of unknown extensions that no run has fetched.
 
     A landed file is in raw if a run of this home noted these very bytes of it; each other one the next run fetches.
     """
@@ -90,7 +106,9 @@ def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: 
             continue
         if name == MAPPING_NAME:
             continue
-        landed = landed_file_of(folder, name, mappings)
+        landed = _landed_file(folder, name, mappings, known.get(name), one)
+        if _is_unknown_kind(landed) and _is_data(name, mappings, objects.head(name, HEAD_BYTES)):
+            landed = landed_file_of(folder, name, mappings, is_data=True)
         if isinstance(landed, Ignored):
             ignored[f"{objects.url}/{landed.path.relative_to(folder).as_posix()}"] = landed.reason
             continue
@@ -115,9 +133,26 @@ def _mappings(objects: Objects, found: Mapping[str, Found]) -> Mapping[str, Enti
     return parse_mappings(content, f"{objects.url}/{MAPPING_NAME}")
 
 
-def _is_known(known: list[Any] | None, found: Found, landed: LandedFile | Ignored, is_in_raw: IsInRaw) -> bool:
-    """Whether what an object comes to is in raw; also of one that is no landed file, once it has been fetched."""
-    if known is None or known[0] != found.etag or isinstance(landed, Ignored):
+def _landed_file(
+    folder: Path, name: str, mappings: Mapping[str, EntityMapping], known: list[Any] | None, found: Found
+) -> LandedFile | Ignored:
+    """What an object is, by its name and by what its first bytes were found to be when it was fetched."""
+    is_data = known is not None and known[0] == found.etag and known[2:] == [True]
+    return landed_file_of(folder, name, mappings, is_data=is_data)
+
+
+def _is_unknown_kind(landed: LandedFile | Ignored) -> bool:
+    return isinstance(landed, Ignored) and landed.reason == UNKNOWN_KIND
+
+
+def _is_data(name: str, mappings: Mapping[str, EntityMapping], head: bytes) -> bool:
+    entity = name.partition("/")[0]
+    return looks_landed(entity, name, mappings.get(entity, UNMAPPED), head)
+
+
+def _is_known(known: list[Any] | None, found: Found, landed: LandedFile, is_in_raw: IsInRaw) -> bool:
+    """Whether what an object comes to is in raw."""
+    if known is None or known[0] != found.etag:
         return False
     return is_in_raw(landed.entity, known[1], landed.read_as, landed.mapping.digest)
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.errors import PublishConflict
+from pipelines.raw.folders import PARTS
 from pipelines.raw.index import INDEXES
 from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import manifest as snapshots
@@ -226,7 +227,14 @@ class Mirror:
         pointer = snapshots.current(folder.parent)
         if pointer is not None and pointer.snapshot_id == snapshot_id:
             adopted = snapshots.open_snapshot(folder.parent, snapshot_id)
-            snapshots.point_to(folder.parent, adopted, landed=pointer.landed, pinned=pointer.pinned, lost=pointer.lost)
+            snapshots.point_to(
+                folder.parent,
+                adopted,
+                landed=pointer.landed,
+                pinned=pointer.pinned,
+                lost=pointer.lost,
+                completeness=pointer.completeness,
+            )
 
     def _move_pointer(self) -> None:
         path = self._home / POINTER
@@ -294,6 +302,8 @@ def _is_shared(name: str) -> bool:
     """Not what is half-written, quarantined, or of this machine alone."""
     parts = name.split("/")
     if any(part.startswith(".") for part in parts) or name in ("lake/landed.json", f"lake/{INDEXES}"):
+        return False
+    if parts[:2] == ["lake", PARTS]:
         return False
     return parts[0] in FOLDERS and len(parts) > 1 and name != POINTER
 

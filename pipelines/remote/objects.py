@@ -84,6 +84,16 @@ class Objects:
             except FileNotFoundError:
                 return None
 
+    def head(self, name: str, size: int) -> bytes:
+        """The first `size` bytes of an object, or what there is of it; nothing if it is not there."""
+        import obstore
+
+        with self._translate_errors(f"read {name}"):
+            try:
+                return bytes(obstore.get(self._store, name, options={"range": (0, size)}).bytes())
+            except FileNotFoundError:
+                return b""
+
     def changed(self, name: str, since: str) -> bool:
         """Whether an object has another etag than `since`, or is gone."""
         import obstore

@@ -28,6 +28,7 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
+from pipelines.raw.folders import RawFolder, folders_of
 from pipelines.raw.index import RawFile
 from pipelines.snapshots import recount
 from pipelines.snapshots.inputs import snapshot_inputs
@@ -265,7 +266,7 @@ def _chosen(connection: engine.Connection, draw: random.Random) -> set[str]:
 def _landed_creator(raw: Sequence[RawFile], window: Window, draw: random.Random) -> set[str]:
     """A creator whom a session of the window names; none where nothing landed."""
     names = {str(day) for day in window}
-    sessions = [each for each in raw if each.entity == "viewing_sessions"]
+    sessions = [each for each in folders_of(raw) if each.entity == "viewing_sessions"]
     files = [each.path(name) for each in sessions for name in each.files if name in names]
     if not files:
         return set()
@@ -301,16 +302,16 @@ def _checked_inputs(settings: Settings, snapshot: Snapshot, within: recount.Scop
         )
     for each, _, error in _damaged(raw, within):
         raise Damaged(
-            f"{error} Move {each.folder} out of {each.folder.parent} and run: that parses {each.landed_name} again "
-            "from what landed."
+            f"{error} Move {each.location} out of {each.path_of_folder.parent} and run: that parses "
+            f"{each.landed[0].landed_name} again from what landed."
         ) from error
     return raw
 
 
-def _damaged(raw: Sequence[RawFile], within: recount.Scope) -> Iterator[tuple[RawFile, str, Damaged]]:
+def _damaged(raw: Sequence[RawFile], within: recount.Scope) -> Iterator[tuple[RawFolder, str, Damaged]]:
     """The files of raw that are read within a scope and are not what was parsed, and what is wrong with each."""
     first, last = within.compared
-    for each in raw:
+    for each in folders_of(raw):
         for name, facts in each.files.items():
             if name == "all" or first <= date.fromisoformat(name) <= last:
                 try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.core import calendar_days, durable_files
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError, is_file_damage
 from pipelines.core.home_modes import share_like
 from pipelines.core.row_digest import combined_digest
@@ -40,6 +41,7 @@ class Pointer:
     landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
     # By entity, the accepted records that were lost then; None where an earlier version wrote it.
     lost: dict[str, dict[str, int]] | None = None
+    completeness: Completeness | None = None  # of the days of its snapshot, as that run knew it; None likewise
 
     @property
     def as_of(self) -> date:
@@ -54,6 +56,7 @@ class Snapshot:
     path: Path
     manifest: dict[str, Any]
     manifest_sha256: str
+    known_since: Completeness | None = None  # as the pointer to it says
 
     @property
     def id(self) -> str:
@@ -64,6 +67,14 @@ class Snapshot:
     def as_of(self) -> date:
         """The exclusive end of its windows."""
         return date.fromisoformat(self.manifest["as_of"])
+
+    @property
+    def completeness(self) -> Completeness | None:
+        """Which of its days are all there: as the last run knew it if it is current, else as when it was published.
+
+        None where an earlier version published it."""
+        said = self.manifest.get("completeness")
+        return self.known_since or (Completeness.from_json(said) if said else None)
 
     @property
     def min_cell(self) -> int:
@@ -81,16 +92,30 @@ class Snapshot:
         """What the manifest says of every file, by its path inside the snapshot."""
         return dict(self.manifest["files"])
 
-    def table(self, name: str) -> pa.Table:
-        """The rows of a Parquet file such as "creators.parquet".
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a Parquet file such as "creators.parquet", with `columns` only those.
 
         The very bytes that are parsed are checked first. Raises Damaged if they are not what was published.
         """
+        with self._naming_the_remedy():
+            return durable_files.checked_table(self.path / name, self._sha256(name), columns)
+
+    def verified(self, name: str) -> Path:
+        """Return the path of a file that may be too large for memory, checked just now. Raises Damaged."""
+        with self._naming_the_remedy():
+            durable_files.verify(self.path / name, self._sha256(name))
+        return self.path / name
+
+    def _sha256(self, name: str) -> str:
         facts = self.files.get(name)
         if facts is None:
             raise UsageError(f"Snapshot {self.id} has no file {name}. It has: {', '.join(sorted(self.files))}.")
+        return str(facts["sha256"])
+
+    @contextmanager
+    def _naming_the_remedy(self) -> Iterator[None]:
         try:
-            return durable_files.checked_table(self.path / name, facts["sha256"])
+            yield
         except Damaged as error:
             raise Damaged(f"{error} {_remedy(self.as_of)}") from error
 
@@ -161,6 +186,7 @@ def pointer_of(path: Path, content: bytes) -> Pointer:
             pinned=said["pinned"],
             landed=tuple(said["landed"]),
             lost=said.get("lost"),
+            completeness=said.get("completeness") and Completeness.from_json(said["completeness"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _unusable(path, f"is damaged: {error}") from error
@@ -217,7 +243,8 @@ def open_current(snapshots: Path) -> Snapshot:
     pointer = current(snapshots)
     while pointer is not None:
         try:
-            return open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+            snapshot = open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+            return replace(snapshot, known_since=pointer.completeness)
         except Damaged:
             before, pointer = pointer, current(snapshots)
             if pointer == before:  # else it has only been pruned, or written again, since we read the pointer
@@ -280,10 +307,12 @@ def point_to(
     landed: tuple[str, ...],
     pinned: bool,
     lost: Mapping[str, Mapping[str, int]] | None = None,
+    completeness: Completeness | None = None,
 ) -> None:
     """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified.
 
-    `landed` and `lost` are what the run behind it had accepted; without `lost` it is what the snapshot says.
+    `landed`, `lost` and `completeness` are what the run behind it found; without the last two it is what the snapshot
+    says.
     """
     durable_files.fsync(
         snapshots
@@ -295,6 +324,7 @@ def point_to(
         "pinned": pinned,
         "landed": list(landed),
         "lost": snapshot.manifest.get("lost") if lost is None else lost,
+        "completeness": completeness.as_json() if completeness else snapshot.manifest.get("completeness"),
     }
     with durable_files.new_file(snapshots / POINTER) as temporary:
         temporary.write_bytes(durable_files.json_bytes(durable_files.with_checksum(pointer)))

@@ -9,9 +9,9 @@ are counted otherwise when they are counted again from raw.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines import __version__
 from pipelines.core import calendar_days, durable_files
+from pipelines.core.completeness import Completeness
 from pipelines.core.errors import Damaged, RefusedToPublish
 from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
@@ -29,12 +30,12 @@ from pipelines.core.text import counted, printable
 from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
-from pipelines.lake.plan import Built, cube_days, totalled_days
-from pipelines.raw import erasure_register
+from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
+from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.unknown_fields import UnknownField
-from pipelines.snapshots import changed_days, gates, warehouse
+from pipelines.snapshots import changed_days, delivered_days, gates, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -42,7 +43,6 @@ from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.signals import Signals, find_signals
 
-PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
 OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
@@ -74,6 +74,7 @@ class Published:
     warnings: tuple[str, ...]
     lost: Mapping[str, Lost]  # of the lake, by entity
     unknown_fields: Sequence[UnknownField]  # of files that the snapshot before did not rest on
+    completeness: Completeness  # of the days that it holds, as the lake is now
 
 
 class RunObserver(Protocol):
@@ -107,11 +108,14 @@ def publish(
     allow_incomplete: bool = False,
     replace_current: bool = False,
     unreadable: UnreadableFiles = NONE_UNREADABLE,
+    unread: Iterable[str] = (),
+    empty: Iterable[str] = (),
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
     With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
     only a check can refuse it; a pinned pointer moves too, and stays pinned.
+    `unread` and `empty` name landed files of sessions that are not in raw, or under another name: see judge_days.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
@@ -119,16 +123,17 @@ def publish(
     landed_before = landed_of_newest(settings.snapshots)
     funnel, newest_session = read_funnel(lake, built, raw)
     lost = read_lost(lake, built)
+    completeness = judge_days(lake, built, raw, unread, empty)
     files = _tables_of(built)
     files = dict(zip(files, lake.checked(files.values()), strict=True))  # each proved against its sha256
     digests = {name: stored.digest for name, stored in files.items()}
     snapshot_id = snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
     snapshot = _published_before(settings, snapshot_id)
-    with _tables(settings, lake, built) as connection:
-        results = [*_run_checks(connection), *_cube_checks(lake, built)]
-        unknown_creators = engine.query(connection, _UNKNOWN_CREATORS)["creators"][0].as_py()
+    results = list(_checks(lake, built))
+    differing: list[str] = []
+    if snapshot is None:
         progress("count some creators again", 0, 1)
-        differing = [] if snapshot else list(_spot_check(settings, connection, built, raw, snapshot_id))
+        differing = list(_spot_check(settings, lake, built, raw, snapshot_id))
     # safeguard: gate-of-checks
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
@@ -161,9 +166,8 @@ def publish(
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
-        manifest = _manifest(
-            snapshot_id, made_at, lake, built, raw, funnel, unknown_creators, newest_session, results, lost
-        )
+        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, newest_session, results, lost)
+        manifest["completeness"] = completeness.as_json()
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
         progress("read the snapshot back", 0, 1)
@@ -182,20 +186,50 @@ def publish(
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
     landed = tuple(sorted(file.key for file in raw))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
-    says = (snapshot.manifest_sha256, landed, lost_as_json)
-    if moves and (pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost) != says):
+    says = (snapshot.manifest_sha256, landed, lost_as_json, completeness)
+    if moves and (
+        pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost, pointer.completeness) != says
+    ):
         pinned = pointer is not None and pointer.pinned
-        snapshots.point_to(settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json)
+        snapshots.point_to(
+            settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json, completeness=completeness
+        )
     return Published(
-        snapshot, funnel, is_new, is_current=moves, warnings=warnings, lost=lost, unknown_fields=signals.unknown
+        snapshot,
+        funnel,
+        is_new,
+        is_current=moves,
+        warnings=warnings,
+        lost=lost,
+        unknown_fields=signals.unknown,
+        completeness=completeness,
     )
 
 
 def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
     """(the sessions of each of the last days, as_of, the first UTC day of which any landed)."""
-    totals = dict.fromkeys(totalled_days(built.as_of, built.policy), 0)
-    totals |= {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
-    return totals, built.as_of, gates.first_day_landed(raw)
+    totals = _sessions_by_day(lake, built)
+    days = totalled_days(built.as_of, built.policy)
+    return {day: totals.get(day, 0) for day in days}, built.as_of, gates.first_day_landed(raw)
+
+
+def _sessions_by_day(lake: Lake, built: Built) -> dict[date, int]:
+    """The sessions that start on each day that the snapshot holds, of days with any."""
+    return {row["day"]: row["sessions_started"] for row in lake.table(built.day_totals).to_pylist()}
+
+
+def judge_days(
+    lake: Lake, built: Built, raw: Sequence[RawFile], unread: Iterable[str] = (), empty: Iterable[str] = ()
+) -> Completeness:
+    """Which days of the snapshot are all there. `unread` and `empty` name landed files of sessions: see deliveries."""
+    policy = built.policy
+    return delivered_days.judge(
+        list(cube_days(built.as_of, policy)),
+        set(calendar_days.rolling(built.as_of, max(policy.windows))),
+        _sessions_by_day(lake, built),
+        lambda: deliveries.landed_sessions(raw, unread, empty, ZoneInfo(policy.day_timezone)),
+        gates.first_day_landed(raw),
+    )
 
 
 ROWS_SAMPLED = 10_000
@@ -266,13 +300,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     funnel = {"accepted": accepted} | {outcome: counts.get(outcome, 0) for outcome in FUNNEL}
     if sum(funnel[outcome] for outcome in FUNNEL) != accepted:  # safeguard: books-balance
         raise Damaged(f"The books do not balance: {accepted} accepted sessions, but {funnel}. Please report this.")
-    ranking = lake.table(built.tables["creator_rankings"])
-    longest = max(built.policy.windows)
-    in_ranking = sum(
-        sessions
-        for days, sessions in zip(ranking["window_days"].to_pylist(), ranking["sessions"].to_pylist(), strict=True)
-        if days == longest
-    )
+    in_ranking = _longest_window(lake, built).get("sessions", 0)
     if in_ranking != funnel["ranked"]:
         raise Damaged(
             f"The books do not balance: {funnel['ranked']} sessions are ranked, the ranking holds {in_ranking}. "
@@ -280,6 +308,14 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
         )
     newest = [row["newest_started_at"] for row in rows if row["newest_started_at"] is not None]
     return funnel | {"conflicts": counts.get("conflict", 0)}, max(newest, default=None)
+
+
+def _longest_window(lake: Lake, built: Built) -> dict[str, int]:
+    """The totals of the ranking of the longest window, which holds the creators of all others; none of an empty one."""
+    totals: dict[int, dict[str, int]] = {
+        row["window_days"]: row for row in lake.table(built.ranking_totals).to_pylist()
+    }
+    return totals.get(max(built.policy.windows), {})
 
 
 # --- the checks ------------------------------------------------------------------------------------------------------
@@ -301,11 +337,13 @@ class CheckResult:
 
 
 def _spot_check(
-    settings: Settings, connection: engine.Connection, built: Built, raw: Sequence[RawFile], snapshot_id: str
+    settings: Settings, lake: Lake, built: Built, raw: Sequence[RawFile], snapshot_id: str
 ) -> Iterator[str]:
     """Return a sentence if a recount from raw of some creators, drawn by the snapshot's id, differs."""
     cube = {day: stored.path for day, stored in built.creator_reach.items()}
-    found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
+    with engine.session(settings, "checks") as connection:
+        engine.register(connection, "creator_rankings", [lake.checked([built.tables["creator_rankings"]])[0].path])
+        found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
     if found:
         first = found[0]
         yield (
@@ -319,36 +357,12 @@ def _spot_check(
 _CORRECT = "Land newer versions of the records behind it, with values that can be; nothing publishes it as it is."
 
 
-def _run_checks(connection: engine.Connection) -> Iterator[CheckResult]:
-    for name in PUBLIC_TABLES:
-        for check in models.checks(name):
-            offenders = engine.query(connection, check.statement)
-            first = offenders.slice(0, 1).to_pylist()
-            yield CheckResult(check, offenders.num_rows, first[0] if first else None)
-
-
-def _cube_checks(lake: Lake, built: Built) -> Iterator[CheckResult]:
-    """Those of creator_reach, of which every day was checked when it was built."""
-    for check, days in built.offenders.items():
-        offenders = [stored for _, stored in sorted(days.items()) if stored.rows]
+def _checks(lake: Lake, built: Built) -> Iterator[CheckResult]:
+    """The results of all checks, from the offenders that the lake holds."""
+    for check, files in built.offenders.items():
+        offenders = [stored for stored in files if stored.rows]
         first = lake.table(offenders[0]).slice(0, 1).to_pylist() if offenders else []
         yield CheckResult(check, sum(stored.rows for stored in offenders), first[0] if first else None)
-
-
-_UNKNOWN_CREATORS = """
-    select count(distinct creator_id) as creators
-    from creator_rankings
-    where creator_id not in (select creator_id from creators)
-"""
-
-
-@contextmanager
-def _tables(settings: Settings, lake: Lake, built: Built) -> Iterator[engine.Connection]:
-    """The tables to be published, as views by their names."""
-    with engine.session(settings, "checks") as connection:
-        for name in PUBLIC_TABLES:
-            engine.register(connection, name, [lake.checked([built.tables[name]])[0].path])
-        yield connection
 
 
 # --- the snapshot's folder -----------------------------------------------------------------------------------------
@@ -365,7 +379,7 @@ def _tables_of(built: Built) -> dict[str, Stored]:
 def id_of(built: Built) -> str | None:
     """The id of the snapshot that `built` would be, or None while something that it rests on is not there."""
     files = _tables_of(built)
-    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.day_totals)):
+    if not all(stored.is_there for stored in (*files.values(), built.funnel, built.ranking_totals, built.day_totals)):
         return None
     digests = {name: stored.digest for name, stored in files.items()}
     return snapshots.snapshot_id_of(built.as_of, built.policy.as_json(), digests)
@@ -389,21 +403,7 @@ def _write(
         (folder / snapshots.cube_folder(built.policy.min_cell)).mkdir()
         for name, stored in files.items():
             durable_files.link_or_copy(stored.path, folder / name)
-        path = folder / warehouse.WAREHOUSE
-        tables = {name: [folder / f"{name}.parquet"] for name in PUBLIC_TABLES}
-        if cube := [folder / name for name in files if name.startswith("creator_reach/")]:
-            tables["creator_reach"] = cube
-        warehouse.write(
-            path,
-            tables,
-            snapshot_id=snapshot_id,
-            as_of=built.as_of,
-            cube=cube_days(built.as_of, built.policy),
-            policy=built.policy,
-            memory_limit=settings.memory_limit,
-            threads=settings.threads,
-        )
-        facts = {
+        facts: dict[str, dict[str, Any]] = {
             name: {
                 "rows": stored.rows,
                 "bytes": (folder / name).stat().st_size,
@@ -412,7 +412,7 @@ def _write(
             }
             for name, stored in sorted(files.items())
         }
-        facts[path.name] = _facts_without_rows(path)
+        facts[warehouse.WAREHOUSE] = _add_warehouse(settings, built, files, folder)
         if observer is not None:
             # Not part of the snapshot's id, which is of rows alone: the same rows take another time on another day.
             progress("write the report", 0, 1)
@@ -423,6 +423,31 @@ def _write(
             durable_files.json_bytes(durable_files.with_checksum(manifest | {"files": facts}))
         )
         share_like(folder, settings.snapshots)
+
+
+def _add_warehouse(settings: Settings, built: Built, files: Mapping[str, Stored], folder: Path) -> dict[str, Any]:
+    """Give a snapshot's folder its warehouse, and return its facts: another snapshot's file, where that is the same.
+
+    Only one of the same as_of can have the same: there are few of those.
+    """
+    path = folder / warehouse.WAREHOUSE
+    public = {name: stored.digest for name, stored in files.items() if not name.startswith("private/")}
+    held = warehouse.Facts(built.as_of, cube_days(built.as_of, built.policy), built.policy, public)
+    key = held.key()
+    for other in reversed(snapshots.listed(settings.snapshots, of=built.as_of)):
+        known = other.files.get(path.name, {})
+        # safeguard: warehouse-shared-for-the-same-rows
+        is_same = known.get("key") == key
+        if is_same and (other.path / path.name).exists():  # one in a bucket alone is made sooner than it is fetched
+            with suppress(Damaged):
+                existing = other.verified(path.name)  # safeguard: shared-warehouse-verified
+                durable_files.link_or_copy(existing, path)
+                return known
+    tables: dict[str, list[Path]] = {}
+    for name in public:
+        tables.setdefault(warehouse.table_of(name), []).append(folder / name)
+    warehouse.write(path, tables, held, memory_limit=settings.memory_limit, threads=settings.threads)
+    return _facts_without_rows(path) | {"key": key}
 
 
 def _facts_without_rows(path: Path) -> dict[str, Any]:
@@ -436,7 +461,6 @@ def _manifest(
     built: Built,
     raw: Sequence[RawFile],
     funnel: Mapping[str, int],
-    unknown_creators: int,
     newest_session: datetime | None,
     results: Sequence[CheckResult],
     lost: Mapping[str, Lost],
@@ -458,7 +482,8 @@ def _manifest(
         "created_at": calendar_days.rfc3339(made_at),
         "freshness": {"newest_session_at": newest_session and calendar_days.rfc3339(newest_session)},
         "funnel": dict(funnel),
-        "unknown_creators": unknown_creators,  # ranked, though no profile of theirs has landed
+        # ranked, though no profile of theirs has landed
+        "unknown_creators": _longest_window(lake, built).get("unknown_creators", 0),
         "rejected_by_reason": rejected,
         # versions of the same age, put in order by their content; those of sessions are the funnel's `conflicts`
         "version_conflicts": {

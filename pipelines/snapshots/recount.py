@@ -20,6 +20,7 @@ from pipelines.core import durable_files
 from pipelines.core.settings import Policy, Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS
+from pipelines.raw.folders import folders_of
 from pipelines.raw.index import RawFile
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,11 +118,12 @@ class Recount:
         self._policy = policy
         self._chosen: Sequence[str] | None = None
         self._days: dict[date, list[Path]] = {}
-        for each in raw:
+        folders = folders_of(raw)
+        for each in folders:
             for name in each.files if each.entity == _SESSIONS else ():
                 self._days.setdefault(date.fromisoformat(name), []).append(each.path(name))
         self._others: dict[str, list[Path]] = {
-            entity: [each.path(name) for each in raw if each.entity == entity for name in each.files]
+            entity: [each.path(name) for each in folders if each.entity == entity for name in each.files]
             for entity in ("creators", "live_streams", "pledges", "erasures")
         }
         self._register("erasures", self._others["erasures"])

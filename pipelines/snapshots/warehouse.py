@@ -2,24 +2,34 @@
 
 It holds the rows themselves, so it depends on nothing beside it. Every table and column is commented from the header
 of the model that makes it; `reach(from_date, to_date)` and `ranking(as_of, days)` answer any range of days.
+
+It is a function of the rows of the public tables, the days that they cover and our SQL, all of which its key is made
+of. A snapshot whose warehouse has the same key as that of another one shares its file: see `publish`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pipelines.core.calendar_days import Window
+from pipelines.core.row_digest import combined_digest
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.engines import duckdb as engine
 
 WAREHOUSE = "warehouse.duckdb"  # its name in a snapshot
 STORAGE_VERSION = "v1.2.0"  # DuckDB 1.2 and every later version can open it
+# Each column of a small table takes a block, however little is in it: with DuckDB's own 256 KiB the file of a few
+# hundred thousand sessions is three times as large. With 16 KiB that of a million creators is a third larger.
+BLOCK_BYTES = 1 << 16
 
 FACTS_COMMENTS = {
-    "snapshot_id": "name of the snapshot that this file belongs to",
+    "tables_sha256": "digest of the rows of all its tables: snapshots with the same public rows share this file",
     "as_of": "exclusive end of its windows",
     "first_day": "first day that creator_reach covers",
     "end_day": "the day after the last one that it covers",
@@ -34,29 +44,50 @@ MACRO_COMMENTS = {
 }
 
 
-def write(
-    path: Path,
-    tables: Mapping[str, Sequence[Path]],
-    *,
-    snapshot_id: str,
-    as_of: date,
-    cube: Window,
-    policy: Policy,
-    memory_limit: str,
-    threads: int,
-) -> None:
+@dataclass(frozen=True)
+class Facts:
+    """What a warehouse says of itself, in its table snapshot_facts."""
+
+    as_of: date
+    cube: Window
+    policy: Policy
+    digests: Mapping[str, str]  # of the rows of each file that its tables are made of, by its path in the snapshot
+
+    def as_row(self) -> dict[str, object]:
+        """One value for each of FACTS_COMMENTS."""
+        return {
+            "tables_sha256": combined_digest(f"{name} {self.digests[name]}" for name in sorted(self.digests)),
+            "as_of": self.as_of,
+            "first_day": self.cube.first_day,
+            "end_day": self.cube.end_day,
+            "max_window_days": self.policy.max_window_days,
+            "day_timezone": self.policy.day_timezone,
+        }
+
+    def key(self) -> str:
+        """The digest of all that decides what is in the file: its rows, its comments and its macros."""
+        tables = [models.model(name) for name in sorted({table_of(path) for path in self.digests})]
+        comments = [(table.name, _purpose(table), *table.columns.items()) for table in tables]
+        said = [STORAGE_VERSION, FACTS_COMMENTS, MACRO_COMMENTS, _macros(), comments, self.as_row()]
+        return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+
+
+def table_of(path: str) -> str:
+    """The table that a Parquet file of a snapshot belongs to: its name, or that of the folder of its days."""
+    return PurePath(path).parts[0].removesuffix(".parquet")
+
+
+def write(path: Path, tables: Mapping[str, Sequence[Path]], facts: Facts, *, memory_limit: str, threads: int) -> None:
     """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table.
 
     Without creator_reach among them it has no macros: there is nothing that they could add up.
     """
     connection = engine.connect(memory_limit, threads, path.parent / ".tmp-warehouse-spill")
     try:
-        connection.execute(f"attach {engine.literal(str(path))} as warehouse (storage_version '{STORAGE_VERSION}')")
+        attached = f"storage_version '{STORAGE_VERSION}', block_size {BLOCK_BYTES}"
+        connection.execute(f"attach {engine.literal(str(path))} as warehouse ({attached})")
         connection.execute("use warehouse")
         connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first
-        # Ids that come again are stored as a dictionary, but not before FSST was tried on each row group: a tenth of
-        # the time of the whole file, and without it the file is no larger.
-        connection.execute("set disabled_compression_methods = 'fsst'")
         for name, files in tables.items():
             rows = connection.from_parquet([str(file) for file in files], hive_partitioning=False)
             rows.create(name)
@@ -67,18 +98,11 @@ def write(
             """
             create table snapshot_facts as
             select
-                $snapshot_id as snapshot_id, $as_of::date as as_of, $first_day::date as first_day,
+                $tables_sha256 as tables_sha256, $as_of::date as as_of, $first_day::date as first_day,
                 $end_day::date as end_day, $max_window_days::integer as max_window_days,
                 $day_timezone as day_timezone
             """,
-            {
-                "snapshot_id": snapshot_id,
-                "as_of": as_of,
-                "first_day": cube.first_day,
-                "end_day": cube.end_day,
-                "max_window_days": policy.max_window_days,
-                "day_timezone": policy.day_timezone,
-            },
+            facts.as_row(),
         )
         connection.execute(
             "comment on table snapshot_facts is 'One row: what this snapshot is and which days it holds.'"
@@ -86,7 +110,7 @@ def write(
         for column, comment in FACTS_COMMENTS.items():
             connection.execute(f"comment on column snapshot_facts.{column} is {engine.literal(comment)}")
         if "creator_reach" in tables:
-            connection.execute((models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8"))
+            connection.execute(_macros())
             for macro, comment in MACRO_COMMENTS.items():
                 connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
         connection.execute("commit")
@@ -96,9 +120,16 @@ def write(
         connection.close()
 
 
+def _macros() -> str:
+    return (models.sql_folder() / "warehouse" / "macros.sql").read_text(encoding="utf-8")
+
+
+def _purpose(model: models.Model) -> str:
+    return f"{model.purpose} Grain: {model.grain}."
+
+
 def _comment(connection: engine.Connection, table: str, model: models.Model) -> None:
     # COMMENT takes no parameters; the texts are our own, from sql/.
-    purpose = f"{model.purpose} Grain: {model.grain}."
-    connection.execute(f"comment on table {table} is {engine.literal(purpose)}")
+    connection.execute(f"comment on table {table} is {engine.literal(_purpose(model))}")
     for column, comment in model.columns.items():
         connection.execute(f"comment on column {table}.{column} is {engine.literal(comment)}")

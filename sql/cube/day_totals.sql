@@ -1,4 +1,4 @@
--- Add up each day, to see whether the last one is all there.
+-- Add up each day, to see which days are all there.
 -- grain:   one row per policy day with a session that starts on it
 -- keys:    day
 -- sources: creator_reach

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.benchmarks import curves
 from tests.benchmarks.contenders import side_by_side
 from tests.benchmarks.night import night_rows, peer, product_night, window
 from tests.benchmarks.options import Options
@@ -37,7 +38,8 @@ def measure(options: Options, workload: Workload) -> Section:
         "growth",
         "Growth",
         f"The night at several sizes, each after {options.days} days of as many sessions. What a session costs should "
-        "not rise with their number.",
-        rows,
+        "not rise with their number. Then curves: a command in homes of one, four and sixteen times as many "
+        "files, follows, pledges, creators and sessions, with the exponent of its CPU (curves.py).",
+        [*rows, *curves.rows_of(options, workload)],
         {"points": points},
     )

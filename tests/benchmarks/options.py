@@ -31,6 +31,7 @@ class Options:
     keep: bool
     drop_landing: bool
     growth: tuple[int, ...]  # sessions a night
+    curve_scale: int  # times the sizes of the curves
     ages: tuple[int, ...]  # days of history
     spark_sizes: tuple[int, ...]  # sessions a night; none: those of the night and a tenth of them
     spark_memory: str  # MOSTWATCHED_MEMORY_LIMIT with Spark: that of its Java
@@ -62,6 +63,9 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         type=_sizes,
         default=(20_000, 50_000, 100_000),
         help="nights to compare, in sessions (20000,50000,100000)",
+    )
+    size.add_argument(
+        "--curve-scale", type=_whole(1), default=1, help="times the sizes of the curves of growth (%(default)s)"
     )
     size.add_argument(
         "--ages",

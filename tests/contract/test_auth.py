@@ -184,7 +184,7 @@ def test_the_server_warns_of_what_it_does_not_check(
 ) -> None:
     """One line each when it starts, that begins with the setting."""
     monkeypatch.setattr(app, "configure_server", lambda *_: None)  # it would take pytest's handlers away
-    monkeypatch.setattr(app.uvicorn, "Server", lambda _: SimpleNamespace(run=lambda: None))
+    monkeypatch.setattr(app.uvicorn, "Server", lambda _: SimpleNamespace(run=lambda *_: None))
     if "jwks" in settings:
         settings = settings | {"jwks": str(jwks_file)}
     app.serve(Settings(home=home, **settings), port=0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from calling import Client, running
+from calling import AS_IT_IS, Client, running
 from published import CREATOR_ID, EXAMPLE, publish
 from tokens import bearer, claims, jwks, sign
 
@@ -71,8 +71,8 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_head_is_get_without_the_body(http: httpx.Client, path: str) -> None:
-    get = http.get(path, headers=TOKEN)
-    head = http.head(path, headers=TOKEN)
+    get = http.get(path, headers=TOKEN | AS_IT_IS)
+    head = http.head(path, headers=TOKEN | AS_IT_IS)
     assert (get.status_code, head.status_code) == (200, 200)
     assert head.content == b""
     if path != "/metrics":  # it has grown in between
@@ -299,3 +299,33 @@ thread.join()
     assert "one\ntwo" in warning["event"]
     assert (ended["level"], "three\x1bfour" in ended["exception"]) == ("critical", True)
     assert done.stderr.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "text/plain, TEXT/HTML;q=0.1",
+    ],
+)
+def test_a_browser_is_told_in_html_that_there_is_no_such_page(example_client: Client, accept: str) -> None:
+    for path, root in (("/nothing", "./"), ("/a/b/nothing", "../../"), ("/a" * 3000, "/")):
+        answer = example_client.get(path, headers={"Accept": accept, "Accept-Language": "tr"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert "Böyle bir sayfa yok" in answer.text
+        assert f'href="{root}"' in answer.text
+        assert f'href="{root}page/page.css' in answer.text
+        assert "Accept" in answer.headers["Vary"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/nothing", None), ("/nothing", "*/*"), ("/nothing", "application/json"), ("/nothing", "text/html;q=0"),
+     ("/nothing", "text/htmlx"), ("/api/v1/nothing", "text/html"), ("/lls/v1.0/nothing", "text/html")],
+)  # fmt: skip
+def test_a_program_is_told_in_the_envelope(example_client: Client, path: str, accept: str | None) -> None:
+    answer = example_client.get(path, headers={} if accept is None else {"Accept": accept})
+    assert (answer.status_code, answer.json()["errors"]) == (404, ["Not found"])

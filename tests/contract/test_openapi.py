@@ -147,7 +147,13 @@ def _is_documented(path: str, response: httpx.Response) -> None:
         _validate(body, content[media_type]["schema"])
     else:
         assert response.content == b""
-    always = {"content-type", "content-length", "cache-control", *(name.decode() for name, _ in SAFE_DATA)}
+    always = {
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "cache-control",
+        *(name.decode() for name, _ in SAFE_DATA),
+    }
     documented = {
         name.lower(): contract.resolved(DOCUMENT, header) for name, header in described.get("headers", {}).items()
     }

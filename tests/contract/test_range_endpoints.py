@@ -275,16 +275,3 @@ def test_a_mended_snapshot_is_asked_though_its_files_are_others(
     point(home, snapshot_id, datetime.now(UTC))
     monkeypatch.setattr(query_service, "RETRY_AFTER_SECONDS", 0.0)
     assert client.get(RANKING).status_code == 200
-
-
-def test_questions_do_not_queue_for_ever(people: Client, monkeypatch: Any) -> None:
-    """Once many wait, the next one is told so; what is prepared is served all the same."""
-    monkeypatch.setattr(query_service, "MAX_WAITING", 1)
-    for _ in range(3):
-        assert people.get(RANKING).status_code == 200, "one after the other, none waits"
-    monkeypatch.setattr(query_service, "MAX_WAITING", 0)
-    answer = people.get(RANKING)
-    assert (answer.status_code, answer.json()["errors"]) == (503, ["Too many questions are being asked"])
-    assert answer.headers["Retry-After"] == "5"
-    assert people.get("/").status_code == 503
-    assert people.get("/api/v1/live-stream/most-watched-creators").status_code == 200

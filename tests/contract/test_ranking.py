@@ -167,7 +167,7 @@ def test_headers_say_which_snapshot_and_which_days(home: Path, client: Client) -
     assert headers["X-Snapshot-Id"] == next(path.name for path in (home / "snapshots").glob("2026-*"))
     assert headers["X-Window"] == "2026-10-22/2026-11-21"
     assert headers["X-Data-Until"] == "2026-11-20T23:59:58.000Z"
-    assert headers["Vary"] == "Authorization"
+    assert headers["Vary"] == "Authorization, Accept-Encoding"
     assert headers["Cache-Control"].startswith("public, max-age=")
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Content-Type"] == "application/json"
@@ -181,7 +181,7 @@ def test_data_until_is_absent_without_sessions(home: Path, client_for: Callable[
 def test_answers_to_a_token_are_private(example_client: Client) -> None:
     headers = example_client.get(PATH, headers=bearer(sign(claims(FOLLOWER)))).headers
     assert headers["Cache-Control"].startswith("private")
-    assert headers["Vary"] == "Authorization"
+    assert headers["Vary"] == "Authorization, Accept-Encoding"
 
 
 def test_etag_is_weak_and_names_snapshot_and_representation(example_client: Client) -> None:

@@ -19,6 +19,7 @@ from published import EXAMPLE, many, point, publish
 from tokens import bearer, claims, jwks, sign
 
 from pipelines.api import snapshot_watcher
+from pipelines.api.preparation import Preparer
 from pipelines.core.settings import Settings
 from pipelines.snapshots import manifest
 
@@ -148,11 +149,11 @@ def test_a_snapshot_pruned_while_it_is_loaded_is_no_fault(
     old, new = publish(home, many(2)), publish(home, many(3), as_of="2026-11-22", move_pointer=False)
     load = snapshot_watcher.load
 
-    def load_too_late(folder: Path, pointer: manifest.Pointer) -> snapshot_watcher.Serving:
+    def load_too_late(folder: Path, pointer: manifest.Pointer, preparer: Preparer) -> snapshot_watcher.Serving:
         if pointer.snapshot_id == old:
             point(home, new, datetime.now(UTC))
             shutil.rmtree(folder / old)
-        return load(folder, pointer)
+        return load(folder, pointer, preparer)
 
     monkeypatch.setattr(snapshot_watcher, "load", load_too_late)
     assert client_for().get(RANKING).headers["X-Snapshot-Id"] == new
@@ -166,8 +167,8 @@ def test_a_snapshot_that_is_no_longer_served_is_freed(
     loaded: list[weakref.ref[snapshot_watcher.Serving]] = []
     load = snapshot_watcher.load
 
-    def load_and_watch(folder: Path, pointer: manifest.Pointer) -> snapshot_watcher.Serving:
-        serving = load(folder, pointer)
+    def load_and_watch(folder: Path, pointer: manifest.Pointer, preparer: Preparer) -> snapshot_watcher.Serving:
+        serving = load(folder, pointer, preparer)
         loaded.append(weakref.ref(serving))
         return serving
 
@@ -183,7 +184,7 @@ def test_a_snapshot_that_is_no_longer_served_is_freed(
 
 
 def test_what_is_served_outlives_its_files(home: Path, client: Client) -> None:
-    """Prune may take a snapshot from under a running worker: everything it needs is in memory."""
+    """Prune may take a snapshot from under a running worker: everything it needs is mapped."""
     first = client.get(RANKING)
     (home / "snapshots").rename(home / "gone")
     again = client.get(RANKING)

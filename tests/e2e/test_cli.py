@@ -742,6 +742,7 @@ def test_a_run_leaves_a_report_that_can_be_asked_for(mostwatched, tmp_path):
         "warnings",
         "last_audit",
         "problems",
+        "section_keys",
         "code_version",
         "policy",
     ]

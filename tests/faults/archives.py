@@ -12,10 +12,11 @@ import zstandard
 
 from faults.campaign import Effort, Figure
 from faults.hostile_files import good, good_line
-from faults.landing import PACKED, Expected, Ground
+from faults.landing import PACKED, Expected, Ground, expected_lines
 from faults.line_judge import Accepted, Refused, judge_line, judge_object, kept
 
 LINES = 60
+HEADER = b"userId"
 DAMAGE = Refused(frozenset({None}), "")
 Change = Callable[[Random, bytes, bytes], bytes]  # of two archives, one after the other
 
@@ -66,7 +67,7 @@ def attack_archives(effort: Effort) -> Iterator[Figure]:
                 landed = change(draw, *(PACKED[ending](part) for part in parts))
                 path = f"{entity}/{name} {turn}.{form}{ending}"
                 ground.land(path, landed)
-                ground.expected.append(expected(entity, path, form, *recovered(ending, landed)))
+                ground.expected.append(expected(entity, path, form, ending, landed))
                 count += 1
     empty = [each for each in ground.expected if not each.records and not each.blank]
     ground.expected = [each for each in ground.expected if each not in empty]  # the same bytes count once: nothing
@@ -79,7 +80,7 @@ def _text(entity: str, form: str, label: str, is_first: bool, draw: Random) -> b
     records = [good(entity, f"{label} {number} {draw.getrandbits(60)}") for number in range(LINES)]
     if form == "ndjson":
         return b"".join(json.dumps(record).encode() + b"\n" for record in records)
-    return b"userId\n" * is_first + b"".join(f"{record['userId']}\n".encode() for record in records)
+    return (HEADER + b"\n") * is_first + b"".join(f"{record['userId']}\n".encode() for record in records)
 
 
 def recovered(ending: str, landed: bytes) -> tuple[bytes, int | None, bool]:
@@ -105,8 +106,14 @@ def recovered(ending: str, landed: bytes) -> tuple[bytes, int | None, bool]:
     return text, None, part is not None
 
 
-def expected(entity: str, path: str, form: str, text: bytes, sound: int | None, breaks_off: bool) -> Expected:
-    """What must be known of the file: whole lines, the unsound ones rejected, and a record of the damage."""
+def expected(entity: str, path: str, form: str, ending: str, landed: bytes) -> Expected:
+    """What must be known of the file: whole lines, the unsound ones rejected, and a record of the damage.
+
+    What is plain JSON in spite of its name is read as JSON; CSV without its header is one record that says so.
+    """
+    if landed.startswith(b"{"):
+        return expected_lines(entity, path, landed)
+    text, sound, breaks_off = recovered(ending, landed)
     found = Expected(entity, path)
     is_damaged = sound is not None or breaks_off
     lines = text.split(b"\n")
@@ -114,6 +121,9 @@ def expected(entity: str, path: str, form: str, text: bytes, sound: int | None, 
     if last and not is_damaged:
         lines.append(last)
     sound_lines = len(lines) if sound is None else text.count(b"\n", 0, sound)
+    if form == "csv" and lines and lines[0] != HEADER:
+        found.records.append((1, Refused(frozenset({None}), kept(lines[0]))))
+        return found
     for number, line in enumerate(lines, 1):
         found.about[number] = repr(line[:300])
         if form == "csv" and number == 1:
@@ -123,7 +133,7 @@ def expected(entity: str, path: str, form: str, text: bytes, sound: int | None, 
         elif number > sound_lines:
             found.records.append((number, Refused(frozenset({None}), kept(line))))
         elif form == "csv":
-            found.records.append((number, _judge_cell(entity, line, lines[0])))
+            found.records.append((number, _judge_cell(entity, line)))
         else:
             found.records += [(number, verdict) for verdict in judge_line(entity, line) or ()]
     if is_damaged:
@@ -131,12 +141,12 @@ def expected(entity: str, path: str, form: str, text: bytes, sound: int | None, 
     return found
 
 
-def _judge_cell(entity: str, line: bytes, header: bytes) -> Accepted | Refused:
-    """A record of one cell, under a header that may be broken."""
+def _judge_cell(entity: str, line: bytes) -> Accepted | Refused:
+    """A record of one cell."""
     try:
         value = line.decode()
     except UnicodeDecodeError:
         return Refused(frozenset({None, "userId"}), kept(line))
-    if header != b"userId" or "," in value or '"' in value or "\r" in value:
+    if "," in value or '"' in value or "\r" in value:
         return Refused(frozenset({None, "userId"}), kept(line))
     return judge_object(entity, {"userId": value}, kept(line))

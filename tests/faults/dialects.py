@@ -149,7 +149,7 @@ def landed(folder: Path, name: str, content: bytes) -> tuple[int, int, str | Non
     assert (report.postponed, report.ignored, report.new_files) == ((), (), 1)
     (raw,) = raw_files(home)
     assert raw.records == raw.accepted + raw.rejected
-    rows = [row for each in raw.files for row in pq.read_table(raw.path(each)).to_pylist()]
+    rows = [row for each in raw.files for row in raw.table(each).to_pylist()]
     return raw.accepted, raw.rejected, raw.unreadable, sorted(rows, key=lambda row: row["line"])
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from world import World
 
 from faults.campaign import Effort, Figure, not_tried
@@ -29,11 +28,12 @@ READ = (
     "😀" * 61 + ".ndjson", "x" * 248 + ".ndjson", "~.ndjson", "\\x0a.ndjson", "a,b.ndjson", "=cmd.ndjson", "x..ndjson",
     "CON.ndjson", "a.json.ndjson", "a.gz.ndjson", "a⁄b.ndjson", "\u2028.ndjson", "\x7f\x85.ndjson",
 )  # fmt: skip
-NOT_READ = (
+READ_BY_CONTENT = (  # they begin like JSON
     "a.ndjson.gz.gz", "a.NDJSON", "a.ndjson ", "a.ndjson\n", "a.ndjson.bak", "a.ndjson.xz", "a.txt", "a",
     "a.parquet.gz",
     "a.ndjson~", "a.csv.zip", "a.json",
 )  # fmt: skip
+NOT_READ = ("read me", "readme.md", "sums.sha256", "notes.txt\n", "\x1b[31m.log", "😀", "a.ndjson.md5", "[/x].yaml")
 UNFINISHED = (".a.ndjson", "_a.ndjson", "a.ndjson.part", "a.ndjson.tmp", "..ndjson", "...ndjson")
 
 
@@ -48,31 +48,34 @@ def attack_folder(effort: Effort) -> Iterator[Figure]:
 
 
 def names(effort: Effort) -> Figure:
-    """Files of all kinds of names: read or left alone as the rules say, named in one line, once."""
+    """Files of all kinds of names: read or ignored as the rules say, named in one line, once."""
     figure = Figure("landed files of hostile names")
     ground = Ground(effort.scratch / "names")
     folder = ground.settings.landing / "follows"
     deep = folder / "/".join(["d" * 200] * 15)
     deep.mkdir(parents=True)
-    read = [os.fsencode(folder / name) for name in READ] + [
+    read = [os.fsencode(folder / name) for name in (*READ, *READ_BY_CONTENT)] + [
         os.fsencode(folder) + b"/\xff\xfe\n.ndjson",
         os.fsencode(deep / "x.ndjson"),
     ]
-    others = [os.fsencode(folder / name) for name in (*NOT_READ, *UNFINISHED)]
+    unfinished = [os.fsencode(folder / name) for name in UNFINISHED]
+    others = [os.fsencode(folder / name) for name in NOT_READ]
     (folder / "[").mkdir()  # for a name that looks like markup
-    for number, path in enumerate([*read, *others]):
-        Path(os.fsdecode(path)).write_bytes(good_line("follows", number) + b"\nbad\n")
+    for number, path in enumerate([*read, *unfinished, *others]):
+        line = b"words" if path in others else good_line("follows", number)
+        Path(os.fsdecode(path)).write_bytes(line + b"\nbad\n")
         os.utime(path, ns=(10**18, 10**18))  # old enough to be remembered
     for run in (1, 2):
         report = ingest(ground.settings)
         raw = raw_files(ground.settings)
-        lines = sorted(row for each in raw for row in pq.read_table(each.path("all"))["user_id"].to_pylist())
+        lines = sorted(row for each in raw for row in each.table("all")["user_id"].to_pylist())
         figure.check(lines == sorted(f"good {number}" for number in range(len(read))), f"run {run}: {lines} are in")
         figure.check(report.new_files == (len(read) if run == 1 else 0), f"run {run}: {report.new_files} new files")
-        figure.check(len(report.ignored) == len(NOT_READ), f"run {run}: {len(report.ignored)} ignored")
+        ignored = sorted(os.fsencode(each.path) for each in report.ignored)
+        figure.check(ignored == sorted(unfinished + others), f"run {run}: {ignored} are ignored")
     for each in rejected_records(ground.settings):
         figure.check(each.file.isprintable() and each.text == "bad", f"shown as {each.file!r}")
-    figure.tried += len(read) + len(others)
+    figure.tried += len(read) + len(unfinished) + len(others)
     return figure
 
 
@@ -155,7 +158,7 @@ def _rows(settings: Settings) -> list[str]:
 
 
 def _column(raw: RawFile, name: str) -> list[str]:
-    return [value for day in raw.files for value in pq.read_table(raw.path(day))[name].to_pylist()]
+    return [value for day in raw.files for value in raw.table(day)[name].to_pylist()]
 
 
 def swapped(effort: Effort) -> Figure:

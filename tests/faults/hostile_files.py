@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "lls_streams": {"id": "l", "domain": "d", "app": "a", "stream": "s", "created": AT, "status": "active"},
     "erasures": {"userId": "u"},
 }
+LINE_END = re.compile(r"\r\n|\n|\r")
 MORE_TEXTS = ["\x00", "a\x00b", "\x7f", "\x85", "\u2028", "\ufeff", "\ufeffa", "\U0010ffff", " ", "\t", "\r\n", "a\r",
               "\r", "\n",
               "a,b", '"', '""', "'", "\\", "=1+1", "＝1", ";=1", "x" * 70_000]  # fmt: skip
@@ -220,7 +222,10 @@ def land_response(ground: Ground, name: str, records: list[dict[str, Any]]) -> N
 def land_csv(
     ground: Ground, entity: str, name: str, records: list[dict[str, Any]], quoting: int, end: str, endings: list[str]
 ) -> None:
-    """The records as CSV. A cell that is empty is null; a record begins at the line on which its first cell does."""
+    """The records as CSV. A cell that is empty is null; a record begins at the line on which its first cell does.
+
+    A CR ends a line, in a quoted cell too.
+    """
     columns = list(dict.fromkeys(name for record in records for name in record))
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
@@ -233,12 +238,13 @@ def land_csv(
         writer.writerow(["" if cell is None else str(cell) for cell in cells])
         text.seek(start)
         landed = text.read()
+        count = len(LINE_END.findall(landed))
         nulled = strict_json(json.dumps({column: cell or None for column, cell in zip(columns, cells, strict=True)}))
         if landed.removesuffix(end).strip(" \t\r\n\x0b\x0c"):
             expected.records.append((line, judge_object(entity, nulled, landed.removesuffix("\n").removesuffix("\r"))))
         else:
-            expected.blank += landed.count("\n")
-        line += landed.count("\n")
+            expected.blank += count
+        line += count
     for ending in endings:
         ground.land(expected.name + ending, PACKED[ending](text.getvalue().encode()))
         ground.expected.append(Expected(entity, expected.name + ending, expected.records, expected.blank))

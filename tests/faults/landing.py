@@ -10,7 +10,6 @@ from typing import Any
 
 import oracle
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 
 from faults.campaign import Figure
@@ -136,7 +135,7 @@ def read_back(raw: RawFile) -> list[tuple[int, tuple[tuple[str, Any], ...]]]:
     names = {name: column(raw.entity, name) for name in oracle.CONTRACT[raw.entity]}
     found = []
     for day in raw.files:
-        table = pq.read_table(raw.path(day))
+        table = raw.table(day)
         values = [_plain(table.column(each)) for each in names.values()]
         lines = table.column("line").to_pylist()
         found += [(line, tuple(zip(names, row, strict=True))) for line, *row in zip(lines, *values, strict=True)]

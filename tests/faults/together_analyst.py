@@ -123,9 +123,9 @@ class Analyst:
     def _warehouse(self, snapshot_id: str) -> None:
         question = self.draw.choice([*QUESTIONS, "macro"])
         with warehouse(self.snapshots / snapshot_id) as connection:
-            stated = connection.execute("select snapshot_id from snapshot_facts").fetchall()
-            if stated != [(snapshot_id,)]:
-                self.seen.problem(f"the database of {snapshot_id} says that it is {stated}")
+            stated = connection.execute("select cast(as_of as varchar) from snapshot_facts").fetchall()
+            if stated != [(snapshot_id[:10],)]:
+                self.seen.problem(f"the database of {snapshot_id} says that it is of {stated}")
             self.seen.keep("database", question, snapshot_id, of_warehouse(connection, question, snapshot_id))
 
     def _held(self, snapshot_id: str) -> None:

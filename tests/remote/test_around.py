@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import httpx
 import person
-import pyarrow.parquet as pq
 import pytest
 from calling import running
 from machines import ACCEPT, AS_OF, Machines
@@ -83,7 +82,7 @@ def test_a_mapping_in_a_bucket(bucket: Bucket, machines: Machines) -> None:
         night = run(machines, "one", SECOND, url)
         (raw,) = [each for each in night.raw if each.entity == "viewing_sessions"]
         assert (raw.accepted, raw.rejected, night.ingested.ignored) == (1, 0, ())
-        rows = pq.read_table(raw.path("2026-01-20")).to_pylist()
+        rows = raw.table("2026-01-20").to_pylist()
         hours.append((night.ingested.new_records, rows[0]["started_at"].hour))
     assert hours == [(2, 10), (1, 7), (0, 7), (0, 10)]
     bucket.write("drop/mostwatched.toml", b"[viewing_session]\n")

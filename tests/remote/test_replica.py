@@ -94,6 +94,31 @@ def test_what_the_bucket_keeps_stays(
         assert here(api) == {first, second}
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_another_snapshot_here_holds_is_not_fetched(
+    bucket: Bucket, machines: Machines, api: Settings, platform: Any, damaged: bool
+) -> None:
+    """Most days of the cube are those of the night before: one file here, unless it is not whole any more."""
+    first = night(machines, platform, LAST - timedelta(days=1))
+    one = follower(api)
+    one.sync()
+    before = manifest.open_snapshot(api.snapshots, first)
+    days = [name for name in before.files if name.startswith("creator_reach/")]
+    for name in days if damaged else ():
+        (before.path / name).write_bytes(b"torn")
+    second = night(machines, platform)
+    asked = len(bucket.server.requests)
+    one.sync()
+    assert served(api) == second
+    after = manifest.open_snapshot(api.snapshots, second)
+    fetched = {path.partition(f"{second}/")[2] for _, path in bucket.server.requests[asked:] if f"/{second}/" in path}
+    same = {name for name in days if after.files.get(name, {}).get("sha256") == before.files[name]["sha256"]}
+    assert len(same) > len(days) / 2
+    assert fetched & same == (same if damaged else set())
+    held = {(before.path / name).stat().st_ino for name in days}
+    assert all(((after.path / name).stat().st_ino in held) is not damaged for name in same)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_missing_or_damaged_is_fetched_again(
     bucket: Bucket, machines: Machines, api: Settings, platform: Any, restarted: bool

@@ -29,6 +29,8 @@ NAMES = {  # of what landed: entity, format, and all that is not read for its na
     "follows/_tmp/e.ndjson": LINE % b"e",
     "follows/_tmp/f.ndjson": LINE % b"f",
     "follows/g.txt": b"g",
+    "follows/2026/part-0": LINE % b"part",
+    "follows/m.txt": LINE % b"m",
     "creators/h.csv": b"_id,username\nh,h\n",
     "_hidden/i.ndjson": LINE % b"i",
     "strangers/j.ndjson": LINE % b"j",
@@ -80,11 +82,11 @@ def test_the_same_of_a_bucket_as_of_a_folder(bucket: Bucket, world: World, tmp_p
 
     for name, content in NAMES.items():
         land(name, content)
-    assert both()[2] == 4  # also CSV of creators: it is refused, not passed over
+    assert both()[2] == 6  # also CSV of creators: it is refused, not passed over
     for each, where in ((world, url), (other, folder)):
         nightly.run(each.settings, ON, [where], **ACCEPT)
     landing, _, reads, _ = both()
-    assert (landing["files"], reads) == (4, 0)
+    assert (landing["files"], reads) == (6, 0)
     land("follows/a.ndjson", LINE % b"another")
     land("follows/new.ndjson", LINE % b"new")
     landing, outcome, reads, _ = both()
@@ -93,6 +95,42 @@ def test_the_same_of_a_bucket_as_of_a_folder(bucket: Bucket, world: World, tmp_p
     bucket.remove("drop/follows/2026/01/b.csv")
     (folder / "follows/2026/01/b.csv").unlink()
     assert [each["file"] for each in both()[0]["gone"]] == ["follows/2026/01/b.csv"]
+
+
+def test_an_accepted_unreadable_file_stays_a_warning(bucket: Bucket, world: World, tmp_path: Path) -> None:
+    """In every later night, until something readable lands under its name: of a bucket as of a folder."""
+    folder, url = tmp_path / "drop", f"{bucket.url}/drop"
+    (folder / "follows").mkdir(parents=True)
+    other = World(tmp_path / "other")
+
+    def warnings(**accept: bool) -> list[list[str]]:
+        nights = [nightly.run(each.settings, ON, [where], **accept) for each, where in ((world, url), (other, folder))]
+        assert len({each.snapshot_id for each in nights}) == 1
+        return [[one for one in each.published.warnings if "a.parquet" in one] for each in nights]
+
+    for name, content in {"follows/a.parquet": b"PAR1 damaged", "follows/b.ndjson": LINE % b"b"}.items():
+        (folder / name).write_bytes(content)
+        bucket.write(f"drop/{name}", content)
+    first = warnings(**ACCEPT)
+    assert first[0] == first[1] != []
+    assert warnings() == first
+    (folder / "follows/a.ndjson").write_bytes(LINE % b"a")
+    bucket.write("drop/follows/a.ndjson", LINE % b"a")
+    bucket.remove("drop/follows/a.parquet")
+    (folder / "follows/a.parquet").unlink()
+    assert warnings() == [[], []]
+
+
+def test_objects_without_an_extension_are_fetched_once(bucket: Bucket, world: World) -> None:
+    """They are as Firehose writes them: what a run has read it neither fetches again nor keeps."""
+    url = f"{bucket.url}/drop"
+    bucket.write("drop/follows/part-0", LINE % b"a")
+    nightly.run(world.settings, ON, [url], **ACCEPT)
+    for _ in range(2):
+        before = len(bucket.server.requests)
+        assert nightly.run(world.settings, ON, [url]).ingested.new_files == 0
+        assert not [path for _, path in bucket.server.requests[before:] if "part-0" in path]
+    assert not list(world.settings.home.rglob("part-0"))
 
 
 def test_not_a_byte_is_fetched(bucket: Bucket, world: World) -> None:

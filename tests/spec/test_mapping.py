@@ -53,8 +53,8 @@ def home(tmp_path: Path) -> Settings:
 def accepted(home: Settings, entity: str = "viewing_sessions") -> list[dict[str, Any]]:
     """The rows of raw that count."""
     ingest(home)
-    files = [raw.path(name) for raw in raw_files(home) if raw.entity == entity for name in raw.files]
-    return [row for path in files for row in pq.read_table(path).to_pylist()]
+    tables = [raw.table(name) for raw in raw_files(home) if raw.entity == entity for name in raw.files]
+    return [row for table in tables for row in table.to_pylist()]
 
 
 def reasons(home: Settings) -> set[tuple[str | None, str]]:
@@ -323,7 +323,7 @@ def test_every_landing_folder_has_its_own(tmp_path, home):
             tmp_path / name, "viewing_sessions/a.csv", f"sessionId,creatorId,startedAt\n{name},c,2026-03-09 10:00:00\n"
         )
     ingest(home, [tmp_path / "berlin", tmp_path / "utc"])
-    rows = [row for raw in raw_files(home) for name in raw.files for row in pq.read_table(raw.path(name)).to_pylist()]
+    rows = [row for raw in raw_files(home) for name in raw.files for row in raw.table(name).to_pylist()]
     assert {(row["session_id"], row["started_at"].hour) for row in rows} == {("berlin", 9), ("utc", 10)}
 
 
@@ -334,9 +334,7 @@ def test_bytes_in_two_folders_are_read_by_the_mapping_of_the_first(tmp_path, hom
         drop(tmp_path / name, "viewing_sessions/a.csv", "sessionId,creatorId,startedAt\n1,c,2026-03-09 10:00:00\n")
     for _ in range(3):
         ingest(home, [tmp_path / "b", tmp_path / "a"])
-        rows = [
-            row for raw in raw_files(home) for name in raw.files for row in pq.read_table(raw.path(name)).to_pylist()
-        ]
+        rows = [row for raw in raw_files(home) for name in raw.files for row in raw.table(name).to_pylist()]
         assert [row["started_at"].hour for row in rows] == [9]
 
 
@@ -459,6 +457,7 @@ def test_what_was_read_before_folders_were_does_not_count_any_more(home, monkeyp
     )
     monkeypatch.setattr("pipelines.raw.index.PARSER_VERSION", 3)
     monkeypatch.setattr("pipelines.raw.ingest.PARSER_VERSION", 3)
+    monkeypatch.setattr("pipelines.raw.packs.PARSER_VERSION", 3)
     monkeypatch.setattr("pipelines.landing.files.in_folders", lambda entity, name, mapping: mapping)
     assert [row["source"] for row in accepted(home)] == [""]
     monkeypatch.undo()

@@ -16,6 +16,7 @@ from pipelines.api import insight
 from pipelines.api.app import create_app
 from pipelines.core.calendar_days import Window
 from pipelines.snapshots import ranking
+from pipelines.snapshots.manifest import Snapshot
 
 AS_OF = date(2026, 1, 31)
 WATCHED = [*CREATORS, *(f"c{number}" for number in range(12))]
@@ -205,15 +206,23 @@ def test_banned_creators_are_shown_nowhere(night, client):
         assert client.get(f"{API}/reach", params={"creatorId": creator_id}).status_code == 404
 
 
-def test_a_snapshot_takes_over_the_days_that_the_one_before_held(night):
+def test_a_snapshot_takes_over_the_days_that_the_one_before_held(night, tmp_path, monkeypatch):
     """Only what is new is read; every answer is as if all had been."""
     world = night.world
-    before = insight.load(night.snapshot)
     world.sessions("creator | viewer | started_at | minutes\nzoe | v1 | 2026-01-31 10:00 | 5")
     later = world.run(as_of="2026-02-01", compare=False, max_window_days=LONGEST)
-    whole, taken = insight.load(later.snapshot), insight.load(later.snapshot, before)
-    kept = [day for day in taken.cube.days if taken.cube.days[day] is before.cube.days.get(day)]
-    assert len(kept) == LONGEST
+    folders = [tmp_path / name for name in ("before", "whole", "taken")]
+    read = []
+    table = Snapshot.table
+    monkeypatch.setattr(Snapshot, "table", lambda self, name: read.append(name) or table(self, name))
+    for folder, snapshot, before in zip(
+        folders, (night.snapshot, later.snapshot, later.snapshot), (None, None, folders[0]), strict=True
+    ):
+        folder.mkdir()
+        read.clear()
+        insight.prepare(snapshot, folder, before)
+    assert [name for name in read if name.startswith("creator_reach/")] == ["creator_reach/2026-01-31.parquet"]
+    whole, taken = (insight.load(later.snapshot, folder) for folder in folders[1:])
     assert set(taken.cube.days) == set(whole.cube.days)
     for days in (1, 7, 30, LONGEST):
         assert taken.page(taken.window(days), 0, 10_000, with_trend=True) == whole.page(

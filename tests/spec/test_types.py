@@ -41,7 +41,7 @@ def found(home: Settings, column: str, entity: str = "viewing_sessions") -> Any:
     ingest(home)
     (raw,) = raw_files(home)
     if raw.accepted:
-        (row,) = pq.read_table(raw.path(next(iter(raw.files)))).to_pylist()
+        (row,) = raw.table(next(iter(raw.files))).to_pylist()
         return row[column]
     (rejected,) = rejected_records(home)
     return rejected.field, rejected.reason
@@ -211,7 +211,7 @@ def test_nested_entities_land_as_nested_parquet(home):
     land(home, "a.parquet", parquet(table), "creators")
     ingest(home)
     (raw,) = raw_files(home)
-    (row,) = pq.read_table(raw.path("all")).to_pylist()
+    (row,) = raw.table("all").to_pylist()
     assert (row["creator_id"], row["profile_photo_id"], row["profile_photo_url"]) == ("1", "5", "u")
     assert (row["profile_photo_variants"], row["profile_photo_created_at"]) == ('{"40":"a"}', AT)
 

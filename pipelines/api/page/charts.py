@@ -90,6 +90,17 @@ def ranks(values: Sequence[int | None]) -> tuple[Paths, int]:
     return [("line", line)], bottom
 
 
+def columns(marked: Sequence[bool], *, are_bars: bool) -> Paths:
+    """Columns of the whole height behind some of the days of a drawing; nothing where none is marked."""
+    if not any(marked):
+        return []
+    count = len(marked)
+    width = WIDTH / count if are_bars else (WIDTH - 2 * _MARGIN) / max(1, count - 1)
+    start = 0.0 if are_bars else _MARGIN - width / 2
+    lefts = [start + at * width for at, is_marked in enumerate(marked) if is_marked]
+    return [("missing", "".join(f"M{left:.1f} 0h{width:.1f}V{HEIGHT}h-{width:.1f}Z" for left in lefts))]
+
+
 def _xs(count: int) -> list[float]:
     step = (WIDTH - 2 * _MARGIN) / max(1, count - 1)
     return [round(_MARGIN + at * step, 1) for at in range(count)]

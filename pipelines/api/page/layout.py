@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
 from pipelines.api.page import assets, charts, ranking
 from pipelines.api.page.translations import LANGUAGES, Language
 from pipelines.core import templates
+from pipelines.core.calendar_days import Window
+from pipelines.core.completeness import Completeness
 
 THEMES = ("auto", "light", "dark")
 RANKING = "./"  # addresses are relative, so that the pages work behind a prefix as well
@@ -31,6 +33,29 @@ class Freshness:
     age_hours: int
     stale_hours: int
     is_stale: bool
+    completeness: Completeness  # of the last days of the snapshot
+    days: Window  # those
+
+    @property
+    def state(self) -> str:
+        """The key of the text that says how far the data can be relied on."""
+        if self.is_stale:
+            return "stale"
+        if self.data_through is not None:
+            return "behind"
+        if self.completeness.missing:
+            return "gaps"
+        if self.completeness.incomplete:
+            return "incomplete"
+        return "fresh" if self.completeness.is_complete(self.days) else "young"
+
+    @property
+    def data_through(self) -> date | None:
+        """The last day that landed, where those after it did not."""
+        last = self.days.end_day - timedelta(days=1)
+        if not self.completeness.did_not_land(last):
+            return None
+        return next((day for day in reversed(list(self.days)) if not self.completeness.did_not_land(day)), None)
 
 
 @dataclass(frozen=True)
@@ -55,7 +80,20 @@ class Frame:
         return f"{address}?{sent}" if sent else address
 
 
-_WRITING = ("markup", "counted", "number", "money", "percent", "hours", "day", "short_day", "days", "instant", "age")
+_WRITING = (
+    "markup",
+    "counted",
+    "number",
+    "money",
+    "percent",
+    "hours",
+    "day",
+    "short_day",
+    "days",
+    "some_days",
+    "instant",
+    "age",
+)
 
 # In every language, so that its texts are compiled in.
 _TEMPLATES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from pipelines.api.page import texts
 
 DEFAULT = "en"
 
+_SHOWN_DAYS = 5  # of a list
 _MONTHS = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
     "tr": ("Oca", "Şub", "Mar", "Nis", "May", "Haz", "Tem", "Ağu", "Eyl", "Eki", "Kas", "Ara"),
@@ -76,6 +77,12 @@ class Language:
             return self("range_one", first=self.day(days.first))
         first = self.short_day(days.first) if days.first.year == days.last.year else self.day(days.first)
         return self("range_many", first=first, last=self.day(days.last))
+
+    def some_days(self, days: Sequence[date]) -> str:
+        """12 Feb 2026, 24 Feb 2026; of many the first ones, and how many more."""
+        shown = ", ".join(map(self.day, days[:_SHOWN_DAYS]))
+        more = len(days) - _SHOWN_DAYS
+        return self("and_more", days=shown, n=self.number(more)) if more > 0 else shown
 
     def instant(self, moment: datetime) -> str:
         """30 Jun 2013, 23:59 UTC."""

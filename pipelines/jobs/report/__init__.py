@@ -12,11 +12,13 @@ A report never stops a run: a part of it that fails is named in it instead.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -44,6 +46,7 @@ from pipelines.snapshots.signals import Signals
 
 SCHEMA_VERSION = 1  # of the JSON
 _LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
+_SIGNAL = "signal"  # the kind of anomaly that is about the new files of a run, not about what is published
 EXPECTED_DAYS = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
 
 Result = TypeVar("Result")
@@ -66,6 +69,7 @@ class RunRecorder:
         self._of_snapshot: dict[str, Any] = {}
         self._rejected: list[dict[str, Any]] | None = None
         self._alike: list[dict[str, Any]] | None = None
+        self._section_keys: dict[str, str] = {}
         self._lost: Mapping[str, Lost] = {}
         self._newly_lost: Mapping[str, Lost] = {}
         self._signals: Signals | None = None
@@ -125,10 +129,10 @@ class RunRecorder:
         """The days before as_of that should have landed and have not."""
         zone = ZoneInfo(self.settings.day_timezone)
         awaited = [self.as_of - timedelta(days=back) for back in range(EXPECTED_DAYS, 0, -1)]
-        landed = deliveries.landed_sessions(self.raw, self._unread(), self.empty_files, zone)
+        landed = deliveries.landed_sessions(self.raw, self.unread_files(), self.empty_files, zone)
         return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
 
-    def _unread(self) -> Iterator[str]:
+    def unread_files(self) -> Iterator[str]:
         """Names of files of sessions that have landed and could not be read."""
         for file in self.ingested.postponed if self.ingested else ():
             if file.entity == "viewing_sessions":
@@ -139,8 +143,8 @@ class RunRecorder:
         if self._of_snapshot:
             return
         cube = {
-            date.fromisoformat(PurePosixPath(name).stem): snapshot.path / name
-            for name in snapshot.files
+            date.fromisoformat(PurePosixPath(name).stem): (snapshot.path / name, facts["rows_sha256"])
+            for name, facts in snapshot.files.items()
             if name.startswith(snapshot.cube)
         }
         before = self._attempt(
@@ -154,30 +158,66 @@ class RunRecorder:
         }
         if before is None:
             return
-        compared = self._attempt("the change", lambda: change.compare(self.settings, before, snapshot), None)
-        revised_days: list[dict[str, Any]] = self._attempt(
-            "late days", lambda: change.revised_days(before, snapshot, self._reached(before, snapshot)), []
+        inputs = change.inputs(before, snapshot)
+        compared = self._section(
+            "change", inputs, "the change", lambda: change.compare(self.settings, before, snapshot), None
+        )
+        revised_days: list[dict[str, Any]] = self._section(
+            "late",
+            inputs,
+            "late days",
+            lambda: change.revised_days(before, snapshot, self._reached(before, snapshot)),
+            [],
         )
         self._of_snapshot |= {"change": compared, "late": revised_days}
 
     def _judge_cube(self, built: Built) -> None:
         """Of what was not published."""
-        cube = {day: stored.path for day, stored in built.creator_reach.items() if stored.is_there}
+        cube = {day: (stored.path, stored.digest) for day, stored in built.creator_reach.items() if stored.is_there}
         self._of_snapshot = {"anomalies": self._anomalies(cube)}
 
-    def _anomalies(self, cube: Mapping[date, Path]) -> list[dict[str, Any]]:
-        found: list[anomalies.Anomaly] = self._attempt(
-            "anomalies", lambda: anomalies.find(self.settings, cube, self.as_of), []
-        )
+    def _anomalies(self, cube: Mapping[date, tuple[Path, str]]) -> list[dict[str, Any]]:
+        """Those of a cube, given as its checked files and their digests, after what this run's new files lack."""
+        paths = {day: path for day, (path, _) in cube.items()}
         least = self.settings.min_cell
+
+        def find() -> list[dict[str, Any]]:
+            found = anomalies.find(self.settings, paths, self.as_of)
+            return [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
+
+        inputs = [least, *anomalies.inputs({day: digest for day, (_, digest) in cube.items()}, self.as_of)]
+        found: list[dict[str, Any]] = self._section("anomalies", inputs, "anomalies", find, [])
         weaker = [
-            {"kind": "signal", "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
+            {"kind": _SIGNAL, "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
             | {"value": None, "median": None, "spreads": None}
             for sentence in (self._signals.weaker if self._signals else ())
         ]
-        return weaker + [
-            one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least
-        ]
+        return weaker + [one for one in found if one["kind"] != _SIGNAL]
+
+    def _section(
+        self, name: str, inputs: Sequence[object], what: str, work_out: Callable[[], Result], otherwise: Result
+    ) -> Result:
+        """A section of the report, from the last report of this as_of where that rested on the same `inputs`."""
+        key = hashlib.sha256(json.dumps([__version__, *inputs]).encode()).hexdigest()
+        is_same = self._last.get("section_keys", {}).get(name) == key  # safeguard: section-kept-for-the-same-inputs
+        if is_same and name in self._last:
+            self._section_keys[name] = key
+            kept: Result = self._last[name]
+            return kept
+
+        def work_out_and_name() -> Result:
+            found = work_out()
+            self._section_keys[name] = key
+            return found
+
+        return self._attempt(what, work_out_and_name, otherwise)
+
+    @cached_property
+    def _last(self) -> dict[str, Any]:
+        """The last report of this as_of; empty where there is none that can be read."""
+        with suppress(UsageError, Damaged, OSError):
+            return read(self.settings, self.as_of)
+        return {}
 
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""
@@ -193,10 +233,14 @@ class RunRecorder:
     def _facts(self, outcome: str, **more: Any) -> dict[str, Any]:
         new = {file.key for file in self.ingested.new} if self.ingested else set()
         if self._rejected is None:
-            rejected: list[dict[str, Any]] = self._attempt(
-                "rejected lines", lambda: samples.rejected_by_reason(self.settings, self.raw, new), []
+            rejected: list[dict[str, Any]] = self._section(
+                "rejected",
+                samples.inputs(self.raw, new),
+                "rejected lines",
+                lambda: samples.rejected_by_reason(self.settings, self.raw, new),
+                [],
             )
-            self._rejected = rejected
+            self._rejected = [row for row in rejected if row["reason"] != OTHER_CURRENCY]  # counted anew each time
         missing: list[date] = self._attempt("missing days", self.missing_days, [])
         facts: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -227,6 +271,7 @@ class RunRecorder:
             "warnings": [],
             "last_audit": self._last_audit(),
             "problems": [],
+            "section_keys": {},
             "code_version": __version__,
             "policy": self.settings.policy.as_json(),
         }
@@ -234,6 +279,7 @@ class RunRecorder:
         found = facts | self._judged | self._of_snapshot | more
         found |= {
             "problems": list(dict.fromkeys(self._problems)),
+            "section_keys": dict(self._section_keys),
             "durations": [took.as_json() for took in self.durations.so_far()],
             "seconds": round(self.durations.seconds(), 3),
         }

@@ -130,10 +130,18 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
             "last_day": last_day,
             "first_day": last_day - timedelta(days=HISTORY_DAYS),
             "least_people": LEAST_PEOPLE,
+            "least_days": LEAST_ACTIVE_DAYS,
         }
         suspects = engine.query(connection, _SUSPECTS, bounds).to_pylist()
     reach = (judge_reach(row["creator_id"], last_day, row["viewers"], row["history"]) for row in suspects)
     return days + sorted((found for found in reach if found), key=lambda one: (-abs(one.spreads), one.creator_id or ""))
+
+
+def inputs(digests: Mapping[date, str], as_of: date) -> list[object]:
+    """Return all that decides what is found in a cube, given as the digests of its days' rows."""
+    bounds = (DAYS_JUDGED, WEEKS_COMPARED, LEAST_WEEKS, DAY_SPREADS, HISTORY_DAYS, LEAST_ACTIVE_DAYS)
+    rows = [(day.isoformat(), digest) for day, digest in sorted(digests.items()) if _first(as_of) <= day < as_of]
+    return [_DAYS, _SUSPECTS, *bounds, REACH_SPREADS, LEAST_PEOPLE, as_of.isoformat(), rows]
 
 
 def _first(as_of: date) -> date:
@@ -163,6 +171,7 @@ _SUSPECTS = """
         from viewers_per_day
         where day < $last_day
         group by creator_id
+        having count(*) >= $least_days
     ),
     suspects as (
         select creator_id, viewers

@@ -10,8 +10,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-import pyarrow.compute as pc
-
+from pipelines.core.row_digest import combined_digest
 from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots import changed_days
@@ -23,10 +22,10 @@ MOVERS = 10
 def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
     with engine.session(settings, "report") as connection:
-        rankings = before.table("creator_rankings.parquet")  # it may show what the later one must not
-        engine.register(connection, "before", rankings.filter(pc.greater_equal(rankings["viewers"], after.min_cell)))
-        engine.register(connection, "after", after.table("creator_rankings.parquet"))
-        connection.execute(f"create temp table moved as {_MOVED}", {"window_days": SERVED_WINDOW_DAYS})
+        for name, snapshot in (("before", before), ("after", after)):
+            engine.register(connection, name, [snapshot.verified("creator_rankings.parquet")])
+        params = {"window_days": SERVED_WINDOW_DAYS, "min_cell": after.min_cell}
+        connection.execute(f"create temp table moved as {_MOVED}", params)
         counts = engine.query(connection, _COUNTS).to_pylist()[0]
         movers = engine.query(connection, _MOVERS, {"movers": MOVERS}).to_pylist()
     measures = ("creators", "sessions", "watched_seconds")
@@ -50,6 +49,15 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, 
     }
 
 
+def inputs(before: Snapshot, after: Snapshot) -> list[object]:
+    """Return all that decides what is said of two snapshots: their rows and policies, landed files and code."""
+    sides = [
+        (one.id, one.manifest["code_version"], combined_digest(sorted(changed_days.raw_keys(one))))
+        for one in (before, after)
+    ]
+    return [SERVED_WINDOW_DAYS, MOVERS, _MOVED, _COUNTS, _MOVERS, *sides]
+
+
 def revised_days(before: Snapshot, after: Snapshot, reached: Collection[date]) -> list[dict[str, Any]]:
     """Return the days of both snapshots with different figures, among those `reached` by what landed in between."""
     if before.manifest["policy"] != after.manifest["policy"]:
@@ -70,7 +78,8 @@ _MOVED = """
         now.sessions as sessions_after,
         was.watched_seconds as watched_seconds_before,
         now.watched_seconds as watched_seconds_after
-    from (from before where window_days = $window_days) as was
+    -- the earlier one may show what the later one must not
+    from (from before where window_days = $window_days and viewers >= $min_cell) as was
     full join (from after where window_days = $window_days) as now using (creator_id)
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,16 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
         for (entity, reason), (records, new_records) in counts.items()
     ]
     return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
+
+
+def inputs(raw: Sequence[RawFile], new: Collection[str]) -> list[object]:
+    """Return all that decides what is said of the rejected records of some raw folders."""
+    rejects = [
+        (file.entity, file.landed_name, file.key, file.key in new, file.rejects and file.rejects.sha256, reasons)
+        for file in raw
+        if (reasons := file.rejected_by_reason)
+    ]
+    return [SAMPLES, FILES_READ, SHOWN_CHARS, _FIRST, *rejects]
 
 
 def mask(text: str, fields: Collection[str]) -> str:
@@ -83,13 +93,16 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
     """The first of each reason. The files have been checked in this run."""
     if not files:
         return {}
-    by_path = {str(file.rejects_path): file for file in files}
-    with engine.session(settings, "report") as connection:
-        engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
-        rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
+    rows = [_with_file(row, file) for file in files if file.is_packed for row in _first_of(file)]
+    by_path = {str(file.rejects_path): file for file in files if not file.is_packed}
+    if by_path:
+        with engine.session(settings, "report") as connection:
+            engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
+            found_rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
+        rows += [_with_file(row, by_path[row["filename"]]) for row in found_rows]
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (by_path[row["filename"]].landed_name, row["line"])):
-        file = by_path[row["filename"]]
+    for row in sorted(rows, key=lambda row: (row["landed"].landed_name, row["line"])):
+        file = row["landed"]
         samples = found[file.entity, row["reason"]]
         if len(samples) < SAMPLES:
             samples.append(
@@ -101,6 +114,20 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
                 }
             )
     return found
+
+
+def _with_file(row: dict[str, Any], file: RawFile) -> dict[str, Any]:
+    return {**row, "landed": file}
+
+
+def _first_of(file: RawFile) -> Iterator[dict[str, Any]]:
+    """The first of each reason in a small file, whose rejected records stand among those of others."""
+    shown: Counter[str] = Counter()
+    for batch in file.rejected_records():
+        for row in batch.to_pylist():
+            shown[row["reason"]] += 1
+            if shown[row["reason"]] <= SAMPLES:
+                yield row
 
 
 # The lines of each reason first, and then the text of those few.

@@ -18,6 +18,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.text import counted
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS
+from pipelines.raw.folders import folders_of
 from pipelines.raw.index import RawFile
 
 MOST_UNUSUAL = 10_000  # new ids that are looked at, of each kind
@@ -72,7 +73,7 @@ def _register(
     for entity, column in _columns(kind):
         paths = [
             folder.path(file)
-            for folder in raw
+            for folder in folders_of(raw)
             if folder.entity == entity
             for file in folder.files
             if file == "all" or date.fromisoformat(file) in days

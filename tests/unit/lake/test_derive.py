@@ -438,6 +438,7 @@ def test_late_data_rebuilds_what_it_touches(ten_days):
         "creator_reach": 3,
         "creator_windows": 2,  # of this as_of, and of the day before, for previous_rank
         "creator_rankings": 1,
+        "ranking_totals": 1,
         "day_totals": 1,
         "funnel": 1,
     }
@@ -562,7 +563,8 @@ def test_a_disk_that_damages_whatever_is_written_is_an_error(ten_days, monkeypat
 def test_a_raw_folder_that_is_not_whole_is_made_again(tmp_path, ten_days, lost):
     """Also where no night would read what is damaged."""
     ten_days.land_text("viewing_sessions", "nonsense\n", "bad.ndjson")
-    ten_days.land_text("viewing_sessions", "other nonsense\n", "worse.ndjson")
+    night(ten_days)
+    ten_days.land_text("viewing_sessions", "other nonsense\n", "worse.ndjson")  # into a folder of its own
     current = night(ten_days).snapshot_id
     right = list(all_rejected(ten_days.settings))
     one, two = sorted(path.parent for path in ten_days.settings.lake.glob("raw/*/*/rejects.parquet"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
+import pyarrow as pa
 import pytest
 from test_landing_fast import ODD, USUAL, assert_same, block_of, slow
 
@@ -123,6 +125,10 @@ WRITERS = {
 }
 
 
+def counts_of(unknown: Mapping[str, pa.BooleanArray]) -> dict[str, int]:
+    return {name: has_it.true_count for name, has_it in unknown.items()}
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("writer", WRITERS)
 def test_what_other_programs_write(writer: str, end: bytes) -> None:
@@ -133,7 +139,7 @@ def test_what_other_programs_write(writer: str, end: bytes) -> None:
     assert expected.accepted.num_rows + len(expected.rejected) == 200
     if not expected.rejected:
         table, places, unknown = form_of(lines).match(block.data, 200)
-        assert (table.num_rows, places, dict(unknown)) == (200, None, expected.unknown_fields)
+        assert (table.num_rows, places, counts_of(unknown)) == (200, None, expected.unknown_fields)
     assert_same(FastReader("viewing_sessions").read(block), expected)
 
 
@@ -154,7 +160,7 @@ def test_a_field_that_we_do_not_know_is_counted_where_it_is() -> None:
     lines = [line.replace("}", ',"extra":1.5}') if number % 3 else line for number, line in enumerate(lines)]
     block = block_of([line.encode() for line in lines])
     _, places, unknown = form_of([line.encode() for line in lines]).match(block.data, 200)
-    assert (places, unknown) == (None, {"extra": 133})
+    assert (places, counts_of(unknown)) == (None, {"extra": 133})
     assert_same(FastReader("viewing_sessions").read(block), slow("viewing_sessions", block))
 
 

@@ -42,7 +42,7 @@ def test_a_text_that_a_parquet_file_holds_once_is_held_once(home: Settings, land
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kilobytes
     (raw,) = raw_files(home)
     assert (raw.accepted, raw.rejected_by_reason) == (40, {LINE_TOO_LONG: 3960})
-    assert pq.read_table(raw.path("all"))["line"].to_pylist() == list(range(1, 4000, 100))
+    assert raw.table("all")["line"].to_pylist() == list(range(1, 4000, 100))
     first = next(rejected_records(home))
     assert (first.line, first.text[:20], len(first.text)) == (2, '{"userId":"yyyyyyyyy', LONG_LINE_TEXT_BYTES)
 
@@ -56,7 +56,7 @@ def test_rows_of_long_texts_are_read_in_parts(home: Settings, land: Land) -> Non
     land("creators/a.parquet", packed(_id=ids, username=ids, name=names))
     ingest(home)
     (raw,) = raw_files(home)
-    rows = pq.read_table(raw.path("all"), columns=["creator_id", "name", "line"]).to_pylist()
+    rows = raw.table("all", ("creator_id", "name", "line")).to_pylist()
     nameless = [number for number, place in enumerate(places) if place is None]
     assert [(row["creator_id"], row["name"], row["line"]) for row in rows] == [(f"c{n}", None, n + 1) for n in nameless]
     rejected = [(each.line, each.field) for each in rejected_records(home)]
@@ -71,7 +71,7 @@ def test_a_row_group_that_is_too_large_is_one_rejected_record(home: Settings, la
     ingest(home)
     (raw,) = raw_files(home)
     assert (raw.accepted, raw.rejected_by_reason) == (100, {parquet.TOO_LARGE_GROUP: 1})
-    assert min(pq.read_table(raw.path("all"))["line"].to_pylist()) == 5001
+    assert min(raw.table("all")["line"].to_pylist()) == 5001
 
 
 def test_a_list_of_nulls_takes_no_space_and_is_not_read(home: Settings, land: Land, monkeypatch) -> None:

@@ -18,6 +18,7 @@ from world import AS_OF, Night, World, day
 from pipelines.core import durable_files
 from pipelines.core.calendar_days import Window
 from pipelines.core.errors import Damaged, UsageError
+from pipelines.core.row_digest import combined_digest
 from pipelines.lake import models
 from pipelines.snapshots import manifest, publish, ranking
 
@@ -228,16 +229,22 @@ def test_the_warehouse_explains_itself(warehouse):
 
 
 def test_the_warehouse_says_which_snapshot_it_is(night, warehouse):
-    """One row of facts: the id, and the days that can be asked for."""
+    """One row of facts: the digest of its rows, and the days that can be asked for."""
     (facts,) = warehouse.sql("from snapshot_facts").to_arrow_table().to_pylist()
     assert facts == {
-        "snapshot_id": night.snapshot_id,
+        "tables_sha256": _digest_of_public_rows(night.snapshot),
         "as_of": AS_OF,
         "first_day": FIRST,
         "end_day": END,
         "max_window_days": 30,
         "day_timezone": "UTC",
     }
+
+
+def _digest_of_public_rows(snapshot: manifest.Snapshot) -> str:
+    """What a reader works out of the manifest alone."""
+    rows = {name: facts["rows_sha256"] for name, facts in snapshot.files.items() if facts["rows_sha256"]}
+    return combined_digest(f"{name} {rows[name]}" for name in sorted(rows) if not name.startswith("private/"))
 
 
 def test_the_warehouse_can_only_be_read_when_opened_so(night):

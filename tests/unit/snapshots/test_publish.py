@@ -165,6 +165,7 @@ def test_the_pointer_says_what_readers_see(noisy):
         "pinned": False,
         "landed": sorted(file["key"] for file in snapshot.manifest["landed"]),
         "lost": snapshot.manifest["lost"],
+        "completeness": snapshot.manifest["completeness"],
         "seal": durable_files.checksum_of(content),
     }
     assert content["published_at"].endswith("Z")
