@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 from world import World
 
 from pipelines.jobs import nightly, prune
+from pipelines.jobs.erase_user import forget
 from pipelines.lake import derive, plan_states
 from pipelines.lake.derive import Stored
 from pipelines.lake.plan_states import divide
@@ -122,6 +124,21 @@ def test_an_erasure_costs_no_base(base):
     new = built(base)
     assert not {name for name in new if name.endswith("_versions") or name.startswith("base_")}
     assert not [user for user, _ in base.run().follows() if user == "u1"]
+
+
+def test_who_is_forgotten_is_in_no_base(base):
+    """The base knows nothing of erasures: `forget` makes it again without them, and that is all that it changes."""
+    base.land("erasures", [{"userId": "u11"}])
+    erased = base.run().snapshot_id
+    done = forget(base.settings, "u11", datetime(2026, 2, 1, tzinfo=UTC), landing_too=True)
+    assert (base.current(), bool(done.lake_files)) == (erased, True)
+    held = {
+        path.parent.name
+        for path in base.settings.lake.rglob("*.parquet")
+        if "u11" in str(pq.read_table(path).to_pydict().values())
+    }
+    assert held == set()
+    assert base.run(compare=False).snapshot_id == erased
 
 
 def test_a_full_export_again_adds_nothing(base):
