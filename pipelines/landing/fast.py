@@ -129,10 +129,13 @@ class FastReader:
             self._forms, self._lessons = self._forms[:MAX_LESSONS], MAX_LESSONS
         lines = [text.count(b"\n") + (not text.endswith(b"\n")) for text in texts]
         fit = [number for number, text in enumerate(texts) if text]
-        if not is_fit(_joined(texts, lines, fit), NOT_IN_JSON):
-            fit = [number for number in fit if is_fit(Block(1, texts[number], lines[number]), NOT_IN_JSON)]
         block = _joined(texts, lines, fit)
-        if not fit or not is_fit(block, NOT_IN_JSON):
+        if not is_fit(block, NOT_IN_JSON):
+            fit = [number for number in fit if is_fit(Block(1, texts[number], lines[number]), NOT_IN_JSON)]
+            block = _joined(texts, lines, fit)
+            if not is_fit(block, NOT_IN_JSON):
+                fit = []
+        if not fit:
             return TextsRead(frozenset(), RAW_SCHEMAS[self.entity].empty_table(), pa.array([], pa.int64()), {})
         reading = BlockReading(block, Rows(self.entity, self._mapping), read_value, NOT_IN_JSON, self._min_lines)
         self._match(reading)

@@ -385,7 +385,7 @@ def exists(
 ) -> bool:
     """Whether raw holds a landed file of these bytes; `packed` are the keys of those in packs."""
     key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
-    return key in packed or (raw_root(settings) / entity / key / "index.json").is_file()
+    return key in packed or os.path.isfile(f"{settings.lake}/raw/{entity}/{key}/{INDEX}")  # noqa: PTH113 (of thousands)
 
 
 def packed_keys(raw: Iterable[RawFile]) -> frozenset[str]:
