@@ -41,7 +41,8 @@ def divide(files: Sequence[Stored], newest: Mapping[str, int]) -> BaseAndDelta:
     """Divide raw files into the base and the delta; `newest` is the newest instant in a file, by its location.
 
     A large file joins the base by itself, small ones together, once there are enough of them. The rule sees no more
-    than the files that there are: in any order of arrival, over however many nights, they are divided the same way.
+    than the files that there are. Small landed files of one run share a file of raw, so another history may divide the
+    same records otherwise: that is another cost, and the same rows of every table.
     """
     ordered = sorted(files, key=lambda file: (file.location not in newest, newest.get(file.location, 0), file.key))
     large = max(BASE_ROWS, max((file.rows for file in files), default=0) // _PART_OF_LARGEST)
