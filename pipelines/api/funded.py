@@ -34,6 +34,8 @@ from pipelines.api.responses import (
 
 PIECES_KEPT = 10_000  # streams; about 2 kB each
 
+_GONE = ("banned", "deleted")  # creators whose streams are not served, as they are not ranked
+
 _encode = msgspec.json.encode
 
 # the document's keys between replayAccess and role, with the column behind each
@@ -207,7 +209,10 @@ def prepare_funded(
     `scheduled` has a stream a row, soonest planned start first, and `their_creators` the creator of each; the private
     tables point at those rows.
     """
-    scheduled = live_streams.filter(pc.equal(live_streams["status"], "scheduled"))
+    gone = ids(creators, "creator_id").filter(pc.is_in(creators["status"], pa.array(_GONE)))
+    is_theirs = pc.is_in(ids(live_streams, "creator_id"), value_set=gone.combine_chunks())
+    is_shown = pc.and_(pc.equal(live_streams["status"], "scheduled"), pc.invert(is_theirs))
+    scheduled = live_streams.filter(is_shown)  # safeguard: no-stream-of-a-banned-creator
     soonest_first = [("planned_start_date", "ascending", "at_end"), ("stream_id", "ascending", "at_end")]
     scheduled = scheduled.take(pc.sort_indices(scheduled, soonest_first))
     stream_ids = ids(scheduled, "stream_id")

@@ -62,9 +62,14 @@ def with_instants_as_text(table: pa.Table, unit: str = "ms") -> pa.Table:
 
 
 def profiles(creators: pa.Table, creator_ids: pa.ChunkedArray) -> pa.Table:
-    """The profile of each id, row by row, instants as text; all null for an unknown creator."""
+    """The profile of each id, row by row, instants as text; all null for an unknown creator but the username.
+
+    Whoever has no username is shown under their id: the documents have a text there.
+    """
     rows = pc.index_in(creator_ids, value_set=ids(creators, "creator_id").combine_chunks())
-    return with_instants_as_text(creators.take(rows))
+    found = with_instants_as_text(creators.take(rows))
+    at = found.schema.get_field_index("username")
+    return found.set_column(at, "username", pc.coalesce(ids(found, "username"), creator_ids))
 
 
 def ids(table: pa.Table, column: str) -> pa.ChunkedArray:

@@ -98,6 +98,13 @@ def test_only_scheduled_streams(funded: Funded) -> None:
     assert [one["id"] for one in data] == ["s0"]
 
 
+def test_no_streams_of_banned_and_deleted_creators(funded: Funded) -> None:
+    states = {"a": "active", "b": "banned", "c": None, "d": "deleted"}
+    creators = [{"creator_id": name, "status": status} for name, status in states.items()]
+    streams = [stream(f"s {name}", creator_id=name) for name in (*states, "without a profile")]
+    assert {one["id"] for one in funded(streams, creators=creators)} == {"s a", "s c", "s without a profile"}
+
+
 def test_soonest_planned_start_first_then_unplanned_then_by_id(funded: Funded) -> None:
     starts = {
         "a": None,
@@ -121,7 +128,7 @@ def test_every_key_is_there_when_nothing_is_known(funded: Funded) -> None:
         "broadcasters": [],
         "guests": [],
         "miniCrowdFundings": [],
-        "creator": dict.fromkeys(example["creator"]) | {"_id": "host"},
+        "creator": dict.fromkeys(example["creator"]) | {"_id": "host", "username": "host"},
         "replayAccess": dict.fromkeys(example["replayAccess"])
         | {"status": "none", "canRent": False, "canViewRecording": False},
         "status": "scheduled",

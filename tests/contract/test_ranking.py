@@ -62,12 +62,12 @@ def test_unsorted_private_rows_are_sorted_when_loaded(
         assert client.get(PATH, headers=bearer(sign(claims(user)))).json()["data"][0]["isFollowing"] is True
 
 
-def test_unknown_creator_has_every_key_and_a_null_profile(home: Path, client_for: Callable[..., Client]) -> None:
+def test_unknown_creator_has_every_key_and_the_id_as_username(home: Path, client_for: Callable[..., Client]) -> None:
     publish(home, {"creator_rankings": ranked("nobody")})
     assert client_for().get(PATH).json()["data"] == [
         {
             "_id": "nobody",
-            "username": None,
+            "username": "nobody",
             "name": None,
             "surname": None,
             "availabilityStatus": None,
