@@ -143,7 +143,7 @@ SAFEGUARDS = (
         replace("is_shown", 'pc.equal(live_streams["status"], "scheduled")'),
         ("tests/contract/test_funded.py",),
     ),
-    Safeguard("old-data-is-not-ready", never, ("tests/contract/test_completeness.py",)),
+    Safeguard("old-data-is-not-ready", never, ("tests/contract/test_missing_days.py",)),
     Safeguard("gate-of-the-future", never, ("tests/spec/test_future.py",)),
     Safeguard("pointer-moves-before-removal", drop, ("tests/spec/test_future.py",)),
     Safeguard("gate-of-days-that-shrank", drop, ("tests/spec/test_shrunk_days.py",)),

@@ -88,7 +88,12 @@ def test_a_window_is_the_published_ranking(night, client):
         data = ask(client, "ranking", days=days, limit=10_000)
         assert rows(data) == [tuple(row[name] for name in MEASURES) for row in published]
         assert [row["rankYesterday"] for row in data["creators"]] == [row["previous_rank"] for row in published]
-        assert data["window"] == {"from": str(AS_OF - timedelta(days=days)), "to": str(AS_OF), "days": days}
+        assert data["window"] == {
+            "from": str(AS_OF - timedelta(days=days)),
+            "to": str(AS_OF),
+            "days": days,
+            "timezone": "UTC",
+        }
 
 
 def test_movement_is_the_rank_in_the_same_range_earlier(client):
@@ -103,7 +108,7 @@ def test_movement_is_the_rank_in_the_same_range_earlier(client):
                 assert compared is None
                 assert {row[key] for row in data["creators"]} <= {None}
                 continue
-            assert compared == earlier | {"days": (end - first).days}
+            assert compared == earlier | {"days": (end - first).days, "timezone": "UTC"}
             before = {
                 row["creatorId"]: row["rank"] for row in ask(client, "ranking", **earlier, limit=10_000)["creators"]
             }
