@@ -24,12 +24,15 @@ def judge(
     `sessions` are those that count by the day on which they start. Of days without any, `landed` tells whether they
     were delivered: it is asked only where there are such days. `first_landed` is the first UTC day of which any landed.
     """
-    silent = [day for day in held if not sessions.get(day)]
+    if first_landed is None:
+        return Completeness()
+    # Before that day nothing landed; a UTC day is a day of the zone, or of the one before or after.
+    silent = [day for day in held if not sessions.get(day) and (first_landed - day).days <= 1]
     states = deliveries.states(silent, landed()) if silent else {}
-    present = [day for day in held if sessions.get(day) or states[day] == deliveries.PRESENT]
+    present = [day for day in held if sessions.get(day) or states.get(day) == deliveries.PRESENT]
     if not present:
         return Completeness()
-    first = held[0] if first_landed is not None and first_landed < held[0] else present[0]
+    first = held[0] if first_landed < held[0] else present[0]
     missing = tuple(day for day in silent if day >= first and states[day] == deliveries.MISSING)
     incomplete = tuple(day for day in present if day in judged and _is_incomplete(held, sessions, day, first_landed))
     return Completeness(first, missing, incomplete)

@@ -20,27 +20,24 @@ with counted as (
     select entity, conflicts from replay_rental_conflicts
     -- Of keys that have changed what they are now counts, and not what they were in the base.
     union all
-    select 'pledges' as entity, greatest(count(case when not is_erased then 1 end) - 1, 0) as conflicts
+    select
+        'pledges' as entity,
+        greatest(count(case when not is_erased then 1 end) - 1, 0)
+        - greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
     from changed_pledges
     group by pledge_id, updated_at, status
     union all
-    select 'pledges' as entity, -greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
-    from changed_pledges
-    group by pledge_id, updated_at, status
-    union all
-    select 'follows' as entity, greatest(count(case when not is_erased then 1 end) - 1, 0) as conflicts
+    select
+        'follows' as entity,
+        greatest(count(case when not is_erased then 1 end) - 1, 0)
+        - greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
     from changed_follows
     group by user_id, creator_id, updated_at, deleted
     union all
-    select 'follows' as entity, -greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
-    from changed_follows
-    group by user_id, creator_id, updated_at, deleted
-    union all
-    select 'replay_rentals' as entity, greatest(count(case when not is_erased then 1 end) - 1, 0) as conflicts
-    from changed_replay_rentals
-    group by user_id, stream_id, rented_at, updated_at
-    union all
-    select 'replay_rentals' as entity, -greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
+    select
+        'replay_rentals' as entity,
+        greatest(count(case when not is_erased then 1 end) - 1, 0)
+        - greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
     from changed_replay_rentals
     group by user_id, stream_id, rented_at, updated_at
 )

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
-AS_OF = date(2026, 11, 1)  # as workload.py has it
+from tests.benchmarks.curves import LINES
+from tests.benchmarks.workload import AS_OF
+
 DAYS = 10  # on which the sessions of a home lie
-LINES = 20_000  # of sessions, whatever the number of files
 
 
 def _sessions(count: int, creators: int, people: int) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from tests.benchmarks.server import serving
 from tests.benchmarks.workload import AS_OF, Workload, copy_home, night, product
 
 TIMES = (1, 4, 16)
-LINES = 20_000  # of sessions in small files, as curve_landing.py has it
+LINES = 20_000  # of sessions in small files, whatever their number
 SNAPSHOTS = 8  # of a store, one a night
 
 _FLAT = Goal(at_most=0.15)  # 16 times as much: at most 1.5 times the CPU
