@@ -1,8 +1,8 @@
 """What a command costs as one dimension of the platform grows to 4 and to 16 times: files, entities, creators, people.
 
 Each curve is a home at three sizes and a command. Its exponent is the slope of log(cost) over log(size): 0 for a cost
-that does not follow the size, 1 for one that follows it. What a command costs in an empty home is taken off first where
-the cost is expected to follow the size; it stays where the promise is that the command costs the same.
+that does not follow the size, 1 for one that follows it. Where the cost is expected to follow the size, what the
+command costs at next to nothing is taken off first; it stays where the promise is that the command costs the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.contenders import Contender, Ready, Runs, side_by_side
+from tests.benchmarks.contenders import Contender, Ready, side_by_side
 from tests.benchmarks.options import Options
 from tests.benchmarks.process import Failed, must, python
 from tests.benchmarks.report import Goal, Row, timed
@@ -27,6 +27,8 @@ from tests.benchmarks.workload import AS_OF, Workload, copy_home, night, product
 TIMES = (1, 4, 16)
 LINES = 20_000  # of sessions in small files, whatever their number
 SNAPSHOTS = 8  # of a store, one a night
+NEXT_TO_NOTHING = 20  # the size whose cost is the start of a command
+LEAST_SECONDS = 0.1  # of CPU beyond that, or it is noise
 
 _FLAT = Goal(at_most=0.15)  # 16 times as much: at most 1.5 times the CPU
 _LINEAR = Goal(at_most=1.05)
@@ -86,7 +88,7 @@ def curves() -> list[Curve]:
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """The slope of log(cost) over log(size), by least squares."""
-    x, y = [math.log(each) for each in sizes], [math.log(max(each, 1e-9)) for each in costs]
+    x, y = [math.log(each) for each in sizes], [math.log(each) for each in costs]
     x_mean, y_mean = sum(x) / len(x), sum(y) / len(y)
     above = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
     return above / sum((a - x_mean) ** 2 for a in x)
@@ -96,6 +98,8 @@ def _measured(options: Options, workload: Workload, curve: Curve) -> Iterator[Ro
     """A row a size; the last one has the exponent."""
     folder = workload.folder / "curves"
     sizes = [curve.base * options.curve_scale * times for times in TIMES]
+    if curve.follows_size:  # the same command at nearly nothing
+        sizes = [NEXT_TO_NOTHING, *sizes]
     for size in sizes:
         _land(curve.land, folder / str(size) / "landing", size)
         if curve.has_first_night:
@@ -104,35 +108,22 @@ def _measured(options: Options, workload: Workload, curve: Curve) -> Iterator[Ro
         Contender(f"{size:,} {curve.unit}", _ready(folder / str(size), size, curve, workload), workload.env)
         for size in sizes
     ]
-    results = side_by_side(contenders, options.runs)
+    results = list(side_by_side(contenders, options.runs).values())
     shutil.rmtree(folder)
-    yield from _rows(curve.what, sizes, list(results.values()), _start(workload) if curve.follows_size else 0.0,
-                     _LINEAR if curve.follows_size else _FLAT)  # fmt: skip
-
-
-def _rows(what: str, sizes: Sequence[int], results: Sequence[Runs], start: float, goal: Goal) -> Iterator[Row]:
-    costs = []
     for runs in results:
         if runs.failure is not None:
-            raise Failed(f"{what}, {runs.name}: {runs.failure}")
-        costs.append(max(1e-3, runs.cpu - start))
-    for size, runs in zip(sizes, results, strict=True):
-        if size == sizes[-1]:
-            yield timed(what, runs, ratio=exponent(sizes, costs), ratio_is="is the exponent of the CPU", goal=goal)
-        else:
-            yield timed(what, runs)
-
-
-def _start(workload: Workload) -> float:
-    """Seconds of CPU of a night without anything but one session."""
-    folder = workload.folder / "curves"
-    _land("sessions", folder / "landing", 100)
-    found = []
-    for number in range(3):
-        measured = must(night(folder / str(number), _BEFORE, folder / "landing"), env=workload.env)
-        found.append(measured.cpu)
-    shutil.rmtree(folder)
-    return median(found)
+            raise Failed(f"{curve.what}, {runs.name}: {runs.failure}")
+    costs = [runs.cpu for runs in results]
+    if curve.follows_size:
+        start, *costs = costs
+        costs = [cost - start for cost in costs]
+    yield from (timed(curve.what, runs) for runs in results[:-1])
+    if curve.follows_size and costs[0] < LEAST_SECONDS:
+        yield timed(curve.what, results[-1], note="too little beyond the start to tell an exponent: --curve-scale")
+        return
+    slope = exponent(sizes[-len(costs) :], costs)
+    goal = _LINEAR if curve.follows_size else _FLAT
+    yield timed(curve.what, results[-1], ratio=slope, ratio_is="is the exponent of the CPU", goal=goal)
 
 
 def _settled(folder: Path, workload: Workload) -> None:
