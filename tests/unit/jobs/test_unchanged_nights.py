@@ -17,6 +17,8 @@ from pipelines.core import durable_files
 from pipelines.jobs import prune, report
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
+from pipelines.landing import files
+from pipelines.raw import ingest
 from pipelines.snapshots import manifest, warehouse
 
 FOLLOWED = '{{"userId":"u{0}","creatorId":"busy","followedAt":"2026-01-02T00:00:00Z"}}\n'
@@ -204,6 +206,8 @@ def peaks_with(world: World, creators: int) -> tuple[int, int]:
 def test_no_table_of_creators_becomes_python_objects(tmp_path, monkeypatch):
     """A night that changes nothing, and one that changes every table, take no more Python memory for more creators."""
     monkeypatch.setattr(durable_files, "_CHUNK_BYTES", 1 << 14)  # the peak is not what files are hashed in
+    monkeypatch.setattr(files.Source.chunks, "__defaults__", (1 << 14,))
+    monkeypatch.setattr(ingest, "SMALL_BYTES", 1 << 14)  # nor a small landed file, which is read whole
     peaks = [peaks_with(World(tmp_path / str(count)), count) for count in (2_000, 42_000)]
     (few_unchanged, few_changed), (many_unchanged, many_changed) = peaks
     assert (many_unchanged - few_unchanged) / 40_000 < 10, peaks  # bytes a creator
