@@ -243,7 +243,7 @@ def _plain(name: str) -> str:
 # --- many ids -------------------------------------------------------------------------------------------------------
 
 FEW = 3  # ids that are looked for one by one sooner than by an automaton of all of them
-_SEARCHED_AT_ONCE = 64  # spellings that a regular expression finds four times as fast as the automaton; of more, it is one
+_SEARCHED_AT_ONCE = 64  # spellings that an expression finds four times as fast as the automaton; of more, it is one
 _LEAST_SEARCHED = 4  # bytes of an id that the automaton looks for: shorter ones stand everywhere
 _EVERYWHERE = re.compile(rb"[\x00-\x1f\\\"]")  # in an id: JSON may write it in more ways than are looked for
 _ESCAPES = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
