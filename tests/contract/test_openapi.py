@@ -53,6 +53,13 @@ def test_the_contract_is_openapi_3_1(example_client: Client) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
+def test_its_server_is_where_the_settings_say(client_for: Callable[..., Client]) -> None:
+    """Without a setting it names none: that is the host that it was read from."""
+    assert "servers" not in client_for().get("/openapi.json").json()
+    behind_a_prefix = client_for(public_url="https://example.com/stats").get("/openapi.json").json()
+    assert behind_a_prefix == DOCUMENT | {"servers": [{"url": "https://example.com/stats"}]}
+
+
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         yield from ([node["$ref"]] if "$ref" in node else [])
