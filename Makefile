@@ -23,6 +23,7 @@ PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
 CLIENTS := build/clients-venv
+CLIENTS_NODE := build/clients-node
 EXPORTERS := build/exporters-venv
 DOCS := build/docs-venv
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
@@ -90,12 +91,19 @@ $(ANALYSTS)/.installed: requirements-analysts.txt
 	$(ANALYSTS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-analysts.txt
 	@touch $@
 
-# A generator of clients: where it is found, the tests make one of the served contract and call every endpoint by it.
-clients: $(CLIENTS)/.installed
+# Generators of clients: where they are found, the tests make one of the served contract and call every endpoint by it.
+# That for TypeScript needs a Node.
+clients: $(CLIENTS)/.installed $(if $(shell command -v npm),$(CLIENTS_NODE)/.installed)
 
 $(CLIENTS)/.installed: requirements-clients.txt
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-clients.txt
+	@touch $@
+
+$(CLIENTS_NODE)/.installed: tests/contract/typescript/package-lock.json
+	mkdir -p $(CLIENTS_NODE)
+	cp tests/contract/typescript/package.json tests/contract/typescript/package-lock.json $(CLIENTS_NODE)
+	cd $(CLIENTS_NODE) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 # ClickHouse and pandas: where they are found, the tests land what they write.
@@ -162,6 +170,8 @@ lock: $(INSTALLED)
 	$(UV_COMPILE) --group pyproject.toml:supply --constraints requirements.txt --output-file requirements-supply.txt
 	$(UV_COMPILE) --group pyproject.toml:docs --constraints requirements-dev.txt --constraints requirements-supply.txt \
 	  --output-file requirements-docs.txt
+	$(if $(shell command -v npm),cd tests/contract/typescript && npm install --package-lock-only --ignore-scripts \
+	  --omit-lockfile-registry-resolved --no-audit --no-fund --silent)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

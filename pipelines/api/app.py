@@ -116,7 +116,7 @@ def create_app(
         return CorsMiddleware(counted, settings.cors_origins) if settings.cors_origins else counted
 
     explainer = Explainer(settings)
-    openapi = contract.load()
+    openapi = contract.served_at(contract.load(), settings.public_url)
     page = Document(api, b"text/html; charset=utf-8", contract.as_html(openapi), (*SAFE, contract.PAGE_POLICY))
     endpoints: dict[str, Endpoint] = {  # the busiest first: Starlette tries them in order
         "/api/v1/live-stream/most-watched-creators": MostWatchedCreators(api),

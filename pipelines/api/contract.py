@@ -43,6 +43,15 @@ def load() -> Document:
     return {name: value for name, value in document.items() if not name.startswith("x-")}
 
 
+def served_at(document: Document, public_url: str | None) -> Document:
+    """The contract with the address of its server, where that is known.
+
+    Without, it has no `servers`: that means the root of the host that it was read from, and generators of clients that
+    join addresses as texts make `//api` of a server `/`.
+    """
+    return document if public_url is None else {**document, "servers": [{"url": public_url}]}
+
+
 def as_json(document: Document) -> bytes:
     """Return the body of /openapi.json."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -17,6 +17,7 @@ VARY = (b"vary", b"Origin")
 EXPOSED = (
     "Content-Disposition",
     "ETag",
+    "Link",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.types import Scope
@@ -17,7 +19,7 @@ from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Ap
 from pipelines.api.fair_queue import RANGES, Busy
 from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
-from pipelines.api.query_service import NotReady, QueryService, ReadySnapshot, T
+from pipelines.api.query_service import NotKept, NotReady, QueryService, ReadySnapshot, Rendered, T
 from pipelines.api.responses import digest_of, json_value
 from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.calendar_days import Window
@@ -27,7 +29,8 @@ MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100
 CSV = (b"content-type", b"text/csv; charset=utf-8")
 
-_RANGE = ("days", "from", "to")
+_RANGE = ("days", "from", "to", "snapshot")
+_FORM = ("format", "bom")
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,22 @@ class QueryApi(Api):
     queries: QueryService
     clients: Clients
 
-    async def ask(self, question: Callable[[ReadySnapshot], T], scope: Scope, now_ms: int) -> T:
-        """Return the result of `question` on the snapshot. Raises Refused (503), InvalidParameter."""
+    async def ask(
+        self, question: Callable[[ReadySnapshot], T], scope: Scope, now_ms: int, snapshot_id: str | None = None
+    ) -> T:
+        """Return the result of `question` on the served snapshot, or on the one of that id.
+
+        Raises Refused (410 when it is not kept, 503), InvalidParameter.
+        """
         serving = await self.serving(now_ms)
+        if snapshot_id is not None and snapshot_id != serving.snapshot_id and not self.queries.holds(snapshot_id):
+            # another worker may have been the first to see it
+            await asyncio.to_thread(self.watcher.refresh)
+            serving = await self.serving(now_ms)
         try:
-            return await self.ask_of(serving, question, RANGES, scope)
+            return await self.ask_of(serving, question, RANGES, scope, snapshot_id)
+        except NotKept as problem:
+            raise Refused(error(410, now_ms, message=str(problem))) from None
         except NotReady as problem:
             message = str(problem)
         except Busy:
@@ -49,10 +63,18 @@ class QueryApi(Api):
         retry_after = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
         raise Refused(error(503, now_ms, retry_after, message=message))
 
-    async def ask_of(self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, scope: Scope) -> T:
-        """The same in any lane. Raises NotReady, Busy."""
+    async def ask_of(
+        self,
+        serving: Serving,
+        question: Callable[[ReadySnapshot], T],
+        lane: str,
+        scope: Scope,
+        snapshot_id: str | None = None,
+    ) -> T:
+        """The same in any lane. Raises NotReady, NotKept, Busy."""
         client = self.clients.of(scope)
-        return await self.queries.ask(serving, question, lane, client, wait=not self.watcher.is_watching)
+        wait = not self.watcher.is_watching
+        return await self.queries.ask(serving, question, lane, client, wait=wait, snapshot_id=snapshot_id)
 
 
 class QueryEndpoint(Endpoint):
@@ -65,8 +87,11 @@ class QueryEndpoint(Endpoint):
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
         """The reply, or 400 with what is wrong."""
         try:
-            question = _with_encoding(self.question(scope["query_string"]), compression.accepted(scope["headers"]))
-            (tag, media_type, data, headers), packed = await self.query_api.ask(question, scope, now_ms)
+            asked = self.question(scope["query_string"])
+            question = _with_encoding(asked.answer, compression.accepted(scope["headers"]))
+            (tag, media_type, data, headers), packed = await self.query_api.ask(
+                question, scope, now_ms, asked.snapshot_id
+            )
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None
         encoding = None if packed is None else packed.encoding
@@ -81,9 +106,17 @@ class QueryEndpoint(Endpoint):
         headers = [media_type, content_length(len(body)), *compression.encoded_header(encoding), *headers]
         return Reply(200, headers, body)
 
-    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
+    def question(self, sent: bytes) -> Question:
         """Return the query to run on a snapshot. Raises InvalidParameter, now or when it runs."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query, and the id of the snapshot that is to answer it; None: the served one."""
+
+    answer: Callable[[ReadySnapshot], Answer]
+    snapshot_id: str | None
 
 
 Answer = tuple[bytes, Header, bytes, list[Header]]  # the ETag, the media type, the body or its data, further headers
@@ -107,27 +140,43 @@ def _with_encoding(
 class RangeRanking(QueryEndpoint):
     """GET /api/v1/creators/ranking"""
 
-    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
+    def question(self, sent: bytes) -> Question:
         """A part of the ranking of a range."""
-        asked = query_params.strict_query(sent, *_RANGE, "limit", "offset", "q", "trend", "format")
+        asked = query_params.strict_query(sent, *_RANGE, "limit", "offset", "q", "trend", *_FORM)
         of = query_params.range_param(asked)
         limit = asked.integer("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         offset = asked.integer("offset", 0, 0, 10**8)
         search = asked.text("q")
-        with_trend = asked.one_of("trend", "false", "true") == "true"
-        form = asked.one_of("format", "json", "csv")
+        with_trend = asked.is_true("trend")
+        form = _form(asked)
 
         def answer(ready: ReadySnapshot) -> Answer:
             days = of(ready.insight)
             key = ("ranking", days, limit, offset, search, with_trend, form)
 
-            def write() -> bytes:
+            def write() -> Rendered:
                 page = ready.insight.page(days, offset, limit, search, with_trend=with_trend)
-                return _ranking_csv(page) if form == "csv" else _ranking_json(ready, page, offset, limit, with_trend)
+                behind = offset + len(page.rows)
+                link = None
+                if page.rows and behind < page.matched:
+                    more = {"q": search, "trend": with_trend and "true", **form.params}
+                    link = _next_part(ready, days, limit, behind, more)
+                if form.is_csv:
+                    return Rendered(
+                        _csv(form, _RANKING_COLUMNS, (tuple(_row(row).values()) for row in page.rows)), link
+                    )
+                return Rendered(_ranking_json(ready, page, offset, limit, with_trend, link), link)
 
             return _answer(ready, key, write, form, f"ranking-{days.first}-to-{days.last}")
 
-        return answer
+        return Question(answer, query_params.snapshot_param(asked))
+
+
+def _next_part(ready: ReadySnapshot, days: Range, limit: int, offset: int, more: Mapping[str, str | bool]) -> str:
+    """The address of a part of a ranking, relative to that of another: of the same days of the same snapshot."""
+    params: dict[str, object] = {"from": days.first, "to": days.end, "limit": limit, "offset": offset}
+    given = {name: value for name, value in more.items() if value}
+    return f"?{urlencode(params | given | {'snapshot': ready.snapshot_id})}"
 
 
 class CreatorReach(QueryEndpoint):
@@ -140,23 +189,47 @@ class CreatorReach(QueryEndpoint):
         except UnknownCreator:
             raise Refused(error(404, now_ms)) from None
 
-    def question(self, sent: bytes) -> Callable[[ReadySnapshot], Answer]:
+    def question(self, sent: bytes) -> Question:
         """One creator over time."""
-        asked = query_params.strict_query(sent, *_RANGE, "creatorId", "format")
+        asked = query_params.strict_query(sent, *_RANGE, "creatorId", *_FORM)
         of = query_params.range_param(asked)
         creator_id = creator_param(asked)
-        form = asked.one_of("format", "json", "csv")
+        form = _form(asked)
 
         def answer(ready: ReadySnapshot) -> Answer:
             days = of(ready.insight)
 
-            def write() -> bytes:
+            def write() -> Rendered:
                 creator = ready.insight.creator(creator_id, days)
-                return _days_csv(ready, creator) if form == "csv" else _creator_json(ready, creator)
+                if form.is_csv:
+                    return Rendered(_csv(form, _DAY_COLUMNS, (_day_values(ready, day) for day in creator.days)))
+                return Rendered(_creator_json(ready, creator))
 
             return _answer(ready, ("reach", creator_id, days, form), write, form, f"creator-{ready.insight.as_of}")
 
-        return answer
+        return Question(answer, query_params.snapshot_param(asked))
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form an answer is wanted."""
+
+    is_csv: bool
+    with_bom: bool  # a byte order mark before CSV, by which spreadsheets know that it is UTF-8
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The parameters that choose it."""
+        bom = {"bom": "true"} if self.with_bom else {}
+        return {"format": "csv"} | bom if self.is_csv else {}
+
+
+def _form(asked: query_params.Query) -> Form:
+    """The parameters `format` and `bom`. Raises InvalidParameter."""
+    form = Form(asked.one_of("format", "json", "csv") == "csv", asked.is_true("bom"))
+    if form.with_bom and not form.is_csv:
+        raise query_params.InvalidParameter("bom goes with format=csv: JSON begins with no byte order mark")
+    return form
 
 
 def creator_param(asked: query_params.Query) -> str:
@@ -167,14 +240,18 @@ def creator_param(asked: query_params.Query) -> str:
     return creator_id
 
 
-def _answer(ready: ReadySnapshot, key: tuple[object, ...], write: Callable[[], bytes], form: str, name: str) -> Answer:
-    body = ready.body(key, write)
+def _answer(
+    ready: ReadySnapshot, key: tuple[object, ...], write: Callable[[], Rendered], form: Form, name: str
+) -> Answer:
+    found = ready.body(key, write)
     tag = f'W/"{ready.snapshot_id}-{digest_of(ready.published_ms, *map(str, key))}-{API_VERSION}"'.encode()
     headers: list[Header] = [(b"x-snapshot-id", ready.snapshot_id.encode())]
-    if form == "csv":
+    if found.next is not None:
+        headers.append((b"link", f'<{found.next}>; rel="next"'.encode()))
+    if form.is_csv:
         headers.append((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()))
-        return tag, CSV, body, headers
-    return tag, JSON, body, headers
+        return tag, CSV, found.body, headers
+    return tag, JSON, found.body, headers
 
 
 # --- JSON ---
@@ -208,7 +285,9 @@ def _completeness(ready: ReadySnapshot, days: Range) -> dict[str, object] | None
     }
 
 
-def _ranking_json(ready: ReadySnapshot, page: Page, offset: int, limit: int, with_trend: bool) -> bytes:
+def _ranking_json(
+    ready: ReadySnapshot, page: Page, offset: int, limit: int, with_trend: bool, link: str | None
+) -> bytes:
     said = _about(ready, page.range, page.yesterday, page.last_week) | {
         "total": page.total,
         "sessions": page.sessions,
@@ -216,6 +295,7 @@ def _ranking_json(ready: ReadySnapshot, page: Page, offset: int, limit: int, wit
         "matched": page.matched,
         "offset": offset,
         "limit": limit,
+        "next": link,
     }
     if with_trend:
         said |= {"trendDays": TREND_DAYS, "trendTo": [day.isoformat() for day in ready.insight.cube.trend_ends]}
@@ -330,13 +410,8 @@ _DAY_COLUMNS = (
 )
 
 
-def _ranking_csv(page: Page) -> bytes:
-    return "".join(csv_lines(_RANKING_COLUMNS, (tuple(_row(row).values()) for row in page.rows))).encode()
-
-
-def _days_csv(ready: ReadySnapshot, creator: Creator) -> bytes:
-    rows = (_day_values(ready, day) for day in creator.days)
-    return "".join(csv_lines(_DAY_COLUMNS, rows)).encode()
+def _csv(form: Form, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    return "".join(csv_lines(columns, rows)).encode("utf-8-sig" if form.with_bom else "utf-8")
 
 
 def _day_values(ready: ReadySnapshot, day: DayOfCreator) -> tuple[str | int | None, ...]:

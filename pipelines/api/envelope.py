@@ -27,6 +27,7 @@ MESSAGES = {
     404: "Not found",
     405: "Method not allowed",
     408: "Request timeout",
+    410: "Gone",
     429: "Too many requests",
     500: "Internal server error",
     503: "No snapshot has been published yet",

@@ -254,6 +254,10 @@ class Insight:
             self._kept.popitem(last=False)
         return found
 
+    def drop_rankings(self) -> None:
+        """Free the rankings that were worked out."""
+        self._kept.clear()
+
     def _rank(self, asked: Range) -> Ranked:
         reach = self.cube.reach(asked.first, asked.end)
         is_shown = (reach.sessions > 0) & self._is_listed  # safeguard: unlisted-creators-in-no-range

@@ -61,14 +61,15 @@ class CreatorExplanation(Endpoint):
         if subject not in self._operators:  # safeguard: operators-alone
             raise Refused(error(403, now_ms, VARY_ON_TOKEN))
         try:
-            asked = query_params.strict_query(scope["query_string"], "days", "from", "to", "creatorId")
+            asked = query_params.strict_query(scope["query_string"], "days", "from", "to", "snapshot", "creatorId")
             of = query_params.range_param(asked)
             creator_id = creator_param(asked)
+            pinned = query_params.snapshot_param(asked)
 
             def question(ready: ReadySnapshot) -> tuple[str, Range, str]:
                 return ready.snapshot_id, of(ready.insight), ready.zone
 
-            snapshot_id, days, zone = await self._curious.ask(question, scope, now_ms)
+            snapshot_id, days, zone = await self._curious.ask(question, scope, now_ms, pinned)
             explanation = await self._explainer.explain(snapshot_id, creator_id, days)
         except query_params.InvalidParameter as problem:
             raise Refused(error(400, now_ms, message=str(problem))) from None

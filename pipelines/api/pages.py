@@ -22,7 +22,7 @@ from pipelines.api.page import assets, creator, layout, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
 from pipelines.api.page.translations import LANGUAGES, preferred
 from pipelines.api.query_params import InvalidParameter, Query
-from pipelines.api.query_service import NotReady, ReadySnapshot
+from pipelines.api.query_service import NotReady, ReadySnapshot, Rendered
 from pipelines.api.responses import WINDOW_DAYS, digest_of
 from pipelines.api.snapshot_watcher import Serving, milliseconds
 from pipelines.core.calendar_days import rolling
@@ -107,7 +107,7 @@ class HtmlPage(Endpoint):
                 asked_frame = replace(frame, params=asked.values)
                 shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
-                body = ready.body(key, lambda: self.write(ready, asked, asked_frame, fresh))
+                body = ready.body(key, lambda: Rendered(self.write(ready, asked, asked_frame, fresh))).body
             except (InvalidParameter, RangeNotHeld) as error:
                 return RenderedPage(400, _problem(frame, fresh, "bad_title", _why(error, ready, frame)), "")
             except UnknownCreator:

@@ -22,6 +22,7 @@ DEFAULT_DAYS = 30
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SNAPSHOT_ID = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{12}")
 
 T = TypeVar("T")
 
@@ -59,6 +60,10 @@ class Query:
             raise InvalidParameter(f"{name} must be {' or '.join(known)}")
         return text
 
+    def is_true(self, name: str) -> bool:
+        """Whether it is given as true. Raises InvalidParameter."""
+        return self.one_of(name, "false", "true") == "true"
+
     def day(self, name: str) -> date | None:
         """A day such as 2026-11-21. Raises InvalidParameter."""
         text = self.values.get(name)
@@ -85,7 +90,7 @@ def strict_query(sent: bytes, *known: str) -> Query:
 # What others call them: the pages of earlier versions, the command line, and other APIs.
 _SYNONYMS = {"window": "days", "first": "from", "last": "to", "since": "from", "until": "to", "start": "from",
              "end": "to", "id": "creatorId", "creator": "creatorId", "search": "q", "query": "q", "size": "limit",
-             "top": "limit", "skip": "offset"}  # fmt: skip
+             "top": "limit", "skip": "offset", "snapshotId": "snapshot"}  # fmt: skip
 
 
 def query(sent: bytes, *known: str) -> Query:
@@ -124,3 +129,11 @@ def range_param(asked: Query) -> Callable[[Insight], Range]:
             raise InvalidParameter(str(error)) from None
 
     return checked
+
+
+def snapshot_param(asked: Query) -> str | None:
+    """Return the id of the snapshot that is to answer; None: the served one. Raises InvalidParameter."""
+    snapshot_id = asked.values.get("snapshot")
+    if snapshot_id is not None and not _SNAPSHOT_ID.fullmatch(snapshot_id):
+        raise InvalidParameter("snapshot must be an id such as 2026-11-21-0123456789ab, as answers name it")
+    return snapshot_id

@@ -36,6 +36,14 @@ T = TypeVar("T")
 log = logging.getLogger("mostwatched.api")
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """A body, or the data of one, and where the part after it is to be had."""
+
+    body: bytes
+    next: str | None = None  # relative to the address that was asked
+
+
 @dataclass(frozen=True, eq=False)
 class ReadySnapshot:
     """A snapshot loaded for queries, with a cache of bodies."""
@@ -46,7 +54,7 @@ class ReadySnapshot:
     data_until: str | None
     zone: str  # in which its days begin and end
     completeness: Completeness | None  # of its days; None where nobody noted that
-    bodies: OrderedDict[tuple[object, ...], bytes] = field(default_factory=OrderedDict)
+    bodies: OrderedDict[tuple[object, ...], Rendered] = field(default_factory=OrderedDict)
     packed_bodies: OrderedDict[tuple[object, ...], OpenBody] = field(default_factory=OrderedDict)
 
     @property
@@ -58,15 +66,15 @@ class ReadySnapshot:
         """Whether nothing of a day landed, as far as anybody noted that."""
         return self.completeness is not None and self.completeness.did_not_land(day)
 
-    def body(self, key: tuple[object, ...], write: Callable[[], bytes]) -> bytes:
-        """Return the bytes of `write`, cached under `key`, which must hold everything that they depend on."""
+    def body(self, key: tuple[object, ...], write: Callable[[], Rendered]) -> Rendered:
+        """Return what `write` returns, cached under `key`, which must hold everything that it depends on."""
         found = self.bodies.get(key)
         if found is None:
             found = write()
-            if len(found) > KEPT_BYTES:
+            if len(found.body) > KEPT_BYTES:
                 return found
             self.bodies[key] = found
-            while sum(map(len, self.bodies.values())) > KEPT_BYTES:
+            while sum(len(one.body) for one in self.bodies.values()) > KEPT_BYTES:
                 self.bodies.popitem(last=False)
         self.bodies.move_to_end(key)
         return found
@@ -81,17 +89,33 @@ class ReadySnapshot:
                 self.packed_bodies.popitem(last=False)
         return found
 
+    def drop_caches(self) -> None:
+        """Free what was worked out for answers. On the thread that answers."""
+        self.bodies.clear()
+        self.packed_bodies.clear()
+        self.insight.drop_rankings()
+
 
 class NotReady(Exception):
     """No answer can be given yet; try again in some seconds."""
 
 
+class NotKept(Exception):
+    """The snapshot that was asked for by its id is not one of those that answer; the message says which do."""
+
+
 class QueryService:
-    """Keeps a `ReadySnapshot` for the served snapshot, and runs one query at a time on it."""
+    """Keeps a `ReadySnapshot` for the served snapshot and for the one before it, and runs one query at a time.
+
+    The one before is for those who are in the middle of its pages. It stays mapped, although its prepared files are
+    gone, and answers for as long as the snapshot itself is stored: one that is pruned, or removed for somebody who is
+    forgotten, answers no more.
+    """
 
     def __init__(self, preparer: Preparer) -> None:
         self._preparer = preparer
         self._ready: ReadySnapshot | None = None
+        self._before: ReadySnapshot | None = None
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
@@ -120,21 +144,48 @@ class QueryService:
                 self._pending = self._loading.submit(self._load, serving)
             return self._pending
 
+    def holds(self, snapshot_id: str) -> bool:
+        """Whether a snapshot can be asked by its id without loading anything."""
+        return any(one is not None and one.snapshot_id == snapshot_id for one in (self._ready, self._before))
+
     async def ask(
-        self, serving: Serving, question: Callable[[ReadySnapshot], T], lane: str, client: str, *, wait: bool
+        self,
+        serving: Serving,
+        question: Callable[[ReadySnapshot], T],
+        lane: str,
+        client: str,
+        *,
+        wait: bool,
+        snapshot_id: str | None = None,
     ) -> T:
         """Run `question` on the served snapshot, or on the previous one while this one is being loaded.
 
-        With `wait` only of this one. Raises NotReady, Busy (see FairQueue), and whatever `question` raises.
+        With `wait` only on this one; with a `snapshot_id` on that one alone. Raises NotReady, NotKept, Busy (see
+        FairQueue), and whatever `question` raises.
         """
         async with self._queue.turn(lane, client):
             pending = self.prepare(serving)
-            if pending is not None and (wait or self._ready is None):
+            is_new = snapshot_id == serving.snapshot_id and not self.holds(serving.snapshot_id)
+            if pending is not None and (wait or is_new or self._ready is None):
                 await asyncio.wrap_future(pending)
             ready = self._ready
-            if ready is None:
+            if ready is None or (is_new and not self.holds(serving.snapshot_id)):
                 raise NotReady("The snapshot's cube cannot be read")
+            if snapshot_id is not None:
+                ready = self._pinned(ready, snapshot_id)
             return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
+
+    def _pinned(self, ready: ReadySnapshot, snapshot_id: str) -> ReadySnapshot:
+        kept = [ready] if self._before is None else [ready, self._before]
+        # safeguard: removed-snapshot-answers-no-more
+        kept = [one for one in kept if one is ready or one.snapshot.path.exists()]
+        for one in kept:
+            if one.snapshot_id == snapshot_id:
+                return one
+        raise NotKept(
+            f"Snapshot {snapshot_id} is not kept here: there is {' and '.join(one.snapshot_id for one in kept)}. "
+            "Ask for the first part again, without snapshot"
+        )
 
     def close(self) -> None:
         """Run no more queries."""
@@ -160,6 +211,10 @@ class QueryService:
         else:
             with self._lock:
                 self._ready = _ready(insight, serving)
+                if before is not None and before.snapshot_id != snapshot.id:
+                    self._before = before
+                    with suppress(RuntimeError):  # the server stops
+                        self._thinking.submit(before.drop_caches)
             took_ms = round((time.monotonic() - started) * 1000)
             log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:

@@ -104,6 +104,7 @@ class Settings:
     stale_hours: int = 48  # /readyz answers 503 once the snapshot, or its data at that time, is older
     redis_url: str | None = None  # where several API workers share their rate limits
     trusted_proxies: tuple[str, ...] = ()  # peers whose X-Forwarded-For is believed; addresses or networks
+    public_url: str | None = None  # where clients reach the API; `servers` of /openapi.json
     cors_origins: tuple[str, ...] = ()  # origins whose scripts may read the API in a browser; or *, for all
     client_timeout_seconds: int = 15  # a client may keep the API waiting: for a whole request, or to take an answer
     log_level: str = "INFO"
@@ -288,6 +289,14 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _public_url(text: str) -> str:
+    """The address of the API without a slash at its end: generated clients append paths to it as they are."""
+    url = text.rstrip("/")
+    if not _PUBLIC_URL.fullmatch(url):
+        raise ValueError(f"{text} is no address such as https://example.com or https://example.com/stats")
+    return url
+
+
 def _origins(text: str) -> tuple[str, ...]:
     """Origins as browsers send them: a scheme, a name in small letters, and the port unless it is the scheme's own."""
     origins = _list(text)
@@ -301,6 +310,7 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -422,5 +432,6 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "log_level": _log_level,
     "operators": _list,
     "trusted_proxies": _list,
+    "public_url": _public_url,
     "cors_origins": _origins,
 }

@@ -100,7 +100,7 @@ def test_prepared_answers_carry_it_over_the_wire(home: Path) -> None:
 
 
 def test_every_header_of_ours_can_be_read() -> None:
-    """Those of the document, but for what every script may read, and what is said to caches or about methods alone."""
+    """Those of the document, but for what every script may read, and what is for caches, browsers or methods alone."""
     document = contract.load()
     named = {
         name
@@ -108,7 +108,7 @@ def test_every_header_of_ours_can_be_read() -> None:
         for answer in methods["get"]["responses"].values()
         for name in contract.resolved(document, answer).get("headers", {})
     }
-    assert named - set(EXPOSED) == {"Cache-Control", "Vary", "Content-Encoding", "Allow"}
+    assert named - set(EXPOSED) == {"Cache-Control", "Vary", "Content-Encoding", "Allow", "Set-Cookie"}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,6 +23,8 @@ from pipelines.core.settings import Settings
 
 GENERATOR = Path(__file__).parents[2] / "build" / "clients-venv" / "bin" / "python"  # made by `make clients`
 PACKAGE = "most_watched_creators_client"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "generate-a-client.md"
+SVG = "pages.asset_icon_svg"  # an image, which the generator takes for no text
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("home")
     publish(home, EXAMPLE)
     (home / "jwks.json").write_bytes(jwks("rsa-1"))
-    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6)
+    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6, operators=("operator",))
     with running(settings, StoppedClock().clock) as address:
         yield address
 
@@ -59,7 +63,11 @@ def package(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         sys.path.remove(str(folder))
 
 
+called: set[str] = set()  # of the modules of operations
+
+
 def endpoint(package: str, path: str) -> ModuleType:
+    called.add(path)
     return importlib.import_module(f"{package}.api.{path}")
 
 
@@ -75,7 +83,7 @@ def caller(package: str, served: str) -> Any:
     return importlib.import_module(package).AuthenticatedClient(base_url=served, token=sign(claims(CREATOR_ID)))
 
 
-def test_every_endpoint_is_called_and_its_answer_parsed(package: str, client: Any, caller: Any) -> None:
+def test_every_endpoint_is_called_and_its_answer_parsed(package: str, served: str, client: Any, caller: Any) -> None:
     ranked = endpoint(package, "live_streams.most_watched_creators").sync(client=client, limit=5)
     assert ranked.data[0].profile_photo is not None
     assert ranked.data[0].is_following is None
@@ -99,6 +107,13 @@ def test_every_endpoint_is_called_and_its_answer_parsed(package: str, client: An
     assert "<html" in endpoint(package, "operations.docs").sync(client=client)
     assert "<html" in endpoint(package, "pages.ranking_page").sync(client=client)
     assert "<html" in endpoint(package, "pages.creator_page").sync(client=client, id=CREATOR_ID)
+    for name in ("charts_js", "explanation_js", "page_css", "page_js"):
+        assert endpoint(package, f"pages.asset_{name}").sync(client=client)
+    operator = importlib.import_module(package).AuthenticatedClient(base_url=served, token=sign(claims("operator")))
+    why = endpoint(package, "creators.why_this_number").sync(client=operator, creator_id=CREATOR_ID)
+    assert why.data.creator_id == CREATOR_ID
+    there = {f"{path.parent.name}.{path.stem}" for path in _folder(package).glob("api/*/*.py")}
+    assert called >= {path for path in there if not path.endswith(".__init__")} - {SVG}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +123,11 @@ def test_every_endpoint_is_called_and_its_answer_parsed(package: str, client: An
         ("live_streams.funded_streams", {}, 401),
         ("creators.ranking_of_range", {"days": 100_000}, 400),
         ("creators.creator_over_time", {"creator_id": "nobody"}, 404),
+        ("creators.ranking_of_range", {"snapshot": "2026-01-01-0123456789ab"}, 410),
+        ("creators.creator_over_time", {"creator_id": CREATOR_ID, "days": 100_000}, 400),
+        ("creators.creator_over_time", {"creator_id": CREATOR_ID, "snapshot": "2026-01-01-0123456789ab"}, 410),
         ("creators.why_this_number", {"creator_id": CREATOR_ID}, 401),
+        ("streams.list_streams", {"status": SimpleNamespace(value="x")}, 400),
     ],
 )
 def test_errors_are_parsed_as_the_envelope(
@@ -121,9 +140,29 @@ def test_errors_are_parsed_as_the_envelope(
     assert answer.parsed.errors
 
 
+def test_the_program_of_the_documents_runs(package: str, served: str) -> None:
+    """docs/how-to/generate-a-client.md, in Python: it walks through a ranking and asks as a user."""
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    program = program.replace("http://localhost:8000", served).replace("TOKEN", sign(claims(CREATOR_ID)))
+    program = program.replace("limit=500", "limit=1")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(_folder(package).parent)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert re.fullmatch(r"[1-9][0-9]* creators", said[0])
+    assert said[1].startswith("200 [FundedStream(")
+
+
+def _folder(package: str) -> Path:
+    return Path(str(importlib.import_module(package).__file__)).parent
+
+
 def test_no_model_has_a_field_of_no_type(package: str) -> None:
     """What a generator does not understand becomes Any; the lists whose items the documents leave open are known."""
-    models = Path(str(importlib.import_module(package).__file__)).parent / "models"
+    models = _folder(package) / "models"
     untyped = {
         f"{path.stem}.{line.split(':')[0].strip()}"
         for path in models.glob("*.py")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import httpx
 import jsonschema
 import pytest
 from calling import Client
-from published import CREATOR_ID, EXAMPLE, FOLLOWER, many, publish
+from published import CREATOR_ID, EXAMPLE, FOLLOWER, many, publish, reached
 from starlette.routing import Route
 from tokens import bearer, claims, sign
 
@@ -49,6 +51,13 @@ def test_the_contract_is_openapi_3_1(example_client: Client) -> None:
     assert DOCUMENT["openapi"].startswith("3.1.")
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_its_server_is_where_the_settings_say(client_for: Callable[..., Client]) -> None:
+    """Without a setting it names none: that is the host that it was read from."""
+    assert "servers" not in client_for().get("/openapi.json").json()
+    behind_a_prefix = client_for(public_url="https://example.com/stats").get("/openapi.json").json()
+    assert behind_a_prefix == DOCUMENT | {"servers": [{"url": "https://example.com/stats"}]}
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -136,108 +145,195 @@ def test_schemas_are_strict() -> None:
             _validate(ranking | {"data": [broken]}, schema)
 
 
+# What every answer has, as the document says at its head.
+ALWAYS = {"content-type", "content-length", *(name.decode() for name, _ in SAFE_DATA)}
+RATE_LIMITS = {"ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+
+
+def _described(path: str, status: str) -> Mapping[str, Any]:
+    """What the contract says of an answer; a 304 has the headers of the 200 but for those of its body."""
+    responses = OPERATIONS[path]["responses"]
+    described = contract.resolved(DOCUMENT, responses[status])
+    if status != "304":
+        return described
+    of_200 = {
+        name: header
+        for name, header in contract.resolved(DOCUMENT, responses["200"])["headers"].items()
+        if not name.startswith("Content-Encoding")
+    }
+    return {**described, "headers": of_200 | described["headers"]}
+
+
+def _headers(path: str, status: str) -> dict[str, Mapping[str, Any]]:
+    """The documented headers of an answer, by their names in lower case."""
+    described = _described(path, status).get("headers", {})
+    return {name.lower(): contract.resolved(DOCUMENT, header) for name, header in described.items()}
+
+
 def _is_documented(path: str, response: httpx.Response) -> None:
     """Its status, its headers and its body are what the contract says."""
-    described = contract.resolved(DOCUMENT, OPERATIONS[path]["responses"][str(response.status_code)])
-    content = described.get("content", {})
+    status = str(response.status_code)
+    content = _described(path, status).get("content", {})
     if content:
         media_type = response.headers["Content-Type"].partition(";")[0]
         assert media_type in content
-        body = response.json() if media_type == "application/json" else response.text
-        _validate(body, content[media_type]["schema"])
+        if response.request.method != "HEAD":
+            body = response.json() if media_type == "application/json" else response.text
+            _validate(body, content[media_type]["schema"])
     else:
         assert response.content == b""
-    always = {
-        "content-type",
-        "content-length",
-        "content-encoding",
-        "cache-control",
-        *(name.decode() for name, _ in SAFE_DATA),
-    }
-    documented = {
-        name.lower(): contract.resolved(DOCUMENT, header) for name, header in described.get("headers", {}).items()
-    }
+    documented = _headers(path, status)
     for name, header in documented.items():
         if name in response.headers:
             value: Any = response.headers[name]
             _validate(int(value) if header["schema"]["type"] == "integer" else value, header["schema"])
-    if path in (RANGE, REACH):
-        always |= {"content-disposition"}  # of CSV alone
-    if response.status_code == 200 and path in (RANKING, FUNDED, STREAMS, RANGE, REACH):
-        assert set(response.headers) - always == documented.keys() - always
+    there = set(response.headers) - ALWAYS - (RATE_LIMITS if path == STREAMS else set())
+    needed = {name for name, header in documented.items() if header.get("required")}
+    assert there <= documented.keys(), (path, status, there - documented.keys())
+    assert needed <= set(response.headers), (path, status, needed - there)
+    safe = {name.decode() for name, _ in SAFE_DATA} | {"content-length"}
+    assert safe - set(response.headers) <= ({"content-length"} if status == "304" else set())
+    if path == STREAMS and status != "500":
+        assert set(response.headers) >= RATE_LIMITS
+
+
+Answers = dict[str, list[httpx.Response]]
+
+
+class Asked:
+    """Collects real answers by path: to GET and the same to HEAD."""
+
+    def __init__(self) -> None:
+        self.found: Answers = {path: [] for path in OPERATIONS}
+
+    def __call__(self, client: Client, path: str, query: str = "", **headers: str) -> None:
+        for method in ("GET", "HEAD"):
+            asked = _as_needed(path)
+            address = f"{asked}{'&' if '?' in asked else '?'}{query}" if query else asked
+            self.found[path].append(client.request(method, address, headers=headers))
+
+
+HELD = {"If-None-Match": "*"}
+PACKED = {"Accept-Encoding": "gzip"}
 
 
 @pytest.fixture
 def answers(
     home: Path, client: Client, client_for: Callable[..., Client], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, list[httpx.Response]]:
+) -> Answers:
     """Real answers of every kind, by path."""
+    ask = Asked()
     caller, follower = bearer(sign(claims(CREATOR_ID))), bearer(sign(claims(FOLLOWER)))
-    found: dict[str, list[httpx.Response]] = {path: [client.request("POST", path)] for path in OPERATIONS}
-    found[RANKING] += [
-        client.get(RANKING),
-        client.get(RANKING, headers=follower),
-        client.get(f"{RANKING}?limit=1"),
-        client.get(f"{RANKING}?limit=x"),
-        client.get(RANKING, headers=bearer("x.y.z")),
-        client.get(RANKING, headers={"If-None-Match": "*"}),
-    ]
-    found[FUNDED] += [client.get(FUNDED, headers=caller), client.get(FUNDED, headers=follower), client.get(FUNDED)]
-    found[STREAMS] += [
-        client.get(STREAMS),
-        client.get(f"{STREAMS}?status=banned"),
-        client.get(f"{STREAMS}?status=x"),
-        client.get(STREAMS, headers={"If-None-Match": "*"}),
-        *[client.get(STREAMS) for _ in range(97)][-2:],
-    ]
-    for path in (RANGE, REACH, *PAGES):
-        asked = _as_needed(path)
-        more = "&" if "?" in asked else "?"
-        found[path] += [
-            client.get(asked),
-            client.get(f"{asked}{more}days=7&from=2026-01-01&first=2026-01-01"),
-            client.get(asked, headers={"If-None-Match": "*"}),
-        ]
-    found[RANGE] += [client.get(f"{RANGE}?from=2026-11-01&to=2026-11-21&trend=true"), client.get(f"{RANGE}?format=csv")]
-    found[REACH] += [client.get(f"{REACH}?creatorId={CREATOR_ID}&format=csv"), client.get(f"{REACH}?creatorId=nobody")]
-    found["/creator"].append(client.get("/creator?id=nobody"))
+    for path in OPERATIONS:
+        ask.found[path].append(client.request("POST", path))
+    _ask_documented(ask, client, caller, follower)
+    _ask_ours(ask, client)
     operator = client_for(jwks=str(home / "jwks.json"), operators=("operator",))
-    found[EXPLANATION] += [
-        client.get(EXPLANATION),
-        client.get(_as_needed(EXPLANATION), headers=caller),
-        operator.get(EXPLANATION, headers=bearer(sign(claims("operator")))),
-    ]
-    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", *ASSETS):
-        found[path].append(client.get(path))
-    for path in ("/openapi.json", "/docs", *ASSETS):
-        found[path].append(client.get(path, headers={"If-None-Match": "*"}))
-    publish(
-        home,
-        many(3)
-        | {
-            "live_streams": EXAMPLE["live_streams"],
-            "private/funded_streams": [{"user_id": FOLLOWER, "stream_id": CREATOR_ID}],
-        },
-    )
-    found[RANKING].append(client.get(RANKING))
-    found[FUNDED].append(client.get(FUNDED, headers=follower))
+    ask(client, EXPLANATION)
+    ask(client, EXPLANATION, **caller)
+    ask.found[EXPLANATION].append(operator.get(EXPLANATION, headers=bearer(sign(claims("operator")))))
+    ask(operator, EXPLANATION, "snapshot=2026-11-21-0123456789ab", **bearer(sign(claims("operator"))))
+    without_keys = client_for(jwks="https://keys.invalid/jwks.json", operators=(CREATOR_ID,))  # not fetched here
+    for path in (RANKING, FUNDED, EXPLANATION, "/readyz"):
+        ask(without_keys, path, **caller)
+    more = {
+        "live_streams": EXAMPLE["live_streams"],
+        "private/funded_streams": [{"user_id": FOLLOWER, "stream_id": CREATOR_ID}],
+        "lls_streams": EXAMPLE["lls_streams"] * 4,
+        "creator_reach": [reached("2026-11-20", f"c{number}", number) for number in range(1, 20)],
+    }
+    publish(home, many(3) | more)
+    ask(client, RANKING)
+    ask(client, FUNDED, **follower)
+    ask(client, STREAMS, **PACKED)
+    ask(client, RANGE, **PACKED)
+    ask(client, RANGE, "limit=1")
+    ask(client, RANGE, "limit=1&format=csv")
+    for query in ("limit=1", "limit=1&format=csv"):
+        ask(client, RANGE, query, **HELD)
+    publish(home, many(3) | more, published_at=datetime(2026, 1, 1, tzinfo=UTC))
+    ask(client, "/readyz")
+    ask.found[STREAMS] += [client.get(STREAMS) for _ in range(100)][-2:]
     (home / "snapshots").rename(tmp_path_factory.mktemp("away") / "snapshots")
     empty = client_for(jwks=str(home / "jwks.json"), operators=(CREATOR_ID,))
     for path in (RANKING, FUNDED, STREAMS, "/readyz", RANGE, REACH, EXPLANATION, *PAGES):
-        found[path].append(empty.get(_as_needed(path), headers=caller))
-    return found
+        ask(empty, path, **caller)
+    for path in PAGES:
+        ask(empty, path, "lang=tr")
+    for route in empty.app.routes:
+        assert isinstance(route, Route)
+        route.app = _broken
+        ask(empty, route.path)
+    return ask.found
 
 
-def test_every_answer_is_documented_and_every_documented_answer_is_seen(
-    answers: dict[str, list[httpx.Response]],
-) -> None:
-    """But for what the platform's contract documents and this service never answers by itself."""
-    never = {RANKING: {"403", "500"}, FUNDED: {"400", "403", "500"}, STREAMS: {"500"}, EXPLANATION: {"200", "404"}}
+def _ask_documented(ask: Asked, client: Client, caller: dict[str, str], follower: dict[str, str]) -> None:
+    ask(client, RANKING)
+    ask(client, RANKING, **PACKED)
+    ask(client, RANKING, **follower)
+    ask(client, RANKING, "limit=1")
+    ask(client, RANKING, "limit=x")
+    ask(client, RANKING, **bearer("x.y.z"))
+    ask(client, RANKING, **HELD)
+    ask(client, FUNDED, **caller)
+    ask(client, FUNDED, **follower)
+    ask(client, FUNDED)
+    ask(client, STREAMS)
+    ask(client, STREAMS, "status=banned")
+    ask(client, STREAMS, "status=x")
+    ask(client, STREAMS, **HELD)
+
+
+def _ask_ours(ask: Asked, client: Client) -> None:
+    for path in (RANGE, REACH, *PAGES):
+        ask(client, path)
+        ask(client, path, **PACKED)
+        ask(client, path, "days=7&from=2026-01-01&first=2026-01-01")
+        ask(client, path, **HELD)
+    for path in (RANGE, REACH):
+        ask(client, path, "snapshot=2026-11-21-0123456789ab")
+        ask(client, path, "format=csv&bom=true")
+        ask(client, path, "format=csv", **HELD)
+    ask(client, RANGE, "from=2026-11-01&to=2026-11-21&trend=true")
+    ask(client, RANGE, "limit=1")
+    ask.found[REACH].append(client.get(f"{REACH}?creatorId=nobody"))
+    ask.found["/creator"].append(client.get("/creator?id=nobody&lang=tr"))
+    for path in PAGES:
+        ask(client, path, "lang=tr")
+        ask(client, path, "lang=tr&days=x")
+        ask(client, path, "lang=tr", **HELD)
+    for path in ("/healthz", "/readyz", "/metrics"):
+        ask(client, path)
+    for path in ("/openapi.json", "/docs", *ASSETS):
+        ask(client, path)
+        ask(client, path, **PACKED)
+        ask(client, path, **HELD)
+
+
+async def _broken(scope: Any, receive: Any, send: Any) -> None:
+    raise RuntimeError("nobody expected this")
+
+
+# What the platform's contract documents and this service never answers by itself, or only with a lake behind it.
+NEVER = {RANKING: {"403"}, FUNDED: {"400", "403"}, EXPLANATION: {"200", "404"}}
+
+
+def test_every_answer_is_documented_and_every_documented_answer_is_seen(answers: Answers) -> None:
+    """Each status of each path, with every header that is documented and no other, and a body that fits; both ways.
+
+    HEAD is answered as GET is: the same status and headers, and nothing behind them.
+    """
     for path, responses in answers.items():
+        headers: dict[str, set[str]] = {}
         for response in responses:
             _is_documented(path, response)
-        seen = {str(response.status_code) for response in responses}
-        assert seen == OPERATIONS[path]["responses"].keys() - never.get(path, set()), path
+            headers.setdefault(str(response.status_code), set()).update(response.headers)
+        assert headers.keys() == OPERATIONS[path]["responses"].keys() - NEVER.get(path, set()), path
+        for status, seen in headers.items():
+            assert _headers(path, status).keys() <= seen, (path, status)
+        for get, head in pairwise(responses):
+            if head.request.method == "HEAD":
+                assert (head.status_code, set(head.headers), head.content) == (get.status_code, set(get.headers), b"")
 
 
 def test_parameters_are_documented() -> None:
@@ -247,9 +343,11 @@ def test_parameters_are_documented() -> None:
     assert names(RANKING) == ["limit", "If-None-Match"]
     assert names(FUNDED) == []
     assert names(STREAMS) == ["domain", "app", "status", "If-None-Match"]
-    assert names(RANGE) == ["days", "from", "to", "limit", "offset", "q", "trend", "format", "If-None-Match"]
-    assert names(REACH) == ["creatorId", "days", "from", "to", "format", "If-None-Match"]
-    assert names(EXPLANATION) == ["creatorId", "days", "from", "to"]
+    of_range = ["days", "from", "to"]
+    form = ["snapshot", "format", "bom", "If-None-Match"]
+    assert names(RANGE) == [*of_range, "limit", "offset", "q", "trend", *form]
+    assert names(REACH) == ["creatorId", *of_range, *form]
+    assert names(EXPLANATION) == ["creatorId", *of_range, "snapshot"]
     assert names("/") == ["days", "first", "last", "q", "page", "lang", "theme", "If-None-Match"]
     assert names("/creator") == ["id", "days", "first", "last", "lang", "theme", "If-None-Match"]
 

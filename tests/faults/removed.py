@@ -360,6 +360,7 @@ SAFEGUARDS = (
         ("tests/contract/test_long_answers.py",),
     ),
     Safeguard("half-taken-answer-ended", drop, ("tests/contract/test_long_answers.py",)),
+    Safeguard("removed-snapshot-answers-no-more", drop, ("tests/contract/test_pinned_snapshots.py",)),
     Safeguard("share-of-a-client", never, ("tests/contract/test_fairness.py",)),
     Safeguard("lanes-take-turns", drop, ("tests/contract/test_fairness.py",)),
     Safeguard("hangup-leaves-workers-alone", drop, ("tests/contract/test_workers.py",)),

@@ -141,12 +141,18 @@ def test_files_that_a_page_names_are_there(path):
 
 @pytest.mark.parametrize("path", READERS_PAGES, ids=lambda path: path.name)
 def test_every_command_is_run_or_says_why_not(path):
-    """Commands stand in `sh` blocks, which are run, or in `console` blocks, with the reason why not above them."""
+    """Commands stand in `sh` blocks, which are run, or in `console` blocks, with the reason why not above them.
+
+    Above a program stands the test that runs it.
+    """
     text = path.read_text(encoding="utf-8")
-    known = re.findall(r"^```(?:sh|console|text|sql|ini|nginx|toml)\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+    languages = "sh|console|text|sql|ini|nginx|toml|python|ts|vcl"
+    known = re.findall(rf"^```(?:{languages})\n.*?^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("```") == 2 * len(known)
     reasons = re.findall(r"^<!-- not run: .+ -->\n```console$", text, re.MULTILINE)
     assert len(reasons) == len(re.findall(r"^```console$", text, re.MULTILINE))
+    programs = re.findall(r"^<!-- run by tests/.+ -->\n```(?:python|ts|vcl)$", text, re.MULTILINE)
+    assert len(programs) == len(re.findall(r"^```(?:python|ts|vcl)$", text, re.MULTILINE))
     assert not re.findall(r"^    (?:\$|make|mostwatched|curl|python|pip|prefect|export)\b.*", text, re.MULTILINE)
 
 

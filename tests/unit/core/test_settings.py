@@ -53,6 +53,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "client_timeout_seconds": ("30", 30),
     "redis_url": ("redis://localhost/0", "redis://localhost/0"),
     "trusted_proxies": ("10.0.0.1, 10.1.0.0/16,", ("10.0.0.1", "10.1.0.0/16")),
+    "public_url": ("https://example.com/stats/", "https://example.com/stats"),
     "cors_origins": (
         "https://a.example.com, http://localhost:3000",
         ("https://a.example.com", "http://localhost:3000"),

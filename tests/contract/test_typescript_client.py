@@ -1,0 +1,104 @@
+"""A TypeScript client that a generator makes of /openapi.json, and what a linter says of it; both of npm's."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from calling import StoppedClock, running
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from published import CREATOR_ID, EXAMPLE, publish
+from tokens import claims, jwks, sign
+
+from pipelines.core.settings import Settings
+
+SOURCES = Path(__file__).with_name("typescript")
+MODULES = Path(__file__).parents[2] / "build" / "clients-node" / "node_modules"  # made by `make clients`
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "generate-a-client.md"
+UNKNOWN_SNAPSHOT = "2026-01-01-0123456789ab"
+# The documents leave open what these hold, and what smaller photos are called.
+OPEN = {"broadcasters: unknown[];", "guests: unknown[];", "miniCrowdFundings: unknown[];", "[key: string]: unknown;"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose snapshot is that of the documents' examples."""
+    home = tmp_path_factory.mktemp("home")
+    publish(home, EXAMPLE)
+    (home / "jwks.json").write_bytes(jwks("rsa-1"))
+    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6, operators=("operator",))
+    with running(settings, StoppedClock().clock) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def folder(served: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, the served document, and what npm has installed."""
+    if shutil.which("node") is None or not MODULES.exists():
+        pytest.skip("no TypeScript: `make clients` installs it where there is a Node")
+    folder = tmp_path_factory.mktemp("typescript")
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    (folder / "node_modules").symlink_to(MODULES)
+    (folder / "openapi.json").write_bytes(httpx.get(f"{served}/openapi.json").content)
+    return folder
+
+
+def done(folder: Path, *command: str) -> str:
+    """What a program says that must end well."""
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    return ended.stdout
+
+
+def test_a_validator_finds_nothing(served: str) -> None:
+    assert list(OpenAPIV31SpecValidator(httpx.get(f"{served}/openapi.json").json()).iter_errors()) == []
+
+
+def test_a_linter_finds_nothing(folder: Path) -> None:
+    """No error and no warning by Redocly's recommended rules."""
+    assert done(folder, "node", "judge.mjs", "openapi.json") == ""
+
+
+def test_a_strict_program_calls_every_operation(served: str, folder: Path) -> None:
+    """It compiles with every check of the compiler, and reads data and errors of every status that it can cause."""
+    done(folder, "node_modules/.bin/openapi-typescript", "openapi.json", "--output", "api.ts")
+    (program,) = re.findall(r"^```ts\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (folder / "guide.ts").write_text(program.replace("http://localhost:8000", served))
+    done(folder, "node_modules/.bin/tsc", "--project", ".")
+    arguments = [served, sign(claims(CREATOR_ID)), CREATOR_ID, UNKNOWN_SNAPSHOT, sign(claims("operator"))]
+    said = json.loads(done(folder, "node", "program.js", *arguments).splitlines()[-1])
+    document = json.loads((folder / "openapi.json").read_text())
+    operations = {each["get"]["operationId"]: each["get"]["responses"].keys() for each in document["paths"].values()}
+    assert said["statuses"].keys() == operations.keys()
+    # 304 is a browser's to see, 405 no operation's; 403, 429, 500 and 503 need another server (test_openapi.py has all)
+    elsewhere = {"304", "405", "429", "500", "503"}
+    for operation, statuses in said["statuses"].items():
+        missing = operations[operation] - set(map(str, statuses)) - elsewhere
+        known = {
+            "mostWatchedCreators": {"403"},
+            "fundedStreams": {"400", "403"},
+            "rankingPage": {"400"},
+            "creatorPage": {"400", "404"},
+        }
+        assert missing == known.get(operation, set()), operation
+    assert said["next"] is None
+    assert done(folder, "node", "guide.js").splitlines()[0] == "johndoe null"
+
+
+def test_no_field_is_of_no_type(folder: Path) -> None:
+    """What the generator does not understand becomes unknown or never."""
+    schemas = (folder / "api.ts").read_text().partition("    schemas: {")[2].partition("    responses: {")[0]
+    assert "RankedCreator" in schemas
+    untyped = {line.strip() for line in schemas.splitlines() if re.search(r"\b(unknown|never|any)\b", _code(line))}
+    assert untyped == OPEN
+
+
+def _code(line: str) -> str:
+    """A line without what is a comment, or the text of one."""
+    return "" if line.strip().startswith(("*", "/*")) else line
