@@ -46,6 +46,11 @@ def _night_over_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     stand_ins.learn(world.settings.lake)
 
 
+@pytest.fixture(autouse=True)
+def _retries_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.core.retries.FIRST_WAIT_SECONDS", 0.0)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """An empty platform."""

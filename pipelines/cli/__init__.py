@@ -13,6 +13,7 @@ from pipelines.cli.group import cli
 from pipelines.core import logs
 from pipelines.core.errors import MostwatchedError
 from pipelines.core.settings import wanted_log_format
+from pipelines.core.termination import Terminated, die_of_sigterm
 from pipelines.core.text import printable
 
 __all__ = ["auditing", "cli", "contract", "erase", "main", "query", "run", "serving", "snapshots"]
@@ -25,6 +26,9 @@ def main() -> None:
         if wanted_log_format() == "json":
             sys.exit(_run_with_json_log())
         cli.main(standalone_mode=True)
+    except Terminated as told:
+        logs.run_log.error(str(told))
+        die_of_sigterm()
     except MostwatchedError as error:
         if logs.are_json():
             logs.run_log.error(str(error), extra={"exit_code": error.exit_code})

@@ -6,6 +6,7 @@ import click
 
 from pipelines.cli.group import as_json, cli, command, snapshot_or_current
 from pipelines.core.settings import Settings
+from pipelines.core.termination import raise_on_sigterm
 from pipelines.core.text import counted, print_json, print_table, printable
 
 _SHOWN = 100
@@ -29,7 +30,7 @@ def audit(settings: Settings, snapshot_id: str | None, ranges: int, seed: str | 
     from pipelines.jobs import audit_run
     from pipelines.snapshots import audit as auditing
 
-    with progress.show_progress() as shown:
+    with raise_on_sigterm(), progress.show_progress() as shown:
         if snapshot_id is None:
             done = audit_run.audit_current(settings, ranges, seed, progress=shown)
         else:

@@ -24,6 +24,7 @@ from pipelines.cli.group import (
 )
 from pipelines.core.errors import RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
+from pipelines.core.termination import raise_on_sigterm
 from pipelines.core.text import print_json, print_summary
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def run(
     if direct:
         run_night = nightly.run
     else:
-        from pipelines.jobs.prefect_flows import run_flow as run_night
-    with progress.show_progress() as shown:
+        from pipelines.jobs.prefect_reporter import run as run_night
+    with raise_on_sigterm(), progress.show_progress() as shown:
         report = run_night(
             _on(engine, settings),
             as_of,
@@ -114,7 +115,7 @@ def backfill(
         nightly.require_started(settings, last, today(settings))
     summaries: list[dict[str, Any]] = []
     refusals: list[RefusedToPublish] = []
-    with progress.show_progress() as shown:
+    with raise_on_sigterm(), progress.show_progress() as shown:
         nights = nightly.backfill(
             _on(engine, settings),
             first,

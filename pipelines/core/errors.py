@@ -41,6 +41,11 @@ class PublishConflict(Busy):
 class Unreachable(MostwatchedError):
     """The bucket that the home lies in did not answer, or refused. Exit code 1."""
 
+    def __init__(self, message: str = "", *, may_pass: bool = True) -> None:
+        """`may_pass`: the same request may succeed later; not where credentials or rights are missing."""
+        super().__init__(message)
+        self.may_pass = may_pass
+
 
 class Damaged(MostwatchedError):
     """A stored file is missing or is not what its sha256 says. Exit code 1."""

@@ -11,6 +11,7 @@ from pipelines.core import calendar_days, logs
 from pipelines.core.errors import Damaged, NoSnapshot
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
+from pipelines.core.termination import Terminated, interrupts_restored, reason
 from pipelines.core.text import printable
 from pipelines.jobs import last_audit, metrics, notify
 from pipelines.jobs.last_audit import DIFFERS, FAILED, PASSED, LastAudit
@@ -26,12 +27,12 @@ def audit_current(
     try:
         snapshot = manifest.open_current(settings.snapshots)
         snapshot_id = snapshot.id
-        with snapshot.being_read():
+        with snapshot.being_read(), interrupts_restored():
             done = audit(settings, snapshot, ranges, seed, progress=progress)
     except NoSnapshot:
         raise
-    except Exception as error:
-        _write_outcome(settings, snapshot_id, FAILED, 0, str(error) or type(error).__name__)
+    except (Exception, Terminated) as error:
+        _write_outcome(settings, snapshot_id, FAILED, 0, reason(error))
         raise
     _write_outcome(
         settings, snapshot_id, DIFFERS if done.differing else PASSED, done.differing, first_of(done.differences)

@@ -19,6 +19,7 @@ from typing import Any
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish
 from pipelines.core.settings import Settings
+from pipelines.core.termination import reason
 from pipelines.raw.ingest import IngestReport
 
 NAME = "last_run.json"
@@ -86,7 +87,7 @@ def recorded(settings: Settings, as_of: date) -> Iterator[Recorder]:
         yield recorder
     except BaseException as error:
         outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
-        recorder.update(outcome=outcome, why=str(error) or type(error).__name__)
+        recorder.update(outcome=outcome, why=reason(error))
         raise
     finally:
         recorder.update(ended_at=_now())

@@ -20,6 +20,7 @@ from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.home_modes import narrow, private_umask
 from pipelines.core.progress import Progress, no_progress
+from pipelines.core.retries import retried
 from pipelines.core.scratch import sweep_scratch
 from pipelines.core.settings import Settings
 from pipelines.jobs import last_run, redaction
@@ -125,34 +126,41 @@ def run(
     """Ingest, build and publish the snapshot as of `as_of`; safe to run again at any time.
 
     `landing` holds the folders to read what landed from, instead of the home's own. Raises Busy when another run is at
-    work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current.
+    work in this home, RefusedToPublish when the result could mislead; the last snapshot then stays current. What fails
+    for a reason that may pass, a bucket that does not answer, is tried again as a whole; hooks are called at the end.
     """
     require_possible(settings, as_of)
     with notify_on_exit(settings, as_of, on_report) as context:
         progress, stage = context.durations.timed(progress), context.durations.timed_stage(stage)
-        with (
-            locked_home(settings),
-            _engine(settings) as engine,
-            last_run.recorded(settings, as_of) as record,
-            write_artifacts(settings, context, record) as recorder,
-        ):
-            recorder.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
-            record.ingested(ingested)
-            report = _night(
-                settings,
-                engine,
-                recorder,
-                ingested,
-                landing,
-                _arrange_once(),
-                accept_rejects=accept_rejects,
-                allow_incomplete=allow_incomplete,
-                progress=progress,
-                stage=stage,
-            )
-            record.update(
-                outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id
-            )
+
+        def attempt() -> NightReport:
+            context.restart(settings, as_of)
+            with (
+                locked_home(settings),
+                _engine(settings) as engine,
+                last_run.recorded(settings, as_of) as record,
+                write_artifacts(settings, context, record) as recorder,
+            ):
+                recorder.ingested = ingested = stage("ingest", lambda: _ingest(settings, landing, progress, engine))
+                record.ingested(ingested)
+                report = _night(
+                    settings,
+                    engine,
+                    recorder,
+                    ingested,
+                    landing,
+                    _arrange_once(),
+                    accept_rejects=accept_rejects,
+                    allow_incomplete=allow_incomplete,
+                    progress=progress,
+                    stage=stage,
+                )
+                record.update(
+                    outcome="published" if report.published.is_new else "unchanged", snapshot_id=report.snapshot_id
+                )
+            return report
+
+        report = retried(attempt)  # safeguard: run-tried-again
         return replace(report, facts=context.facts, page=context.page)
 
 

@@ -3,18 +3,24 @@
 State lives in the lake, the lock and `current.json`, never in Prefect: a flow may be killed, run twice or be lost by
 its server, and the next one repairs everything. This is the only module that imports Prefect. Being at the edge, it
 asks the clock when a schedule gives no `as_of`.
+
+A deployed flow does the work in the process that a worker started for it. Of `mostwatched run` Prefect is only shown
+what happens, by this module as a program of its own: see prefect_reporter.py.
 """
 
 from __future__ import annotations
 
-import errno
+import contextvars
+import json
 import logging
 import os
+import signal
+import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,19 +51,20 @@ _prepare_environment()
 from prefect import flow, get_run_logger, runtime, task  # noqa: E402
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
-from prefect.settings import PREFECT_API_URL  # noqa: E402
-from prefect.tasks import Task, exponential_backoff  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_API_URL, temporary_settings  # noqa: E402
+from prefect.states import Completed, Crashed, Failed  # noqa: E402
 
 from pipelines import remote  # noqa: E402
-from pipelines.core import logs  # noqa: E402
 from pipelines.core.errors import MostwatchedError, RefusedToPublish  # noqa: E402
-from pipelines.core.progress import Progress, no_progress  # noqa: E402
+from pipelines.core.progress import Progress  # noqa: E402
+from pipelines.core.retries import retried  # noqa: E402
 from pipelines.core.settings import Settings, is_url, load  # noqa: E402
 from pipelines.core.text import counted  # noqa: E402
 from pipelines.jobs import audit_run, nightly  # noqa: E402
 from pipelines.jobs import prune as pruning  # noqa: E402
 from pipelines.jobs.nightly import NightReport  # noqa: E402
+from pipelines.jobs.prefect_reporter import TOP, published_facts  # noqa: E402
 from pipelines.jobs.prune import PruneReport  # noqa: E402
 from pipelines.jobs.report import formats  # noqa: E402
 from pipelines.jobs.report.document import document  # noqa: E402
@@ -66,94 +73,14 @@ from pipelines.snapshots.audit import RANGES, Audit  # noqa: E402
 
 Result = TypeVar("Result")
 
-RETRIES = 3  # of a stage; with the waits below that is about a minute in all
-FIRST_WAIT_SECONDS = 8
-TOP = 20  # creators in the artifact
+SHOW_SECONDS = 30.0  # that Prefect may take to show what a deployed run left
+REQUEST_SECONDS = 10.0  # that one request of a reported run may take
 
-# What a network file system or a busy machine gets over; a full disk or a wrong permission is not among it.
-_TRANSIENT = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EINTR,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ECONNRESET,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ENFILE,
-    }
-)
+Events = Iterator[dict[str, Any]]
 
-
-@dataclass(frozen=True)
-class _Caller:
-    """What the caller of a flow in the same process passes without Prefect recording it."""
-
-    settings: Settings
-    progress: Progress
-
-
-_caller: ContextVar[_Caller | None] = ContextVar("caller", default=None)
-
-
-def run_flow(
-    settings: Settings,
-    as_of: date,
-    landing: Sequence[Landing] | None = None,
-    *,
-    accept_rejects: bool = False,
-    allow_incomplete: bool = False,
-    progress: Progress = no_progress,
-) -> NightReport:
-    """Run `nightly.run` as a Prefect flow in this process, with the same result and errors.
-
-    The flow is of the server that PREFECT_API_URL names, in the environment or in Prefect's profile. Without one the
-    run is not a flow: no server is started for it.
-    """
-    if not PREFECT_API_URL.value():  # safeguard: no-server-of-our-own
-        logs.run_log.warning("No PREFECT_API_URL names a Prefect server: running as with --direct.")
-        return nightly.run(
-            settings,
-            as_of,
-            landing,
-            accept_rejects=accept_rejects,
-            allow_incomplete=allow_incomplete,
-            progress=progress,
-        )
-    token = _caller.set(_Caller(settings, progress))
-    try:
-        with _silence_prefect_errors():
-            return publish_most_watched_creators(
-                as_of=as_of,
-                landing=None if landing is None else [str(folder) for folder in landing],
-                home=settings.home_url or str(settings.home),
-                accept_rejects=accept_rejects,
-                allow_incomplete=allow_incomplete,
-                allow_future=True,  # whoever starts the run has asked the clock
-            )
-    finally:
-        _caller.reset(token)
-
-
-@contextmanager
-def _silence_prefect_errors() -> Iterator[None]:
-    """Keep errors off Prefect's console: they come out of the flow, and whoever called it says them."""
-    logs.redirect_handlers()
-    handlers = list(logging.getLogger().handlers)
-
-    def is_worth_saying(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or not record.name.startswith("prefect.")
-
-    for handler in handlers:
-        handler.addFilter(is_worth_saying)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.removeFilter(is_worth_saying)
+_reported: ContextVar[Events | None] = ContextVar(
+    "reported", default=None
+)  # what happens in the run of another process
 
 
 def _run_name() -> str:
@@ -173,13 +100,15 @@ def publish_most_watched_creators(
     accept_rejects: bool = False,
     allow_incomplete: bool = False,
     allow_future: bool = False,
-) -> NightReport:
+) -> NightReport | State[Any]:
     """Publish the ranking of the days before `as_of`; without one, before today in the policy's time zone."""
+    if (events := _reported.get()) is not None:
+        return _show_events(events)
     settings = _settings(home)
     as_of = as_of or _today(settings)
     if not allow_future:
         nightly.require_started(settings, as_of, _today(settings))
-    with _drop_tracebacks():
+    with _drop_tracebacks(), _outliving_the_worker():
         report = nightly.run(
             settings,
             as_of,
@@ -211,19 +140,20 @@ def backfill(
     settings = _settings(home)
     if not allow_future:
         nightly.require_started(settings, last, _today(settings))
-    nights = nightly.backfill(
-        settings,
-        first,
-        last,
-        _folders(landing),
-        accept_rejects=accept_rejects,
-        allow_incomplete=allow_incomplete,
-        progress=_progress(),
-        stage=as_task,
-        on_report=_show_report,
-    )
-    published, refused = [], []
-    with _drop_tracebacks():
+
+    def attempt() -> tuple[list[str], list[str]]:
+        nights = nightly.backfill(
+            settings,
+            first,
+            last,
+            _folders(landing),
+            accept_rejects=accept_rejects,
+            allow_incomplete=allow_incomplete,
+            progress=_progress(),
+            stage=as_task,
+            on_report=_show_report,
+        )
+        published, refused = [], []
         for night in nights:
             if isinstance(night, RefusedToPublish):
                 get_run_logger().error("Refused: %s", night)
@@ -232,6 +162,10 @@ def backfill(
             else:
                 _show(night)
                 published.append(night.snapshot_id)
+        return published, refused
+
+    with _drop_tracebacks(), _outliving_the_worker():
+        published, refused = retried(attempt)
     if refused:
         raise RefusedToPublish(f"{len(published)} published, {len(refused)} refused. " + " ".join(refused))
     return published
@@ -241,7 +175,8 @@ def backfill(
 def prune(home: str | None = None) -> PruneReport:
     """Remove old snapshots and the files of the lake that nothing needs any more."""
     settings = _settings(home)
-    report: PruneReport = as_task("prune", lambda: pruning.prune(settings))
+    with _outliving_the_worker():
+        report: PruneReport = retried(lambda: as_task("prune", lambda: pruning.prune(settings)))
     get_run_logger().info(
         "Removed %d snapshots and %d files of the lake (%d bytes).",
         len(report.snapshots),
@@ -256,8 +191,16 @@ def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
     """Count the current snapshot again, from raw. Raises MostwatchedError when anything differs."""
     settings = _settings(home)
     progress = _progress()
-    with remote.mounted(settings):
-        done: Audit = as_task("audit", lambda: audit_run.audit_current(settings, ranges, progress=progress))
+
+    def attempt() -> Audit:
+        with remote.mounted(settings):
+            counted_again: Audit = as_task(
+                "audit", lambda: audit_run.audit_current(settings, ranges, progress=progress)
+            )
+        return counted_again
+
+    with _outliving_the_worker():
+        done = retried(attempt)
     if done.differing:
         raise MostwatchedError(
             f"{done.snapshot_id} is not what landed. {audit_run.first_of(done.differences)} "
@@ -268,21 +211,31 @@ def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
 
 
 def as_task(name: str, function: Callable[[], Result]) -> Result:
-    """Run one stage as a Prefect task, with retries of transient errors.
-
-    Every stage is safe to repeat: what it finished before is there and is not done again.
-    """
-    stage = task(
-        name=name,
-        retries=RETRIES,
-        retry_delay_seconds=exponential_backoff(backoff_factor=FIRST_WAIT_SECONDS),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=_may_retry,
-        cache_policy=NO_CACHE,  # the lake is the cache
-        persist_result=False,
-    )(function)
+    """Run one stage as a Prefect task. What may pass is tried again with the run, not by Prefect."""
+    stage = task(name=name, cache_policy=NO_CACHE, persist_result=False)(function)  # the lake is the cache
     result: Result = stage()
     return result
+
+
+@contextmanager
+def _outliving_the_worker() -> Iterator[None]:
+    """Inside, log lines that nobody reads any more are dropped.
+
+    A flow writes to pipes that its worker reads. When the worker dies, the library that writes Prefect's lines would
+    end the process at the next one, in the middle of the run.
+    """
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    for console in [getattr(handler, "console", None) for logger in loggers for handler in logger.handlers]:
+        if console is not None:
+            console.on_broken_pipe = _close_outputs  # safeguard: worker-may-die
+    yield
+
+
+def _close_outputs() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nowhere, output)
+    os.close(nowhere)
 
 
 @contextmanager
@@ -299,32 +252,13 @@ def _drop_tracebacks() -> Iterator[None]:
         raise
 
 
-def is_transient(error: BaseException | None) -> bool:
-    """Whether a retry may succeed. Refusals, damage and wrong usage are never transient."""
-    return isinstance(error, TimeoutError | ConnectionError) or (
-        isinstance(error, OSError) and error.errno in _TRANSIENT
-    )
-
-
-def _may_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    try:
-        state.result()
-    except Exception as error:
-        return is_transient(error)
-    return False
-
-
 def _settings(home: str | None) -> Settings:
-    """The caller's settings in its own process, the environment's in a deployment."""
-    caller = _caller.get()
-    return caller.settings if caller is not None else load(home)
+    """The environment's, in the home that was named."""
+    return load(home)
 
 
 def _progress() -> Progress:
-    """The caller's own, else lines in the run's log."""
-    caller = _caller.get()
-    if caller is not None:
-        return caller.progress
+    """Lines in the run's log."""
     logger = get_run_logger()
 
     def tell(step: str, done: int, total: int, unit: str = "") -> None:
@@ -341,50 +275,139 @@ def _folders(landing: Iterable[str] | None) -> list[Landing] | None:
     return None if landing is None else [folder if is_url(folder) else Path(folder) for folder in landing]
 
 
+# --- what Prefect shows --------------------------------------------------------------------------------------------
+
+
 def _show_report(facts: dict[str, Any]) -> None:
-    """The report of a run, however it ended, as an artifact. Failing at that changes nothing about the run."""
-    try:
-        create_markdown_artifact(
-            key="report",
-            markdown=formats.markdown(document(facts)),
-            description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
-        )
-    except Exception as error:
-        get_run_logger().warning("The report as of %s is not shown in Prefect: %s", facts["as_of"], error)
+    """The report of a run, however it ended, as an artifact."""
+    _in_limited_time(f"The report as of {facts['as_of']}", lambda: _create_report(facts))
 
 
 def _show(report: NightReport) -> None:
-    """Put what was published where Prefect shows it. Failing at that undoes no publish, so it fails nothing."""
-    try:
-        _create_artifacts(report)
-    except Exception as error:
-        get_run_logger().warning("Published %s, but not shown in Prefect: %s", report.snapshot_id, error)
+    """Put what was published where Prefect shows it."""
+    _in_limited_time(report.snapshot_id, lambda: _create_artifacts(published_facts(report)))
 
 
-def _create_artifacts(report: NightReport) -> None:
-    snapshot = report.published.snapshot
-    window = max(snapshot.manifest["windows"])
-    rankings = snapshot.table("creator_rankings.parquet").to_pylist()
-    top = [row for row in rankings if row["window_days"] == window and row["position"] <= TOP]
+def _in_limited_time(what: str, function: Callable[[], None]) -> None:
+    """Call what asks Prefect's server, for a limited time. Failing at that undoes no publish, so it fails nothing."""
+    errors: list[str] = [f"Prefect had not answered after {SHOW_SECONDS:g} seconds"]
+
+    def call() -> None:
+        try:
+            function()
+            errors.clear()
+        except Exception as error:
+            errors[:] = [str(error)]
+
+    # In a thread that may be left behind: the client waits for as long as the server lets it.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(call), name="show in Prefect", daemon=True)
+    thread.start()
+    thread.join(SHOW_SECONDS)
+    if errors:
+        get_run_logger().warning("%s is not shown in Prefect: %s", what, errors[0])
+
+
+def _create_report(facts: dict[str, Any]) -> None:
+    create_markdown_artifact(
+        key="report",
+        markdown=formats.markdown(document(facts)),
+        description=f"The run as of {facts['as_of']}: {facts['outcome']}.",
+    )
+
+
+def _create_artifacts(facts: Mapping[str, Any]) -> None:
+    """The artifacts of a snapshot, by `published_facts`."""
     create_table_artifact(
         key="most-watched-creators",
-        table=sorted(top, key=lambda row: int(row["position"])),
-        description=f"The first {TOP} creators of the {window} days before {report.as_of}.",
+        table=facts["top"],
+        description=f"The first {TOP} creators of the {facts['window']} days before {facts['as_of']}.",
     )
     create_table_artifact(
         key="funnel",
-        table=[{"what": what, "sessions": count} for what, count in report.funnel.items()],
+        table=[{"what": what, "sessions": count} for what, count in facts["funnel"].items()],
         description="What became of every accepted session.",
     )
-    counts = report.as_json()
     create_markdown_artifact(
         key="snapshot",
         markdown=(
-            f"# {report.snapshot_id}\n\n"
-            f"[{snapshot.path}]({snapshot.path.absolute().as_uri()})\n\n"
-            f"- {counts['records']:,} records, {counts['accepted']:,} accepted, {counts['rejected']:,} rejected\n"
-            f"- {counts['new_records']:,} of them new, in {counts['new_files']:,} files\n"
-            f"- {'current' if counts['is_current'] else 'not current'}\n"
+            f"# {facts['snapshot_id']}\n\n"
+            f"[{facts['folder']}]({facts['uri']})\n\n"
+            f"- {facts['records']:,} records, {facts['accepted']:,} accepted, {facts['rejected']:,} rejected\n"
+            f"- {facts['new_records']:,} of them new, in {facts['new_files']:,} files\n"
+            f"- {'current' if facts['is_current'] else 'not current'}\n"
         ),
-        description=f"The snapshot as of {report.as_of}.",
+        description=f"The snapshot as of {facts['as_of']}.",
     )
+
+
+# --- the run of another process ------------------------------------------------------------------------------------
+
+
+def report_run(events: Events, answer: Callable[[str, str], None]) -> None:
+    """Make a flow run of what a run tells about itself: see prefect_reporter.py.
+
+    `answer` is called with ("no_server", ""), ("began", "") once Prefect knows the run, ("problem", what is not shown).
+    """
+    if not PREFECT_API_URL.value():  # safeguard: no-server-of-our-own
+        answer("no_server", "")
+        return
+    parameters = next(events)["parameters"]
+
+    def received() -> Events:
+        answer("began", "")
+        yield from events
+
+    _reported.set(received())
+    try:
+        with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}):
+            publish_most_watched_creators(**parameters, return_state=True)
+    except BaseException as error:
+        said = str(error).split("\n")[0]
+        answer("problem", f"{type(error).__name__}: {said}" if said else type(error).__name__)
+
+
+def _show_events(events: Events) -> State[Any]:
+    """Show stages as tasks, and artifacts, as a run tells of them; returns the state that it ended in."""
+    for event in events:
+        if event["event"] == "stage":
+            with suppress(_StageFailed):
+                as_task(event["name"], lambda: _until_it_ends(events))
+        elif event["event"] == "report":
+            _create_report(event["facts"])
+        elif event["event"] == "published":
+            _create_artifacts(event)
+        elif event["event"] == "end":
+            return Completed() if event["error"] is None else Failed(message=event["error"])
+    # safeguard: killed-run-crashed-in-prefect
+    return Crashed(message="The run was killed: its process told of no end.")
+
+
+class _StageFailed(Exception):
+    """A stage of the run failed; the run says what becomes of that."""
+
+
+def _until_it_ends(events: Events) -> None:
+    error = next(events, {"error": "killed"})["error"]
+    if error is not None:
+        raise _StageFailed(error)
+
+
+def _main() -> None:
+    """Report the run whose events come by stdin; answers go to stdout, and nothing else does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # also sent to all of a service: the run tells how it ended
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(key: str, text: str) -> None:
+        print(json.dumps({key: text}), file=answers, flush=True)
+
+    # In a thread, where Prefect puts no handler in the place of ours.
+    events = (json.loads(line) for line in sys.stdin.buffer)
+    thread = threading.Thread(target=report_run, args=(events, answer))
+    thread.start()
+    thread.join()
+
+
+if __name__ == "__main__":
+    _main()

@@ -38,6 +38,16 @@ class RunContext:
     page: Path | None = None
     before: LastRun | None = None  # the run before it
     error: BaseException | None = None  # that its facts are about
+    attempts: int = 0
+
+    def restart(self, settings: Settings, as_of: date) -> None:
+        """Begin another attempt: nothing that the one before recorded counts, but the time that it took."""
+        self.attempts += 1
+        if self.attempts > 1:
+            began = self.recorder.started_at
+            self.recorder = RunRecorder(settings, as_of, self.durations)
+            self.recorder.started_at = began
+            self.facts = self.page = self.error = None
 
 
 def new_context(settings: Settings, as_of: date) -> RunContext:
@@ -51,15 +61,15 @@ def notify_on_exit(settings: Settings, as_of: date, on_report: OnReport) -> Iter
     """Log the beginning and the end of a run, and notify whoever is configured once it has ended.
 
     It goes around the whole run, the lock included. Nobody is notified of a busy home, which is another run's. Wrong
-    usage is a failure like any other: at night it is a landing folder that is not mounted.
+    usage is a failure like any other, a landing folder that is not mounted at night; and so is SIGTERM.
     """
     context = new_context(settings, as_of)
     logs.run_log.info("run began", extra={"as_of": str(as_of), "home": str(settings.home)})
     try:
         yield context
-    except Busy:
+    except (Busy, KeyboardInterrupt, GeneratorExit):  # another run's home; whoever interrupts a run sees it end
         raise
-    except Exception as error:
+    except BaseException as error:  # safeguard: terminated-run-notifies
         _notify(settings, context, error, on_report)
         raise
     else:
@@ -90,14 +100,15 @@ def _write(settings: Settings, context: RunContext, record: Recorder | None, err
         context.page = report.save(settings, context.facts)
     if record is None:
         return
-    context.before = record.before
+    if context.attempts <= 1:  # the run before a later attempt is the attempt before it, which nobody was notified of
+        context.before = record.before
     if context.facts is not None:
         record.update(missing_days=tuple(context.facts["missing_days"]), report=context.page and str(context.page))
         with _log_failure("the metrics file", error):
             metrics.write(settings, settings.metrics, metrics.text(context.facts, _pointer(settings)))
 
 
-def _notify(settings: Settings, context: RunContext, error: Exception | None, on_report: OnReport) -> None:
+def _notify(settings: Settings, context: RunContext, error: BaseException | None, on_report: OnReport) -> None:
     facts = context.facts
     if (
         facts is None or context.error is not error
@@ -105,8 +116,6 @@ def _notify(settings: Settings, context: RunContext, error: Exception | None, on
         facts = _facts(context, error)
     if facts is None:
         return
-    with _log_failure("the report"):
-        on_report(facts)
     names = ("as_of", "outcome", "snapshot_id", "seconds", "grounds", "warnings", "missing_days", "problems")
     ended = {name: facts[name] for name in names} | {"report": context.page and str(context.page)}
     logs.run_log.info("run ended", extra=ended | _counts(facts))
@@ -114,9 +123,11 @@ def _notify(settings: Settings, context: RunContext, error: Exception | None, on
         with _log_failure("a notification"):
             page = str(context.page) if context.page else None
             notify.send(settings, notify.events(facts, context.before, page))
+    with _log_failure("the report"):
+        on_report(facts)  # last: it may be somebody far away who is slow
 
 
-def _facts(context: RunContext, error: Exception | None) -> dict[str, Any] | None:
+def _facts(context: RunContext, error: BaseException | None) -> dict[str, Any] | None:
     try:
         return context.recorder.facts(error)
     except Exception as another:

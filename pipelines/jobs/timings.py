@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.core.progress import Progress
+from pipelines.core.termination import interrupts_restored
 
 BETWEEN = "finding and checking what is there"  # inside a stage, where no step is being told of
 
@@ -49,7 +50,8 @@ class Durations:
             def within() -> Any:
                 self._turn(name, BETWEEN)
                 try:
-                    return function()
+                    with interrupts_restored():
+                        return function()
                 finally:
                     self._turn(None, BETWEEN)
 

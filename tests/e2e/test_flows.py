@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +15,9 @@ import pytest
 from prefect_harness import PrefectServer
 
 from pipelines.core import durable_files
-from pipelines.core.errors import Busy, Damaged, MostwatchedError, RefusedToPublish, UsageError
+from pipelines.core.errors import Busy, MostwatchedError, RefusedToPublish
 from pipelines.core.settings import Settings
-from pipelines.jobs import nightly
+from pipelines.jobs import nightly, prefect_reporter
 from pipelines.landing.synthetic import generate
 from pipelines.snapshots import manifest
 
@@ -30,18 +29,16 @@ BROKEN = '{"sessionId": "no creator"}\n'
 
 @pytest.fixture(scope="module")
 def flows(prefect_server: PrefectServer) -> Iterator[ModuleType]:
-    """The module of the flows, talking to the test's server."""
+    """The module of the flows, talking to the test's server; so do the processes that report runs to it."""
     from pipelines.jobs import prefect_flows  # before Prefect: it sets what Prefect reads
 
     settings = import_module("prefect.settings")
-    with settings.temporary_settings(
-        {
-            settings.PREFECT_API_URL: prefect_server.url,
-            settings.PREFECT_API_AUTH_STRING: prefect_server.environ["PREFECT_API_AUTH_STRING"],
-            settings.PREFECT_HOME: prefect_server.environ["PREFECT_HOME"],
-        }
-    ):
-        yield prefect_flows
+    names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, prefect_server.environ[name])
+        with settings.temporary_settings({getattr(settings, name): prefect_server.environ[name] for name in names}):
+            yield prefect_flows
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +69,7 @@ def test_the_flow_publishes_what_the_plain_function_does(
     """The same snapshot id, under the caller's settings, in three tasks, with the date in the run's name."""
     plain = nightly.run(Settings(home=tmp_path / "plain", min_watched_seconds=60), AS_OF, [landing])
     told: list[str] = []
-    report = flows.run_flow(settings, AS_OF, [landing], progress=lambda what, *_: told.append(what))
+    report = prefect_reporter.run(settings, AS_OF, [landing], progress=lambda what, *_: told.append(what))
     assert report.snapshot_id == plain.snapshot_id
     assert report.as_json()["funnel"] == plain.as_json()["funnel"]
     assert told
@@ -86,7 +83,7 @@ def test_the_run_leaves_artifacts(
     flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path
 ) -> None:
     """The top of the ranking and the funnel as tables, and where the snapshot is."""
-    report = flows.run_flow(settings, AS_OF, [landing])
+    report = prefect_reporter.run(settings, AS_OF, [landing])
     left = artifacts(prefect_server)
     assert {"most-watched-creators", "funnel", "snapshot"} <= set(left)
     assert '"position": 1,' in left["most-watched-creators"]["data"]
@@ -103,7 +100,7 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
     file.parent.mkdir(parents=True)
     file.write_text(BROKEN)
     with pytest.raises(RefusedToPublish):
-        flows.run_flow(settings, AS_OF, [tmp_path / "landing"])
+        prefect_reporter.run(settings, AS_OF, [tmp_path / "landing"])
     run = newest_run(prefect_server)
     assert run["state"]["type"] == "FAILED"
     tasks = prefect_server.ask("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
@@ -111,61 +108,13 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
     said = artifacts(prefect_server)["report"]["data"]
     assert said.startswith("# Nightly run as of 2026-03-02: refused")
     assert "accept\\-rejects" in said or "--accept-rejects" in said
-    assert flows.run_flow(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
+    assert prefect_reporter.run(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
 
 
 def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:
     settings.home.mkdir()
     with durable_files.lock_home(settings.home), pytest.raises(Busy):
-        flows.run_flow(settings, AS_OF, [landing])
-
-
-def test_what_passes_is_tried_again(flows: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage that a file system failed once is repeated, and one that a bug failed is not."""
-    monkeypatch.setattr(flows, "FIRST_WAIT_SECONDS", 0)
-    tries: list[int] = []
-
-    def stage() -> str:
-        tries.append(1)
-        if len(tries) == 1:
-            raise OSError(errno.EIO, "the disk hiccupped")
-        return "done"
-
-    def bug() -> None:
-        tries.append(1)
-        raise KeyError("a bug")
-
-    assert run_as_flow(flows, stage) == "done"
-    assert len(tries) == 2
-    with pytest.raises(KeyError):
-        run_as_flow(flows, bug)
-    assert len(tries) == 3
-
-
-def run_as_flow(flows: ModuleType, stage: Callable[[], object]) -> object:
-    return flows.flow(name="a test")(lambda: flows.as_task("stage", stage))()
-
-
-@pytest.mark.parametrize(
-    ("error", "passes"),
-    [
-        (OSError(errno.EIO, "input/output error"), True),
-        (OSError(errno.ESTALE, "stale file handle"), True),
-        (ConnectionResetError(), True),
-        (TimeoutError(), True),
-        (OSError(errno.ENOSPC, "no space left"), False),
-        (PermissionError(errno.EACCES, "permission denied"), False),
-        (FileNotFoundError(errno.ENOENT, "no such file"), False),
-        (RefusedToPublish(), False),
-        (Damaged(), False),
-        (UsageError(), False),
-        (Busy(), False),
-        (ValueError(), False),
-        (None, False),
-    ],
-)
-def test_only_what_is_transient_passes(flows: ModuleType, error: BaseException | None, passes: bool) -> None:
-    assert flows.is_transient(error) is passes
+        prefect_reporter.run(settings, AS_OF, [landing])
 
 
 def test_without_a_date_a_run_is_about_the_days_before_today(
@@ -221,7 +170,7 @@ def test_an_audit_is_a_flow(
 
 
 def test_prune_is_a_flow(flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path) -> None:
-    flows.run_flow(settings, AS_OF, [landing])
+    prefect_reporter.run(settings, AS_OF, [landing])
     report = flows.prune(home=str(settings.home))
     assert report.snapshots == []
     assert newest_run(prefect_server)["name"].startswith("prune ")

@@ -55,6 +55,8 @@ NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
 PREPARED = ("tests/contract/test_preparation.py",)
 SMALL = ("tests/spec/test_min_cell.py",)
+PREFECT_FAILS = ("tests/e2e/test_prefect_fails.py",)
+SIGTERM = ("tests/e2e/test_sigterm.py",)
 ASKED = ("tests/spec/test_any_question.py",)
 
 
@@ -268,6 +270,26 @@ SAFEGUARDS = (
     ),
     Safeguard("register-needs-its-key", never, FORGETTING),
     Safeguard("no-server-of-our-own", never, ("tests/e2e/test_no_server.py",)),
+    Safeguard("prefect-fails-no-run", replace("reporter.close(wait_seconds)", "reporter.close(0)"), PREFECT_FAILS),
+    Safeguard("prefect-has-limited-time", drop, PREFECT_FAILS),
+    Safeguard(
+        "killed-run-crashed-in-prefect",
+        replace(
+            'Crashed(message="The run was killed: its process told of no end.")',
+            'Failed(message="The run was killed: its process told of no end.")',
+        ),
+        PREFECT_FAILS,
+    ),
+    Safeguard("worker-may-die", drop, ("tests/e2e/test_flows_deploy.py",)),
+    Safeguard("run-tried-again", replace("retried(attempt)", "attempt()"), ("tests/remote/test_blips.py",)),
+    Safeguard("sigterm-handled", drop, SIGTERM),
+    Safeguard("interrupt-restored", replace("_INTERRUPTED.search(str(error))", "None"), SIGTERM),
+    Safeguard(
+        "exit-code-is-no-reason",
+        replace('f"The process was told to end ({type(error).__name__})."', "str(error)"),
+        ("tests/unit/core/test_termination.py",),
+    ),
+    Safeguard("terminated-run-notifies", replace("BaseException", "Exception"), SIGTERM),
     Safeguard(
         "remembered-token-expires",
         replace("known is not None and known.not_before_ms <= now_ms < known.expires_ms", "known is not None"),

@@ -27,6 +27,7 @@ from pipelines import __version__
 from pipelines.core import calendar_days, durable_files
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
+from pipelines.core.termination import reason
 from pipelines.jobs import last_audit
 from pipelines.jobs.report import anomalies, change, samples, similar_ids
 from pipelines.jobs.report.document import document
@@ -114,7 +115,7 @@ class RunRecorder:
             if self.built is not None:
                 self._judge_cube(self.built)
             outcome = "refused" if isinstance(error, RefusedToPublish) else "failed"
-            return self._facts(outcome, why=str(error) or type(error).__name__, **ended)
+            return self._facts(outcome, why=error and reason(error), **ended)
         done = self.published
         self._compare(done.snapshot)
         return self._facts(
