@@ -419,13 +419,15 @@ def _metrics(home: settings.Settings) -> Iterator[str]:
     yield "## Of the runs and audits"
     yield ""
     yield "Two files for the node_exporter's textfile collector, in `HOME/metrics/`: `mostwatched.prom`, rewritten by"
-    yield "every run, and `mostwatched-audit.prom`, rewritten by every audit of the current snapshot."
+    yield "every run, and `mostwatched-audit.prom`, rewritten by every audit of the current snapshot. A Pushgateway"
+    yield "gets the same, in the jobs `mostwatched-run` and `mostwatched-audit`. The label `home` names the home."
     yield ""
     files = sorted(home.metrics.parent.glob("*.prom"), reverse=True)
     yield from _families("".join(path.read_text(encoding="utf-8") for path in files))
     yield "## Of the API"
     yield ""
-    yield "At `/metrics`, for all workers of a server."
+    yield "At `/metrics`, for all workers of a server. No counter goes back while the server lives, also when workers"
+    yield "are replaced. Two servers count for themselves: scrape each at an address of its own, not behind a balancer."
     yield ""
     yield from _families(asyncio.run(_scraped(home)))
     yield "## Alerts"
@@ -434,8 +436,11 @@ def _metrics(home: settings.Settings) -> Iterator[str]:
     yield "[dashboards/mostwatched.json](../../dashboards/mostwatched.json)."
     yield ""
     (group,) = yaml.safe_load((ROOT / "dashboards" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
-    rows = ((rule["alert"], rule["annotations"]["summary"], rule["annotations"]["todo"]) for rule in group["rules"])
-    yield from table("alert | what happened | what to do", *rows)
+    rows = (
+        (rule["alert"], rule["labels"]["severity"], rule["annotations"]["summary"], rule["annotations"]["todo"])
+        for rule in group["rules"]
+    )
+    yield from table("alert | severity | what happened | what to do", *rows)
 
 
 async def _scraped(home: settings.Settings) -> str:

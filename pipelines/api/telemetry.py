@@ -1,8 +1,8 @@
 """Metrics for Prometheus.
 
 With several workers any of them answers for all: each saves its figures to a file in a shared folder every second, and
-the one that is asked adds its own current figures to those that the others saved last. Figures of a worker that has
-died stay among them, so that no counter ever goes back.
+the one that is asked adds its own current figures to those that the others saved last. No counter ever goes back:
+figures of a worker that has died stay among them, and a worker saves what it is about to show, since it may die next.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,25 +50,26 @@ class WorkerMetrics:
     """The figures of the workers of one server, each in a file of a folder that is the server's alone."""
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
-        """`worker` is the name that this one is known by; by default its process's number."""
+        """`worker` is the name that this one is known by; by default one that no other process ever has."""
         self._folder = folder
-        self._name = f"{worker or os.getpid()}.json"
+        self._name = f"{worker or f'{os.getpid()}-{secrets.token_hex(8)}'}.json"
+        self._last: dict[str, dict[str, Any]] = {}  # what the others saved, by file
 
     def save(self, state: dict[str, Any]) -> None:
         """Save this worker's figures for the others."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / self._name
         beside = path.with_suffix(".part")
         beside.write_text(json.dumps(state))
         beside.replace(path)
 
     def others(self) -> list[dict[str, Any]]:
-        """Read the figures that the others saved last."""
-        found = []
+        """Read the figures that the others saved last, and keep them: a file that is gone was counted all the same."""
         for path in sorted(self._folder.glob("*.json")):
             if path.name != self._name:
                 with suppress(OSError, ValueError):
-                    found.append(json.loads(path.read_text()))
-        return found
+                    self._last[path.name] = json.loads(path.read_text())
+        return [*self._last.values()]
 
 
 class Metrics:
@@ -83,7 +85,10 @@ class Metrics:
         self._colleagues = colleagues
         self._serving: Serving | None = None
         self._routes: dict[str, _Route] = {}
-        self._counts: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
+        # a series that began at 1 would show no increase: what an alert is about begins at 0
+        self._counts: dict[str, dict[str, int]] = {
+            name: dict.fromkeys(values, 0) for name, (_, _, values) in _COUNTERS.items()
+        }
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -115,13 +120,15 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus's text format."""
+        with suppress(OSError):
+            self.save()  # safeguard: shown-figures-saved
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as prometheus_client asks for."""
         workers = [self._state(), *(self._colleagues.others() if self._colleagues else ())]
         yield from _requests(workers)
-        for name, (help_text, label) in _COUNTERS.items():
+        for name, (help_text, label, _) in _COUNTERS.items():
             counter = CounterMetricFamily(name, help_text, labels=[label])
             for value, count in _added(worker["counts"][name] for worker in workers).items():
                 counter.add_metric([value], count)
@@ -225,14 +232,23 @@ def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-_COUNTERS = {  # name -> what it counts, and its label
-    "mostwatched_snapshot_loads": ("Attempts to load a snapshot.", "outcome"),
+_COUNTERS = {  # name -> what it counts, its label, and the values that it always has
+    "mostwatched_snapshot_loads": ("Attempts to load a snapshot.", "outcome", ("loaded", "failed")),
     "mostwatched_auth_requests": (
         "Authorization of the endpoints that take a token: anonymous, accepted, or why refused.",
         "outcome",
+        ("anonymous", "accepted", "no_keys_yet"),
     ),
-    "mostwatched_rate_limit_requests": ("Requests that the rate limits admitted or refused.", "outcome"),
-    "mostwatched_rate_limit_fallbacks": ("Requests limited by one worker alone, without the shared Redis.", "reason"),
+    "mostwatched_rate_limit_requests": (
+        "Requests that the rate limits admitted or refused.",
+        "outcome",
+        ("admitted", "refused"),
+    ),
+    "mostwatched_rate_limit_fallbacks": (
+        "Requests limited by one worker alone, without the shared Redis.",
+        "reason",
+        ("redis_away",),
+    ),
 }
 
 

@@ -22,9 +22,16 @@ MAX_HEADERS = 100
 
 
 def request(
-    method: str, url: str, *, seconds: float, max_bytes: int = 0, body: bytes | None = None, redirects: int = 0
+    method: str,
+    url: str,
+    *,
+    seconds: float,
+    max_bytes: int = 0,
+    body: bytes | None = None,
+    content_type: str = "application/json",
+    redirects: int = 0,
 ) -> tuple[int, bytes]:
-    """Send a request, with a body of JSON if any. Returns (status, content), the content if it is a success and wanted.
+    """Send a request, with a body if any. Returns (status, content), the content if it is a success and wanted.
 
     So many redirects are followed, within one scheme: over http anybody could answer. Raises OSError, which names no
     address, also for an answer that is larger than `max_bytes`. Not to be called where an event loop runs.
@@ -35,7 +42,7 @@ def request(
         logging.getLogger(name).setLevel(logging.WARNING)  # they would log URLs: a secret may stand in the path
     headers = {"User-Agent": f"mostwatched/{__version__}", "Accept-Encoding": "identity"}
     if body is not None:
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = content_type
     try:
         sent = httpx.Request(method, url, content=body, headers=headers)
         return asyncio.run(_exchange(sent, seconds, max_bytes, redirects))

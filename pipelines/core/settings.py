@@ -91,7 +91,8 @@ class Settings:
     # what a run tells
     notify_command: str | None = None  # run without a shell when a run fails, is refused, is late or recovers
     notify_webhook: str | None = None  # an http(s) URL that the same is sent to
-    metrics_file: Path | None = None  # for the node_exporter's textfile collector; by default under home
+    metrics_file: Path | None = None  # a .prom file for the node_exporter, or a folder of them; by default under home
+    metrics_push_url: str | None = None  # of a Pushgateway, where no node_exporter reads that file
     log_format: str | None = None  # text or json; by default text for commands and json for the API
     # the read API
     jwks: str | None = None  # a JWKS file, or the URL of one
@@ -136,8 +137,16 @@ class Settings:
 
     @property
     def metrics(self) -> Path:
-        """The metrics of the last run, for Prometheus."""
-        return self.metrics_file or self.home / "metrics" / "mostwatched.prom"
+        """The metrics of the last run, for Prometheus: in a folder that homes share, each has a file of its own."""
+        path = self.metrics_file or self.home / "metrics" / "mostwatched.prom"
+        if path.suffix == ".prom":  # the node_exporter reads no other files
+            return path
+        return path / f"mostwatched-{hashlib.sha256(os.fsencode(self.home_name)).hexdigest()[:8]}.prom"
+
+    @property
+    def home_name(self) -> str:
+        """Where the home lies, as a text: the folder, or the URL."""
+        return self.home_url or str(self.home)
 
 
 def names() -> list[str]:
@@ -257,7 +266,9 @@ def _parse(variable_name: str, setting: str, text: str) -> object:
 
 
 # Never shown: whoever knows a hook can send as we do, and the others can hold passwords and keys.
-_SECRET = frozenset({"notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"})
+_SECRET = frozenset(
+    {"notify_command", "notify_webhook", "metrics_push_url", "redis_url", "s3_endpoint", "spark_options"}
+)
 
 
 def _whole(at_least: int, at_most: int = 10**9) -> Callable[[str], int]:
@@ -423,6 +434,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "forgotten_key": lambda text: Path(text).absolute(),
     "notify_command": _command,
     "notify_webhook": _webhook,
+    "metrics_push_url": _webhook,
     "metrics_file": lambda text: Path(text).absolute(),
     "log_format": _log_format,
     "jwt_any_audience": _yes_or_no,

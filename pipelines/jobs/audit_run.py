@@ -62,10 +62,12 @@ def _write_outcome(settings: Settings, snapshot_id: str | None, outcome: str, di
         record = replace(record, passed_at=now, passed_snapshot_id=snapshot_id)
     elif before:
         record = replace(record, passed_at=before.passed_at, passed_snapshot_id=before.passed_snapshot_id)
+    measured = metrics.audit_text(settings, record)
     try:
         last_audit.write(settings.lake, record)
-        metrics.write(settings, metrics.audit_path(settings.metrics), metrics.audit_text(record))
+        metrics.write(settings, metrics.audit_path(settings.metrics), measured)
     except OSError as error:
         logs.run_log.warning("how the audit went could not be written: %s: %s", error.filename, error.strerror)
+    metrics.push(settings, metrics.AUDIT, measured)
     if notify.is_wanted(settings):
         notify.send(settings, notify.audit_events(record, before))

@@ -1,27 +1,31 @@
-"""Metrics of the last run for Prometheus, in a file that the node_exporter's textfile collector reads.
+"""Metrics of the last run for Prometheus: in a file for the node_exporter's textfile collector, or to a Pushgateway.
 
 Instants are seconds since 1970, so that an age is `time() - …` whenever it is asked for. Rewritten whole by every run.
+Each is labelled with its home, so that several homes can write to one folder, or push to one gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import base64
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipelines.core import durable_files, shared_folders
+from pipelines.core import durable_files, logs, shared_folders
 from pipelines.core.settings import Settings
-from pipelines.jobs import last_audit
+from pipelines.jobs import last_audit, notify
 from pipelines.jobs.last_audit import LastAudit
 from pipelines.snapshots.manifest import Pointer
 
 MOST_UNKNOWN_FIELDS = 20  # each is a label
 OUTCOMES = ("published", "unchanged", "refused", "failed")
+RUN, AUDIT = "mostwatched-run", "mostwatched-audit"  # the jobs of a Pushgateway: a push replaces one whole
 
 
 class RunMetrics(Collector):
@@ -115,8 +119,8 @@ class RunMetrics(Collector):
             newest = _seconds(facts["newest_session_at"])
             yield _gauge("mostwatched_newest_session_timestamp_seconds", "The newest session that counts.", newest)
         missing = len(facts["missing_days"])
-        yield _gauge("mostwatched_missing_days", "Days of the last 14 for which nothing has landed.", missing)
-        yield _gauge("mostwatched_late_days", "Published days that the last run revised.", len(facts["late"]))
+        yield _gauge("mostwatched_missing_dates", "Days of the last 14 for which nothing has landed.", missing)
+        yield _gauge("mostwatched_revised_dates", "Published days that the last run revised.", len(facts["late"]))
 
 
 class AuditMetrics(Collector):
@@ -146,18 +150,34 @@ def audit_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-audit.prom")
 
 
-def audit_text(record: LastAudit) -> bytes:
+def audit_text(settings: Settings, record: LastAudit) -> bytes:
     """Return the metrics in Prometheus's text format."""
+    return _text(settings, AuditMetrics(record))
+
+
+def text(settings: Settings, facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
+    """Return the metrics in Prometheus's text format."""
+    return _text(settings, RunMetrics(facts, pointer))
+
+
+def _text(settings: Settings, collector: Collector) -> bytes:
     registry = CollectorRegistry()
-    registry.register(AuditMetrics(record))
+    registry.register(_OfHome(collector, settings.home_name))
     return generate_latest(registry)
 
 
-def text(facts: Mapping[str, Any], pointer: Pointer | None) -> bytes:
-    """Return the metrics in Prometheus's text format."""
-    registry = CollectorRegistry()
-    registry.register(RunMetrics(facts, pointer))
-    return generate_latest(registry)
+class _OfHome(Collector):
+    """The metrics of another collector, labelled with a home."""
+
+    def __init__(self, collector: Collector, home: str) -> None:
+        self._collector = collector
+        self._home = home
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics, as prometheus_client asks for."""
+        for metric in self._collector.collect():
+            metric.samples = [one._replace(labels={"home": self._home} | one.labels) for one in metric.samples]
+            yield metric
 
 
 def write(settings: Settings, path: Path, content: bytes) -> None:
@@ -171,6 +191,21 @@ def write(settings: Settings, path: Path, content: bytes) -> None:
         durable_files.make_folder(path.parent)
         path.parent.chmod(0o755 if is_for_all else 0o700)
     shared_folders.write_bytes(path, content, 0o644 if is_for_all else 0o600)
+
+
+def push(settings: Settings, job: str, content: bytes) -> None:
+    """Replace what a Pushgateway has of a job of this home, if one is configured.
+
+    It changes nothing about the run: call it when the lock is free. What goes wrong is one warning, after at most
+    `notify.WEBHOOK_SECONDS`.
+    """
+    if settings.metrics_push_url is None:
+        return
+    home = base64.urlsafe_b64encode(os.fsencode(settings.home_name)).decode()
+    url = f"{settings.metrics_push_url.rstrip('/')}/metrics/job/{job}/home@base64/{home}"
+    problem = notify.deliver(url, content, "PUT", CONTENT_TYPE_PLAIN_0_0_4)
+    if problem:
+        logs.run_log.warning("the metrics could not be pushed: %s", problem)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -160,7 +160,7 @@ def send(settings: Settings, found: Sequence[Event]) -> None:
         if settings.notify_command:
             _log_outcome(event, "command", _run(settings.notify_command, body))
         if settings.notify_webhook:
-            _log_outcome(event, "webhook", _post(settings.notify_webhook, body))
+            _log_outcome(event, "webhook", deliver(settings.notify_webhook, body))
 
 
 def _log_outcome(event: Event, hook: str, problem: str | None) -> None:
@@ -208,15 +208,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # --- the webhook ---------------------------------------------------------------------------------------------------
 
 
-def _post(url: str, body: bytes) -> str | None:
-    """POST `body`, again where that may help; what went wrong in the end, if anything did."""
+def deliver(url: str, body: bytes, method: str = "POST", content_type: str = "application/json") -> str | None:
+    """Send `body`, again where that may help; what went wrong in the end, if anything did. Never raises."""
     problems: list[str | None] = []
 
     def attempts() -> None:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-            problem, may_help = _attempt(url, body)
+            problem, may_help = _attempt(url, body, method, content_type)
             problems.append(problem)
             if not may_help:
                 return
@@ -231,12 +231,12 @@ def _post(url: str, body: bytes) -> str | None:
     return problems[-1] + where if problems[-1] else None
 
 
-def _attempt(url: str, body: bytes) -> tuple[str | None, bool]:
+def _attempt(url: str, body: bytes, method: str, content_type: str) -> tuple[str | None, bool]:
     """(what went wrong, whether another attempt may help)."""
     try:
         # A redirect could send the notification, and the secret in the path, to anybody: none is followed.
         # safeguard: redirect-of-a-webhook
-        status, _ = http_client.request("POST", url, body=body, seconds=ATTEMPT_SECONDS)
+        status, _ = http_client.request(method, url, body=body, content_type=content_type, seconds=ATTEMPT_SECONDS)
     except Exception as error:
         return f"it cannot be reached: {error if isinstance(error, OSError) else type(error).__name__}", True
     if status in range(300, 400):

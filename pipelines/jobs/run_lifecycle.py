@@ -38,6 +38,7 @@ class RunContext:
     page: Path | None = None
     before: LastRun | None = None  # the run before it
     error: BaseException | None = None  # that its facts are about
+    metrics: bytes | None = None  # to be pushed
     attempts: int = 0
 
     def restart(self, settings: Settings, as_of: date) -> None:
@@ -47,7 +48,7 @@ class RunContext:
             began = self.recorder.started_at
             self.recorder = RunRecorder(settings, as_of, self.durations)
             self.recorder.started_at = began
-            self.facts = self.page = self.error = None
+            self.facts = self.page = self.error = self.metrics = None
 
 
 def new_context(settings: Settings, as_of: date) -> RunContext:
@@ -105,7 +106,8 @@ def _write(settings: Settings, context: RunContext, record: Recorder | None, err
     if context.facts is not None:
         record.update(missing_days=tuple(context.facts["missing_days"]), report=context.page and str(context.page))
         with _log_failure("the metrics file", error):
-            metrics.write(settings, settings.metrics, metrics.text(context.facts, _pointer(settings)))
+            context.metrics = metrics.text(settings, context.facts, _pointer(settings))
+            metrics.write(settings, settings.metrics, context.metrics)
 
 
 def _notify(settings: Settings, context: RunContext, error: BaseException | None, on_report: OnReport) -> None:
@@ -119,6 +121,8 @@ def _notify(settings: Settings, context: RunContext, error: BaseException | None
     names = ("as_of", "outcome", "snapshot_id", "seconds", "grounds", "warnings", "missing_days", "problems")
     ended = {name: facts[name] for name in names} | {"report": context.page and str(context.page)}
     logs.run_log.info("run ended", extra=ended | _counts(facts))
+    if context.metrics is not None:
+        metrics.push(settings, metrics.RUN, context.metrics)
     if notify.is_wanted(settings):
         with _log_failure("a notification"):
             page = str(context.page) if context.page else None

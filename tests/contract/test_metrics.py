@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,43 @@ def test_any_worker_answers_for_all(tmp_path: Path) -> None:
     assert sum("worker_info" in name for name in figures(third)) == 1, "all have the same pid here"
     now[0] += 60_000
     told = figures(third)
-    assert told['mostwatched_http_requests_total{route="/x",status="200"}'] == "3.0", "what the dead counted stays"
+    assert told['mostwatched_http_requests_total{route="/x",status="200"}'] == "4.0", "what the dead counted stays"
     (tmp_path / "a.json").write_text("{")
-    assert figures(third)['mostwatched_http_requests_total{route="/x",status="200"}'] == "1.0"
+    assert figures(third)['mostwatched_http_requests_total{route="/x",status="200"}'] == "4.0", "it was read before"
+
+
+def test_what_a_worker_showed_stays_when_it_dies_the_next_moment(tmp_path: Path) -> None:
+    """It saves what it shows; a successor with its process's number has another name, and cannot write over it."""
+    first, second = (Metrics(lambda: 0, WorkerMetrics(tmp_path)) for _ in range(2))
+    name = 'mostwatched_http_requests_total{route="/x",status="200"}'
+    for _ in range(3):
+        first.request("/x", 200, 0.0001)
+    assert figures(first)[name] == "3.0"
+    del first
+    second.request("/x", 200, 0.0001)
+    assert figures(second)[name] == "4.0"
+    assert figures(Metrics(lambda: 0, WorkerMetrics(tmp_path)))[name] == "4.0"
+
+
+def test_no_counter_goes_back_when_the_folder_is_emptied(tmp_path: Path) -> None:
+    """As what clears /tmp may do: who has read the others' figures still adds them, and the folder is made again."""
+    folder = tmp_path / "shared"
+    first, second = (Metrics(lambda: 0, WorkerMetrics(folder, name)) for name in ("a", "b"))
+    first.request("/x", 200, 0.0001)
+    assert len(figures(first)) > 0
+    name = 'mostwatched_http_requests_total{route="/x",status="200"}'
+    assert figures(second)[name] == "1.0"
+    shutil.rmtree(folder)
+    assert figures(second)[name] == "1.0"
+    assert [path.name for path in folder.iterdir()] == ["b.json"]
+
+
+def test_what_an_alert_counts_begins_at_nothing() -> None:
+    """Prometheus sees no increase of a series that begins at 1."""
+    shown = figures(Metrics(lambda: 0))
+    for series in (
+        'mostwatched_snapshot_loads_total{outcome="failed"}',
+        'mostwatched_auth_requests_total{outcome="no_keys_yet"}',
+        'mostwatched_rate_limit_fallbacks_total{reason="redis_away"}',
+    ):
+        assert shown[series] == "0.0"

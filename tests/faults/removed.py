@@ -396,6 +396,7 @@ SAFEGUARDS = (
     Safeguard("prepared-files-removed", never, PREPARED),
     Safeguard("lost-folder-made-again", drop, PREPARED),
     Safeguard("scratch-of-nobody-else", drop, PREPARED),
+    Safeguard("shown-figures-saved", drop, ("tests/contract/test_metrics.py",)),
     Safeguard(
         "failed-load-replaces-nothing", instead("self.serving = None\n{}"), ("tests/contract/test_snapshot_watcher.py",)
     ),
@@ -413,8 +414,9 @@ SAFEGUARDS = (
     Safeguard(
         "redirect-of-a-webhook",
         replace(
-            'http_client.request("POST", url, body=body, seconds=ATTEMPT_SECONDS)',
-            'http_client.request("POST", url, body=body, seconds=ATTEMPT_SECONDS, redirects=1)',
+            "http_client.request(method, url, body=body, content_type=content_type, seconds=ATTEMPT_SECONDS)",
+            "http_client.request(method, url, body=body, content_type=content_type, seconds=ATTEMPT_SECONDS, "
+            "redirects=1)",
         ),
         NOTIFIED,
     ),

@@ -38,6 +38,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "home_mode": ("group", "group"),
     "notify_command": ("/usr/local/bin/page --night", "/usr/local/bin/page --night"),
     "notify_webhook": ("https://chat.example/hooks/1", "https://chat.example/hooks/1"),
+    "metrics_push_url": ("http://gateway:9091/", "http://gateway:9091/"),
     "metrics_file": ("/var/lib/textfile/mostwatched.prom", Path("/var/lib/textfile/mostwatched.prom")),
     "log_format": ("JSON", "json"),
     "jwks": ("https://id.example/jwks.json", "https://id.example/jwks.json"),
@@ -130,6 +131,7 @@ def test_a_value_that_cannot_be_is_named(name, text, reason):
         ("notify_webhook", "https://user:secret@chat.example/x", "user or a password"),
         ("notify_webhook", "https://chat.example/secret\nx", "begins with https://"),
         ("notify_webhook", "secret", "begins with https://"),
+        ("metrics_push_url", "secret", "begins with https://"),
     ],
 )
 def test_a_hook_that_cannot_be_is_not_shown(name, text, reason):
@@ -165,7 +167,10 @@ def test_options_that_cannot_be_are_named_and_not_shown(text, part):
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["notify_command", "notify_webhook", "redis_url", "s3_endpoint", "spark_options"])
+@pytest.mark.parametrize(
+    "name",
+    ["notify_command", "notify_webhook", "metrics_push_url", "redis_url", "s3_endpoint", "spark_options"],
+)
 def test_a_setting_that_can_hold_a_secret_is_never_shown(monkeypatch, name):
     """Whatever is found to be wrong with it."""
 

@@ -287,7 +287,7 @@ def test_no_proxy_is_asked():
     """The environment's would learn what is told, and the secret in the path; settings alone come from there."""
     with Hook(200) as hook, Hook(200) as proxy:
         environment = {**os.environ, "http_proxy": proxy.url, "HTTP_PROXY": proxy.url, "no_proxy": "", "NO_PROXY": ""}
-        post = f"from pipelines.jobs import notify; print(notify._post({hook.url!r}, b'{{}}'))"
+        post = f"from pipelines.jobs import notify; print(notify.deliver({hook.url!r}, b'{{}}'))"
         command = [sys.executable, "-c", post]
         done = subprocess.run(
             command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=True

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +23,19 @@ from pipelines.api.telemetry import Metrics
 from pipelines.core.errors import RefusedToPublish
 from pipelines.core.settings import Settings
 from pipelines.core.shared_folders import NewFile
-from pipelines.jobs import metrics, report
+from pipelines.jobs import metrics, notify, report
 from pipelines.jobs.last_audit import OUTCOMES, LastAudit
+from pipelines.jobs.nightly import locked_home
 
 DASHBOARDS = Path(__file__).parents[3] / "dashboards"
 
 
 def told(path: Path) -> dict[str, dict[tuple[str, ...], float]]:
-    """Name -> label values -> value."""
+    """Name -> label values, without the home's -> value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(path.read_text()):
         for sample in family.samples:
+            assert sample.labels.pop("home"), sample
             found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
     return found
 
@@ -60,8 +68,8 @@ def test_it_says_what_the_run_came_to(night):
     assert metrics["mostwatched_run_records"] == {("accepted",): 2.0, ("rejected",): 1.0}
     assert metrics["mostwatched_lake_records"] == {("accepted",): 12.0, ("rejected",): 1.0}
     assert metrics["mostwatched_sessions"]["ranked",] == 12.0
-    assert metrics["mostwatched_missing_days"] == {(): 1.0}
-    assert metrics["mostwatched_late_days"] == {(): 1.0}
+    assert metrics["mostwatched_missing_dates"] == {(): 1.0}
+    assert metrics["mostwatched_revised_dates"] == {(): 1.0}
     assert metrics["mostwatched_run_files"] == {(): 2.0}
     assert metrics["mostwatched_run_as_of_timestamp_seconds"] == {(): datetime(2026, 1, 31, tzinfo=UTC).timestamp()}
     assert metrics["mostwatched_newest_session_timestamp_seconds"] == {
@@ -130,14 +138,17 @@ def known(night: World) -> dict[str, set[str]]:
     api.rate_limit_fallback()
     api.snapshot(None)
     found: dict[str, set[str]] = {}
-    audited = metrics.audit_text(LastAudit(None, "2026-01-31T10:00:00Z", "passed", 0, None, "2026-01-31T10:00:00Z"))
+    audited = metrics.audit_text(
+        night.settings, LastAudit(None, "2026-01-31T10:00:00Z", "passed", 0, None, "2026-01-31T10:00:00Z")
+    )
     for text in (night.settings.metrics.read_text(), audited.decode(), api.text().decode()):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
             if not family.samples:
                 found.setdefault(family.name, set())
-    return found | {"mostwatched_snapshot_info": {"snapshot_id"}}
+    of_others = {"up": set(), "node_textfile_scrape_error": set(), "node_textfile_mtime_seconds": {"file"}}
+    return found | {"mostwatched_snapshot_info": {"snapshot_id"}} | of_others
 
 
 def expressions(content: Any) -> list[str]:
@@ -162,21 +173,23 @@ def test_only_metrics_that_there_are_are_asked_for(content, known):
     asked = expressions(content)
     assert len(asked) >= 7
     for expression in asked:
-        names = re.findall(r"\bmostwatched_\w+", expression)
+        if expression == "vector(1)":  # the watchdog
+            continue
+        names = re.findall(r"\b(?:mostwatched|node)_\w+|\bup\b", expression)
         assert names, expression
         assert set(names) <= known.keys(), expression
         labels = {
             label for matchers in re.findall(r"\{([^{}]*)\}", expression) for label in re.findall(r"(\w+)=", matchers)
         }
         labels |= {part.strip() for by in re.findall(r"by \(([^)]*)\)", expression) for part in by.split(",")}
-        allowed = {"instance", "job", "le"} | set().union(*(known[name] for name in names))
+        allowed = {"home", "instance", "job", "le"} | set().union(*(known[name] for name in names))
         assert labels <= allowed, expression
 
 
 def test_every_metric_is_on_the_dashboard(known):
     """What is measured is shown; a histogram by its buckets, a run's as_of by that of what readers see."""
     shown = " ".join(expressions(json.loads((DASHBOARDS / "mostwatched.json").read_text())))
-    hidden = {name for name in known if not re.search(rf"\b{name}\b", shown)}
+    hidden = {name for name in known if name.startswith("mostwatched_") and not re.search(rf"\b{name}\b", shown)}
     assert {name for name in hidden if not name.endswith(("_count", "_sum", "_created"))} == {
         "mostwatched_run_as_of_timestamp_seconds"
     }
@@ -189,14 +202,14 @@ def test_an_audit_that_did_not_pass_or_is_overdue_raises_an_alert():
     pattern = r'(\w+)\{outcome!="(\w+)"\} == 1'
     metric, well = re.fullmatch(pattern, rules["MostwatchedAuditNotPassed"]["expr"]).groups()
     for outcome in OUTCOMES:
-        text = metrics.audit_text(LastAudit("x", "2026-01-31T10:00:00Z", outcome, 0, None)).decode()
+        text = metrics.audit_text(Settings(), LastAudit("x", "2026-01-31T10:00:00Z", outcome, 0, None)).decode()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         fires = [one for one in samples if one.name == metric and one.labels["outcome"] != well and one.value == 1]
         assert len(fires) == (outcome != "passed")
     metric, days = re.fullmatch(r"time\(\) - (\w+) > (\d+) \* 86400", rules["MostwatchedNoAudit"]["expr"]).groups()
     assert metric in text
     assert 7 < int(days) < 14
-    assert rules["MostwatchedNeverAudited"]["expr"].endswith(f" unless on (instance) {metric}")
+    assert rules["MostwatchedNeverAudited"]["expr"].endswith(f" unless on (home) {metric}")
     assert rules["MostwatchedNeverAudited"]["for"] == f"{days}d"
 
 
@@ -215,3 +228,78 @@ def test_panels_have_places_of_their_own():
         assert max(x for x, _ in cells) < 24
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+# --- a Pushgateway -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gateway() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """A stand-in on the loopback: its address, and what was put there as (path, content type, body)."""
+    received: list[tuple[str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, self.headers["Content-Type"], body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/prefix/", received
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_run_pushes_what_it_writes_and_the_lock_is_free_by_then(tmp_path, gateway, monkeypatch):
+    """In a group of its home and job, which is replaced whole."""
+    address, received = gateway
+    world = World(tmp_path, metrics_push_url=address)
+    deliver = notify.deliver
+
+    def watched(*arguments: Any) -> str | None:
+        with locked_home(world.settings):
+            return deliver(*arguments)
+
+    monkeypatch.setattr(notify, "deliver", watched)
+    world.run(compare=False)
+    ((path, content_type, body),) = received
+    home = base64.urlsafe_b64encode(str(world.settings.home).encode()).decode()
+    assert path == f"/prefix/metrics/job/mostwatched-run/home@base64/{home}"
+    assert content_type.startswith("text/plain; version=0.0.4")
+    assert body == world.settings.metrics.read_bytes()
+
+
+def test_a_gateway_that_does_not_answer_fails_no_run(tmp_path, monkeypatch, caplog):
+    """The run is published, and one line says what is missing; the wait is bounded."""
+    monkeypatch.setattr(notify, "WEBHOOK_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world = World(tmp_path, metrics_push_url=f"http://127.0.0.1:{silent.getsockname()[1]}/SECRET")
+        started = time.monotonic()
+        assert world.run(compare=False)
+        assert time.monotonic() - started < 60
+    (line,) = [record.getMessage() for record in caplog.records if "pushed" in record.getMessage()]
+    assert line == "the metrics could not be pushed: no answer after 0.2 seconds (127.0.0.1)"
+
+
+def test_homes_that_share_a_folder_have_files_of_their_own(tmp_path):
+    """Whatever they are called; a home in a bucket goes by its URL, and a file that is named is that file."""
+    named = Settings(home=tmp_path, metrics_file=tmp_path / "night.prom")
+    assert named.metrics == tmp_path / "night.prom"
+    homes = [
+        Settings(home=Path("/a/b"), metrics_file=tmp_path),
+        Settings(home=Path("/a-b"), metrics_file=tmp_path),
+        Settings(home=Path("/a/b"), home_url="s3://bucket/b", metrics_file=tmp_path),
+    ]
+    assert len({path for home in homes for path in (home.metrics, metrics.audit_path(home.metrics))}) == 6
+    assert {home.metrics.parent for home in homes} == {tmp_path}
+    assert b'home="s3://bucket/b"' in metrics.audit_text(
+        homes[2], LastAudit("x", "2026-01-31T10:00:00Z", "passed", 0, None)
+    )
