@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from pipelines.cli.group import ID, LandingFolder, as_json, cli, command
 from pipelines.core.settings import Settings
 from pipelines.core.text import print_json
+
+if TYPE_CHECKING:
+    from pipelines.remote import Landing
 
 
 @command(cli)
@@ -36,7 +38,7 @@ def forget(
     settings: Settings,
     user: str | None,
     listed: TextIO | None,
-    landing: tuple[Path, ...],
+    landing: tuple[Landing, ...],
     landing_too: bool,
     dry_run: bool,
     as_json: bool,
@@ -64,8 +66,6 @@ def forget(
         users = _by_line(listed)
     else:
         raise click.UsageError("Give the id of one user, or --users FILE.")
-    if any(isinstance(folder, str) for folder in landing):
-        raise click.UsageError("What has landed in a bucket is removed there, by the platform: give folders.")
     with progress.show_progress() as shown:
         reports = forget_all(
             settings,

@@ -80,7 +80,7 @@ class Settings:
     home_url: str | None = None  # s3://BUCKET/PREFIX when the home lies there: `home` is then a copy of it
     cache: Path = Path("~/.cache/mostwatched")  # where such copies are
     s3_endpoint: str | None = None  # of another server than Amazon's
-    s3_timeout_seconds: int = 60  # of each request
+    s3_timeout_seconds: int = 60  # that each request may stand still
     s3_look_every_seconds: int = 15  # how often the read API looks for a new snapshot there
     engine: str = "duckdb"  # what runs the SQL: duckdb, or spark past one machine
     spark_master: str | None = None  # as Spark writes it; None: that of spark-submit, else local[*]

@@ -34,6 +34,7 @@ from pipelines import remote
 from pipelines.core import calendar_days, durable_files, shared_folders
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.progress import Progress, no_progress
+from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
@@ -67,6 +68,7 @@ from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import PERSON, Register
 from pipelines.raw.index import RawFile, every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.remote import Landing
 from pipelines.snapshots import manifest
 from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
@@ -126,7 +128,7 @@ def forget(
     settings: Settings,
     user: str,
     now: datetime,
-    landing: Sequence[Path] | None = None,
+    landing: Sequence[Landing] | None = None,
     *,
     landing_too: bool = False,
     dry_run: bool = False,
@@ -141,7 +143,7 @@ def forget_all(
     settings: Settings,
     users: Sequence[str],
     now: datetime,
-    landing: Sequence[Path] | None = None,
+    landing: Sequence[Landing] | None = None,
     *,
     landing_too: bool = False,
     dry_run: bool = False,
@@ -155,20 +157,22 @@ def forget_all(
     """
     if not users or not all(users):
         raise UsageError("An id of a user is needed, as it landed.")
-    for root in landing or ():
+    urls = [each for each in landing or () if isinstance(each, str)]
+    folders = [each for each in landing or () if not isinstance(each, str)]
+    for root in folders:
         if not root.is_dir():
             raise UsageError(f"The landing folder {root} does not exist.")
-    roots = list(dict.fromkeys([*(landing or ()), settings.landing]))
+    roots = list(dict.fromkeys([*folders, settings.landing]))
     ids = IdMatchers.of(users)
     reports = {user: ForgetReport(is_dry_run=dry_run) for user in users}
     if dry_run:
-        _foresee(settings, ids, roots, reports)
+        _foresee(settings, ids, roots, urls, reports)
     else:
         with locked_home(settings):
             remote.complete(settings)
             for root in roots:
                 shared_folders.sweep(root)
-            _forget(settings, ids, roots, now, reports, progress, landing_too=landing_too)
+            _forget(settings, ids, roots, urls, now, reports, progress, landing_too=landing_too)
     return [reports[user] for user in users]
 
 
@@ -179,6 +183,7 @@ def _forget(
     settings: Settings,
     ids: IdMatchers,
     roots: Sequence[Path],
+    urls: Sequence[str],
     now: datetime,
     reports: Reports,
     progress: Progress,
@@ -231,9 +236,10 @@ def _forget(
     progress("look through what landed", 4, 6)
     _empty_own(settings, ids)
     landed = _landed(settings, ids, roots, is_to_be_emptied=landing_too)
+    in_buckets = _landed_in_buckets(settings, ids, urls)
     for user, done in reports.items():
         done.lake_files = derived + notes[user]
-        done.landed_files = landed[user]
+        done.landed_files = landed[user] + in_buckets[user]
     progress("look through every file", 5, 6)
     _look_through(settings, ids, roots, reports, landing_too=landing_too)
     progress("look through every file", 6, 6)
@@ -406,6 +412,24 @@ def _landed(
     return {user: list(its_files.values()) for user, its_files in found.items()}
 
 
+def _landed_in_buckets(settings: Settings, ids: IdMatchers, urls: Sequence[str]) -> dict[str, list[LandedRecords]]:
+    """By user, the objects of landing folders in buckets that hold records of theirs, by URL; none is changed.
+
+    They are looked at one after the other, as copies that are gone again at once.
+    """
+    found: dict[str, list[LandedRecords]] = {user: [] for user in ids.users}
+    for url in urls:
+        with scratch_folder(settings.home, "forget") as folder:
+            for name in remote.landed_copies(settings, url, folder, PERSON):  # safeguard: buckets-looked-through
+                for user, held in _landed(settings, ids, [folder], is_to_be_emptied=False).items():
+                    found[user] += [replace(each, file=f"{url.rstrip('/')}/{name}") for each in held]
+                if folder / name not in {file.path for file in find_landed([folder])[0]}:
+                    for trace in find_unread([folder / name], folder, ids):
+                        problem = trace.problem or "it holds the id, and is not read"
+                        found[trace.user].append(LandedRecords(f"{url.rstrip('/')}/{name}", 0, False, problem))
+    return found
+
+
 def _stamp(file: LandedFile) -> Stamp | None:
     try:
         return Stamp.of(os.lstat(file.location))
@@ -553,7 +577,7 @@ def _register_done(
         erasure_register.add_entries(settings, changed)
 
 
-def _foresee(settings: Settings, ids: IdMatchers, roots: Sequence[Path], reports: Reports) -> None:
+def _foresee(settings: Settings, ids: IdMatchers, roots: Sequence[Path], urls: Sequence[str], reports: Reports) -> None:
     """Report what `forget` would do, as far as that can be known without doing it."""
     register = erasure_register.read(settings)
     pointer = manifest.current(settings.snapshots)
@@ -565,9 +589,10 @@ def _foresee(settings: Settings, ids: IdMatchers, roots: Sequence[Path], reports
     _find_snapshots(settings, ids, manifest.snapshot_ids(settings.snapshots), reports)
     notes = Counter(user for users in _find_notes(settings, ids).values() for user in users)
     landed = _landed(settings, ids, roots, is_to_be_emptied=False)
+    in_buckets = _landed_in_buckets(settings, ids, urls)
     for user, done in reports.items():
         done.lake_files = notes[user]
-        done.landed_files = landed[user]
+        done.landed_files = landed[user] + in_buckets[user]
 
 
 # --- published counts ------------------------------------------------------------------------------------------------

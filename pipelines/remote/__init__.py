@@ -1,6 +1,7 @@
 """A home, or a landing folder, on object storage: `--home s3://BUCKET/PREFIX`.
 
     objects.py    operations on a bucket, by obstore
+    uploads.py    uploads of larger files, by boto3
     mirror.py     the local copy of a home that runs work in: pull, fetch, push
     landing.py    downloads what has landed in a bucket and is not in raw yet
     replica.py    a local copy of the current snapshot, for the read API
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -156,6 +157,13 @@ def list_pending(
 
     raw = list(raw)
     return [list_pending(settings, _objects(settings, url), is_in_raw, raw) for url in urls]
+
+
+def landed_copies(settings: Settings, url: str, folder: Path, entities: Collection[str]) -> Iterator[str]:
+    """Yield the name of each object of some entities in a landing folder in a bucket, while its copy is in `folder`."""
+    from pipelines.remote.landing import copies
+
+    return copies(_objects(settings, url), folder, entities)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,23 @@ def list_pending(settings: Settings, objects: Objects, is_in_raw: IsInRaw, raw: 
         found.append(FoundFile(landed, one.size, one.modified.timestamp(), sha256, was_read))
     named_unfinished = [(name.partition("/")[0], printable_name(Path(name))) for name in unfinished]
     return Pending(found, sorted(ignored.items()), named_unfinished)
+
+
+def copies(objects: Objects, folder: Path, entities: Collection[str]) -> Iterator[str]:
+    """Yield the name of each object of some entities, complete or not, while a copy of it alone is in `folder`.
+
+    The mapping of the landing folder lies beside it.
+    """
+    names = {name for name in objects.listed() if _is_a_path(name)}
+    wanted = sorted(name for name in names if name.partition("/")[0] in entities)
+    for name in [MAPPING_NAME] * (MAPPING_NAME in names) + wanted:
+        with objects.downloaded(name, folder / name) as (temporary, etag):
+            if etag is None:  # it has been removed meanwhile
+                continue
+            temporary.rename(folder / name)
+        if name != MAPPING_NAME:
+            yield name
+            (folder / name).unlink()
 
 
 def _places(settings: Settings, objects: Objects) -> tuple[Path, Path]:

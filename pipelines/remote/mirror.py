@@ -109,6 +109,8 @@ class Mirror:
             remote = self._list()
             changed = [name for name in self._files() if self._is_changed(name)]
             published = [name for name in changed if name.startswith("snapshots/")]
+            if published or self._pointer is None:
+                self._objects.require_conditional_puts()
             # What came to stand in the lake since we pulled was made by somebody else of the same inputs.
             elsewhere = {name for name in remote if name.startswith("lake/") and name not in self._remote}
             for stage in _stages(set(changed) - set(published) - elsewhere):

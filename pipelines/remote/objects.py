@@ -9,18 +9,22 @@ boto3 finds them. None is ever in an address, a message or a file of ours.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import secrets
 import urllib.parse
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.core import durable_files
 from pipelines.core.errors import MostwatchedError, PublishConflict, Unreachable, UsageError
+from pipelines.remote.uploads import Exists, Uploader
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
 SCHEME = "s3://"
 _CHUNK_BYTES = 8 << 20
-_MULTIPART_FROM_BYTES = 64 << 20
+_SMALL_BYTES = 1 << 20  # 16 of these at a time get through a slow line before they time out
 _TRIES = 6
 _AT_A_TIME = 16
+_WHOLE_SECONDS = 7 * 24 * 3600
+_MARKER = ".conditional-puts"  # beside the folders of a home
 _REGION = "us-east-1"  # where nothing says another
 _NO_CREDENTIALS = "There are no credentials for S3 where its tools look for them: environment, profile, role."
 
@@ -60,7 +66,13 @@ class Objects:
                 "2 to 63 of a to z, 0 to 9, dot and hyphen."
             )
         self.url = f"{SCHEME}{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
-        self._store = _store(parts.netloc, parts.path.strip("/"), endpoint, timeout_seconds)
+        self._bucket, self._prefix, self._endpoint = parts.netloc, parts.path.strip("/"), endpoint
+        self._timeout_seconds = timeout_seconds
+        self._store = _store(self._bucket, self._prefix, endpoint, timeout_seconds)
+
+    @cached_property
+    def _uploader(self) -> Uploader:
+        return Uploader(_session(), self._bucket, self._endpoint, self._timeout_seconds)
 
     def listed(self, under: str = "") -> dict[str, Found]:
         """Every object whose name begins with the folder `under`."""
@@ -147,15 +159,13 @@ class Objects:
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        mode: Literal["create", "overwrite"] = "create" if is_new else "overwrite"
         with self._translate_errors(f"write {name}"):
             try:
-                if source.stat().st_size < _MULTIPART_FROM_BYTES:
-                    put = obstore.put(self._store, name, source.read_bytes(), mode=mode, use_multipart=False)
-                else:
-                    put = obstore.put(self._store, name, source, mode=mode, chunk_size=_CHUNK_BYTES)
-                return str(put["e_tag"])
-            except AlreadyExistsError:
+                if source.stat().st_size < _SMALL_BYTES:
+                    return self._put(name, source.read_bytes(), "create" if is_new else "overwrite")
+                key = f"{self._prefix}/{name}".lstrip("/")
+                return self._uploader.upload(key, source, is_new=is_new)
+            except (AlreadyExistsError, Exists):
                 # Also when our own put arrived, its answer was lost, and it was sent again.
                 found = obstore.get(self._store, name)
                 theirs = hashlib.sha256()
@@ -170,19 +180,65 @@ class Objects:
 
         Of two that replace the same one, the bucket lets one through.
         """
-        import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         mode: Any = "create" if etag is None else {"e_tag": etag}
         with self._translate_errors(f"replace {name}"):
             try:
-                return str(obstore.put(self._store, name, content, mode=mode, use_multipart=False)["e_tag"])
+                return self._put(name, content, mode)
             except (AlreadyExistsError, PreconditionError):
                 # Also when our own put arrived, its answer was lost, and it was sent again.
                 found = self.read(name)
                 if found is not None and found[0] == content:
                     return found[1]
         raise PublishConflict(f"{self.url}/{name} was replaced by somebody else meanwhile.")
+
+    def _put(self, name: str, content: bytes, mode: Any) -> str:
+        """Put a small object, again when it times out: obstore gives up a put on a condition then.
+
+        What arrived without an answer is met by the next try, which the condition refuses: compare contents then.
+        """
+        import obstore
+        from obstore.exceptions import BaseError
+
+        for attempt in range(_TRIES + 1):
+            try:
+                return str(obstore.put(self._store, name, content, mode=mode, use_multipart=False)["e_tag"])
+            except BaseError as error:
+                if attempt == _TRIES or not _is_timeout(error):  # safeguard: timed-out-put-tried-again
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def require_conditional_puts(self) -> None:
+        """Raise UsageError for a bucket that ignores conditions: of two publishers neither would meet the other.
+
+        A marker in the bucket says that it has been tried; one that was copied there from another store says nothing.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        found = self.read(_MARKER)
+        content = json.dumps({"conditional_puts": True, "endpoint": self._endpoint, "bucket": self._bucket}).encode()
+        if found is not None and found[0] == content:
+            return
+        name = f"{_MARKER}-{secrets.token_hex(8)}"
+        is_honoured = []
+        with self._translate_errors("write to it on a condition"):
+            self._put(name, b"first", "overwrite")
+            for mode in ("create", {"e_tag": '"00000000000000000000000000000000"'}):
+                try:
+                    self._put(name, b"second", mode)
+                    is_honoured.append(False)
+                except (AlreadyExistsError, PreconditionError):
+                    is_honoured.append(True)
+        self.delete([name])
+        if not all(is_honoured):  # safeguard: bucket-that-ignores-conditions
+            raise UsageError(
+                f"The store of {self.url} ignores conditions of writes (If-None-Match, If-Match): two machines that "
+                "publish at a time would write over each other unnoticed. Nothing was written. Take a store that "
+                "honours them (docs/how-to/move-to-a-bucket.md lists those that were tried), or a newer version."
+            )
+        with self._translate_errors(f"write {_MARKER}"):
+            self._put(_MARKER, content, "overwrite")
 
     def delete(self, names: list[str]) -> None:
         """Remove objects; those that are gone already are no error."""
@@ -195,17 +251,33 @@ class Objects:
     @contextmanager
     def _translate_errors(self, what: str) -> Iterator[None]:
         """Turn errors of the network and the bucket into a sentence without secrets in addresses."""
-        from obstore.exceptions import BaseError
+        from botocore.exceptions import BotoCoreError, ClientError
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
         try:
             yield
-        except (BaseError, OSError) as error:
+        except (BaseError, BotoCoreError, ClientError, OSError) as error:
             if isinstance(error, MostwatchedError):
                 raise
+            is_refused = isinstance(error, PermissionDeniedError | UnauthenticatedError) or (
+                isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in (401, 403)
+            )
+            reason = _reason(error)
+            if _is_timeout(error):
+                reason = (
+                    f"it timed out after {self._timeout_seconds} seconds (MOSTWATCHED_S3_TIMEOUT_SECONDS). {reason}"
+                )
             raise Unreachable(
-                f"{self.url} did not let us {what}: {_reason(error)}. What was published stays as it is; "
-                "see to the network, the credentials and the rights there, then give the command again."
+                f"{self.url} did not let us {what}: {reason}. What was published stays as it is; "
+                "see to the network, the credentials and the rights there, then give the command again.",
+                may_pass=not is_refused,
             ) from None
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether a library says that nothing came, or went, for as long as we wait."""
+    causes = f"{type(error).__name__} {error}".lower()
+    return "timeout" in causes or "timed out" in causes
 
 
 def _reason(error: BaseException) -> str:
@@ -234,7 +306,10 @@ def _store(bucket: str, prefix: str, endpoint: str | None, timeout_seconds: int)
         config=config,
         client_options={
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
-            "timeout": f"{timeout_seconds}s",
+            # On standing still: a large file may take as long as it takes. Writes of ours through here are small.
+            "read_timeout": f"{timeout_seconds}s",
+            "connect_timeout": f"{timeout_seconds}s",
+            "timeout": f"{_WHOLE_SECONDS}s",  # obstore's own would be 30 seconds
         },
         retry_config={
             "max_retries": _TRIES,

@@ -52,7 +52,7 @@ class PrefectServer:
                 break
             time.sleep(1)
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
 
 @contextlib.contextmanager

@@ -55,6 +55,7 @@ NOTIFIED = ("tests/unit/jobs/test_notify.py",)
 EXPLAINED = ("tests/contract/test_explanation.py",)
 PREPARED = ("tests/contract/test_preparation.py",)
 SMALL = ("tests/spec/test_min_cell.py",)
+STALLS = ("tests/remote/test_stalls.py",)
 PREFECT_FAILS = ("tests/e2e/test_prefect_fails.py",)
 SIGTERM = ("tests/e2e/test_sigterm.py",)
 ASKED = ("tests/spec/test_any_question.py",)
@@ -282,6 +283,13 @@ SAFEGUARDS = (
     ),
     Safeguard("worker-may-die", drop, ("tests/e2e/test_flows_deploy.py",)),
     Safeguard("run-tried-again", replace("retried(attempt)", "attempt()"), ("tests/remote/test_blips.py",)),
+    Safeguard("timed-out-put-tried-again", always, STALLS),
+    Safeguard("bucket-that-ignores-conditions", never, STALLS),
+    Safeguard(
+        "buckets-looked-through",
+        replace("remote.landed_copies(settings, url, folder, PERSON)", "()"),
+        ("tests/remote/test_around.py",),
+    ),
     Safeguard("sigterm-handled", drop, SIGTERM),
     Safeguard("interrupt-restored", replace("_INTERRUPTED.search(str(error))", "None"), SIGTERM),
     Safeguard(

@@ -33,8 +33,12 @@ class Server:
 
     "500"   refused, nothing done            "lost"   done, but the answer never arrives
     "cut"   done, half the answer arrives    "slow"   done, and the answer takes its time
-    "down"  the connection is closed at once
+    "down"  the connection is closed at once  "stall"  nothing done, and no answer for `stalls_seconds`
+    "late"  done, and the answer comes after `stalls_seconds`
     """
+
+    stalls_seconds = 2.5
+    ignores_conditions = False  # as some stores do, in silence
 
     def __init__(self) -> None:
         self._app = create_backend_app(
@@ -61,12 +65,19 @@ class Server:
             environ["wsgi.input"].read()
             start_response("500 Internal Server Error", [("Content-Length", "0")])
             return [b""]
+        if fault == "stall":
+            time.sleep(self.stalls_seconds)
+            fault = "down"
         if fault == "down":
             self._hang_up(environ)
             start_response("500 Internal Server Error", [("Content-Length", "0")])
             return [b""]
+        if self.ignores_conditions:
+            environ = {name: environ[name] for name in environ if name not in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")}
         with self._lock:  # moto keeps its buckets in plain dictionaries
             body = b"".join(self._app(environ, start_response))
+        if fault == "late":
+            time.sleep(self.stalls_seconds)
         if fault == "slow":
             time.sleep(0.3)
         if fault == "lost":

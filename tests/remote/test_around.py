@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -260,6 +261,45 @@ def test_who_is_forgotten_is_in_no_object(bucket: Bucket, machines: Machines, tm
         assert manifest.open_current(settings.snapshots).id == done.snapshot_after
     again = nightly.run(machines.settings("three"), date(2026, 1, 31), [world.settings.landing], **ACCEPT)
     assert again.snapshot_id == done.snapshot_after
+
+
+def test_landed_objects_of_who_is_forgotten_are_named(bucket: Bucket, machines: Machines, tmp_path: Path) -> None:
+    """Packed ones too, and what is not complete yet; the bucket is the platform's, so nothing there changes."""
+    line = b'{"sessionId":"s1","creatorId":"c","viewerId":"somebody-to-forget","startedAt":"2026-01-30T10:00:00Z"}\n'
+    for name, content in {
+        "viewing_sessions/2026-01-30.ndjson": line,
+        "viewing_sessions/sub/2026-01-30.ndjson.gz": gzip.compress(line * 3),
+        "viewing_sessions/2026-01-31.ndjson.part": line,
+        "viewing_sessions/others.ndjson": line.replace(b"somebody-to-forget", b"somebody-else"),
+        "creators/2026-01-30.ndjson": b'{"_id":"somebody-to-forget","username":"public"}\n',
+    }.items():
+        bucket.write(f"landing/{name}", content)
+    before = {name: bucket.read(name) for name in bucket.names("landing")}
+    home, url = tmp_path / "home", f"{bucket.url}/landing"
+    environ = machines.environ("one") | {"MOSTWATCHED_HOME": str(home)}
+
+    def forget_with(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipelines.cli", "forget", "somebody-to-forget", "--landing", url, "--json"]
+        return subprocess.run(
+            [*command, *options], env=os.environ | environ, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    named = {
+        f"{url}/viewing_sessions/2026-01-30.ndjson": 1,
+        f"{url}/viewing_sessions/sub/2026-01-30.ndjson.gz": 3,
+        f"{url}/viewing_sessions/2026-01-31.ndjson.part": 0,
+    }
+    for options in ([], ["--dry-run"]):
+        done = forget_with(*options)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])["landed_files"]
+        assert {each["file"]: each["records"] for each in found} == named
+        assert not any(each["is_emptied"] for each in found)
+    done = forget_with("--landing-too")
+    assert done.returncode == 1, "it was asked for, and the platform has to do it"
+    assert {each["path"] for each in json.loads(done.stdout.splitlines()[-1])["remaining"]} == set(named)
+    assert {name: bucket.read(name) for name in bucket.names("landing")} == before
+    assert [path for path in home.rglob("*") if path.is_file() and b"somebody-to-forget" in path.read_bytes()] == []
 
 
 def test_a_server_that_cannot_reach_its_bucket_says_so_as_it_says_everything(tmp_path: Path) -> None:
