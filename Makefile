@@ -7,6 +7,7 @@
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
 #   make analysts  an environment with DuckDB 1.2, for the tests     make guide  what is generated in docs/ and sql/README.md
 #   make clients, make exporters   environments that make clients of the API, and files of other programs, for the tests
+#   make manifests  an environment with Kubernetes' schemas, for the tests of deploy/kubernetes
 #   make docs    a site from docs/, in build/site; a link that leads nowhere fails
 #   make sbom    a software bill of materials (build/sbom.json)     make audit   known vulnerabilities; needs a network
 #   make lint    style, types, who imports whom     make format   rewrite the code in that style
@@ -24,6 +25,7 @@ SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
 CLIENTS := build/clients-venv
 CLIENTS_NODE := build/clients-node
+MANIFESTS := build/manifests-venv
 EXPORTERS := build/exporters-venv
 DOCS := build/docs-venv
 PIP := -m pip install --quiet --disable-pip-version-check --no-input
@@ -31,7 +33,7 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test faults faults-full safeguards bench analysts clients exporters guide docs sbom audit lint format lock clean
+.PHONY: run test faults faults-full safeguards bench analysts clients exporters manifests guide docs sbom audit lint format lock clean
 .DEFAULT_GOAL := run
 # Many images set it. The hundreds of processes that the tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -106,6 +108,14 @@ $(CLIENTS_NODE)/.installed: tests/contract/typescript/package-lock.json
 	cd $(CLIENTS_NODE) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
+# Kubernetes' schemas: where they are found, the tests compare the manifests with them.
+manifests: $(MANIFESTS)/.installed
+
+$(MANIFESTS)/.installed: requirements-manifests.txt
+	$(PYTHON) -m venv $(MANIFESTS)
+	$(MANIFESTS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-manifests.txt
+	@touch $@
+
 # ClickHouse and pandas: where they are found, the tests land what they write.
 exporters: $(EXPORTERS)/.installed
 
@@ -164,6 +174,7 @@ lock: $(INSTALLED)
 	$(UV_COMPILE) --group pyproject.toml:bench --constraints requirements.txt --output-file requirements-bench.txt
 	$(UV_COMPILE) --group pyproject.toml:analysts --output-file requirements-analysts.txt
 	$(UV_COMPILE) --group pyproject.toml:clients --output-file requirements-clients.txt
+	$(UV_COMPILE) --group pyproject.toml:manifests --output-file requirements-manifests.txt
 	$(UV_COMPILE) --group pyproject.toml:exporters --constraints requirements.txt --output-file requirements-exporters.txt
 	$(UV_COMPILE) --group pyproject.toml:spark --output-file requirements-spark.txt
 	$(UV_COMPILE) --group pyproject.toml:spark-build --output-file requirements-spark-build.txt

@@ -28,7 +28,7 @@ CHECKOUT = Path(__file__).parents[2]
 SHIPPED, DEVELOPED = "requirements.txt", "requirements-dev.txt"  # the second holds the first
 SPARK = ("requirements-spark.txt", "requirements-spark-build.txt")  # installed where there is a Java
 # What others may have: an older version of what is shipped, on purpose; and a tool that pins otherwise than Prefect.
-OF_OTHERS = ("requirements-analysts.txt", "requirements-clients.txt")
+OF_OTHERS = ("requirements-analysts.txt", "requirements-clients.txt", "requirements-manifests.txt")
 GENERATOR = CHECKOUT / "build" / "supply-venv" / "bin" / "cyclonedx-py"
 # what `python -m venv` itself puts into an environment, and this project
 NOT_PINNED = {"pip", "setuptools", "mostwatched"}
