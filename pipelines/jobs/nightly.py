@@ -33,7 +33,15 @@ from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
 from pipelines.raw.folders import PackDamaged
-from pipelines.raw.index import RawFile, is_in_raw, latest_parsed, quarantine, raw_folders, restore_quarantined
+from pipelines.raw.index import (
+    RawFile,
+    by_folder,
+    is_in_raw,
+    latest_parsed,
+    quarantine,
+    raw_folders,
+    restore_quarantined,
+)
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
 from pipelines.remote import Landing
 from pipelines.snapshots import gates
@@ -81,9 +89,9 @@ class NightReport:
             "as_of": self.as_of.isoformat(),
             "is_new": self.published.is_new,
             "is_current": self.published.is_current,
-            "records": sum(file.records for file in self.raw),
-            "accepted": sum(file.accepted for file in self.raw) - later,
-            "rejected": sum(file.rejected for file in self.raw) + later,
+            "records": sum(folder.records for folder in by_folder(self.raw)),
+            "accepted": sum(folder.accepted for folder in by_folder(self.raw)) - later,
+            "rejected": sum(folder.rejected for folder in by_folder(self.raw)) + later,
             "lost": [{"entity": entity} | asdict(lost) for entity, lost in self.published.lost.items()],
             "new_files": self.ingested.new_files,
             "new_records": self.ingested.new_records,

@@ -29,8 +29,18 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.folders import RawFolder, folders_of
-from pipelines.raw.index import INDEX, KEYS, RawFile, as_index, every_raw_file, quarantine, rejects_in, write_index
+from pipelines.raw.folders import folders_of
+from pipelines.raw.index import (
+    INDEX,
+    KEYS,
+    RawFile,
+    RawFolder,
+    as_index,
+    every_raw_file,
+    quarantine,
+    rejects_in,
+    write_index,
+)
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"

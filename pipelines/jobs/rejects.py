@@ -34,7 +34,7 @@ def _pledges_in_another_currency(settings: Settings) -> Iterator[RejectedRecord]
 
     Which currency a stream has is known once it landed, so when they were parsed they had to be accepted.
     """
-    raw = raw_files(settings)
+    raw: Sequence[RawFile] = raw_files(settings)
     if not {"pledges", "live_streams"} <= {file.entity for file in raw if file.accepted}:
         return
     streams = _live_streams(settings, raw)

@@ -15,8 +15,8 @@ from pipelines.core.errors import UsageError
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs.redaction import SESSIONS
 from pipelines.lake import plan
-from pipelines.raw.folders import RawFolder, folders_of
-from pipelines.raw.index import RawFile
+from pipelines.raw.folders import folders_of
+from pipelines.raw.index import RawFile, RawFolder, by_folder
 from pipelines.snapshots import manifest
 
 
@@ -68,8 +68,8 @@ def require_days(raw: Sequence[RawFile], policy: Policy, as_of: date) -> None:
 
     Earlier versions removed days up to the first one rested on, but left there what had a version on a later day.
     """
-    removed = {name for each in raw for name in each.removed}
-    expired = {name for each in raw for name in each.expired}
+    removed = {name for each in by_folder(raw) for name in each.removed}
+    expired = {name for each in by_folder(raw) for name in each.expired}
     if not removed | expired:
         return
     first = first_day_needed(as_of, policy)

@@ -7,7 +7,7 @@ from, in days, so that a changed input reaches what depends on it and nothing el
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,8 +20,9 @@ from pipelines.core.settings import Policy
 from pipelines.lake import models, plan_states
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
+from pipelines.landing.schema import ENTITIES
 from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, RawFiles, by_folder
 
 # The tables that analysts read, but for the cube, of which there is a file a day.
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")
@@ -194,8 +195,9 @@ def _offenders(lake: Lake, tables: Mapping[str, Stored], cube: Days) -> dict[mod
     return found
 
 
-def arranged(raw: Sequence[RawFile]) -> Landed:
+def arranged(raw: Iterable[RawFile], entities: Collection[str] = ENTITIES) -> Landed:
     """Arrange raw files by entity and day, oldest first; those of entities that have no day under one date."""
+    raw = RawFiles([folder for folder in by_folder(raw) if folder.entity in entities])
     found: dict[str, dict[date, list[Stored]]] = defaultdict(lambda: defaultdict(list))
     newest: dict[str, int] = {}
     newest_of_file: dict[str, int] = {}
@@ -223,13 +225,14 @@ def arranged(raw: Sequence[RawFile]) -> Landed:
 _NO_DAY = date.min
 
 
-def read_for_rejects(raw: Sequence[RawFile]) -> list[Stored]:
+def read_for_rejects(raw: Iterable[RawFile]) -> list[Stored]:
     """Return the raw files that `mostwatched rejects` reads: rejected records, and what pledges are judged by."""
-    judging = arranged([folder for folder in raw if folder.entity in _JUDGING]).by_entity
+    judging = arranged(raw, _JUDGING).by_entity
+    with_rejects = RawFiles([folder for folder in by_folder(raw) if folder.rejects])
     rejects = [
-        Stored("rejects", None, folder.key, str(folder.rejects_path), folder.rejects.rows, folder.rejects.sha256, "")
-        for folder in folders_of(raw)
-        if folder.rejects
+        Stored("rejects", None, folder.key, str(folder.rejects_path), facts.rows, facts.sha256, "")
+        for folder in folders_of(with_rejects)
+        if (facts := folder.rejects)
     ]
     return rejects + [file for days in judging.values() for file in flatten(days)]
 
@@ -272,7 +275,7 @@ DAYS_COMPARED = 8 * 7 + 3  # eight weeks before a day and before the two before 
 
 def raw_sessions(raw: Sequence[RawFile], days: Collection[str]) -> list[Stored]:
     """Return the files of landed sessions of some UTC days, named 2026-01-31."""
-    by_day = arranged([folder for folder in raw if folder.entity == "viewing_sessions"])["viewing_sessions"]
+    by_day = arranged(raw, ("viewing_sessions",))["viewing_sessions"]
     return [file for day, files in by_day.items() if day.isoformat() in days for file in files]
 
 

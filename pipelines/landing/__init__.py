@@ -34,7 +34,7 @@ from pipelines.landing.files import (
     unfinished_part,
     without_extension,
 )
-from pipelines.landing.finding import find_landed, require_landing
+from pipelines.landing.finding import Blocks, find_landed, require_landing
 from pipelines.landing.lines import Damage, Piece, blocks_of_lines, split_corrupt
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.ndjson import read_response
@@ -44,6 +44,7 @@ from pipelines.landing.records import count_unknown
 
 __all__ = [
     "Batch",
+    "Blocks",
     "ChecksumMismatch",
     "Content",
     "CorruptionStart",

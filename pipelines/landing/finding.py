@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from zlib import crc32
 
 from pipelines.core.errors import UsageError
 from pipelines.landing.content import HEAD_BYTES, looks_landed
@@ -32,9 +36,68 @@ from pipelines.landing.mapping import (
 from pipelines.landing.schema import ENTITIES
 
 
-def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]:
+@dataclass
+class Blocks:
+    """The landed files of a folder in runs of some hundred names: what has not changed is passed over as a whole.
+
+    A block is named by the folder and by the names and stamps in it. Where one ends is told by its last name alone, so
+    that a file that joins a folder, or leaves it, changes no block but its own.
+    """
+
+    settled: AbstractSet[str]  # names of blocks that are not to be looked at
+    passed_over: dict[str, tuple[str, Sequence[str]]] = field(default_factory=dict)  # name -> (folder, files)
+    others: dict[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
+    roots: set[Path] = field(default_factory=set)  # that hold what was passed over
+
+    def divide(self, root: Path, folder: str, files: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+        """Note the blocks of the files in a folder, sorted by name; returns the files that are to be looked at."""
+        left: list[os.DirEntry[str]] = []
+        start = 0
+        for end, entry in enumerate(files, 1):
+            if end < len(files) and crc32(os.fsencode(entry.name)) % _BLOCK_FILES:
+                continue
+            block = files[start:end]
+            start = end
+            name = _block_name(folder, block)
+            is_settled = name in self.settled
+            (self.passed_over if is_settled else self.others)[name] = folder, [each.name for each in block]
+            if is_settled:
+                self.roots.add(root)
+            else:
+                left += block
+        return left
+
+    @property
+    def files(self) -> int:
+        """How many files were passed over."""
+        return sum(len(names) for _, names in self.passed_over.values())
+
+    def locations(self) -> Iterator[str]:
+        """Where the files are that were passed over."""
+        return (f"{folder}/{name}" for folder, names in self.passed_over.values() for name in names)
+
+
+_BLOCK_FILES = 256  # about: each block that changed is looked at as a whole, and of each the name is remembered
+
+
+def _block_name(folder: str, files: Sequence[os.DirEntry[str]]) -> str:
+    """The sha256 of a folder, and of the names and stamps of some files in it; "" where one has just gone."""
+    parts = [folder]
+    try:
+        for entry in files:
+            found = entry.stat(follow_symlinks=False)
+            # safeguard: block-named-by-stamps
+            stamp = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+            parts.append(f"{entry.name}/{stamp}")
+    except OSError:
+        return ""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def find_landed(roots: Sequence[Path], blocks: Blocks | None = None) -> tuple[list[LandedFile], list[Ignored]]:
     """Every complete landed file under `roots`, by (entity, name), and what was ignored.
 
+    With `blocks` without the files of those that are settled, and what others there are is noted in it.
     Names that begin with "." or "_" or end in ".part" or ".tmp" are not complete yet. Raises UsageError for a root that
     is not there, OSError for a folder that cannot be listed: what is in it would be missing.
     """
@@ -52,7 +115,9 @@ def find_landed(roots: Sequence[Path]) -> tuple[list[LandedFile], list[Ignored]]
             elif not entry.is_dir(follow_symlinks=False):
                 ignored.append(Ignored(Path(entry.path), "not a folder"))
             else:
-                _walk(root, entry.name, mappings.get(entry.name, UNMAPPED), files, ignored)
+                # safeguard: mapped-files-are-looked-at
+                of_entity = blocks if entry.name not in mappings else None
+                _walk(root, entry.name, mappings.get(entry.name, UNMAPPED), files, ignored, of_entity)
     files.sort(key=lambda each: (each.entity, each.name, each.location))
     return files, sorted(ignored, key=lambda each: str(each.path))
 
@@ -87,9 +152,9 @@ def resembling(name: str) -> str | None:
     return found[0] if found else None
 
 
-def require_landing(roots: Iterable[Path], files: Iterable[LandedFile]) -> None:
-    """Raise UsageError for a landing folder that holds files, and none in the folder of an entity."""
-    used = {file.root for file in files}
+def require_landing(roots: Iterable[Path], used: AbstractSet[Path]) -> None:
+    """Raise UsageError for a landing folder that holds files, and none in the folder of an entity: for any that is not
+    `used`."""
     for root in roots:
         if root in used:
             continue
@@ -121,12 +186,24 @@ def _data_files(root: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def _walk(root: Path, entity: str, mapping: EntityMapping, files: list[LandedFile], ignored: list[Ignored]) -> None:
+def _walk(
+    root: Path,
+    entity: str,
+    mapping: EntityMapping,
+    files: list[LandedFile],
+    ignored: list[Ignored],
+    blocks: Blocks | None,
+) -> None:
     base = str(root / entity)[: -len(entity)]
     folders = [entity]
     while folders:
         folder = folders.pop()
-        for entry in _entries(base + folder, ignored):
+        entries = _entries(base + folder, ignored)
+        if blocks is not None:
+            regular = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+            others = [entry for entry in entries if not entry.is_file(follow_symlinks=False)]
+            entries = others + blocks.divide(root, base + folder, regular)
+        for entry in entries:
             name = f"{folder}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 folders.append(name)
@@ -157,5 +234,8 @@ def _entries(folder: Path | str, ignored: list[Ignored]) -> list[os.DirEntry[str
             found = sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
-    ignored += (Ignored(Path(entry.path), UNFINISHED) for entry in found if is_unfinished(entry.name))
-    return [entry for entry in found if not is_unfinished(entry.name)]
+    unfinished = {entry.name for entry in found if is_unfinished(entry.name)}
+    if not unfinished:
+        return found
+    ignored += (Ignored(Path(entry.path), UNFINISHED) for entry in found if entry.name in unfinished)
+    return [entry for entry in found if entry.name not in unfinished]

@@ -15,19 +15,22 @@ Days before the first one that is present, and a day that the time zone left out
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from itertools import groupby
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core import calendar_days
-from pipelines.raw.index import RawFile
+from pipelines.core.durable_files import checked_table
+from pipelines.landing.named_day import named_day
+from pipelines.raw.index import NamedTogether, RawFile, RawFolder, by_folder
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
 
@@ -80,21 +83,6 @@ def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> 
     return {day for day, state in states.items() if state == MISSING and own.get(day)}
 
 
-@lru_cache(maxsize=100_000)  # a backfill asks the same of every file for each of its days
-def named_day(name: str) -> date | None:
-    """The one date that a path holds; None if it holds none, or several, which say nothing about one day."""
-    found = set()
-    for year, _, month, day in _DATE.findall(_HIVE.sub("", name) if "=" in name else name):
-        try:
-            found.add(date(int(year), int(month), int(day)))
-        except ValueError:
-            continue
-    return found.pop() if len(found) == 1 else None
-
-
-_HIVE = re.compile(r"[a-z]+=")  # year=2026/month=01/day=05
-_DATE = re.compile(r"(?<!\d)(\d{4})([-_./]?)(\d{2})\2(\d{2})(?:\d{6})?(?!\d)")  # also with a time behind it
-
 _FILES_LEARNED_FROM = 15  # the latest; a platform that changes how it names files is understood after some days
 
 
@@ -102,13 +90,28 @@ def usual_shift(deliveries: Iterable[tuple[date, Delivery]]) -> int:
     """Return by how many days file names are later than the day in the file, by most of the latest: (named day,
     file)."""
     shifts: Counter[int] = Counter()
-    for named, file in sorted(deliveries, key=lambda pair: pair[0], reverse=True):
-        held = {day: count for day in file.may_hold() if (count := file.count(day))}
-        if held:
-            shifts[(named - max(held, key=lambda day: (held[day], day))).days] += 1
-        if shifts.total() == _FILES_LEARNED_FROM:
-            break
+    for named, pairs in groupby(sorted(deliveries, key=lambda pair: pair[0], reverse=True), key=lambda pair: pair[0]):
+        for file in _one_by_one([file for _, file in pairs]):
+            held = {day: count for day in file.may_hold() if (count := file.count(day))}
+            if held:
+                shifts[(named - max(held, key=lambda day: (held[day], day))).days] += 1
+            if shifts.total() == _FILES_LEARNED_FROM:
+                return _commonest(shifts)
+    return _commonest(shifts)
+
+
+def _commonest(shifts: Mapping[int, int]) -> int:
     return max(shifts, key=lambda shift: (shifts[shift], -abs(shift)), default=0)
+
+
+def _one_by_one(files: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Some files, also those that are known together: in the order in which they would stand were none."""
+    together = [file for file in files if isinstance(file, LandedTogether)]
+    if not together:
+        return files
+    apart = [file for file in files if isinstance(file, LandedSessions)]
+    apart += (each for file in together for each in file.apart)
+    return sorted(apart, key=lambda file: file.raw.key if file.raw else "")
 
 
 _Files = Mapping[date, Sequence[Delivery]]
@@ -172,35 +175,107 @@ class LandedSessions:
 
     @cached_property
     def _utc_days(self) -> dict[date, list[str]]:
-        """The days of the zone that its UTC days touch, each with those."""
-        touched: dict[date, list[str]] = {}
-        for name in self.raw.files if self.raw else ():
-            for each in calendar_days.days_reached(date.fromisoformat(name), timedelta(0), self.zone):
-                touched.setdefault(each.day, []).append(name)
-        return touched
+        return _touched(self.raw.files if self.raw else (), self.zone)
 
     @cached_property
     def _counts(self) -> dict[str, dict[date, int]]:
         return {}
 
+    def count_of(self, name: str, day: date) -> int:
+        """Its accepted records of a UTC day that start on a day."""
+        return self._count(name).get(day, 0) if self.raw and name in self.raw.files else 0
+
     def _count(self, name: str) -> dict[date, int]:
         """The records of a UTC day by the day of the zone on which they start."""
         assert self.raw is not None
         if name not in self._counts:
-            reached = calendar_days.days_reached(date.fromisoformat(name), timedelta(0), self.zone)
-            if len(reached) == 1:  # as the index says
-                self._counts[name] = {reached[0].day: self.raw.files[name].rows}
-            else:
-                table = self.raw.table(name, ("started_at",))
-                starts = pc.cast(table["started_at"], "int64")  # milliseconds since 1970
-                self._counts[name] = {
-                    each.day: sum(
-                        pc.sum(pc.and_(pc.greater_equal(starts, start), pc.less(starts, end))).as_py() or 0
-                        for start, end in each.ranges()
-                    )
-                    for each in reached
-                }
+            raw = self.raw
+            starts = partial(raw.table, name, ("started_at",))
+            self._counts[name] = _rows_by_day(name, raw.files[name].rows, starts, self.zone)
         return self._counts[name]
+
+
+@dataclass(frozen=True)
+class LandedTogether:
+    """The landed files of sessions of one folder of raw by whose names they are of the same day, or of none."""
+
+    folder: RawFolder
+    named: NamedTogether
+    zone: ZoneInfo
+    is_read = True  # see Delivery
+
+    @property
+    def name(self) -> str:
+        """See Delivery: that of one of them, which says the same of the day as those of all others."""
+        return self.named.name
+
+    @property
+    def rejected(self) -> int:
+        """See Delivery."""
+        return self.named.rejected
+
+    def may_hold(self) -> list[date]:
+        """See Delivery."""
+        return list(self._utc_days)
+
+    def count(self, day: date) -> int:
+        """See Delivery. Raises Damaged where the raw file that tells is not what was written."""
+        return sum(self._count(name, day) for name in self._utc_days.get(day, ()))
+
+    @cached_property
+    def apart(self) -> list[LandedSessions]:
+        """The files, one by one."""
+        day = named_day(self.name)
+        landed = (file for file in self.folder.landed if named_day(file.landed_name) == day)
+        return [LandedSessions(file.landed_name, file, self.zone) for file in landed]
+
+    @cached_property
+    def _utc_days(self) -> dict[date, list[str]]:
+        return _touched(self.named.rows, self.zone)
+
+    @cached_property
+    def _counts(self) -> dict[str, dict[date, int]]:
+        return {}
+
+    def _count(self, name: str, day: date) -> int:
+        """How many of the records of a UTC day start on a day of the zone."""
+        rows, stored = self.named.rows[name], self.folder.files[name]
+        if rows < stored.rows and len(_reached(name, self.zone)) > 1:  # the file holds rows of others as well
+            return sum(file.count_of(name, day) for file in self.apart)
+        if name not in self._counts:
+            starts = partial(checked_table, self.folder.path(name), stored.sha256, ("started_at",))
+            self._counts[name] = _rows_by_day(name, rows, starts, self.zone)
+        return self._counts[name].get(day, 0)
+
+
+@lru_cache(maxsize=10_000)  # of a UTC day of which many files have sessions
+def _reached(name: str, zone: ZoneInfo) -> Sequence[calendar_days.DayReached]:
+    """The days of the zone on which sessions of a UTC day start."""
+    return calendar_days.days_reached(date.fromisoformat(name), timedelta(0), zone)
+
+
+def _touched(names: Iterable[str], zone: ZoneInfo) -> dict[date, list[str]]:
+    """The days of the zone that some UTC days touch, each with those."""
+    touched: dict[date, list[str]] = {}
+    for name in names:
+        for each in _reached(name, zone):
+            touched.setdefault(each.day, []).append(name)
+    return touched
+
+
+def _rows_by_day(name: str, rows: int, read_starts: Callable[[], pa.Table], zone: ZoneInfo) -> dict[date, int]:
+    """The `rows` of a UTC day by the day of the zone on which they start."""
+    reached = _reached(name, zone)
+    if len(reached) == 1:  # as the index says
+        return {reached[0].day: rows}
+    starts = pc.cast(read_starts()["started_at"], "int64")  # milliseconds since 1970
+    return {
+        each.day: sum(
+            pc.sum(pc.and_(pc.greater_equal(starts, start), pc.less(starts, end))).as_py() or 0
+            for start, end in each.ranges()
+        )
+        for each in reached
+    }
 
 
 def landed_sessions(
@@ -217,3 +292,17 @@ def landed_sessions(
     if nothing:
         files += [LandedSessions(name, nothing, zone) for name in empty]
     return files + [LandedSessions(name, None, zone) for name in unread]
+
+
+def landed_by_folder(
+    raw: Iterable[RawFile], unread: Iterable[str], empty: Iterable[str], zone: ZoneInfo
+) -> list[LandedSessions | LandedTogether]:
+    """The same, but that those of one folder whose names hold the same day are told of together."""
+    folders = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
+    files: list[LandedSessions | LandedTogether] = [
+        LandedTogether(folder, named, zone) for folder in folders for named in folder.named
+    ]
+    empty = list(empty)
+    without = next((folder for folder in folders if folder.has_empty), None) if empty else None
+    nothing = [file for file in without.landed if not file.records][:1] if without else []
+    return files + landed_sessions(nothing, unread, empty, zone)[len(nothing) :]

@@ -11,11 +11,8 @@ rows that are meant are copied once into a folder beside raw: a function of its 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -24,7 +21,7 @@ import pyarrow as pa
 from pipelines.core.durable_files import make_folder, new_folder, parquet_writer, sha256_of
 from pipelines.core.errors import Damaged
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
-from pipelines.raw.index import INDEX, RawFile, as_index, files_of, from_index, in_folders
+from pipelines.raw.index import INDEX, RawFile, RawFolder, as_index, by_folder, files_of, from_index
 from pipelines.raw.writer import WrittenFile
 
 PARTS = "raw_parts"
@@ -39,66 +36,16 @@ class PackDamaged(Damaged):
         self.folder = folder
 
 
-@dataclass(frozen=True)
-class RawFolder:
-    """A folder of raw: its files, and the landed files whose rows they hold."""
-
-    location: str
-    landed: Sequence[RawFile]
-    files: Mapping[str, WrittenFile]  # by UTC day of startedAt, or "all"
-    rejects: WrittenFile | None
-
-    @property
-    def entity(self) -> str:
-        """What its records are."""
-        return self.landed[0].entity
-
-    @property
-    def key(self) -> str:
-        """The key of its landed file, or the name of a pack."""
-        return self.landed[0].key if len(self.landed) == 1 else self.path_of_folder.name
-
-    @cached_property
-    def path_of_folder(self) -> Path:
-        """The folder. A Path is made when one is asked for, as of a RawFile."""
-        return Path(self.location)
-
-    def path(self, name: str) -> Path:
-        """Where the file of a day, or `all`, stands."""
-        return self.path_of_folder / f"{name}.parquet"
-
-    def digests(self, name: str) -> tuple[str, ...]:
-        """Of a pack, the digests of the rows that each of its landed files has in a file.
-
-        What is derived is named by those: by what landed, and not by what shares a folder.
-        """
-        return () if len(self.landed) == 1 else tuple(self._digests[name])
-
-    @cached_property
-    def _digests(self) -> Mapping[str, Sequence[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for each in self.landed:
-            for name, file in each.files.items():
-                found[name].append(file.digest)
-        return found
-
-    @property
-    def rejects_path(self) -> Path:
-        """Where the rejected records stand, if there are any."""
-        return self.path_of_folder / "rejects.parquet"
-
-
 def folders_of(raw: Iterable[RawFile]) -> list[RawFolder]:
     """The folders that hold the rows of some landed files, and of no others.
 
     Raises PackDamaged where part of a pack is meant that is damaged.
     """
-    found = []
-    for location, landed in in_folders(raw).items():
-        # safeguard: part-of-a-pack-is-not-the-pack
-        meant = landed if len(landed) == landed[0].landed_files else _part(Path(location), landed)
-        found.append(RawFolder(meant[0].location, meant, *files_of(meant)))
-    return found
+    # safeguard: part-of-a-pack-is-not-the-pack
+    return [
+        folder if folder.is_whole else RawFolder.of(_part(folder.path_of_folder, folder.landed))
+        for folder in by_folder(raw)
+    ]
 
 
 def _part(pack: Path, landed: Sequence[RawFile]) -> list[RawFile]:

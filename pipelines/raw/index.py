@@ -18,13 +18,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import operator
 import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,6 +47,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.row_digest import combined_digest
 from pipelines.core.settings import Settings
 from pipelines.landing import Stamp, read_as, suggestions
+from pipelines.landing.named_day import named_day
 from pipelines.landing.schema import ENTITIES
 from pipelines.landing.unreadable import OF_EVERY_RECORD, describe
 from pipelines.raw.erasure_register import Register
@@ -163,6 +165,204 @@ def _read_pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None, _
     return checked_table(path, sha256, columns)
 
 
+class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
+    """The landed files of sessions of one folder whose names hold the same day, or none: see deliveries.py."""
+
+    name: str  # of the first of them
+    rows: dict[str, int]  # by UTC day
+    rejected: int  # records; a file that cannot be read counts as one
+
+
+class RawFolder(msgspec.Struct, frozen=True, dict=True):
+    """A folder of raw: its files, and what there is to say of all the landed files together whose rows are meant.
+
+    It is known by what its index says, and kept in the cache below: most of a long history is never looked at file by
+    file. All of it is a function of the index.
+    """
+
+    location: str
+    entity: str
+    landed_files: int  # in the folder
+    joined_keys: str  # of those that are meant, 64 hexadecimal digits each
+    files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
+    rejects: WrittenFile | None
+    landed_digests: dict[str, list[str]]  # of a pack, by file: of the rows that each landed file has in it, in order
+    named: list[NamedTogether]  # of sessions
+    records: int
+    accepted: int
+    rejected: int
+    erased: int
+    rejected_by_reason: dict[str, int]
+    removed: dict[str, int]
+    expired: dict[str, int]
+    parser_version: int  # by which all of them were read; 0 where those differ
+    is_mapped: bool  # whether some were read by a mapping, or out of `key=value` folders
+    has_unreadable: bool
+    has_empty: bool  # a landed file without a record
+    only: RawFile | None  # where it is one that is meant
+
+    @classmethod
+    def of(cls, landed: Sequence[RawFile]) -> RawFolder:
+        """The folder of some landed files that are all in it."""
+        files, rejects = files_of(landed)
+        digests: dict[str, list[str]] = {}
+        reasons: Counter[str] = Counter()
+        removed: Counter[str] = Counter()
+        expired: Counter[str] = Counter()
+        for each in landed:
+            for name, file in each.files.items():
+                digests.setdefault(name, []).append(file.digest)
+            reasons.update(each.rejected_by_reason)
+            removed.update(each.removed)
+            expired.update(each.expired)
+        folder = cls(
+            location=landed[0].location,
+            entity=landed[0].entity,
+            landed_files=landed[0].landed_files,
+            joined_keys="".join(each.key for each in landed),
+            files=files,
+            rejects=rejects,
+            landed_digests={name: sorted(each) for name, each in digests.items()} if len(landed) > 1 else {},
+            named=_named_together(landed) if landed[0].entity == "viewing_sessions" else [],
+            records=sum(each.records for each in landed),
+            accepted=sum(each.accepted for each in landed),
+            rejected=sum(each.rejected for each in landed),
+            erased=sum(each.erased for each in landed),
+            rejected_by_reason=dict(reasons),
+            removed=dict(removed),
+            expired=dict(expired),
+            parser_version=landed[0].parser_version if len({each.parser_version for each in landed}) == 1 else 0,
+            is_mapped=any(each.mapping or each.reading or each.folders for each in landed),
+            has_unreadable=any(each.unreadable for each in landed),
+            has_empty=any(not each.records for each in landed),
+            only=landed[0] if len(landed) == 1 else None,
+        )
+        folder.__dict__["landed"] = landed
+        return folder
+
+    @cached_property
+    def landed(self) -> Sequence[RawFile]:
+        """The landed files whose rows are meant. Of a pack its index is read. Raises Damaged."""
+        if self.only is not None:
+            return [self.only]
+        try:
+            return from_index(self.path_of_folder, (self.path_of_folder / INDEX).read_bytes())
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            # safeguard: index-damaged-unnoticed-is-parsed-by-the-next-run
+            (self.path_of_folder.parents[2] / INDEXES).unlink(missing_ok=True)
+            raise _damaged(self.path_of_folder) from error
+
+    @cached_property
+    def keys(self) -> Sequence[str]:
+        """Of the landed files that are meant."""
+        return [self.joined_keys[at : at + 64] for at in range(0, len(self.joined_keys), 64)]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all were read by this parser and by no mapping: no other reading of their bytes counts in place of
+        this one."""
+        return self.parser_version == PARSER_VERSION and not self.is_mapped  # safeguard: earlier-reading-is-not-current
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all landed files in it are meant."""
+        return len(self.joined_keys) == 64 * self.landed_files
+
+    @property
+    def key(self) -> str:
+        """The key of its landed file, or the name of a pack."""
+        return self.only.key if self.only is not None else self.path_of_folder.name
+
+    @property
+    def removed_days(self) -> dict[str, int]:
+        """UTC day -> accepted records that retention has removed, whenever it did."""
+        return dict(Counter(self.removed) + Counter(self.expired)) if self.removed or self.expired else {}
+
+    @cached_property
+    def path_of_folder(self) -> Path:
+        """The folder. A Path is made when one is asked for, as of a RawFile."""
+        return Path(self.location)
+
+    def path(self, name: str) -> Path:
+        """Where the file of a day, or `all`, stands."""
+        return self.path_of_folder / f"{name}.parquet"
+
+    @property
+    def rejects_path(self) -> Path:
+        """Where the rejected records stand, if there are any."""
+        return self.path_of_folder / "rejects.parquet"
+
+    def digests(self, name: str) -> tuple[str, ...]:
+        """Of a pack, the digests of the rows that each of its landed files has in a file.
+
+        What is derived is named by those: by what landed, and not by what shares a folder.
+        """
+        return tuple(self.landed_digests.get(name, ()))
+
+
+def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
+    found: dict[date | None, NamedTogether] = {}
+    for each in landed:
+        day = named_day(each.landed_name)
+        before = found.get(day, NamedTogether(each.landed_name, {}, 0))
+        rows = Counter(before.rows)
+        rows.update({name: file.rows for name, file in each.files.items()})
+        rejected = before.rejected + (each.rejected or int(each.unreadable is not None))
+        found[day] = NamedTogether(before.name, dict(rows), rejected)
+    return list(found.values())
+
+
+class RawFiles(Sequence[RawFile]):
+    """Landed files in raw by (entity, key), known by their folders: one by one only where somebody goes through them.
+
+    What is asked of all of them by a run in which little changed is asked of `folders`.
+    """
+
+    def __init__(self, folders: Sequence[RawFolder], stamps: Mapping[str, Stamp] | None = None) -> None:
+        """`stamps` of the indexes of all that is in raw, by entity and folder, where these are all of it."""
+        self.folders = folders
+        self.stamps = stamps
+
+    @cached_property
+    def _apart(self) -> list[RawFile]:
+        return sorted((raw for folder in self.folders for raw in folder.landed), key=lambda raw: (raw.entity, raw.key))
+
+    def __len__(self) -> int:
+        return sum(len(folder.joined_keys) for folder in self.folders) // 64
+
+    def __iter__(self) -> Iterator[RawFile]:
+        return iter(self._apart)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._apart[at]
+
+
+def by_folder(raw: Iterable[RawFile]) -> Sequence[RawFolder]:
+    """The folders of some landed files, also those of which others are in the same folder: see folders.folders_of."""
+    if isinstance(raw, RawFiles):
+        return raw.folders
+    return [RawFolder.of(landed) for landed in in_folders(raw).values()]
+
+
+def keys_of(raw: Iterable[RawFile]) -> Iterator[str]:
+    """The key of each landed file."""
+    return (key for folder in by_folder(raw) for key in folder.keys)
+
+
+def divide_new(raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> tuple[list[RawFile], RawFiles]:
+    """(the files whose keys are not among `seen_before`, by (entity, key); all others)."""
+    new: list[RawFile] = []
+    others: list[RawFolder] = []
+    for folder in by_folder(raw):
+        if seen_before >= set(folder.keys):
+            others.append(folder)
+            continue
+        new += (each for each in folder.landed if each.key not in seen_before)
+        if left := [each for each in folder.landed if each.key in seen_before]:
+            others.append(RawFolder.of(left))
+    return sorted(new, key=lambda each: (each.entity, each.key)), RawFiles(others)
+
+
 @dataclass(frozen=True)
 class RejectedRecord:
     """One rejected record, as `mostwatched rejects` shows it."""
@@ -201,11 +401,19 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
     Raises Damaged for an index that cannot be read.
     """
-    return latest_parsed(indexes(settings, on_damage=raise_damaged))
+    return list(latest_parsed(read_raw(settings, on_damage=raise_damaged)))
 
 
-def latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
+def latest_parsed(raw: Iterable[RawFile]) -> RawFiles:
     """For each landed file's bytes the raw folder of the latest parser and mapping, by (entity, key)."""
+    if isinstance(raw, RawFiles) and all(folder.is_current for folder in raw.folders):
+        keys = list(keys_of(raw))
+        if len(set(keys)) == len(keys):  # safeguard: pack-that-is-made-again-counts-once
+            return raw  # none is read twice, so that none need be looked at
+    return RawFiles([RawFolder.of(landed) for landed in in_folders(_latest_parsed(raw)).values()])
+
+
+def _latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
     raw_folders = list(raw_folders)
     readings = latest_readings(raw_folders)
     in_folders = {raw.bytes_id for raw in raw_folders if raw.folders}
@@ -416,18 +624,27 @@ def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
 
 
 def raise_damaged(folder: Path) -> None:
-    raise Damaged(
+    raise _damaged(folder)
+
+
+def _damaged(folder: Path) -> Damaged:
+    return Damaged(
         f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
         "landed; if the landed file is no longer there, land it again."
     )
 
 
 def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator[RawFile]:
-    """Every landed file of the raw folders whose index can be read, by entity and folder.
+    """Every landed file of the raw folders whose index can be read, by entity and folder."""
+    for folder in read_raw(settings, on_damage).folders:
+        yield from folder.landed
 
-    An index is parsed when it was written, not again.
-    """
-    known = _parsed_before(settings)
+
+def read_raw(settings: Settings, on_damage: Callable[[Path], object]) -> RawFiles:
+    """All of raw whose index can be read, by entity and folder. An index is parsed when it was written, not again."""
+    known = _remembered(settings).folders
+    folders: list[RawFolder] = []
+    stamps: dict[str, Stamp] = {}
     for entity in ENTITIES:
         root = raw_root(settings) / entity
         if not root.is_dir():
@@ -436,44 +653,67 @@ def indexes(settings: Settings, on_damage: Callable[[Path], object]) -> Iterator
             if name.startswith("."):
                 continue
             stamp = _stamp_of(f"{root}/{name}/index.json")
-            stamp_then, found = known.get(f"{entity}/{name}", (None, None))
-            if found is not None and stamp_then == stamp:
-                yield from found
-                continue
-            folder = root / name
-            try:
-                found = from_index(folder, (folder / "index.json").read_bytes())
-                if folder_of(settings, found) != folder:
-                    raise Damaged(f"{folder} is not named by what is in it.")
-            except NotADirectoryError:
-                continue
-            except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
-                on_damage(folder)  # it got its name whole: an index that is not there was lost
-            else:
-                yield from found
+            stamp_then, folder = known.get(f"{entity}/{name}", (None, None))
+            if folder is None or stamp_then != stamp:  # safeguard: index-that-was-written-is-parsed
+                folder = _parsed(root / name, settings, on_damage)
+            if folder is not None:
+                folders.append(folder)
+                if stamp is not None:
+                    stamps[f"{entity}/{name}"] = stamp
+    return RawFiles(folders, stamps)
 
 
-# --- indexes that were parsed before: only a saving of time ---------------------------------------------------------
+def _parsed(folder: Path, settings: Settings, on_damage: Callable[[Path], object]) -> RawFolder | None:
+    """What the index of a folder says; None of what is no folder, or damaged."""
+    try:
+        found = from_index(folder, (folder / "index.json").read_bytes())
+        if folder_of(settings, found) != folder:
+            raise Damaged(f"{folder} is not named by what is in it.")
+    except NotADirectoryError:
+        return None
+    except (FileNotFoundError, ValueError, msgspec.MsgspecError, Damaged):
+        on_damage(folder)  # it got its name whole: an index that is not there was lost
+        return None
+    return RawFolder.of(found)
+
+
+# --- what is remembered of raw: only a saving of time ---------------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_StampAndIndex = tuple[Stamp, list[RawFile]]
+_FORM = 2  # of its content, and of what RawFolder says of an index: raise it when either changes
 
 
-def save_indexes(settings: Settings, raw: Iterable[RawFile]) -> None:
-    """Remember what indexes say, so that the next command need not open each.
+class _Remembered(msgspec.Struct, frozen=True, array_like=True):
+    form: int
+    root: str
+    folders: dict[str, tuple[Stamp, RawFolder]]  # by entity and folder: the stamp of its index and what it says
+    settled: frozenset[str]  # see settled_blocks
+
+
+def settled_blocks(settings: Settings, raw: RawFiles) -> frozenset[str]:
+    """Blocks of landed files (landing/finding.py) all of which are in raw: such a block need not be looked at.
+
+    None where an index is not what it was when that was noted, or is gone.
+    """
+    known = _remembered(settings)
+    # safeguard: settled-while-raw-stays-as-it-was
+    is_same = {name: stamp for name, (stamp, _) in known.folders.items()} == raw.stamps
+    return known.settled if is_same else frozenset()
+
+
+def save_indexes(settings: Settings, raw: RawFiles, settled: frozenset[str]) -> None:
+    """Remember what indexes say, and what landed files need not be looked at, so that the next command does neither.
 
     An index is replaced and never changed: whatever damages one leaves it another change time.
     """
-    known = _parsed_before(settings)
-    by_folder = in_folders(raw)
-    if len(by_folder) == len(known) and all(
-        (name := _folder_name(folder)) in known and all(map(operator.is_, known[name][1], found))
-        for folder, found in by_folder.items()
-    ):
+    known = _remembered(settings)
+    stamps = raw.stamps or {}
+    if known.settled == settled and {name: stamp for name, (stamp, _) in known.folders.items()} == stamps:
         return
-    stamps = {folder: _stamp_of(f"{folder}/index.json") for folder in by_folder}
-    saved = {_folder_name(folder): (stamp, by_folder[folder]) for folder, stamp in stamps.items() if stamp is not None}
-    content = msgspec.json.encode((str(raw_root(settings)), saved))
+    saved = {
+        name: (stamps[name], folder) for folder in raw.folders if (name := _folder_name(folder.location)) in stamps
+    }
+    content = msgspec.json.encode(_Remembered(_FORM, str(raw_root(settings)), saved, settled))
     write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -490,29 +730,27 @@ def _folder_name(location: str) -> str:
     return "/".join(location.rsplit("/", 2)[1:])
 
 
-def _parsed_before(settings: Settings) -> dict[str, _StampAndIndex]:
-    """By the entity and the name of a folder: the stamp of its index and what it said.
-
-    Nothing, where that is missing, damaged or elsewhere.
-    """
+def _remembered(settings: Settings) -> _Remembered:
+    """What is remembered; nothing, where that is missing, damaged, of another form or of another place."""
     path = settings.lake / INDEXES
+    root = str(raw_root(settings))
     stamp = _stamp_of(str(path))
-    return {} if stamp is None else _read_indexes(path, stamp, str(raw_root(settings)))
+    found = None if stamp is None else _read_remembered(path, stamp)
+    return found if found is not None and found.root == root else _Remembered(_FORM, root, {}, frozenset())
 
 
 @lru_cache(maxsize=1)
-def _read_indexes(path: Path, stamp: Stamp, expected_root: str) -> dict[str, _StampAndIndex]:
+def _read_remembered(path: Path, stamp: Stamp) -> _Remembered | None:
+    del stamp  # it names the content
     try:
         checksum, _, content = path.read_bytes().partition(b"\n")
+        # safeguard: cache-of-indexes-compared-with-checksum
         if checksum != hashlib.sha256(content).hexdigest().encode():
-            return {}
-        root, found = msgspec.json.decode(content, type=_Saved)
+            return None
+        found = msgspec.json.decode(content, type=_Remembered)
     except (OSError, ValueError, msgspec.MsgspecError):
-        return {}
-    return found if root == expected_root else {}
-
-
-_Saved = tuple[str, dict[str, _StampAndIndex]]
+        return None
+    return found if found.form == _FORM else None
 
 
 def _stamp_of(path: str) -> Stamp | None:

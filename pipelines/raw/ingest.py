@@ -7,10 +7,12 @@ The same bytes under another name, or landed again tomorrow, change nothing. Rec
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
 from pipelines.landing import (
+    Blocks,
     Content,
     CorruptionStart,
     Ignored,
@@ -43,7 +46,9 @@ from pipelines.raw.index import (
     PARSER_VERSION,
     BytesId,
     RawFile,
+    RawFiles,
     as_index,
+    by_folder,
     bytes_id_of,
     exists,
     from_index,
@@ -56,8 +61,10 @@ from pipelines.raw.index import (
     raw_folders,
     raw_key,
     raw_root,
+    read_raw,
     restore_quarantined,
     save_indexes,
+    settled_blocks,
     write_index,
 )
 from pipelines.raw.packs import SMALL_BYTES, Counts, Packs, read_again
@@ -96,7 +103,7 @@ class IngestReport:
     new: tuple[RawFile, ...]  # those that were read into raw
     postponed: tuple[PostponedFile, ...]
     ignored: tuple[Ignored, ...]  # not a landed file: unknown folders and extensions, symlinks, FIFOs
-    raw: tuple[RawFile, ...] = ()  # every landed file in raw after it, also as earlier parsers read them
+    raw: Sequence[RawFile] = ()  # every landed file in raw after it, also as earlier parsers read them
     again: tuple[str, ...] = ()  # names of files of sessions without a record, whose bytes the lake has by another name
     unreadable: UnreadableFiles = NONE_UNREADABLE
 
@@ -145,23 +152,26 @@ def ingest(
     if landing is None:
         make_folder(settings.landing)
         landing = [settings.landing]
-    files, ignored = find_landed([*landing, *erasure_register.landing(settings)])
+    quarantined: list[Path] = []
+    there = read_raw(settings, on_damage=lambda folder: quarantined.append(quarantine(folder)))
+    blocks = Blocks(_settled(settings, there))
+    files, ignored = find_landed([*landing, *erasure_register.landing(settings)], blocks)
     downloads = settings.home / "landed"  # which hold nothing but what is new
-    require_landing([root for root in landing if root.parent != downloads], files)
+    used = blocks.roots | {file.root for file in files}
+    require_landing([root for root in landing if root.parent != downloads], used)
     register = erasure_register.read(settings)
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
-    quarantined: list[Path] = []
-    there = list(indexes(settings, on_damage=lambda folder: quarantined.append(quarantine(folder))))
-    known = {_id_of_raw(raw): raw for raw in there}
-    parsed = {_id_of_raw(raw) for raw in latest_parsed(there) if raw.parser_version == PARSER_VERSION}
-    readings = _Readings(latest_readings(there))
+    apart: Sequence[RawFile] = there if files else ()  # where all has been passed over, none of raw is looked at
+    known = {_id_of_raw(raw): raw for raw in apart}
+    parsed = {_id_of_raw(raw) for raw in latest_parsed(apart) if raw.parser_version == PARSER_VERSION}
+    readings = _Readings(latest_readings(apart))
     sizes, aliases = _sizes(known.values()), _aliases(known.values())
     new: list[RawFile] = []
     restored: list[RawFile] = []  # folders of a mapping that was in force before, and is so again
     again: list[str] = []
     postponed: list[PostponedFile] = []
-    packed = packed_keys(there)
+    packed = packed_keys(apart)
     read_apart = (
         _read_apart(settings, files, seen, aliases, readings, packed, map_tasks) if map_tasks is not None else {}
     )
@@ -206,22 +216,59 @@ def ingest(
     known |= {_id_of_raw(each): each for each in packed_now}
     again += [file.name for file, sha256 in not_read if is_new_name_of_empty_file(known.get(_id(file, sha256)), file)]
     new.sort(key=lambda each: (each.entity, each.landed_name))
-    if landing:  # else nothing was looked for but erasures of our own
-        seen.save([file.location for file in files])
+    if landing and not (blocks.passed_over and not files):  # else nothing was looked for, or everything is as it was
+        seen.save(itertools.chain((file.location for file in files), blocks.locations()))
     progress("read landed files", total, total, BYTES)
     _restore_or_raise(settings)
     if new or quarantined or restored:  # one of those may just have had a wrong name
-        there = list(indexes(settings, on_damage=raise_damaged))
-    save_indexes(settings, there)
+        there = read_raw(settings, on_damage=raise_damaged)
+    settled = _now_settled(blocks, files, seen, parsed.union(map(_id_of_raw, new)), frozenset(again))
+    save_indexes(settings, there, settled | blocks.passed_over.keys())
     unreadable = find_unreadable(there, landed)
     return IngestReport(
-        len(files), tuple(new), tuple(postponed), tuple(ignored), tuple(there), tuple(again), unreadable
+        len(files) + blocks.files, tuple(new), tuple(postponed), tuple(ignored), there, tuple(again), unreadable
     )
+
+
+def _settled(settings: Settings, raw: RawFiles) -> frozenset[str]:
+    """The blocks of landed files that need not be looked at.
+
+    Where a file could not be read, it matters what has landed beside it; and where bytes were read by a mapping, which
+    file of theirs comes first.
+    """
+    if any(folder.has_unreadable or not folder.is_current for folder in raw.folders):
+        return frozenset()
+    return settled_blocks(settings, raw)
+
+
+def _now_settled(
+    blocks: Blocks,
+    files: Sequence[LandedFile],
+    seen: LandedCache,
+    parsed: AbstractSet[Identity],
+    again: Collection[str],
+) -> frozenset[str]:
+    """The blocks all of whose files are in raw as they would be read now, and are the ones that were read.
+
+    Not those with a file whose name alone tells something: see `is_new_name_of_empty_file`.
+    """
+    settled = {file.location for file in files if _is_settled(file, seen, parsed) and file.name not in again}
+    return frozenset(
+        name
+        for name, (folder, names) in blocks.others.items()
+        if name and all(f"{folder}/{each}" in settled for each in names)
+    )
+
+
+def _is_settled(file: LandedFile, seen: LandedCache, parsed: AbstractSet[Identity]) -> bool:
+    _, sha256 = _stamp_and_sha256(file, seen)  # safeguard: settled-by-the-stamp-that-was-read
+    return sha256 is not None and not file.mapping.digest and _id(file, sha256) in parsed
 
 
 def find_unreadable(raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
     """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes."""
-    found = [each for each in raw if each.unreadable and each.parser_version == PARSER_VERSION]
+    apart = (each for folder in by_folder(raw) if folder.has_unreadable for each in folder.landed)
+    found = [each for each in apart if each.unreadable and each.parser_version == PARSER_VERSION]
     if not found:
         return NONE_UNREADABLE
     counting = {each.key for each in latest_parsed(raw)}  # a mapping may have made one readable

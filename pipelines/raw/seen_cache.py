@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -26,14 +27,21 @@ class LandedCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, tuple[Stamp, str]] = {}
+        self._here = os.getcwd()  # asked once, of thousands of files  # noqa: PTH109
+
+    @cached_property
+    def _saved(self) -> dict[str, tuple[Stamp, str]]:
+        """What the last run left: not even read where nobody asks for it."""
         with suppress(OSError, ValueError, msgspec.MsgspecError, RecursionError):
-            files, _, checksum = path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
+            files, _, checksum = self._path.read_bytes().removeprefix(_BEGIN).rpartition(_BEFORE_CHECKSUM)
             if checksum != _checksum(files) + _END:  # safeguard: seen-cache-compared-with-checksum
                 raise ValueError("it is not what was written")
-            self._known = msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
-        self._saved = dict(self._known)
-        self._here = os.getcwd()  # asked once, of thousands of files  # noqa: PTH109
+            return msgspec.json.decode(files, type=dict[str, tuple[Stamp, str]])
+        return {}
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[Stamp, str]]:
+        return dict(self._saved)
 
     def get(self, path: Path | str, stamp: Stamp) -> str | None:
         """The sha256 of a file that is still the one that was read."""

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipelines.core import calendar_days
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, by_folder
 from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
 
@@ -97,7 +97,9 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
         days = calendar_days.utc_days(*calendar_days.day_bounds(day, zone))
         outcomes = [lake.table(file) for file in built.outcomes["session_outcomes"] if file.day in days]
         conflicts = sum(_conflicts(each) for each in outcomes)
-        gone = max(0, was - sum(file.files[str(each)].rows for file in raw for each in days if str(each) in file.files))
+        names = [str(each) for each in days]
+        left = sum(folder.files[name].rows for folder in by_folder(raw) for name in names if name in folder.files)
+        gone = max(0, was - left)
         yield ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
 
 

@@ -17,7 +17,15 @@ from zoneinfo import ZoneInfo
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, describe_unreadable, resolve_landed, suggest_mapping
+from pipelines.raw.index import (
+    RawFile,
+    by_folder,
+    describe_unreadable,
+    divide_new,
+    keys_of,
+    resolve_landed,
+    suggest_mapping,
+)
 from pipelines.snapshots.changed_days import ShrunkDay
 
 # Of 573 real nights (bicycle trips, flights, the sample) they refuse 4 wrongly, all storms, and catch 98 % of the last
@@ -38,8 +46,10 @@ def unreadable_files(
     New are those whose keys are not among `seen_before`, which the current snapshot rested on, nor among `replaced`: by
     the names of those something else has landed.
     """
+    apart = (each for folder in by_folder(raw) if folder.has_unreadable for each in folder.landed)
     # safeguard: gate-of-unreadable-files
-    found = [each for each in raw if each.unreadable and each.key not in seen_before and each.key not in replaced]
+    found = [each for each in apart if each.unreadable and each.key not in seen_before and each.key not in replaced]
+    found.sort(key=lambda each: (each.entity, each.key))
     for each in found[:MAX_UNREADABLE_NAMED]:
         yield describe_unreadable(each)
     if len(found) > MAX_UNREADABLE_NAMED:
@@ -78,8 +88,8 @@ def too_many_lost(
     rested on; and what is lost beside what was lost then. Of records that had landed before each counts as a new one.
     """
     new: dict[str, list[RawFile]] = defaultdict(list)
-    for file in raw:
-        if file.key not in seen_before and not file.unreadable:  # which is a ground of its own
+    for file in divide_new(raw, seen_before)[0]:
+        if not file.unreadable:  # which is a ground of its own
             new[file.entity].append(file)
     for entity in sorted(new.keys() | newly_lost.keys()):
         later = newly_lost.get(entity, Lost())
@@ -119,7 +129,9 @@ def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], 
     The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
     were forgotten: a landed file may have become another without them.
     """
-    _, gone = resolve_landed(raw, landed, register)
+    there = frozenset(keys_of(raw))
+    others = [file for file in landed if file["key"] not in there]  # which may be there by another key
+    _, gone = resolve_landed(raw, others, register) if others else ([], [])
     if gone:
         yield (
             f"{len(gone)} landed files that the last snapshot rests on are neither in the lake nor in the landing "
@@ -223,7 +235,8 @@ def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
     """The first UTC day of which sessions landed, kept or not; None before the first."""
-    days = [day for file in raw if file.entity == "viewing_sessions" for day in (*file.files, *file.removed_days)]
+    sessions = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
+    days = [day for folder in sessions for day in (*folder.files, *folder.removed_days)]
     return date.fromisoformat(min(days)) if days else None
 
 

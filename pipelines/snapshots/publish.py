@@ -32,7 +32,7 @@ from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, by_folder, keys_of
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.unknown_fields import UnknownField
 from pipelines.snapshots import changed_days, delivered_days, gates, warehouse
@@ -184,7 +184,7 @@ def publish(
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
-    landed = tuple(sorted(file.key for file in raw))
+    landed = tuple(sorted(keys_of(raw)))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
     says = (snapshot.manifest_sha256, landed, lost_as_json, completeness)
     if moves and (
@@ -227,7 +227,7 @@ def judge_days(
         list(cube_days(built.as_of, policy)),
         set(calendar_days.rolling(built.as_of, max(policy.windows))),
         _sessions_by_day(lake, built),
-        lambda: deliveries.landed_sessions(raw, unread, empty, ZoneInfo(policy.day_timezone)),
+        lambda: deliveries.landed_by_folder(raw, unread, empty, ZoneInfo(policy.day_timezone)),
         gates.first_day_landed(raw),
     )
 
@@ -294,7 +294,7 @@ def read_funnel(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[
     """
     rows = lake.table(built.funnel).to_pylist()
     counts = {row["outcome"]: row["records"] for row in rows}
-    sessions = [file for file in raw if file.entity == "viewing_sessions"]
+    sessions = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
     counts["erased"] = counts.get("erased", 0) + sum(file.erased for file in sessions)
     counts["expired"] = sum(rows for file in sessions for rows in file.removed_days.values())
     accepted = sum(file.accepted for file in sessions)
@@ -467,9 +467,9 @@ def _manifest(
     lost: Mapping[str, Lost],
 ) -> dict[str, Any]:
     rejected: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for file in raw:
-        for reason, count in file.rejected_by_reason.items():
-            rejected[file.entity][reason] += count
+    for folder in by_folder(raw):
+        for reason, count in folder.rejected_by_reason.items():
+            rejected[folder.entity][reason] += count
     for entity, each in lost.items():
         if each.rejected_later:
             rejected[entity][OTHER_CURRENCY] += each.rejected_later

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from pipelines.core.text import first_named
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, RawFiles, RawFolder, divide_new
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 
 LEAST_SESSIONS = 20  # of fewer, new or before, nothing is said
@@ -56,17 +56,17 @@ def find_signals(
     raw: Sequence[RawFile], seen_before: AbstractSet[str], count_commonest: CountCommonest | None = None
 ) -> Signals:
     """Judge the files of sessions whose keys are not among `seen_before`, beside the others."""
-    unknown = unknown_fields(file for file in raw if file.key not in seen_before)
+    all_new, others = divide_new(raw, seen_before)
+    unknown = unknown_fields(all_new)
     found = Signals(unknown=unknown)
-    sessions = [file for file in raw if file.entity == "viewing_sessions"]
-    new = [file for file in sessions if file.key not in seen_before]
+    new = [file for file in all_new if file.entity == "viewing_sessions"]
     days = {name for file in new for name in file.files}
     rows, shares = _shares(new, days)
     if rows < LEAST_SESSIONS:
         return found
-    old = [file for file in sessions if file.key in seen_before]
-    days_before = _days_before(old, max(days))
-    rows_before, before = _shares(old, days_before)
+    old = RawFiles([folder for folder in others.folders if folder.entity == "viewing_sessions"])
+    days_before = _days_before(old.folders, max(days))
+    rows_before, before = _shares(old.folders, days_before)
     where = f"in {first_named(sorted(file.landed_name for file in new))}"
     said = set()
     for name, (fields, least_before) in FIELDS.items():
@@ -112,7 +112,7 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
-def _shares(files: Sequence[RawFile], days: AbstractSet[str]) -> tuple[int, dict[str, float]]:
+def _shares(files: Sequence[RawFile | RawFolder], days: AbstractSet[str]) -> tuple[int, dict[str, float]]:
     """(the rows of some files on some days, which share of them has each of FIELDS), of files where that was noted."""
     rows = 0
     missing: dict[str, int] = defaultdict(int)
@@ -125,7 +125,7 @@ def _shares(files: Sequence[RawFile], days: AbstractSet[str]) -> tuple[int, dict
     return rows, {name: 1 - missing[name] / rows for name in FIELDS} if rows else {}
 
 
-def _days_before(files: Sequence[RawFile], last: str) -> set[str]:
+def _days_before(files: Sequence[RawFolder], last: str) -> set[str]:
     """The latest days with sessions among those before a day, or that day."""
     first = (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
     days = {name for file in files for name in file.files if first <= name <= last}
@@ -153,7 +153,7 @@ _IS_ID = re.compile(r"id|key|viewer|user", re.IGNORECASE)
 
 def _one_for_all(
     new: Sequence[RawFile],
-    old: Sequence[RawFile],
+    old: RawFiles,
     days: AbstractSet[str],
     days_before: AbstractSet[str],
     count_commonest: CountCommonest,
@@ -161,9 +161,9 @@ def _one_for_all(
 ) -> Iterator[str]:
     """Yield a sentence for each column of which nearly all new sessions have one value, and those before had many."""
     rows_on: dict[str, int] = defaultdict(int)
-    for file in old:
-        for name in file.files.keys() & days_before:
-            rows_on[name] += file.files[name].rows
+    for folder in old.folders:
+        for name in folder.files.keys() & days_before:
+            rows_on[name] += folder.files[name].rows
     judged = sorted(name for name, rows in rows_on.items() if rows >= LEAST_SESSIONS)[-7:]
     if len(judged) < LEAST_DAYS:
         return

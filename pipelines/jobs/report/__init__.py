@@ -36,7 +36,7 @@ from pipelines.lake.plan import Built, input_days
 from pipelines.landing import printable_name
 from pipelines.raw import deliveries
 from pipelines.raw.deliveries import LandedSessions
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, by_folder
 from pipelines.raw.ingest import IngestReport
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 from pipelines.snapshots import changed_days, manifest
@@ -130,7 +130,7 @@ class RunRecorder:
         """The days before as_of that should have landed and have not."""
         zone = ZoneInfo(self.settings.day_timezone)
         awaited = [self.as_of - timedelta(days=back) for back in range(EXPECTED_DAYS, 0, -1)]
-        landed = deliveries.landed_sessions(self.raw, self.unread_files(), self.empty_files, zone)
+        landed = deliveries.landed_by_folder(self.raw, self.unread_files(), self.empty_files, zone)
         return [day for day, state in deliveries.judge(awaited, landed).items() if state == deliveries.MISSING]
 
     def unread_files(self) -> Iterator[str]:
@@ -345,7 +345,8 @@ class RunRecorder:
     def _records(self) -> dict[str, int] | None:
         if not self.raw:
             return None
-        return {name: sum(getattr(file, name) for file in self.raw) for name in ("records", "accepted", "rejected")}
+        counts = ("records", "accepted", "rejected")
+        return {name: sum(getattr(folder, name) for folder in by_folder(self.raw)) for name in counts}
 
     def _attempt(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
         """What a report says is worth no night: what fails is said in it."""

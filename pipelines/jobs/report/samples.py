@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import ENTITIES, landed_fields
-from pipelines.raw.index import RawFile
+from pipelines.raw.index import RawFile, by_folder
 
 SAMPLES = 3  # of each reason
 FILES_READ = 40  # for all of them together
@@ -25,7 +25,7 @@ SHOWN_CHARS = 160
 def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collection[str]) -> list[dict[str, Any]]:
     """Every (entity, reason) of the lake, those with most records of this run first; its files have the keys `new`."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for file in raw:
+    for file in _with_rejects(raw):
         for reason, count in file.rejected_by_reason.items():
             counts[file.entity, reason][0] += count
             counts[file.entity, reason][1] += count if file.key in new else 0
@@ -47,10 +47,16 @@ def inputs(raw: Sequence[RawFile], new: Collection[str]) -> list[object]:
     """Return all that decides what is said of the rejected records of some raw folders."""
     rejects = [
         (file.entity, file.landed_name, file.key, file.key in new, file.rejects and file.rejects.sha256, reasons)
-        for file in raw
+        for file in _with_rejects(raw)
         if (reasons := file.rejected_by_reason)
     ]
     return [SAMPLES, FILES_READ, SHOWN_CHARS, _FIRST, *rejects]
+
+
+def _with_rejects(raw: Iterable[RawFile]) -> list[RawFile]:
+    """The files with rejected records, by (entity, key); of a folder without any none is looked at."""
+    found = (each for folder in by_folder(raw) if folder.rejected_by_reason for each in folder.landed)
+    return sorted((each for each in found if each.rejected_by_reason), key=lambda each: (each.entity, each.key))
 
 
 def mask(text: str, fields: Collection[str]) -> str:
@@ -80,7 +86,7 @@ def _chosen(raw: Sequence[RawFile], new: Collection[str]) -> list[RawFile]:
     """Few files that together show every reason, those of this run before others."""
     chosen: dict[str, RawFile] = {}
     shown: Counter[tuple[str, str]] = Counter()
-    with_rejects = [file for file in raw if file.rejects]
+    with_rejects = [file for file in _with_rejects(raw) if file.rejects]
     for file in sorted(with_rejects, key=lambda file: (file.key not in new, file.entity, file.landed_name, file.key)):
         reasons = {(file.entity, reason): count for reason, count in file.rejected_by_reason.items()}
         if len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):

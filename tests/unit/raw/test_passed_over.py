@@ -1,0 +1,292 @@
+"""What landed and did not change costs a run next to nothing: it is passed over, in landing folders and in raw."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from pipelines.core.errors import Damaged
+from pipelines.core.settings import Settings
+from pipelines.jobs import nightly
+from pipelines.landing import finding
+from pipelines.raw import deliveries, index, ingest, seen_cache
+from pipelines.raw.index import INDEXES, RawFiles, every_raw_file, keys_of, latest_parsed, read_raw
+from pipelines.raw.packs import PackWriter
+
+SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT%02d:00:00Z"}\n'
+AS_OF = date(2026, 1, 9)
+
+Land = Callable[[str, bytes | str], Path]
+
+
+def land_days(land: Land, days: int = 4, files: int = 5, first: int = 5) -> None:
+    """Small files of sessions in a folder a day, as if they had landed long ago."""
+    for day in range(first, first + days):
+        for file in range(files):
+            number = day * files + file
+            text = SESSION % (number, number % 3, number % 7, day, file)
+            path = land(f"viewing_sessions/2026-01-{day:02}/{file:02}.ndjson", text)
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """How often landed files, and landed files of raw, are looked at one by one."""
+    counts: Counter[str] = Counter()
+
+    def watch(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def counted(*args: Any, **options: Any) -> Any:
+            counts[name] += 1
+            return function(*args, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    watch(finding, "landed_file")
+    watch(index, "from_index")
+    watch(seen_cache.LandedCache, "get")
+    return counts
+
+
+def unchanged(home: Settings) -> str:
+    """Run once more; returns the snapshot's id."""
+    report = nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+    assert not report.published.is_new
+    return report.snapshot_id
+
+
+def test_a_run_without_news_looks_at_no_file_by_itself(home: Settings, land: Land, calls: Counter[str]) -> None:
+    """Neither where it landed nor in raw, but those of the newest day: by their names it is told what names mean."""
+    land_days(land)
+    nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+    calls.clear()
+    unchanged(home)
+    assert calls == {"from_index": 1}
+
+
+def test_a_new_file_has_its_block_looked_at(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the files of no other folder, nor those of the same folder in other blocks."""
+    monkeypatch.setattr(finding, "_BLOCK_FILES", 4)
+    land_days(land, days=3, files=40)
+    ingest.ingest(home)
+    calls.clear()
+    land("viewing_sessions/2026-01-06/09a.ndjson", SESSION % (999, 1, 1, 6, 1))
+    report = ingest.ingest(home)
+    assert (report.landed_files, report.new_files) == (121, 1)
+    assert 1 <= calls["landed_file"] <= 30
+
+
+def changed(path: Path) -> None:
+    path.write_text(path.read_text().replace('"v', '"w'))
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # the same size and modification time
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text(path.read_text().replace('"v', '"w'))
+    os.utime(other, (1_700_000_000, 1_700_000_000))
+    other.rename(path)
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("renamed.csv"))  # what was JSON is read as CSV
+
+
+@pytest.mark.parametrize("change", [changed, replaced, renamed], ids=lambda change: str(change.__name__))
+def test_a_file_that_changed_is_read_again(home: Settings, land: Land, change: Callable[[Path], None]) -> None:
+    """Though its size and its modification time are what they were."""
+    land_days(land, days=1)
+    ingest.ingest(home)
+    assert ingest.ingest(home).new_files == 0
+    change(home.landing / "viewing_sessions/2026-01-05/02.ndjson")
+    assert ingest.ingest(home).new_files == 1
+    assert ingest.ingest(home).new_files == 0
+
+
+def test_a_file_that_has_just_landed_is_looked_at_again(home: Settings, land: Land, calls: Counter[str]) -> None:
+    """A change in the same tick of the clock could leave the same stamp."""
+    land("viewing_sessions/new.ndjson", SESSION % (1, 1, 1, 5, 1))
+    ingest.ingest(home)
+    calls.clear()
+    ingest.ingest(home)
+    assert calls["landed_file"] == 1
+
+
+def lost(cache: Path) -> None:
+    cache.unlink()
+
+
+def damaged(cache: Path) -> None:
+    """As its content is, but for what it says of one number."""
+    content = cache.read_bytes()
+    assert b'"accepted":' in content
+    cache.write_bytes(content.replace(b'"accepted":', b'"accepted":1', 1))
+
+
+def of_an_earlier_form(cache: Path) -> None:
+    checksum, _, content = cache.read_bytes().partition(b"\n")
+    form, root, folders, _ = json.loads(content)
+    content = json.dumps([root, folders] if form == 2 else [form - 1, root, folders, []]).encode()  # the first had none
+    cache.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    assert checksum
+
+
+@pytest.mark.parametrize("spoil", [lost, damaged, of_an_earlier_form], ids=lambda spoil: str(spoil.__name__))
+def test_what_is_remembered_of_raw_may_be_lost(home: Settings, land: Land, spoil: Callable[[Path], None]) -> None:
+    """It is made again, the same, and nothing is read twice."""
+    land_days(land)
+    first = nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+    cache = home.lake / INDEXES
+    content = cache.read_bytes()
+    spoil(cache)
+    assert unchanged(home) == first.snapshot_id
+    assert cache.read_bytes() == content
+
+
+def test_the_cache_of_a_home_that_was_moved_is_not_believed(home: Settings, land: Land, tmp_path: Path) -> None:
+    """It names folders by where they were."""
+    land_days(land)
+    ingest.ingest(home)
+    home.home.rename(tmp_path / "moved")
+    moved = Settings(home=tmp_path / "moved")
+    report = ingest.ingest(moved)
+    assert report.new_files == 0
+    assert {raw.folder.parents[3] for raw in report.raw} == {moved.lake.parent}
+
+
+def test_raw_that_is_gone_is_read_again(home: Settings, land: Land) -> None:
+    """Though what landed is as it was when it was passed over."""
+    land_days(land)
+    for damage in (
+        shutil.rmtree,
+        lambda folder: folder.joinpath("index.json").write_bytes(b"{}"),
+    ):
+        report = ingest.ingest(home)
+        (folder,) = {raw.folder for raw in report.raw}
+        damage(folder)
+        assert ingest.ingest(home).new_files == 20
+
+
+def test_a_file_in_two_packs_counts_once(home: Settings, land: Land) -> None:
+    """As when a damaged pack is made again of some of its files and put back for the sake of the others."""
+    land_days(land)
+    first = ingest.ingest(home)
+    (folder,) = {raw.folder for raw in first.raw}
+    index.quarantine(folder)
+    (home.landing / "viewing_sessions/2026-01-05/00.ndjson").unlink()
+    with pytest.raises(Damaged, match="land that file again"):
+        ingest.ingest(home)
+    raw = ingest.ingest(home).raw
+    assert (len(raw), len(latest_parsed(raw)), len(set(keys_of(latest_parsed(raw))))) == (39, 20, 20)
+    assert sum(each.records for each in latest_parsed(raw).folders) == 20
+
+
+def test_an_index_that_was_damaged_unnoticed_is_noticed_and_mended(home: Settings, land: Land) -> None:
+    """Its stamp is what it was, so that nothing but reading it tells: the run after that reads them all."""
+    land_days(land)
+    ingest.ingest(home)
+    (folder,) = {raw.folder for raw in every_raw_file(home)}
+    path = folder / "index.json"
+    path.write_bytes(path.read_bytes().replace(b'"accepted":1', b'"accepted":2', 1))
+    remembered = index._remembered(home)
+    stamps = {name: (index._stamp_of(str(path)), known) for name, (_, known) in remembered.folders.items()}
+    index.save_indexes(
+        home,
+        RawFiles([known for _, known in stamps.values()], {n: s for n, (s, _) in stamps.items()}),
+        remembered.settled,
+    )
+    for known in index._remembered(home).folders.values():
+        known[1].__dict__.clear()
+    with pytest.raises(Damaged, match="The next run"):
+        every_raw_file(home)
+    assert ingest.ingest(home).new_files == 20
+    assert len(every_raw_file(home)) == 20
+
+
+def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier one read is read again."""
+    land_days(land, days=1)
+    ingest.ingest(home)
+    later = index.PARSER_VERSION + 1
+    for module in ("index", "ingest", "packs"):
+        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    assert ingest.ingest(home).new_files == 5
+    assert len(latest_parsed(read_raw(home, index.raise_damaged))) == 5
+
+
+def test_a_mapping_that_joins_has_everything_looked_at(home: Settings, land: Land) -> None:
+    """A mostwatched.toml says how files are read, so each is read again by it."""
+    land_days(land, days=1)
+    ingest.ingest(home)
+    land("mostwatched.toml", '[viewing_sessions]\nrename = { viewer = "viewerId" }\n')
+    assert ingest.ingest(home).new_files == 5
+    (home.landing / "mostwatched.toml").unlink()
+    ingest.ingest(home)
+    assert {raw.mapping for raw in latest_parsed(read_raw(home, index.raise_damaged))} == {""}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Istanbul", "America/St_Johns"])
+@pytest.mark.parametrize("days_later", [0, 1])
+def test_files_told_of_together_say_what_they_say_one_by_one(
+    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch, zone: str, days_later: int
+) -> None:
+    """Of every day in every zone, in one pack or in several, with names that mean the day or the day before."""
+    monkeypatch.setattr(PackWriter, "finish", _finish_in_two(PackWriter.finish))
+    for day in (5, 6, 8):
+        for file, hour in enumerate((1, 12, 20, 22, 23)):
+            text = SESSION % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
+            land(f"viewing_sessions/2026-01-{day + days_later:02}/{file}.ndjson", text)
+    land("viewing_sessions/2026-01-04/0.ndjson", '{"sessionId":1}\n')
+    land("viewing_sessions/all.ndjson", SESSION % (999, 1, 1, 7, 1))
+    raw = latest_parsed(ingest.ingest(home).raw)
+    days = [date(2026, 1, 3) + timedelta(days=ahead) for ahead in range(8)]
+    apart = deliveries.landed_sessions(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
+    together = deliveries.landed_by_folder(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
+    assert len(together) < len(apart)
+    assert deliveries.judge(days, together) == deliveries.judge(days, apart)
+    assert deliveries.states(days, together) == deliveries.states(days, apart)
+    for day in days:
+        assert sum(file.count(day) for file in together) == sum(file.count(day) for file in apart)
+
+
+def _finish_in_two(finish: Callable[[PackWriter], Any]) -> Callable[[PackWriter], Any]:
+    """Write what is buffered into two packs."""
+
+    def finish_in_two(self: PackWriter) -> Any:
+        buffered = self._buffered
+        self._buffered = buffered[::2]
+        self._write_buffered()
+        self._close()
+        self._buffered = buffered[1::2]
+        return finish(self)
+
+    return finish_in_two
+
+
+def test_what_is_said_of_a_folder_is_said_of_its_files(home: Settings, land: Land) -> None:
+    """Read back from the cache it is what it was."""
+    land_days(land)
+    land("viewing_sessions/bad.ndjson", SESSION % (1, 1, 1, 5, 1) + "{}\n")
+    land("follows/a.ndjson", '{"userId":"u","creatorId":"c","followedAt":"2026-01-02T00:00:00Z"}\n')
+    report = ingest.ingest(home)
+    index._read_remembered.cache_clear()
+    read = read_raw(home, index.raise_damaged)
+    assert [index.RawFolder.of(folder.landed) for folder in read.folders] == read.folders
+    assert (len(read), sum(folder.records for folder in read.folders)) == (22, 23)
+    assert [msgspec.structs.asdict(raw) for raw in read] == [
+        msgspec.structs.asdict(raw) for raw in sorted(report.raw, key=lambda raw: (raw.entity, raw.key))
+    ]
