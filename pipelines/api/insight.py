@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from pipelines.snapshots.manifest import Snapshot
 UNLISTED = ("banned", "deleted")  # creators who are left out before ranking, and are shown nowhere
 SCHEDULED = "scheduled"
 KEPT_BYTES = 64 << 20  # of rankings that were asked for, besides those of the published windows
-KEPT_AT_LEAST = 3  # a range and the two that it is compared with
+KEPT_AT_LEAST = 4  # a range and the three that it is compared with
+ORDERS = ("viewers", "sessions", "hours")  # that the page shows; the first is that of the ranking
 BYTES_EACH = 8 * 7  # of a creator in a ranking
 
 _PROFILE = ("username", "name", "surname", "expertise")
@@ -85,6 +87,15 @@ class Ranked:
         position = int(self.position_of[creator])
         return None if position < 0 else int(self.ranks[position])
 
+    def viewers_of(self, creator: int) -> int:
+        """The viewers of a creator; 0 of one who is not in it."""
+        position = int(self.position_of[creator])
+        return 0 if position < 0 else int(self.viewers[position])
+
+
+def _totals(ranked: Ranked) -> Totals:
+    return Totals(len(ranked.creators), int(ranked.sessions.sum()), int(ranked.watched_seconds.sum()))
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -115,7 +126,17 @@ class Row:
     anonymous_viewers: int
     sessions: int
     watched_seconds: int
+    viewers_before: int | None  # in the period before; None: it is not compared with
     trend: list[int]  # viewers in every window of TREND_DAYS days, as in Cube.trend_ends; empty unless asked for
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What all creators of a range have together."""
+
+    total: int
+    sessions: int
+    watched_seconds: int
 
 
 @dataclass(frozen=True)
@@ -128,6 +149,8 @@ class Page:
     total: int  # creators in the ranking
     sessions: int  # of all of them
     watched_seconds: int
+    anonymous_viewers: int  # of all of them, added up: whether there are any
+    before: Totals | None  # of as many days just before; None: not held, not shown, or without data at its start
     matched: int  # those that were looked for
     rows: list[Row]
 
@@ -182,8 +205,10 @@ class Insight:
         cube: Cube,
         creators: pa.Table,
         streams: pa.Table,
+        watched: Sequence[int] = (),
     ) -> None:
-        """`creators` and `streams` are those of `prepare`."""
+        """`creators`, `streams` and `watched` are those of `prepare`."""
+        self.watched = tuple(watched)  # seconds of all listed creators, of each day that is held
         self.as_of = as_of
         self.windows = tuple(windows)
         self.cube = cube
@@ -195,6 +220,7 @@ class Insight:
         self._streams_of = whole(streams["creator_id"])
         self._given: dict[Range, Ranked] = {}
         self._kept: OrderedDict[Range, Ranked] = OrderedDict()
+        self._orders: OrderedDict[tuple[Range, str], Ints] = OrderedDict()
 
     def add_ranking(self, ranked: Ranked) -> None:
         """Keep a ranking that was worked out before."""
@@ -209,8 +235,22 @@ class Insight:
         return found
 
     def compared(self, asked: Range) -> list[Range]:
-        """A range, and those a day and a week earlier that its movement is compared with, as far as they are held."""
-        return [one for one in (asked, self._before(asked, 1), self._before(asked, 7)) if one is not None]
+        """A range, and those that it is compared with (a day and a week earlier, the period before), where held."""
+        others = (self._before(asked, 1), self._before(asked, 7), self.period_before(asked))
+        return [asked, *(one for one in others if one is not None)]
+
+    def period_before(self, asked: Range) -> Range | None:
+        """As many days just before a range. None where they are not held, or begin before there was any data."""
+        before = self._before(asked, asked.days)
+        if before is None or self.cube.min_cell:  # the snapshot shows its own windows alone
+            return None
+        return before if before.first.toordinal() >= self._first_with_data else None
+
+    @cached_property
+    def _first_with_data(self) -> int:
+        days = self.cube.days
+        found = next((day for day in sorted(days) if len(days[day].creators)), None)
+        return date.max.toordinal() if found is None else found.toordinal()
 
     # --- which range ---
 
@@ -238,6 +278,16 @@ class Insight:
             raise RangeNotHeld(f"this snapshot answers for its own windows alone: {windows} days before {self.as_of}")
         return asked
 
+    # --- the platform ---
+
+    def watched_by_day(self) -> Ints:
+        """The seconds watched of all listed creators, of each day that is held; nothing as in `Cube.trend_ends`."""
+        if self.cube.min_cell:
+            return np.array([], dtype=np.int64)
+        days = (self.cube.days[day] for day in sorted(self.cube.days))
+        seconds = [int(day.watched_milliseconds[self._is_listed[day.creators]].sum()) // 1000 for day in days]
+        return np.array(seconds, dtype=np.int64)
+
     # --- rankings ---
 
     def ranked(self, asked: Range) -> Ranked:
@@ -257,6 +307,7 @@ class Insight:
     def drop_rankings(self) -> None:
         """Free the rankings that were worked out."""
         self._kept.clear()
+        self._orders.clear()
 
     def _rank(self, asked: Range) -> Ranked:
         reach = self.cube.reach(asked.first, asked.end)
@@ -283,16 +334,31 @@ class Insight:
             position_of=position_of,
         )
 
-    def page(self, asked: Range, offset: int, limit: int, search: str = "", *, with_trend: bool = False) -> Page:
-        """Return rows of the ranking of a range, only those that match a search; positions are of the whole ranking."""
+    def page(
+        self,
+        asked: Range,
+        offset: int,
+        limit: int,
+        search: str = "",
+        *,
+        with_trend: bool = False,
+        order: str = ORDERS[0],
+        with_before: bool = False,
+    ) -> Page:
+        """Return rows of the ranking of a range, only those that match a search; positions are of the whole ranking.
+
+        They come in one of ORDERS. `with_before` compares them with the period before.
+        """
         if self.cube.first_day is None:
-            return Page(asked, None, None, 0, 0, 0, 0, [])
+            return Page(asked, None, None, 0, 0, 0, 0, None, 0, [])
         ranked = self.ranked(asked)
-        positions = np.arange(len(ranked.creators))
+        positions = self._ordered(ranked, order)
         if wanted := search_key(search):
             is_match = pc.match_substring(self._search_keys, wanted).to_numpy(zero_copy_only=False)
             positions = np.flatnonzero(is_match[ranked.creators])
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
+        earlier = self.period_before(asked) if with_before else None
+        before = None if earlier is None else self.ranked(earlier)
         return Page(
             range=asked,
             yesterday=yesterday,
@@ -300,9 +366,26 @@ class Insight:
             total=len(ranked.creators),
             sessions=int(ranked.sessions.sum()),
             watched_seconds=int(ranked.watched_seconds.sum()),
+            anonymous_viewers=int(ranked.anonymous_viewers.sum()),
+            before=None if before is None else _totals(before),
             matched=len(positions),
-            rows=self._rows(ranked, positions[offset : offset + limit].tolist(), yesterday, last_week, with_trend),
+            rows=self._rows(
+                ranked, positions[offset : offset + limit].tolist(), yesterday, last_week, with_trend, before
+            ),
         )
+
+    def _ordered(self, ranked: Ranked, order: str) -> Ints:
+        """The positions of a ranking in one of ORDERS; of equals the one ranked higher comes first."""
+        if order == ORDERS[0]:
+            return np.arange(len(ranked.creators))
+        key = (ranked.range, order)
+        found = self._orders.get(key)
+        if found is None:
+            values = ranked.sessions if order == "sessions" else ranked.watched_seconds
+            found = self._orders[key] = np.argsort(-values, kind="stable")
+            while len(self._orders) > KEPT_AT_LEAST:
+                self._orders.popitem(last=False)
+        return found
 
     def _before(self, asked: Range, days: int) -> Range | None:
         earlier = asked.earlier(days)
@@ -315,6 +398,7 @@ class Insight:
         yesterday: Range | None,
         last_week: Range | None,
         with_trend: bool,
+        earlier: Ranked | None = None,
     ) -> list[Row]:
         before = self.ranked(yesterday) if yesterday is not None else None
         long_before = self.ranked(last_week) if last_week is not None else None
@@ -330,6 +414,7 @@ class Insight:
                 anonymous_viewers=int(ranked.anonymous_viewers[position]),
                 sessions=int(ranked.sessions[position]),
                 watched_seconds=int(ranked.watched_seconds[position]),
+                viewers_before=None if earlier is None else earlier.viewers_of(creator),
                 trend=self.cube.trend[creator].tolist() if with_trend else [],
             )
             for position, creator, profile in zip(positions, creators, self._profiles_of(creators), strict=True)
@@ -378,7 +463,7 @@ class Insight:
         return [_stream(row) for row in self._streams.slice(rows.start, rows.stop - rows.start).to_pylist()]
 
 
-_CREATORS, _STREAMS = "creators.arrow", "scheduled.arrow"
+_CREATORS, _STREAMS, _WATCHED = "creators.arrow", "scheduled.arrow", "watched.arrow"
 _ARRAYS = ("creators", "ranks", "viewers", "anonymous_viewers", "sessions", "watched_seconds", "position_of")
 
 
@@ -394,6 +479,7 @@ def prepare(snapshot: Snapshot, folder: Path, before: Path | None = None) -> Non
         streams, funding = snapshot.table("live_streams.parquet"), snapshot.table("live_stream_funding.parquet")
         write_table(folder / _STREAMS, scheduled(streams, funding))
     insight = load(snapshot, folder)
+    write_arrays(folder / _WATCHED, {"seconds": insight.watched_by_day()})
     for asked in {one: None for usual in insight.usual_ranges() for one in insight.compared(usual)}:
         ranked = insight.ranked(asked)
         write_arrays(_ranking_path(folder, asked), {name: getattr(ranked, name) for name in _ARRAYS})
@@ -407,6 +493,7 @@ def load(snapshot: Snapshot, folder: Path) -> Insight:
         cube=cubes.map_cube(snapshot, folder),
         creators=map_table(folder / _CREATORS),
         streams=map_table(folder / _STREAMS),
+        watched=map_arrays(folder / _WATCHED)["seconds"].tolist() if (folder / _WATCHED).exists() else (),
     )
     for asked in (one for usual in insight.usual_ranges() for one in insight.compared(usual)):
         if (path := _ranking_path(folder, asked)).exists():

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from pathlib import PurePosixPath
+from zoneinfo import ZoneInfo
 
 from starlette.types import Scope
 
@@ -16,7 +17,7 @@ from pipelines.api import compression, messages, query_params
 from pipelines.api.creators import QueryApi
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused, StaticBody
 from pipelines.api.fair_queue import PAGES, Busy
-from pipelines.api.insight import Range, RangeNotHeld, UnknownCreator
+from pipelines.api.insight import ORDERS, Range, RangeNotHeld, UnknownCreator
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, layout, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness
@@ -25,7 +26,7 @@ from pipelines.api.query_params import InvalidParameter, Query
 from pipelines.api.query_service import NotReady, ReadySnapshot, Rendered
 from pipelines.api.responses import WINDOW_DAYS, digest_of
 from pipelines.api.snapshot_watcher import Serving, milliseconds
-from pipelines.core.calendar_days import rolling
+from pipelines.core.calendar_days import as_of_instant, rolling
 from pipelines.core.completeness import Completeness
 
 HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -105,7 +106,7 @@ class HtmlPage(Endpoint):
                     query_params.query(sent, name).one_of(name, *known)
                 asked = query_params.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
-                shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale)
+                shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale, fresh.is_old)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: Rendered(self.write(ready, asked, asked_frame, fresh))).body
             except (InvalidParameter, RangeNotHeld) as error:
@@ -130,7 +131,7 @@ class RankingPage(HtmlPage):
     """GET /"""
 
     here = layout.RANKING
-    parameters = ("days", "first", "last", "q", "page")
+    parameters = ("days", "first", "last", "q", "page", "sort")
 
     def write(self, ready: ReadySnapshot, asked: Query, frame: Frame, fresh: Freshness) -> bytes:
         """The ranking."""
@@ -142,7 +143,18 @@ class RankingPage(HtmlPage):
             days, window = Range(today - timedelta(days=1), today), None
         else:
             days, window = _range(ready, asked)
-        page = insight.page(days, (number - 1) * ranking.ROWS, ranking.ROWS, search, with_trend=True)
+        order = asked.one_of("sort", *ORDERS)
+        before = insight.period_before(days)
+        page = insight.page(
+            days,
+            (number - 1) * ranking.ROWS,
+            ranking.ROWS,
+            search,
+            with_trend=True,
+            order=order,
+            # days that did not land would be taken for a loss, or a gain
+            with_before=before is not None and ready.is_complete(before.first, days.end),
+        )
         first = (number - 1) * ranking.ROWS + 1
         return layout.render(
             "ranking.html",
@@ -150,6 +162,8 @@ class RankingPage(HtmlPage):
             fresh,
             choice=ranking.choice(insight, days, window),
             page=page,
+            order=order,
+            platform=ranking.platform(frame.language, insight, days, ready.did_not_land),
             moved=partial(ranking.movements, frame.language, page),
             trend_from=ranking.trend_from(insight),
             search=search,
@@ -248,7 +262,9 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
     """How old a snapshot is, by the rule of /readyz."""
     age_ms = max(0, now_ms - ready.published_ms)
     until = ready.data_until
-    days = rolling(ready.snapshot.as_of, WINDOW_DAYS)
+    as_of = ready.snapshot.as_of
+    days = rolling(as_of, WINDOW_DAYS)
+    ended_ms = milliseconds(as_of_instant(as_of, ZoneInfo(ready.zone)))
     return Freshness(
         snapshot_id=ready.snapshot_id,
         published=_moment(ready.published_ms),
@@ -256,6 +272,7 @@ def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
         age_hours=age_ms // 3_600_000,
         stale_hours=stale_hours,
         is_stale=age_ms > stale_hours * 3_600_000,
+        is_old=now_ms - ended_ms > stale_hours * 3_600_000,
         completeness=(ready.completeness or Completeness(days.first_day)).within(days),
         days=days,
     )

@@ -24,6 +24,7 @@ from pipelines.api.fair_queue import FairQueue
 from pipelines.api.insight import Insight
 from pipelines.api.preparation import QUERIES, Preparer
 from pipelines.api.snapshot_watcher import Serving
+from pipelines.core.calendar_days import Window
 from pipelines.core.completeness import Completeness
 from pipelines.core.errors import MostwatchedError
 from pipelines.snapshots.manifest import Snapshot
@@ -65,6 +66,11 @@ class ReadySnapshot:
     def did_not_land(self, day: date) -> bool:
         """Whether nothing of a day landed, as far as anybody noted that."""
         return self.completeness is not None and self.completeness.did_not_land(day)
+
+    def is_complete(self, first: date, end: date) -> bool:
+        """Whether all days from one to another (exclusive) landed, as far as anybody noted that."""
+        asked = Window(first, end)
+        return self.completeness is None or self.completeness.within(asked).is_complete(asked)
 
     def body(self, key: tuple[object, ...], write: Callable[[], Rendered]) -> Rendered:
         """Return what `write` returns, cached under `key`, which must hold everything that it depends on."""

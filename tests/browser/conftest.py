@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from published import publish
 from visiting import Visit
 from visitors import PLATFORM
 
+from pipelines.api.envelope import Clock
 from pipelines.core.settings import Settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -70,5 +72,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(home: Path) -> Iterator[str]:
     """The address of a server of it."""
-    with running(Settings(home=home)) as address:
+    morning = Clock(now_ms=lambda: round(datetime(2026, 11, 21, 6, tzinfo=UTC).timestamp() * 1000))
+    with running(Settings(home=home), morning) as address:
         yield address

@@ -73,6 +73,7 @@ def test_a_page_is_there_at_once(visit: Callable[..., Visit], server: str) -> No
     one.page.add_init_script(SHIFTS)
     for path in ("/", "/creator?id=c001", "/?days=7"):
         one.go(path)
+        one.until(lambda: one.page.evaluate("performance.getEntriesByName('first-contentful-paint').length"))
         one.page.wait_for_timeout(300)
         paint = one.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         sent = one.page.evaluate("performance.getEntriesByType('navigation')[0].transferSize")

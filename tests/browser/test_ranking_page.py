@@ -19,7 +19,7 @@ from pipelines.core.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("browser")  # one Chromium, whichever worker has it
 API = "/api/v1/creators/ranking"
-ROWS = "#results tbody tr"
+ROWS = "table.ranking tbody tr"
 
 
 def asked(server: str, **query: Any) -> Any:
@@ -27,7 +27,7 @@ def asked(server: str, **query: Any) -> Any:
 
 
 def viewers(one: Visit) -> list[int]:
-    return [int(text.replace(",", "")) for text in one.texts(f"{ROWS} .viewers")]
+    return [int(text.split()[0].replace(",", "")) for text in one.texts(f"{ROWS} .viewers")]
 
 
 def test_the_first_look(visit: Callable[..., Visit], server: str) -> None:
@@ -37,17 +37,18 @@ def test_the_first_look(visit: Callable[..., Visit], server: str) -> None:
     said = asked(server, days=30)
     assert one.page.title() == one.text("h1") == "Most-watched creators"
     assert "22 Oct – 20 Nov 2026" in one.text(".lede")
-    assert one.texts(".windows a") == ["1 day", "7 days", "30 days"]
+    assert one.texts(".windows a") == ["1 day", "7 days", "28 days", "30 days", "90 days", "Oct 2026"]
     assert one.text(".windows a[aria-current]") == "30 days"
     assert f"Up to date Snapshot {said['snapshotId']} Published" in one.text(".status")
     assert "less than an hour ago" in one.text(".status")
     assert "Sessions until 20 Nov 2026, 23:59 UTC" in one.text(".status")
     assert viewers(one) == [row["viewers"] for row in said["creators"]]
     assert one.texts(f"{ROWS} td.rank") == [str(row["rank"]) for row in said["creators"]]
-    assert one.text(".tiles") == (
-        f"Creators ranked {said['total']:,} Sessions {said['sessions']:,} "
-        f"Hours watched {round(said['watchedSeconds'] / 3600):,} Days 30"
-    )
+    tiles = one.text(".tiles")
+    for told in (f"Creators ranked {said['total']:,}", f"Sessions {said['sessions']:,} +12% on the 30 days before"):
+        assert told in tiles
+    assert f"Hours watched {round(said['watchedSeconds'] / 3600):,} +17% on the 30 days before Days 30" in tiles
+    assert one.text(".platform h2") == "Daily hours watched, all creators"
     assert one.page.locator(f"{ROWS} svg.spark path.line").count() == 100
     assert one.text(".shown") == "1–100 of 129"
 
@@ -86,12 +87,48 @@ def test_another_window_is_a_click_away_without_a_new_page(visit: Callable[..., 
     assert one.page.evaluate("window.stillHere") is True
 
 
+def test_rows_are_sorted_by_what_is_clicked(visit: Callable[..., Visit], server: str) -> None:
+    """By hours or sessions, the most first; ranks stay those by viewers, and the choice stays in every link."""
+    one = visit(server)
+    one.go()
+    for column, at in (("hours", -1), ("sessions", -2)):
+        one.page.click(f"#sort-{column}")
+        one.page.wait_for_url(f"**/?sort={column}")
+        one.until(lambda column=column: one.page.locator(f"th[aria-sort] #sort-{column}").count() == 1)
+        shown = [int(text.replace(",", "")) for text in one.texts(f"{ROWS} .num:nth-last-child({-at})")]
+        assert shown == sorted(shown, reverse=True)
+        assert viewers(one) != sorted(viewers(one), reverse=True)
+        assert one.page.evaluate("document.activeElement.id") == f"sort-{column}"
+    one.page.click("text=7 days")
+    one.page.wait_for_url("**/?sort=sessions&days=7")
+    one.page.click("#sort-viewers")
+    one.page.wait_for_url("**/?days=7")
+    assert viewers(one) == [row["viewers"] for row in asked(server, days=7)["creators"]]
+
+
+def test_the_last_month_is_a_click_away(visit: Callable[..., Visit], server: str) -> None:
+    one = visit(server)
+    one.go()
+    one.page.click("#month")
+    one.page.wait_for_url("**/?first=2026-10-01&last=2026-10-31")
+    assert one.text(".windows a[aria-current]") == "Oct 2026"
+
+
+def test_dates_are_in_the_language_of_the_page(visit: Callable[..., Visit], server: str) -> None:
+    """Whatever the browser's is."""
+    one = visit(server, locale="en-US")
+    one.go("/?lang=tr&first=2026-10-05&last=2026-10-17")
+    chosen = [one.page.locator(f"#{name} option:checked").inner_text() for name in ("first", "last")]
+    assert chosen == ["5 Eki 2026", "17 Eki 2026"]
+    assert one.text("#month") == "Eki 2026"
+
+
 def test_any_range_of_days(visit: Callable[..., Visit], server: str) -> None:
     """Both days of the form are in the range; the endpoint's `to` is the day after."""
     one = visit(server)
     one.go()
-    one.page.fill("#first", "2026-10-05")
-    one.page.fill("#last", "2026-10-17")
+    one.page.select_option("#first", "2026-10-05")
+    one.page.select_option("#last", "2026-10-17")
     one.page.click("text=Show")
     one.page.wait_for_url("**/?first=2026-10-05&last=2026-10-17")
     assert "5 Oct – 17 Oct 2026" in one.text(".lede")
@@ -145,7 +182,7 @@ def test_what_is_shown_can_be_taken_along(visit: Callable[..., Visit], server: s
     one.go("/?first=2026-10-05&last=2026-10-17")
     with one.page.expect_download() as started:
         one.page.click(f".downloads >> text={form}")
-    content = Path(started.value.path()).read_text()
+    content = Path(started.value.path()).read_text("utf-8-sig")
     expected = asked(server, **{"from": "2026-10-05", "to": "2026-10-18"}, limit=1000)
     assert content.startswith(first)
     assert content.count("c00") >= 8
@@ -219,8 +256,8 @@ def test_without_a_script(visit: Callable[..., Visit], server: str) -> None:
     one.page.wait_for_url("**q=zeynep**")
     assert "days=7" in one.page.url
     assert "Zeynep Işık" in one.texts(f"{ROWS} .name a")
-    one.page.fill("#first", "2026-10-05")
-    one.page.fill("#last", "2026-10-05")
+    one.page.select_option("#first", "2026-10-05")
+    one.page.select_option("#last", "2026-10-05")
     one.page.click("text=Show")
     assert "5 Oct 2026" in one.text(".lede")
     assert "q=zeynep" in one.page.url
@@ -245,8 +282,8 @@ def test_a_keyboard_is_enough(visit: Callable[..., Visit], server: str) -> None:
         outline = one.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid", stops
     order = [stop for at, stop in enumerate(stops) if stop not in stops[:at]]
-    assert order[:6] == ["days-1", "days-7", "days-30", "first", "last", "show"]
-    assert order[6] == "q"
+    assert order[:9] == ["days-1", "days-7", "days-28", "days-30", "days-90", "month", "first", "last", "show"]
+    assert order[9] == "q"
     one.page.focus("#days-1")
     press("Enter")
     one.page.wait_for_url("**/?days=1")
@@ -285,6 +322,7 @@ def test_no_snapshot_yet_and_then_one(visit: Callable[..., Visit], served: Calla
     answer = one.go()
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert one.text("h1") == "No snapshot yet"
+    assert one.text("main code") == "mostwatched run"
     served(PLATFORM)
     one.page.wait_for_selector(ROWS, timeout=20_000)
     one.complaints[:] = [said for said in one.complaints if "503" not in said]  # the browser's own note of the answer

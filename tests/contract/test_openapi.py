@@ -348,7 +348,7 @@ def test_parameters_are_documented() -> None:
     assert names(RANGE) == [*of_range, "limit", "offset", "q", "trend", *form]
     assert names(REACH) == ["creatorId", *of_range, *form]
     assert names(EXPLANATION) == ["creatorId", *of_range, "snapshot"]
-    assert names("/") == ["days", "first", "last", "q", "page", "lang", "theme", "If-None-Match"]
+    assert names("/") == ["days", "first", "last", "q", "page", "sort", "lang", "theme", "If-None-Match"]
     assert names("/creator") == ["id", "days", "first", "last", "lang", "theme", "If-None-Match"]
 
 

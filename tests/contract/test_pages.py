@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +17,7 @@ from published import CREATOR_ID, EXAMPLE, publish, reached
 
 from pipelines.api.page import assets
 from pipelines.api.page.translations import LANGUAGES, preferred
+from pipelines.core.completeness import Completeness
 
 PAGES = ["/", f"/creator?id={CREATOR_ID}"]
 
@@ -215,3 +216,113 @@ def test_what_a_page_links_to_of_the_api_is_answered(example_client: Client, que
         assert len(links) == 2
         for link in links:
             assert example_client.get(f"/{html.unescape(link)}").status_code == 200, link
+
+
+# --- what the ranking page says beside the figures of the range ---
+
+OCTOBER = ("2026-10-25", "2026-11-01", "2026-11-08", "2026-11-20")
+
+
+def _two_creators(**second: Any) -> dict[str, Any]:
+    """Two creators on a few days; the second has fewer viewers, and more sessions and hours."""
+    rows = []
+    for at, day in enumerate(OCTOBER):
+        rows.append(reached(day, "first", 10 + at, watched_milliseconds=3_600_000))
+        rows.append(reached(day, "second", 5, watched_milliseconds=7_200_000, sessions_started=50))
+    return {"creator_reach": rows, "creators": [{"creator_id": "second", "username": "second", **second}]}
+
+
+def _ids(page: str) -> list[str]:
+    return re.findall(r'href="creator\?id=(\w+)', page)
+
+
+def test_no_green_light_over_old_data(home: Path, client_for: Callable[..., Client], clock: StoppedClock) -> None:
+    """However lately it was published: what counts is how long ago its last day ended."""
+    publish(home, EXAMPLE, published_at=datetime(2027, 1, 1, tzinfo=UTC))
+    client = client_for(stale_hours=48)
+    end_us = round(datetime(2026, 11, 21, tzinfo=UTC).timestamp() * 1_000_000)
+    clock.us = end_us + 48 * 3_600_000_000
+    assert "Up to date" in client.get("/").text
+    tag = client.get("/").headers["ETag"]
+    clock.us += 1_000
+    for path in PAGES:
+        page = client.get(path).text
+        assert "Up to date" not in page
+        assert 'class="status old"' in page
+        assert "Data until 20 Nov 2026" in page
+        assert "The last day that is counted is 20 Nov 2026." in page
+    assert client.get("/").headers["ETag"] != tag
+
+
+def test_rows_are_sorted_and_ranks_stay(home: Path, client_for: Callable[..., Client]) -> None:
+    publish(home, _two_creators())
+    client = client_for()
+    assert _ids(client.get("/").text) == _ids(client.get("/?sort=viewers").text) == ["first", "second"]
+    for column in ("sessions", "hours"):
+        page = client.get(f"/?sort={column}").text
+        assert _ids(page) == ["second", "first"]
+        assert re.findall(r'<td class="rank">(\d)</td>', page) == ["2", "1"]
+        assert re.findall(r'aria-sort="descending">\s*<a [^>]*id="sort-(\w+)"', page) == [column]
+    for wrong in ("?sort=rank", "?sort=", "?sort=hours&sort=hours"):
+        assert client.get(f"/{wrong}").status_code == 400
+
+
+def test_a_column_without_a_figure_is_left_out(home: Path, client_for: Callable[..., Client]) -> None:
+    """Nobody is anonymous on many platforms."""
+    publish(home, _two_creators())
+    client = client_for()
+    assert "Anonymous</th>" not in client.get("/").text
+    anonymous = [reached("2026-11-20", "first", 3, is_signed_in=False)]
+    publish(home, {"creator_reach": [*_two_creators()["creator_reach"], *anonymous]})
+    assert "Anonymous</th>" in client.get("/").text
+    assert "Anonymous</th>" not in client.get("/?first=2026-10-25&last=2026-11-01").text
+
+
+def test_figures_are_compared_with_the_period_before(home: Path, client_for: Callable[..., Client]) -> None:
+    """Where it is held, began with data, and all of its days landed: a day that is missing is no change."""
+    publish(home, _two_creators())
+    client = client_for()
+    page = client.get("/?first=2026-11-08&last=2026-11-14").text
+    assert page.count("on the 7 days before") == 3
+    first, second = re.findall(r'<td class="num viewers">(.*?)</td>', page)
+    assert (first, second) == ("12<small>+9%</small>", "5<small>0%</small>")
+    assert "days before</dd>" not in client.get("/?first=2026-10-25&last=2026-10-31").text  # nothing is known before
+    publish(
+        home, _two_creators(), completeness=Completeness(date(2026, 10, 1), (date(2026, 11, 3),)), as_of="2026-11-22"
+    )
+    assert "days before</dd>" not in client.get("/?first=2026-11-08&last=2026-11-14").text
+
+
+def test_the_platform_has_a_line_of_its_own(home: Path, client_for: Callable[..., Client]) -> None:
+    """The hours of every day, of all creators that are listed; there is none where ranges are not shown."""
+    publish(home, _two_creators())
+    client = client_for()
+    page = client.get("/").text
+    chart = page[page.index('id="chart-platform"') : page.index('<table class="ranking">')]
+    rows = dict(re.findall(r'<time datetime="([0-9-]+)">[^<]*</time></th><td>([^<]*)</td>', chart))
+    assert (rows["2026-11-08"], rows["2026-11-09"], min(rows), max(rows)) == ("3.0", "0.0", OCTOBER[0], "2026-11-20")
+    publish(home, _two_creators(status="banned"), as_of="2026-11-22")
+    page = client.get("/").text
+    assert "<td>1.0</td>" in page[page.index('id="chart-platform"') :]
+    assert "<td>3.0</td>" not in page
+
+
+def test_presets_are_what_is_held(home: Path, client_for: Callable[..., Client]) -> None:
+    """The published windows, 7, 28, 30 and 90 days, and the last whole month, in the language of the page."""
+    publish(home, EXAMPLE)
+    page = client_for().get("/?lang=tr").text
+    assert re.findall(r'id="days-(\d+)"', page) == ["1", "7", "28", "30", "90"]
+    assert re.search(
+        r'href="\./\?[^"]*first=2026-10-01&amp;last=2026-10-31[^"]*" data-go id="month">Eki 2026</a>', page
+    )
+    assert page.count('<option value="2026-11-20" selected>20 Kas 2026</option>') == 1
+    for name in ("days=28", "days=90", "first=2026-10-01&last=2026-10-31"):
+        answer = client_for().get(f"/?{name}")
+        assert (answer.status_code, answer.text.count('data-go id="month" aria-current="true"')) == (
+            200,
+            name[0] == "f",
+        )
+
+
+def test_an_empty_home_says_which_command_to_run(client_for: Callable[..., Client]) -> None:
+    assert "<code>mostwatched run</code>" in client_for().get("/").text

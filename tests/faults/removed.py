@@ -400,6 +400,7 @@ SAFEGUARDS = (
         ("tests/contract/test_long_answers.py",),
     ),
     Safeguard("half-taken-answer-ended", drop, ("tests/contract/test_long_answers.py",)),
+    Safeguard("no-green-light-over-old-data", never, ("tests/contract/test_pages.py",)),
     Safeguard("removed-snapshot-answers-no-more", drop, ("tests/contract/test_pinned_snapshots.py",)),
     Safeguard("share-of-a-client", never, ("tests/contract/test_fairness.py",)),
     Safeguard("lanes-take-turns", drop, ("tests/contract/test_fairness.py",)),

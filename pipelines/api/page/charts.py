@@ -6,13 +6,42 @@ be read on a phone as on a desk. The same values stand in a table under every ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
 WIDTH, HEIGHT = 720, 200
 SPARK_WIDTH, SPARK_HEIGHT = 120, 28
 Paths = list[tuple[str, str]]  # the class of each, and its `d`
 
 _MARGIN = 2  # so that a line of two pixels at the edge is seen whole
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, its axes, and the table that it was drawn from."""
+
+    key: str
+    drawing: Paths
+    axis: tuple[str, str, str]  # what stands at its top, middle and bottom
+    days: Sequence[date]
+    columns: Mapping[str, Sequence[str]]  # by the key of their name
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is enough to be seen."""
+        return bool(self.drawing) and len(self.days) > 1
+
+    @property
+    def rows(self) -> Iterator[tuple[date, Sequence[str]]]:
+        """The days, each with its values."""
+        return zip(self.days, zip(*self.columns.values(), strict=True), strict=True)
+
+
+def axis(number: Callable[[int], str], top: int, bottom: int = 0) -> tuple[str, str, str]:
+    """What stands at the top, middle and bottom of an axis; nothing in a middle that is no whole number."""
+    middle = (top + bottom) / 2
+    return number(top), number(int(middle)) if middle == int(middle) else "", number(bottom)
 
 
 def sparkline(values: Sequence[int]) -> tuple[str, int, int]:

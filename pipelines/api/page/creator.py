@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
 from pipelines.api.insight import Creator, Profile
 from pipelines.api.page import charts
-from pipelines.api.page.charts import Paths
+from pipelines.api.page.charts import Chart
 from pipelines.api.page.translations import Language
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart, its axes, and the table that it was drawn from."""
-
-    key: str
-    drawing: Paths
-    axis: tuple[str, str, str]  # what stands at its top, middle and bottom
-    days: Sequence[date]
-    columns: Mapping[str, Sequence[str]]  # by the key of their name
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether there is enough to be seen."""
-        return bool(self.drawing) and len(self.days) > 1
-
-    @property
-    def rows(self) -> Iterator[tuple[date, Sequence[str]]]:
-        """The days, each with its values."""
-        return zip(self.days, zip(*self.columns.values(), strict=True), strict=True)
 
 
 def byline(profile: Profile) -> Sequence[str]:
@@ -47,10 +25,6 @@ def charts_of(
     A day that did not land, of which there are no figures, is marked in the drawing and has none in the table.
     """
 
-    def axis(top: int, bottom: int) -> tuple[str, str, str]:
-        middle = (top + bottom) / 2
-        return number(top), number(int(middle)) if middle == int(middle) else "", number(bottom)
-
     def shown(missing: Sequence[bool], values: Iterable[str]) -> list[str]:
         return [lang("not_landed") if gone else value for gone, value in zip(missing, values, strict=True)]
 
@@ -65,25 +39,28 @@ def charts_of(
     drawing, top = charts.area([point.viewers for point in points]) if points else ([], 1)
     behind_line = charts.columns([did_not_land(day) for day in ends], are_bars=False)
     values = [number(point.viewers) for point in points]
-    yield Chart("reach", [*behind_line, *drawing], axis(top, 0), ends, {"viewers": values})
+    yield Chart("reach", [*behind_line, *drawing], charts.axis(number, top), ends, {"viewers": values})
 
     returning, new = [day.returning_viewers for day in days], [day.new_viewers for day in days]
     drawing, top = charts.bars([returning, new])
     columns = {
         "new_viewers": shown(gone, map(number, new)),
         "returning_viewers": shown(gone, map(number, returning)),
-        "anonymous": shown(gone, (number(day.anonymous_viewers) for day in days)),
     }
-    yield Chart("viewers", [*behind_bars, *drawing], axis(top, 0), at, columns)
+    if any(day.anonymous_viewers for day in days):
+        columns["anonymous"] = shown(gone, (number(day.anonymous_viewers) for day in days))
+    yield Chart("viewers", [*behind_bars, *drawing], charts.axis(number, top), at, columns)
 
     ranks = [point.rank for point in points]
     drawing, bottom = charts.ranks(ranks)
     values = [lang("not_ranked") if value is None else number(value) for value in ranks]
-    yield Chart("rank", [*behind_line, *drawing] if any(ranks) else [], axis(1, bottom), ends, {"rank": values})
+    yield Chart(
+        "rank", [*behind_line, *drawing] if any(ranks) else [], charts.axis(number, 1, bottom), ends, {"rank": values}
+    )
 
     drawing, top = charts.bars([[day.watched_seconds / 3600 for day in days]])
     columns = {
         "hours": shown(gone, (lang.hours(day.watched_seconds) for day in days)),
         "sessions": shown(gone, (number(day.sessions) for day in days)),
     }
-    yield Chart("hours", [*behind_bars, *drawing], axis(top, 0), at, columns)
+    yield Chart("hours", [*behind_bars, *drawing], charts.axis(number, top), at, columns)

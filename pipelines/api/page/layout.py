@@ -33,6 +33,7 @@ class Freshness:
     age_hours: int
     stale_hours: int
     is_stale: bool
+    is_old: bool  # whether the last day that is counted ended longer ago than the data may be old
     completeness: Completeness  # of the last days of the snapshot
     days: Window  # those
 
@@ -43,6 +44,8 @@ class Freshness:
             return "stale"
         if self.data_through is not None:
             return "behind"
+        if self.is_old:  # safeguard: no-green-light-over-old-data
+            return "old"
         if self.completeness.missing:
             return "gaps"
         if self.completeness.incomplete:
@@ -50,10 +53,14 @@ class Freshness:
         return "fresh" if self.completeness.is_complete(self.days) else "young"
 
     @property
+    def last_day(self) -> date:
+        """The last day that is counted."""
+        return self.days.end_day - timedelta(days=1)
+
+    @property
     def data_through(self) -> date | None:
         """The last day that landed, where those after it did not."""
-        last = self.days.end_day - timedelta(days=1)
-        if not self.completeness.did_not_land(last):
+        if not self.completeness.did_not_land(self.last_day):
             return None
         return next((day for day in reversed(list(self.days)) if not self.completeness.did_not_land(day)), None)
 
@@ -89,6 +96,8 @@ _WRITING = (
     "hours",
     "day",
     "short_day",
+    "month",
+    "change",
     "days",
     "some_days",
     "instant",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from pipelines.api.insight import Creator, Insight, Page, Profile, Range, Row
+from pipelines.api.page import charts
+from pipelines.api.page.charts import Chart
 from pipelines.api.page.translations import Language
 
 ROWS = 100  # on one page
+PRESETS = (7, 28, 30, 90)  # days, beside the published windows
+ONE_DAY = timedelta(days=1)
 _HUES = 8  # of the initials
 
 
@@ -19,12 +23,18 @@ _HUES = 8  # of the initials
 class Choice:
     """The ranges that can be chosen, and the one that was."""
 
-    windows: tuple[int, ...]
+    windows: tuple[int, ...]  # the published ones, and others that are asked for often
+    month: Range | None  # the last whole month that is held
     range: Range
     days: int | None  # the window; None for a range of days
     first_day: date  # that the snapshot holds
     last_day: date
     has_ranges: bool  # whether other ranges than the windows can be asked for
+
+    @property
+    def held_days(self) -> list[date]:
+        """Every day that can be chosen, the latest first."""
+        return [self.last_day - timedelta(days=back) for back in range((self.last_day - self.first_day).days + 1)]
 
     @property
     def params(self) -> dict[str, str | int]:
@@ -38,7 +48,41 @@ def choice(insight: Insight, asked: Range, days: int | None) -> Choice:
     """Of a snapshot and what is shown of it."""
     cube = insight.cube
     first, end = cube.first_day or asked.first, cube.end_day or asked.end
-    return Choice(insight.windows, asked, days, first, Range(first, end).last, has_ranges=not cube.min_cell)
+    held = Range(first, end)
+    if cube.min_cell:
+        return Choice(insight.windows, None, asked, days, first, held.last, has_ranges=False)
+    longest = min(cube.max_window_days, held.days)
+    windows = tuple(sorted({*insight.windows, *(days for days in PRESETS if days <= longest)}))
+    return Choice(windows, last_month(held), asked, days, first, held.last, has_ranges=True)
+
+
+def last_month(held: Range) -> Range | None:
+    """The last whole calendar month of some days; None where they hold none."""
+    end = held.end.replace(day=1)
+    if end <= date.min.replace(day=31):
+        return None
+    first = (end - ONE_DAY).replace(day=1)
+    return Range(first, end) if first >= held.first else None
+
+
+def platform(lang: Language, insight: Insight, asked: Range, did_not_land: Callable[[date], bool]) -> Chart | None:
+    """The hours watched of all creators on every day since the first with data; the days of the range stand out."""
+    held = sorted(insight.cube.days)
+    seconds = dict(zip(held, insight.watched, strict=False))
+    first = next((day for day in held if seconds.get(day)), None)
+    days = [day for day in held if first is not None and day >= first]
+    if len(days) < 2 or not seconds:
+        return None
+    hours = [seconds[day] / 3600 for day in days]
+    is_inside = [asked.first <= day < asked.end for day in days]
+    gone = [not seconds[day] and did_not_land(day) for day in days]
+    drawing, top = charts.bars(
+        [[0 if inside else value for value, inside in zip(hours, is_inside, strict=True)],
+         [value if inside else 0 for value, inside in zip(hours, is_inside, strict=True)]]
+    )  # fmt: skip
+    said = [lang("not_landed") if none else lang.hours(seconds[day]) for day, none in zip(days, gone, strict=True)]
+    behind = charts.columns(gone, are_bars=True)
+    return Chart("platform", [*behind, *drawing], charts.axis(lang.number, top), days, {"hours": said})
 
 
 def initials(profile: Profile) -> str:

@@ -35,7 +35,7 @@ class Language:
         """A text, with its values put in."""
         return self.texts[key].format(**values)
 
-    def markup(self, key: str, **values: Markup) -> Markup:
+    def markup(self, key: str, **values: Markup | int) -> Markup:
         """A text with parts of a page put in."""
         return escape(self.texts[key]).format(**values)
 
@@ -57,6 +57,14 @@ class Language:
         """50% or %50."""
         return f"%{self.number(n)}" if self.code == "tr" else f"{self.number(n)}%"
 
+    def change(self, now: int, before: int) -> str | None:
+        """By how many percent a figure differs from one before: +4%, −3%; None where there was nothing before."""
+        if before <= 0:
+            return None
+        percent = round((now - before) * 100 / before)
+        sign = "+" if percent > 0 else "\N{MINUS SIGN}" if percent < 0 else ""
+        return f"{sign}{self.percent(abs(percent))}"
+
     def hours(self, seconds: int) -> str:
         """Hours of a number of seconds, with one decimal below a hundred."""
         if seconds >= 100 * 3600:
@@ -70,6 +78,10 @@ class Language:
     def short_day(self, day: date) -> str:
         """30 Jun."""
         return f"{day.day} {_MONTHS[self.code][day.month - 1]}"
+
+    def month(self, day: date) -> str:
+        """Jun 2013."""
+        return f"{_MONTHS[self.code][day.month - 1]} {day.year}"
 
     def days(self, days: Range) -> str:
         """1 Jun – 30 Jun 2013; the year once where it is one."""
