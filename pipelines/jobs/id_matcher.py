@@ -73,6 +73,8 @@ class IdMatcher:
 
     def is_in_base64(self, content: bytes) -> bool:
         """Whether it is a word of its own in what is written as base64."""
+        if not self._base64:
+            return False
         plain = content.translate(_PLAIN_BASE64).replace(b"\\/", b"/")
         for fixed, before, first in self._base64:
             length = 4 * -(-(before + len(_encoded(self.user)) + 1) // 3)  # with the byte behind the id
@@ -241,6 +243,7 @@ def _plain(name: str) -> str:
 # --- many ids -------------------------------------------------------------------------------------------------------
 
 FEW = 3  # ids that are looked for one by one sooner than by an automaton of all of them
+_SEARCHED_AT_ONCE = 64  # spellings that an expression finds four times as fast as the automaton; of more, it is one
 _LEAST_SEARCHED = 4  # bytes of an id that the automaton looks for: shorter ones stand everywhere
 _EVERYWHERE = re.compile(rb"[\x00-\x1f\\\"]")  # in an id: JSON may write it in more ways than are looked for
 _ESCAPES = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
@@ -361,14 +364,19 @@ class IdMatchers:
         if len(self._matchers) <= FEW or not by_spelling:
             return [self._matchers] * len(contents)
         texts = pl.Series([_plain_text(each) for each in contents], dtype=pl.String)
-        if len(contents) > 1:  # the automaton is slower where there is something to be told than where there is nothing
-            texts = texts.set(~texts.str.contains_any(list(by_spelling)), "")
+        texts = texts.set(~self._may_hold_any(texts), "")  # most hold none, and to say which one holds takes longer
         hits = texts.str.extract_many(list(by_spelling), overlapping=True)
         found: list[Sequence[IdMatcher]] = []
         for spellings in hits.to_list():
             numbers = {number for spelling in set(spellings) for number in by_spelling[spelling]}
             found.append([self._matchers[number] for number in sorted(numbers.union(self._always))])
         return found
+
+    def _may_hold_any(self, texts: pl.Series) -> pl.Series:
+        """Of each text, whether one of the spellings stands in it."""
+        if len(self._by_spelling) > _SEARCHED_AT_ONCE:
+            return texts.str.contains_any(list(self._by_spelling))
+        return texts.str.contains("|".join(map(pl.escape_regex, self._by_spelling)))
 
     @cached_property
     def _always(self) -> frozenset[int]:
@@ -397,4 +405,5 @@ def _plain_text(content: bytes) -> str:
 
 
 def _plain_spelling(content: bytes) -> str:
-    return content.translate(_PLAIN_BASE64).replace(b"\\/", b"/").decode("latin-1")
+    plain = content.translate(_PLAIN_BASE64)
+    return (plain.replace(b"\\/", b"/") if b"\\/" in plain else plain).decode("latin-1")

@@ -1,7 +1,7 @@
 """CSV of the flat entities: a header with either spelling of the fields, quoting as in RFC 4180, empty cells null.
 
-The standard library's reader is the definition. Blocks without a quotation mark, which is most of them, are split by
-Arrow and read as columns; their lines that are not plainly good go back to the definition.
+The standard library's reader is the definition. Blocks in which no cell needs its quotation marks, which is most of
+them, are split by Arrow and read as columns; their lines that are not plainly good go back to the definition.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows, is_utf8
 from pipelines.landing.columns import Mask
 from pipelines.landing.common_form import Matched
+from pipelines.landing.csv_quotes import without_quotes
 from pipelines.landing.fast import BlockReading, is_fit
 from pipelines.landing.lines import (
     LONG_LINE_TEXT_BYTES,
@@ -33,9 +35,10 @@ from pipelines.landing.lines import (
     Values,
     has_lone_return,
     is_blank,
+    lines_of,
 )
 from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
-from pipelines.landing.ndjson import read_piece
+from pipelines.landing.ndjson import ReadLine, read_piece
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
@@ -79,11 +82,14 @@ def read_csv(
             yield rows.batch()
             continue
         by_columns = header if fast and header and header.is_by_columns else None
-        if by_columns and isinstance(piece, Block) and is_fit(piece, _QUOTE, separator):
-            reading = BlockReading(piece, rows, by_columns.read_line, _QUOTE, separator=separator)
-            reading.match(by_columns)
-            yield reading.finish()
-            continue
+        if by_columns and isinstance(piece, Block):
+            plain = without_quotes(piece, separator) if _QUOTE in piece.data else piece
+            if plain is not None and is_fit(plain, _QUOTE, separator):
+                read_line = by_columns.read_line if plain is piece else _line_reader(by_columns, piece)
+                reading = BlockReading(plain, rows, read_line, _QUOTE, separator=separator)
+                reading.match(by_columns)
+                yield reading.finish()
+                continue
         lines.push(piece)
         while lines.any_left():
             before, header = header, _read_record(lines, header, rows)
@@ -102,6 +108,16 @@ def read_csv(
 
 
 _BATCH_RECORDS = 20_000
+
+
+def _line_reader(header: Header, piece: Block) -> ReadLine:
+    """What reads a line of a block as it landed, with its quotation marks."""
+    landed = lru_cache(1)(lambda: lines_of(piece.data))
+
+    def read_line(line: int, _: bytes, rows: Rows) -> None:
+        header.read_line(line, landed()[line - piece.first_line], rows)
+
+    return read_line
 
 
 class CsvRecord(NamedTuple):
@@ -207,7 +223,7 @@ class Header:
         return lacking(missing) if missing else None
 
     def read_line(self, line: int, landed: bytes, rows: Rows) -> None:
-        """Accept or reject a record that stands on one line without quotation marks. The slow path of a fast block."""
+        """Accept or reject a record that stands on one line. The slow path of a fast block."""
         if not landed.strip():
             rows.blank += 1
             return

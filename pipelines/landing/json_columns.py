@@ -310,9 +310,9 @@ _OTHER = object()  # stands where a value is not of its field's kind
 
 def _decoded(lines: Sequence[bytes]) -> dict[_Writer, dict[int, Object]]:
     """The objects of those lines that a writer would write so, by it; each by its place among the lines."""
-    whole = _decoded_at_once(lines)
-    if whole is not None:
-        return {_WRITERS[0]: dict(enumerate(whole))}
+    if at_once := _decoded_at_once(lines):
+        writer, objects = at_once
+        return {writer: dict(enumerate(objects))}
     found: dict[_Writer, dict[int, Object]] = {}
     writers = list(_WRITERS)  # the one that wrote the line before comes first
     for place, line in enumerate(lines):
@@ -333,8 +333,11 @@ def _decoded(lines: Sequence[bytes]) -> dict[_Writer, dict[int, Object]]:
     return found
 
 
-def _decoded_at_once(lines: Sequence[bytes]) -> list[Object] | None:
-    """The objects of all lines, if the first of the writers would write each of them so."""
+def _decoded_at_once(lines: Sequence[bytes]) -> tuple[_Writer, list[Object]] | None:
+    """The objects of all lines, if one of the first two writers would write each of them so; and which.
+
+    An array of the lines is compared as a whole: each is one object, so that no two of them can make up for each other.
+    """
     text = b"\n".join([*lines, b""])
     if len(text) > MAX_LINE_BYTES or _has_long_number(text) or any(map(_is_deep, lines)):
         return None
@@ -342,13 +345,19 @@ def _decoded_at_once(lines: Sequence[bytes]) -> list[Object] | None:
         landed = _decode_lines(text)
     except _DECODING_ERRORS:
         return None
-    # safeguard: decoded-lines-are-what-was-written
-    is_same = len(landed) == len(lines) and set(map(type, landed)) == {dict} and _encode_lines(landed) == text
-    return landed if is_same else None
+    if len(landed) != len(lines) or set(map(type, landed)) != {dict}:
+        return None
+    compact, spaced = _WRITERS[:2]
+    written = _encode(landed)
+    if written == b"[%b]" % b",".join(lines):  # safeguard: decoded-lines-are-what-was-written
+        return compact, landed
+    # safeguard: decoded-spaced-lines-are-what-was-written
+    if msgspec.json.format(written, indent=0) == b"[%b]" % b", ".join(lines):
+        return spaced, landed
+    return None
 
 
 _decode, _decode_lines = msgspec.json.Decoder().decode, msgspec.json.Decoder().decode_lines
-_encode_lines = msgspec.json.Encoder().encode_lines
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 

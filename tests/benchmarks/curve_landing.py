@@ -107,7 +107,7 @@ def _nested(landing: Path, entity: str, count: int) -> None:
     person = {"_id": "p", "username": "ada", "profilePhoto": {"_id": "f", "url": "https://x/y", "type": "image"}}
     records = {
         "creators": lambda n: {"_id": f"c{n}", "username": f"Creator {n}", "name": "Ada", "surname": "L",
-                               "profilePhoto": {"_id": f"f{n}", "url": "https://x/y", "type": "image", "variants": [],
+                               "profilePhoto": {"_id": f"f{n}", "url": "https://x/y", "type": "image", "variants": {},
                                                 "createdAt": at, "updatedAt": at},
                                "expertise": "art", "status": "active", "updatedAt": at},
         "live_streams": lambda n: {"id": f"l{n}", "creatorId": f"c{n % 200}", "status": "scheduled", "title": "t",

@@ -229,13 +229,19 @@ def test_csv_by_columns_says_what_the_csv_reader_says(data: st.DataObject) -> No
     fields = [each for each in landed_fields(entity) if each.required or data.draw(st.booleans())]
     header = [each.name for each in fields] + data.draw(st.sampled_from([[], ["extra"]]))
     lines = [",".join(header)]
+    quoting = data.draw(st.sampled_from(["as it is", "all", "some"]))
     for _ in range(data.draw(st.integers(1, 15))):
         odd = data.draw(st.integers(0, 3 * len(fields)))
         cells = [
             data.draw(CELLS if number == odd else usual(field).map(lambda text: text.strip('"')))
             for number, field in enumerate(fields)
         ]
-        lines.append(",".join(cells + [""] * (len(header) - len(cells) + (odd == 0))))
+        cells += [""] * (len(header) - len(cells) + (odd == 0))
+        if quoting == "all":
+            cells = [cell if '"' in cell and data.draw(st.booleans()) else f'"{cell}"' for cell in cells]
+        elif quoting == "some":
+            cells = [f'"{cell}"' if '"' not in cell and data.draw(st.booleans()) else cell for cell in cells]
+        lines.append(",".join(cells))
     records = lines[1:]  # fewer than MIN_LINES of them are read one by one
     lines += records * data.draw(st.sampled_from([0, MIN_LINES // len(records)]))
     end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from world import World
 
 from pipelines.core.errors import RefusedToPublish
+from pipelines.raw import ingest
 from pipelines.raw.index import RawFile
 from pipelines.raw.unknown_fields import unknown_fields
 from pipelines.raw.writer import WrittenFile
+from pipelines.snapshots import publish
 from pipelines.snapshots.signals import LEAST_SESSIONS, find_signals
 
 CASES = Path(__file__).parent.parent / "cases"
@@ -138,6 +140,19 @@ def test_a_signal_that_is_gone_refuses(ordinary, what):
     run(ordinary, allow_incomplete=True)
     land(ordinary, "2026-01-31", 5, **fields)
     run(ordinary)  # published once, it is settled, and a few sessions say nothing
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["a folder for all", "a folder a file"])
+def test_what_all_have_is_seen_in_short_files(ordinary, monkeypatch, shared):
+    """Of many sessions a sample is asked, which is to hold some of any file, however short it is."""
+    monkeypatch.setattr(publish, "ROWS_SAMPLED", 20)
+    if not shared:
+        monkeypatch.setattr(ingest, "SMALL_BYTES", 0)
+    for number in range(100):
+        text = json.dumps(session(NEW, number, creatorId="c1")) + "\n"
+        ordinary.land_text("viewing_sessions", text, f"{NEW} {number}.ndjson")
+    with pytest.raises(RefusedToPublish, match="100 of 100 newly landed sessions have the same creatorId"):
+        run(ordinary)
 
 
 @pytest.mark.parametrize(

@@ -171,11 +171,10 @@ def register(
         # small file first it would build them on the history instead of on the new day.
         assert not isinstance(relation, EphemeralModel)
         paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
-        names = [str(path) for path in paths]
-        rows = connection.from_parquet(
-            names, hive_partitioning=False, filename=with_filename or with_place, file_row_number=with_place
-        )
-        rows.create_view(name, replace=True)
+        options = f"hive_partitioning = false, filename = {with_filename or with_place}, file_row_number = {with_place}"
+        # One statement: a relation would be bound by itself first, which opens the files once more.
+        files = ", ".join(literal(str(path)) for path in paths)
+        connection.execute(f'create or replace view "{name}" as select * from read_parquet([{files}], {options})')
 
 
 def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
