@@ -78,9 +78,10 @@ REQUEST_SECONDS = 10.0  # that one request of a reported run may take
 
 Events = Iterator[dict[str, Any]]
 
-_reported: ContextVar[Events | None] = ContextVar(
-    "reported", default=None
-)  # what happens in the run of another process
+Answer = Callable[[str, str], None]
+
+# What happens in the run of another process, and where to say what of it is not shown.
+_reported: ContextVar[tuple[Events, Answer] | None] = ContextVar("reported", default=None)
 
 
 def _run_name() -> str:
@@ -102,8 +103,8 @@ def publish_most_watched_creators(
     allow_future: bool = False,
 ) -> NightReport | State[Any]:
     """Publish the ranking of the days before `as_of`; without one, before today in the policy's time zone."""
-    if (events := _reported.get()) is not None:
-        return _show_events(events)
+    if (reported := _reported.get()) is not None:
+        return _show_events(*reported)
     settings = _settings(home)
     as_of = as_of or _today(settings)
     if not allow_future:
@@ -344,7 +345,7 @@ def _create_artifacts(facts: Mapping[str, Any]) -> None:
 # --- the run of another process ------------------------------------------------------------------------------------
 
 
-def report_run(events: Events, answer: Callable[[str, str], None]) -> None:
+def report_run(events: Events, answer: Answer) -> None:
     """Make a flow run of what a run tells about itself: see prefect_reporter.py.
 
     `answer` is called with ("no_server", ""), ("began", "") once Prefect knows the run, ("problem", what is not shown).
@@ -358,7 +359,7 @@ def report_run(events: Events, answer: Callable[[str, str], None]) -> None:
         answer("began", "")
         yield from events
 
-    _reported.set(received())
+    _reported.set((received(), answer))
     try:
         with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_SECONDS}):
             publish_most_watched_creators(**parameters, return_state=True)
@@ -367,16 +368,23 @@ def report_run(events: Events, answer: Callable[[str, str], None]) -> None:
         answer("problem", f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
 
-def _show_events(events: Events) -> State[Any]:
-    """Show stages as tasks, and artifacts, as a run tells of them; returns the state that it ended in."""
+def _show_events(events: Events, answer: Answer) -> State[Any]:
+    """Show stages as tasks, and artifacts, as a run tells of them; returns the state that it ended in.
+
+    An artifact that cannot be made changes nothing about that state.
+    """
     for event in events:
         if event["event"] == "stage":
             with suppress(_StageFailed):
                 as_task(event["name"], lambda: _until_it_ends(events))
-        elif event["event"] == "report":
-            _create_report(event["facts"])
-        elif event["event"] == "published":
-            _create_artifacts(event)
+        elif event["event"] in ("report", "published"):
+            try:
+                if event["event"] == "report":
+                    _create_report(event["facts"])
+                else:
+                    _create_artifacts(event)
+            except Exception as error:
+                answer("problem", f"{type(error).__name__} of an artifact")
         elif event["event"] == "end":
             return Completed() if event["error"] is None else Failed(message=event["error"])
     # safeguard: killed-run-crashed-in-prefect
