@@ -32,7 +32,7 @@ OF_A_SNAPSHOT = "".join(
     f"""
 [[operations]]
 include-path = "{path}"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "404", "410"]
 """
     for path in (RANGE, REACH.partition("?")[0], "/", "/creator")
 )
