@@ -73,9 +73,9 @@ def new_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
             temporary.rename(final)
         fsync(final.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_leftover(temporary)
         if final.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+            remove_leftover(replaced)
 
 
 def name_folder(temporary: Path, final: Path) -> None:
@@ -169,6 +169,17 @@ def link_or_copy(existing: Path, new: Path) -> None:
         shutil.copyfile(existing, new)
 
 
+def remove_leftover(folder: Path) -> None:
+    """Remove a folder with a temporary name, if it is there.
+
+    It is no failure where that cannot be done: whoever holds the lock next sweeps.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for held in _held.values():
+            held.is_tidy = False  # safeguard: what-could-not-be-removed-is-swept
+
+
 def sweep(root: Path) -> int:
     """Remove what dead writers left half-written under `root`. Only the holder of the lock may call this.
 
@@ -177,7 +188,7 @@ def sweep(root: Path) -> int:
     leftovers = [path for path in root.rglob(f"{TEMPORARY_PREFIX}*") if path.exists()]
     for path in leftovers:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_leftover(path)
         else:
             path.unlink(missing_ok=True)
     return len(leftovers)
@@ -232,14 +243,15 @@ def fetched(path: Path) -> Path:
 _NAME_SECONDS = 1.0  # that a new holder is given to write its name, before we say Busy without one
 _MOMENT_SECONDS = 0.2  # that a holder with a name is given: whoever only looks, or moves a file, has ended by then
 
-_held: set[Path] = set()  # by this process
-
 
 @dataclass
 class HeldLock:
     """A lock that is held."""
 
-    is_tidy: bool  # whether nobody who held it can have left anything half-written: set it after a sweep
+    is_tidy: bool  # whether nobody who held it can have left anything half-written: set it before a sweep
+
+
+_held: dict[Path, HeldLock] = {}  # by this process
 
 
 def home_lock(home: Path) -> Path:
@@ -330,7 +342,7 @@ def lock(path: Path, place: Path | None = None) -> Iterator[HeldLock]:
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
             os.fsync(file)  # or the last holder's word could outlive what this one leaves
-        _held.add(path)
+        _held[path] = held
         try:
             yield held
         except (RefusedToPublish, UsageError):
@@ -339,7 +351,7 @@ def lock(path: Path, place: Path | None = None) -> Iterator[HeldLock]:
             held.is_tidy = False  # what failed may have kept it from removing what it left half-written
             raise
         finally:
-            _held.discard(path)
+            _held.pop(path, None)
             if held.is_tidy:
                 with suppress(OSError):
                     os.ftruncate(file, 0)

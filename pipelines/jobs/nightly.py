@@ -338,10 +338,10 @@ def locked_home(settings: Settings) -> Iterator[None]:
             durable_files.make_folder(folder)
         narrow(settings)
         if not lock.is_tidy or settings.engine == "spark":  # an executor may be lost while the run goes on
+            lock.is_tidy = True
             for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
                 durable_files.sweep(folder)  # safeguard: leftovers-swept
             durable_files.sweep(erasure_register.folder(settings))
-            lock.is_tidy = True
         sweep_scratch(settings.home)
         restore_quarantined(settings)
         _make_durable(settings)

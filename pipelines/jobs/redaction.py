@@ -236,7 +236,7 @@ def _replaced(folder: RawFolder) -> Iterator[Path]:
         shutil.rmtree(aside)
         durable_files.fsync(final.parent)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        durable_files.remove_leftover(new)
 
 
 def _names_somebody(texts: Sequence[str]) -> list[set[str]]:

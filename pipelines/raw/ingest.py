@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,7 +19,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from pipelines.core.durable_files import make_folder, name_folder, sweep, temporary_beside
+from pipelines.core.durable_files import make_folder, name_folder, remove_leftover, sweep, temporary_beside
 from pipelines.core.errors import Damaged
 from pipelines.core.progress import BYTES, Progress, no_progress
 from pipelines.core.settings import Settings
@@ -593,4 +592,4 @@ def _write_raw(
         return raw
     finally:
         writer.abandon()
-        shutil.rmtree(workshop, ignore_errors=True)
+        remove_leftover(workshop)

@@ -8,7 +8,6 @@ landed together, and says nothing of them: see index.py.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.core.durable_files import make_folder, name_folder, temporary_beside
+from pipelines.core.durable_files import make_folder, name_folder, remove_leftover, temporary_beside
 from pipelines.core.row_digest import row_digests
 from pipelines.core.settings import Settings
 from pipelines.landing import (
@@ -219,7 +218,7 @@ class PackWriter:
         if self._writer is not None:
             self._writer.abandon()
         if self._workshop is not None:
-            shutil.rmtree(self._workshop, ignore_errors=True)
+            remove_leftover(self._workshop)
 
     def _write_buffered(self) -> None:
         buffered, self._buffered, self._buffered_bytes = self._buffered, [], 0
@@ -326,7 +325,7 @@ class PackWriter:
         if not is_alone:
             (self._workshop / KEYS).write_bytes(keys_json(raw.key for raw in done))
         name_folder(self._workshop, self._root / name)
-        shutil.rmtree(self._workshop, ignore_errors=True)
+        remove_leftover(self._workshop)
         self._done += done
         self._writer = self._workshop = None
         self._files, self._pack_bytes, self._rejected = [], 0, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -13,7 +12,7 @@ from typing import TypeAlias
 import duckdb
 import pyarrow as pa
 
-from pipelines.core.durable_files import ROW_GROUP_ROWS
+from pipelines.core.durable_files import ROW_GROUP_ROWS, remove_leftover
 from pipelines.core.row_digest import RowDigest
 from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Settings
@@ -143,7 +142,7 @@ class DuckDBEngine:
     def close(self) -> None:
         """See `pipelines.lake.engines.Engine.close`."""
         self._connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        remove_leftover(self._spill)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,3 +73,23 @@ def test_a_run_that_failed_may_have_left_something(tmp_path: Path, error: BaseEx
         raise error
     with durable_files.lock_home(tmp_path) as held:
         assert held.is_tidy == is_tidy
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_what_could_not_be_removed_is_swept_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removes: bool
+) -> None:
+    """A replaced folder whose files cannot be removed at that moment fails nobody; it is swept later."""
+    final = tmp_path / "snapshots" / "one"
+    final.mkdir(parents=True)
+    with durable_files.lock_home(tmp_path) as held:
+        held.is_tidy = True
+        with monkeypatch.context() as patch, durable_files.new_folder(final, replace=True):
+            if not removes:
+                patch.setattr(shutil, "rmtree", lambda folder, ignore_errors: None)  # as it does where it may not
+    with durable_files.lock_home(tmp_path) as held:
+        assert held.is_tidy == removes
+        held.is_tidy = True
+        assert durable_files.sweep(tmp_path / "snapshots") == (0 if removes else 1)
+    with durable_files.lock_home(tmp_path) as held:
+        assert held.is_tidy
