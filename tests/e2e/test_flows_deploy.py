@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,21 +80,21 @@ def test_containers_run_the_same_deployments() -> None:
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
-def test_a_pool_of_containers_takes_the_deployments(kind: str, prefect_server: PrefectServer) -> None:
+def test_a_pool_of_containers_takes_the_deployments(kind: str, deployed: PrefectServer) -> None:
     """Prefect's own validation takes the job variables, by its template of that kind."""
     name = "mostwatched-containers"
     server = dataclasses.replace(
-        prefect_server,
-        environ=prefect_server.environ
+        deployed,
+        environ=deployed.environ
         | {"MOSTWATCHED_IMAGE": "registry.example/mostwatched-prefect:1", "MOSTWATCHED_HOME": "s3://bucket/home"},
     )
     server.command("work-pool", "create", name, "--type", kind, cwd=CHECKOUT)
     try:
         server.command("--no-prompt", "deploy", "--all", "--prefect-file", "prefect-containers.yaml", cwd=CHECKOUT)
         variables = server.ask("GET", f"/work_pools/{name}")["base_job_template"]["variables"]
-        deployed = [each for each in server.ask("POST", "/deployments/filter", {}) if each["work_pool_name"] == name]
-        assert {each["name"] for each in deployed} == {"nightly", "backfill", "prune", "audit"}
-        for each in deployed:
+        there = [each for each in server.ask("POST", "/deployments/filter", {}) if each["work_pool_name"] == name]
+        assert {each["name"] for each in there} == {"nightly", "backfill", "prune", "audit"}
+        for each in there:
             assert each["job_variables"]["image"] == "registry.example/mostwatched-prefect:1"
             assert each["job_variables"]["env"]["MOSTWATCHED_HOME"] == "s3://bucket/home"
             assert str(CHECKOUT) not in json.dumps([each["pull_steps"], each["path"], each["entrypoint"]])
@@ -102,6 +103,7 @@ def test_a_pool_of_containers_takes_the_deployments(kind: str, prefect_server: P
         with pytest.raises(ValidationError):
             validate({"image": ["no", "name"]}, variables, raise_on_error=True)
     finally:
+        deployed.command("--no-prompt", "deploy", "--all", cwd=CHECKOUT)  # they have the same names: back to their pool
         server.ask("DELETE", f"/work_pools/{name}")
 
 
@@ -146,7 +148,8 @@ def test_what_is_killed_beneath_a_run(killed: str, deployed: PrefectServer, tmp_
     assert ended["why"] == report["why"]
     assert ended["why"].startswith("The process was told to end")
     assert [json.loads(line)["event"] for line in notified.read_text().splitlines()] == ["failed"]
-    assert 'mostwatched_run_outcome{outcome="failed"} 1.0' in (home / "metrics" / "mostwatched.prom").read_text()
+    metrics = (home / "metrics" / "mostwatched.prom").read_text()
+    assert re.search(r'^mostwatched_run_outcome\{home="[^"]+",outcome="failed"\} 1.0$', metrics, re.MULTILINE)
 
 
 def _worker(environ: dict[str, str], folder: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:

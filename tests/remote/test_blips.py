@@ -47,7 +47,7 @@ def test_a_blip_in_the_middle_of_a_run(
         if first == "pull":
             return "down" if number <= 2 else ""
         puts.extend([path] * (method == "PUT"))
-        return "down" if method == "PUT" and len(puts) <= 3 else ""
+        return "down" if method == "PUT" and len(puts) <= 2 else ""
 
     with bucket.network(blip):
         report = nightly.run(settings, SECOND, [landing], **ACCEPT)
