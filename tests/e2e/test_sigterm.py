@@ -61,7 +61,7 @@ def test_a_run_that_is_told_to_end_says_so(in_a_query: bool, tmp_path: Path) -> 
     report = json.loads((home / "reports" / "2013-07-01.json").read_text())
     assert (report["outcome"], report["why"]) == ("failed", TOLD)
     metrics = (home / "metrics" / "mostwatched.prom").read_text()
-    assert 'mostwatched_run_outcome{outcome="failed"} 1.0' in metrics
+    assert f'mostwatched_run_outcome{{home="{home}",outcome="failed"}} 1.0' in metrics
     (event,) = map(json.loads, (tmp_path / "notified").read_text().splitlines())
     assert (event["event"], event["why"]) == ("failed", TOLD)
 
