@@ -21,6 +21,8 @@ from pipelines.cli import main
 from pipelines.lake import plan
 import duckdb
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+
 def build(*_):
     if {in_a_query}:
         connection = duckdb.connect()
