@@ -33,7 +33,7 @@ from pipelines.api.app import serve
 from pipelines.core.settings import Settings
 
 if __name__ == "__main__":
-    workers.HUNG_SECONDS = 1.0
+    workers.HUNG_SECONDS = float(sys.argv[4])
     serve(Settings(home=Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]), int(sys.argv[3]))
 """
 
@@ -81,7 +81,9 @@ class Running:
 
 
 @contextmanager
-def server(home: Path, count: int, extra: Path | None = None) -> Iterator[Running]:
+def server(
+    home: Path, count: int, extra: Path | None = None, hung_seconds: float = workers.HUNG_SECONDS
+) -> Iterator[Running]:
     script = home / "serve.py"
     script.write_text(SERVE)
     with socket.socket() as probe:
@@ -89,7 +91,7 @@ def server(home: Path, count: int, extra: Path | None = None) -> Iterator[Runnin
         port = probe.getsockname()[1]
     path = os.pathsep.join([*([str(extra)] if extra else []), str(Path(__file__).parents[2])])
     process = subprocess.Popen(
-        [sys.executable, str(script), str(home), str(port), str(count)],
+        [sys.executable, str(script), str(home), str(port), str(count), str(hung_seconds)],
         start_new_session=True, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": path},
     )  # fmt: skip
     try:
@@ -113,7 +115,7 @@ def test_workers_that_start_slowly_are_waited_for(home: Path, tmp_path: Path) ->
 
 def test_a_hung_worker_and_a_killed_one_are_replaced_and_the_log_says_why(home: Path) -> None:
     publish(home, EXAMPLE)
-    with server(home, 2) as running:
+    with server(home, 2, hung_seconds=3) as running:
         running.until(lambda: len(running.pids()) == 2)
         hung, killed = running.pids()
         time.sleep(3)  # the supervisor asks twice a second: one that it has not heard of is still starting
