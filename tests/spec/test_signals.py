@@ -85,8 +85,8 @@ def test_all_new_sessions_without_a_viewer_refuse_on_a_first_night(world):
     unknown = [{"entity": "viewing_sessions", "field": "viewerID", "records": 40, "resembles": "viewerId"}]
     assert night.report.as_json()["unknown_fields"] == unknown
     assert night.report.facts["unknown_fields"] == unknown
-    said = 'mostwatched_run_unknown_field_records{entity="viewing_sessions",field="viewerID",resembles="viewerId"} 40.0'
-    assert said in world.settings.metrics.read_text()
+    labels = f'home="{world.settings.home}",entity="viewing_sessions",field="viewerID",resembles="viewerId"'
+    assert f"mostwatched_run_unknown_field_records{{{labels}}} 40.0" in world.settings.metrics.read_text()
     assert "viewerID" in night.report.page.read_text()
     land(world, "2026-03-09", 5)
     assert world.run("2026-03-10", compare=False, night=STRICT).viewers()[0][1] > 0, "published once, it is settled"
