@@ -75,7 +75,7 @@ def test_only_another_viewing_is_lost(world, how):
     assert night.report.as_json()["lost"] == [{"entity": "viewing_sessions", "rejected_later": 0, "conflicting": 5}]
     assert night.report.facts["lost"] == night.report.as_json()["lost"]
     assert "5 records of viewing_sessions put aside" in next(conflicting(night.report.facts["lost"]))
-    labels = f'home="{world.settings.home}",entity="viewing_sessions",how="conflicting"'
+    labels = f'entity="viewing_sessions",home="{world.settings.home}",how="conflicting"'
     assert f"mostwatched_lake_lost_records{{{labels}}} 5.0" in world.settings.metrics.read_text()
     world.land("viewing_sessions", [session(100)])
     world.run(night={"accept_rejects": False})  # what was published all the same refuses no later night

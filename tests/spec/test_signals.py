@@ -85,7 +85,7 @@ def test_all_new_sessions_without_a_viewer_refuse_on_a_first_night(world):
     unknown = [{"entity": "viewing_sessions", "field": "viewerID", "records": 40, "resembles": "viewerId"}]
     assert night.report.as_json()["unknown_fields"] == unknown
     assert night.report.facts["unknown_fields"] == unknown
-    labels = f'home="{world.settings.home}",entity="viewing_sessions",field="viewerID",resembles="viewerId"'
+    labels = f'entity="viewing_sessions",field="viewerID",home="{world.settings.home}",resembles="viewerId"'
     assert f"mostwatched_run_unknown_field_records{{{labels}}} 40.0" in world.settings.metrics.read_text()
     assert "viewerID" in night.report.page.read_text()
     land(world, "2026-03-09", 5)
