@@ -65,6 +65,10 @@ def parts_of(files: Sequence[Stored]) -> list[list[Stored]]:
     for file in files:
         is_small = file.rows < PART_ROWS or file.landed_digests  # of landed files that were all small
         (small if is_small else large.setdefault(file.digest, [])).append(file)
+    # Also a file that landed alone and, small as its bytes were, once more among others.
+    of_small = {digest for file in small for digest in file.landed_digests or (file.digest,)}
+    for digest in of_small & large.keys():  # safeguard: same-rows-in-one-part
+        small += large.pop(digest)
     return [*large.values(), small] if small else list(large.values())
 
 

@@ -472,6 +472,21 @@ def test_a_large_file_landed_again_is_counted(world, monkeypatch):
     assert (night(world).funnel["ranked"], night(world).funnel["duplicate"]) == (30, 30)
 
 
+def test_a_large_file_landed_again_among_others_is_counted(world, monkeypatch):
+    """The same rows in a file that shares a folder with another are duplicates too."""
+    monkeypatch.setattr(plan_sessions, "PART_ROWS", 3)
+    world.busy_days("2026-01-21", 10, sessions=3)
+    night(world)
+    (landed,) = world.settings.landing.glob("viewing_sessions/*")
+    landed.with_name("again.ndjson.gz").write_bytes(gzip.compress(landed.read_bytes()))
+    world.sessions("""
+        creator | viewer | started_at       | minutes
+        busy    | late   | 2026-02-20 10:00 | 5
+    """)
+    funnel = night(world).funnel
+    assert (funnel["ranked"], funnel["duplicate"], funnel["not_yet"]) == (30, 30, 1)
+
+
 def test_a_redelivery_stops_where_rows_are_the_same(ten_days):
     """The same sessions in another file are duplicates: counted, and of no consequence for any viewer."""
     again = ten_days.landed["viewing_sessions"][:3]

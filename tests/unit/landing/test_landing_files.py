@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path, monkeypatch, u
     listed = os.scandir
 
     def failing(path):
-        if Path(path) == tmp_path / unreadable:
+        if not isinstance(path, int) and Path(path) == tmp_path / unreadable:  # a number: pytest removes its folders
             raise error
         return listed(path)
 
