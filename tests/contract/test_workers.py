@@ -26,13 +26,14 @@ from pipelines.api.workers import Supervisor, Worker, retry_seconds
 RANKING = "/api/v1/live-stream/most-watched-creators"
 
 SERVE = """
-import sys
+import signal, sys
 from pathlib import Path
 from pipelines.api import workers
 from pipelines.api.app import serve
 from pipelines.core.settings import Settings
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started by nohup, and so then by a server
     workers.HUNG_SECONDS = float(sys.argv[4])
     serve(Settings(home=Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]), int(sys.argv[3]))
 """
