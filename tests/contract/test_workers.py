@@ -33,7 +33,7 @@ from pipelines.api.app import serve
 from pipelines.core.settings import Settings
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started by nohup, and so then by a server
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored by whatever nohup has started, tests too
     workers.HUNG_SECONDS = float(sys.argv[4])
     serve(Settings(home=Path(sys.argv[1])), "127.0.0.1", int(sys.argv[2]), int(sys.argv[3]))
 """
