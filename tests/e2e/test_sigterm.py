@@ -26,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts 
 def build(*_):
     if {in_a_query}:
         connection = duckdb.connect()
-        for seconds in (0.3, 15, 30):  # again, as whoever waits does: DuckDB loses one that meets the start of a query
+        for seconds in (3, 15, 30):  # DuckDB loses one that meets the start of a query
             timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.{name}))
             timer.daemon = True
             timer.start()
