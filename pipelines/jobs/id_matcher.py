@@ -75,7 +75,7 @@ class IdMatcher:
         """Whether it is a word of its own in what is written as base64."""
         if not self._base64:
             return False
-        plain = content.translate(_PLAIN_BASE64).replace(b"\\/", b"/")
+        plain = _in_plain_base64(content)
         for fixed, before, first in self._base64:
             length = 4 * -(-(before + len(_encoded(self.user)) + 1) // 3)  # with the byte behind the id
             at = plain.find(fixed)
@@ -174,6 +174,12 @@ class IdMatcher:
 
 _PLAIN_BASE64 = bytes.maketrans(b"-_", b"+/")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
+
+
+def _in_plain_base64(content: bytes) -> bytes:
+    """The bytes with the letters of the usual base64 in place of those of base64url, and no slash escaped."""
+    plain = content.translate(_PLAIN_BASE64)
+    return plain.replace(b"\\/", b"/") if b"\\/" in plain else plain
 
 
 def _from_base64(text: bytes) -> bytes:
@@ -405,5 +411,4 @@ def _plain_text(content: bytes) -> str:
 
 
 def _plain_spelling(content: bytes) -> str:
-    plain = content.translate(_PLAIN_BASE64)
-    return (plain.replace(b"\\/", b"/") if b"\\/" in plain else plain).decode("latin-1")
+    return _in_plain_base64(content).decode("latin-1")

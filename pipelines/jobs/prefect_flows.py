@@ -109,7 +109,8 @@ def publish_most_watched_creators(
     as_of = as_of or _today(settings)
     if not allow_future:
         nightly.require_started(settings, as_of, _today(settings))
-    with _drop_tracebacks(), _outliving_the_worker():
+    _outlive_the_worker()
+    with _drop_tracebacks():
         report = nightly.run(
             settings,
             as_of,
@@ -165,7 +166,8 @@ def backfill(
                 published.append(night.snapshot_id)
         return published, refused
 
-    with _drop_tracebacks(), _outliving_the_worker():
+    _outlive_the_worker()
+    with _drop_tracebacks():
         published, refused = retried(attempt)
     if refused:
         raise RefusedToPublish(f"{len(published)} published, {len(refused)} refused. " + " ".join(refused))
@@ -176,8 +178,8 @@ def backfill(
 def prune(home: str | None = None) -> PruneReport:
     """Remove old snapshots and the files of the lake that nothing needs any more."""
     settings = _settings(home)
-    with _outliving_the_worker():
-        report: PruneReport = retried(lambda: as_task("prune", lambda: pruning.prune(settings)))
+    _outlive_the_worker()
+    report: PruneReport = retried(lambda: as_task("prune", lambda: pruning.prune(settings)))
     get_run_logger().info(
         "Removed %d snapshots and %d files of the lake (%d bytes).",
         len(report.snapshots),
@@ -200,8 +202,8 @@ def audit(home: str | None = None, ranges: int = RANGES) -> dict[str, Any]:
             )
         return counted_again
 
-    with _outliving_the_worker():
-        done = retried(attempt)
+    _outlive_the_worker()
+    done = retried(attempt)
     if done.differing:
         raise MostwatchedError(
             f"{done.snapshot_id} is not what landed. {audit_run.first_of(done.differences)} "
@@ -218,9 +220,8 @@ def as_task(name: str, function: Callable[[], Result]) -> Result:
     return result
 
 
-@contextmanager
-def _outliving_the_worker() -> Iterator[None]:
-    """Inside, log lines that nobody reads any more are dropped.
+def _outlive_the_worker() -> None:
+    """From now on, log lines that nobody reads any more are dropped.
 
     A flow writes to pipes that its worker reads. When the worker dies, the library that writes Prefect's lines would
     end the process at the next one, in the middle of the run.
@@ -229,7 +230,6 @@ def _outliving_the_worker() -> Iterator[None]:
     for console in [getattr(handler, "console", None) for logger in loggers for handler in logger.handlers]:
         if console is not None:
             console.on_broken_pipe = _close_outputs  # safeguard: worker-may-die
-    yield
 
 
 def _close_outputs() -> None:

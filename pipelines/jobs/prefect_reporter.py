@@ -53,7 +53,7 @@ def run(
         {
             "as_of": str(as_of),
             "landing": None if landing is None else [str(folder) for folder in landing],
-            "home": settings.home_url or str(settings.home),
+            "home": settings.home_name,
             "allow_future": True,  # whoever starts the run has asked the clock
         }
         | options

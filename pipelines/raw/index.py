@@ -410,7 +410,7 @@ def latest_parsed(raw: Iterable[RawFile]) -> RawFiles:
         keys = list(keys_of(raw))
         if len(set(keys)) == len(keys):  # safeguard: pack-that-is-made-again-counts-once
             return raw  # none is read twice, so that none need be looked at
-    return RawFiles([RawFolder.of(landed) for landed in in_folders(_latest_parsed(raw)).values()])
+    return RawFiles(by_folder(_latest_parsed(raw)))
 
 
 def _latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Client, StoppedClock
+from calling import Client, StoppedClock, running
 from published import EXAMPLE, publish
 from tokens import jwks
 
@@ -35,6 +35,17 @@ def _loaded_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for pending in loading:
         with suppress(CancelledError):
             pending.result(30)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose snapshot is that of the documents' examples."""
+    home = tmp_path_factory.mktemp("home")
+    publish(home, EXAMPLE)
+    (home / "jwks.json").write_bytes(jwks("rsa-1"))
+    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6, operators=("operator",))
+    with running(settings, StoppedClock().clock) as address:
+        yield address
 
 
 @pytest.fixture

@@ -15,27 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
-from calling import StoppedClock, running
-from published import CREATOR_ID, EXAMPLE, publish
-from tokens import claims, jwks, sign
-
-from pipelines.core.settings import Settings
+from published import CREATOR_ID
+from tokens import claims, sign
 
 GENERATOR = Path(__file__).parents[2] / "build" / "clients-venv" / "bin" / "python"  # made by `make clients`
 PACKAGE = "most_watched_creators_client"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "generate-a-client.md"
 SVG = "pages.asset_icon_svg"  # an image, which the generator takes for no text
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server whose snapshot is that of the documents' examples."""
-    home = tmp_path_factory.mktemp("home")
-    publish(home, EXAMPLE)
-    (home / "jwks.json").write_bytes(jwks("rsa-1"))
-    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6, operators=("operator",))
-    with running(settings, StoppedClock().clock) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

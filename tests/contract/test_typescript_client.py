@@ -6,17 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from calling import StoppedClock, running
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from published import CREATOR_ID, EXAMPLE, publish
-from tokens import claims, jwks, sign
-
-from pipelines.core.settings import Settings
+from published import CREATOR_ID
+from tokens import claims, sign
 
 SOURCES = Path(__file__).with_name("typescript")
 MODULES = Path(__file__).parents[2] / "build" / "clients-node" / "node_modules"  # made by `make clients`
@@ -24,17 +20,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "generate-a-client.md"
 UNKNOWN_SNAPSHOT = "2026-01-01-0123456789ab"
 # The documents leave open what these hold, and what smaller photos are called.
 OPEN = {"broadcasters: unknown[];", "guests: unknown[];", "miniCrowdFundings: unknown[];", "[key: string]: unknown;"}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server whose snapshot is that of the documents' examples."""
-    home = tmp_path_factory.mktemp("home")
-    publish(home, EXAMPLE)
-    (home / "jwks.json").write_bytes(jwks("rsa-1"))
-    settings = Settings(home=home, jwks=str(home / "jwks.json"), stale_hours=10**6, operators=("operator",))
-    with running(settings, StoppedClock().clock) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
