@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import re
 import signal
@@ -10,10 +11,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Protocol
+from weakref import WeakSet
 
-# What DuckDB says of an exception that the handler of a signal raised: within a query, and within a source of Arrow's.
-_INTERRUPTED = re.compile(r"^Query interrupted$|source failed: (KeyboardInterrupt|Terminated|TerminationSignal)\b")
+# What DuckDB says of an exception that the handler of a signal raised, within a query and within a source of Arrow's,
+# and of a query that was interrupted.
+_INTERRUPTED = re.compile(
+    r"^Query interrupted$|^INTERRUPT Error: Interrupted!|"
+    r"source failed: (KeyboardInterrupt|Terminated|TerminationSignal)\b"
+)
+REPEAT_SECONDS = 0.5
 
 
 class Terminated(BaseException):
@@ -23,25 +30,101 @@ class Terminated(BaseException):
         super().__init__("The process was told to end (SIGTERM).")
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one does not cut short what is written because of this one
-    raise Terminated
+class _Interruptible(Protocol):
+    def interrupt(self) -> None: ...
+
+
+_interruptible: WeakSet[_Interruptible] = WeakSet()
+
+
+def register_interruptible(connection: _Interruptible) -> None:
+    """Interrupt this connection when the process is told to end, as long as it is there."""
+    _interruptible.add(connection)
+
+
+def _interrupt_all() -> None:
+    with suppress(RuntimeError):  # one came meanwhile: the next time, then
+        for connection in list(_interruptible):
+            connection.interrupt()
+
+
+class _Ending:
+    """The handler of SIGTERM and SIGINT, and a thread that sees to it that the process ends because of them.
+
+    A handler waits until the main thread is back in Python, which takes hours within a query; and what it raises in a
+    callback of C code is dropped at times. The thread interrupts the query, and has the handler called again until
+    what it raised is being handled.
+    """
+
+    def __init__(self, numbers: set[int]) -> None:
+        self.told: type[Terminated | KeyboardInterrupt] | None = None
+        self._numbers = numbers
+        self._calls = 0
+        self._is_unwinding = False
+        self._is_over = threading.Event()
+        self._received, self._receive = os.pipe()
+        os.set_blocking(self._receive, False)
+        self._thread = threading.Thread(target=self._watch, name="ends on a signal", daemon=True)
+
+    def open(self) -> None:
+        """Take over the signals of this process."""
+        self._before = {number: signal.signal(number, self.on_signal) for number in self._numbers}
+        self._wakeup_before = signal.set_wakeup_fd(self._receive, warn_on_full_buffer=False)
+        self._thread.start()
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Raise Terminated, or KeyboardInterrupt. What unwinds because of one is not cut short by another SIGTERM."""
+        self._calls += 1
+        self.told = self.told or (Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        if number != signal.SIGTERM or not _is_unwinding():
+            raise self.told
+        self._is_unwinding = True
+
+    def close(self) -> None:
+        """Give the signals back."""
+        self._is_over.set()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.close(self._receive)
+        self._thread.join()
+        os.close(self._received)
+
+    def _watch(self) -> None:
+        while (number := os.read(self._received, 1)) and number[0] not in self._numbers:
+            pass
+        calls = 0
+        while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding:
+            if self._calls == calls:
+                _interrupt_all()  # safeguard: query-interrupted
+            calls = self._calls
+            _thread.interrupt_main(signal.SIGTERM)  # safeguard: lost-signal-repeated
+
+
+def _is_unwinding() -> bool:
+    """Whether what a signal raised is being handled at this moment: in an `except`, a `finally` or a `with`."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, Terminated | KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 @contextmanager
 def raise_on_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises Terminated in the main thread; it is ignored while that unwinds.
+    """Inside, SIGTERM raises Terminated in the main thread, and SIGINT KeyboardInterrupt, also where C code drops it.
 
-    Does nothing in another thread, or where somebody else handles the signal.
+    SIGTERM is ignored while either unwinds. Does nothing in another thread, or where somebody else handles SIGTERM.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)  # safeguard: sigterm-handled
+    interruptible = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.default_int_handler else set()
+    ending = _Ending({signal.SIGTERM} | interruptible)
+    ending.open()  # safeguard: sigterm-handled
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        ending.close()
 
 
 @contextmanager
@@ -55,9 +138,12 @@ def interrupts_restored() -> Iterator[None]:
     except Exception as error:
         if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
             raise
-        # Ours ignores the signal once it has come; where another's stands, as in a flow of Prefect's, it was that one.
-        is_sigterm = signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, _terminate)
-        raise (Terminated() if is_sigterm else KeyboardInterrupt()) from None
+        handler = signal.getsignal(signal.SIGTERM)
+        ending = getattr(handler, "__self__", None)
+        if isinstance(ending, _Ending):
+            raise (ending.told or KeyboardInterrupt) from None
+        # Where another's handler stands, as in a flow of Prefect's, it was SIGTERM.
+        raise (KeyboardInterrupt if handler == signal.SIG_DFL else Terminated) from None
 
 
 def reason(error: BaseException) -> str:

@@ -24,13 +24,14 @@ OPEN = {"broadcasters: unknown[];", "guests: unknown[];", "miniCrowdFundings: un
 
 @pytest.fixture(scope="module")
 def folder(served: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, the served document, and what npm has installed."""
+    """The program, the served document, what a generator makes of it, and what npm has installed."""
     if shutil.which("node") is None or not MODULES.exists():
         pytest.skip("no TypeScript: `make clients` installs it where there is a Node")
     folder = tmp_path_factory.mktemp("typescript")
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
     (folder / "node_modules").symlink_to(MODULES)
     (folder / "openapi.json").write_bytes(httpx.get(f"{served}/openapi.json").content)
+    done(folder, "node_modules/.bin/openapi-typescript", "openapi.json", "--output", "api.ts")
     return folder
 
 
@@ -52,7 +53,6 @@ def test_a_linter_finds_nothing(folder: Path) -> None:
 
 def test_a_strict_program_calls_every_operation(served: str, folder: Path) -> None:
     """It compiles with every check of the compiler, and reads data and errors of every status that it can cause."""
-    done(folder, "node_modules/.bin/openapi-typescript", "openapi.json", "--output", "api.ts")
     (program,) = re.findall(r"^```ts\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (folder / "guide.ts").write_text(program.replace("http://localhost:8000", served))
     done(folder, "node_modules/.bin/tsc", "--project", ".")

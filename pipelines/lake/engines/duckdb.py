@@ -16,6 +16,7 @@ from pipelines.core.durable_files import ROW_GROUP_ROWS, remove_leftover
 from pipelines.core.row_digest import RowDigest
 from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Settings
+from pipelines.core.termination import register_interruptible
 from pipelines.lake.engines import EphemeralModel, Item, Relation, Result
 from pipelines.lake.engines.writing import write_split
 from pipelines.lake.models import Model
@@ -40,6 +41,7 @@ def connect(memory_limit: str, threads: int, spill: Path | None) -> Connection:
     if threads:
         settings["threads"] = str(threads)
     connection = duckdb.connect(":memory:", config=settings)
+    register_interruptible(connection)
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set enable_progress_bar = false")  # it would be drawn on stdout, which is ours
     return connection
@@ -70,6 +72,7 @@ def lock(connection: Connection, folders: Sequence[Path] = ()) -> None:
 def opened(path: Path) -> Iterator[Connection]:
     """Open a database file read-only."""
     connection = duckdb.connect(str(path), read_only=True)
+    register_interruptible(connection)
     try:
         yield connection
     finally:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from pipelines.core import termination
 from pipelines.core.termination import Terminated, interrupts_restored, raise_on_sigterm, reason
 
 
@@ -37,6 +42,55 @@ def test_a_second_signal_does_not_cut_short_the_first() -> None:
             signal.raise_signal(signal.SIGTERM)
         except Terminated:
             signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_c_code_drops_is_raised_again(number: int, raised: type[BaseException]) -> None:
+    """Ctypes drops whatever a callback raises, as DuckDB does at times."""
+
+    def drop_and_go_on() -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(number))()
+        give_up_at = time.monotonic() + 20
+        while time.monotonic() < give_up_at:
+            time.sleep(0.01)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(raised), raise_on_sigterm():
+            drop_and_go_on()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_unwinds_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in a `finally`, nor where that handles an error of its own, nor at the end of a `with`."""
+    monkeypatch.setattr(termination, "REPEAT_SECONDS", 0.01)
+    whole: list[str] = []
+
+    @contextmanager
+    def slow() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            time.sleep(0.1)
+            whole.append("with")
+
+    def unwind() -> None:
+        with slow():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                try:
+                    raise ValueError
+                except ValueError:
+                    for _ in range(10):
+                        time.sleep(0.01)
+                    whole.append("finally")
+
+    with pytest.raises(Terminated), raise_on_sigterm():
+        unwind()
+    assert whole == ["finally", "with"]
 
 
 def test_somebody_elses_handler_stays() -> None:
