@@ -123,6 +123,20 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
         return bytes_id_of(self.identity)
 
     @property
+    def entry(self) -> dict[str, Any]:
+        """What a snapshot that rests on it says of it."""
+        return {
+            "entity": self.entity,
+            "name": self.landed_name,
+            "sha256": self.landed_sha256,
+            "key": self.key,
+            "records": self.records,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            **({"folders": self.folders} if self.folders else {}),
+        }
+
+    @property
     def removed_days(self) -> dict[str, int]:
         """UTC day -> accepted records that retention has removed, whenever it did."""
         return dict(Counter(self.removed) + Counter(self.expired)) if self.removed or self.expired else {}
@@ -184,6 +198,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
     entity: str
     landed_files: int  # in the folder
     joined_keys: str  # of those that are meant, 64 hexadecimal digits each
+    entries_sha256: str  # of what the lists of landed files of snapshots say of them: see `entries_digest`
     files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
     rejects: WrittenFile | None
     landed_digests: dict[str, list[str]]  # of a pack, by file: of the rows that each landed file has in it, in order
@@ -220,6 +235,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
             entity=landed[0].entity,
             landed_files=landed[0].landed_files,
             joined_keys="".join(each.key for each in landed),
+            entries_sha256=entries_digest(each.entry for each in landed),
             files=files,
             rejects=rejects,
             landed_digests={name: sorted(each) for name, each in digests.items()} if len(landed) > 1 else {},
@@ -298,6 +314,11 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         What is derived is named by those: by what landed, and not by what shares a folder.
         """
         return tuple(self.landed_digests.get(name, ()))
+
+
+def entries_digest(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The sha256 of what is said of landed files, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(ascii(sorted(each.items())) for each in entries)).encode()).hexdigest()
 
 
 def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
@@ -680,7 +701,7 @@ def _parsed(folder: Path, settings: Settings, on_damage: Callable[[Path], object
 # --- what is remembered of raw: only a saving of time ---------------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_FORM = 2  # of its content, and of what RawFolder says of an index: raise it when either changes
+_FORM = 3  # of its content, and of what RawFolder says of an index: raise it when either changes
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):

@@ -15,7 +15,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing.named_day import named_day
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, RawFolder, by_folder, raw_files, resolve_landed
+from pipelines.raw.index import RawFile, RawFolder, by_folder, entries_digest, raw_files, resolve_landed
 from pipelines.raw.writer import AGE_NOT_NOTED, ALL
 from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.landed_list import Entry, ListedFiles, Part
@@ -113,22 +113,23 @@ class LandedFiles:
     def in_manifest(self, before: Iterable[ListedFiles]) -> list[Entry] | dict[str, Any]:
         """What a manifest says of them: few it lists itself, of many it names the list, which is then written."""
         if len(self.keys) <= LISTED_INSIDE:
-            found = [_entry(file) for folder in self._folders for file in folder.landed]
+            found = [file.entry for folder in self._folders for file in folder.landed]
             return sorted(found, key=lambda file: (file["entity"], file["key"]))
         return self.write(before).as_json()
 
     def write(self, before: Iterable[ListedFiles]) -> ListedFiles:
-        """Write the list of them, durably; parts of it that lists of `before` hold are taken over as they are."""
+        """Write the list of them, durably; what lists of `before` say is taken over where it would say the same."""
         known: dict[str, Part] = {}
         of_month: dict[tuple[str, str], set[Part]] = defaultdict(set)
         for sha256 in {each.sha256 for each in before} - {None}:
             with suppress(Damaged):
                 for part in landed_list.parts(self._snapshots, str(sha256)):
-                    known[part.keys_sha256] = part
+                    known[part.entries_sha256] = part
                     of_month[part.entity, part.month].add(part)
-        listed: list[Part | tuple[str, str, list[Entry]]] = []
+        listed = []
         for (entity, month), folders in self._by_month.items():
-            same = known.get(self._digests[entity, month])
+            entries_sha256 = landed_list.keys_digest(folder.entries_sha256 for folder in folders)
+            same = known.get(entries_sha256)
             # safeguard: damaged-part-of-a-list-is-not-taken-over
             if same is not None and not landed_list.part_damage(self._snapshots, same):
                 listed.append(same)
@@ -138,7 +139,8 @@ class LandedFiles:
                 with suppress(Damaged):
                     there |= {file["key"]: file for file in landed_list.entries(self._snapshots, part)}
             files = [file for folder in folders for file in _entries_of(folder, there)]
-            listed.append((entity, month, sorted(files, key=lambda file: str(file["key"]))))
+            written = landed_list.write_part(self._snapshots, sorted(files, key=lambda file: str(file["key"])))
+            listed.append(Part(entity, month, len(files), self._digests[entity, month], entries_sha256, written))
         return ListedFiles(len(self.keys), self.keys_sha256, landed_list.write(self._snapshots, listed))
 
     @cached_property
@@ -185,27 +187,16 @@ class LandedFiles:
             return []
 
 
-def _entries_of(folder: RawFolder, there: Mapping[str, Entry]) -> list[Entry]:
+def _entries_of(folder: RawFolder, there: Mapping[str, Entry]) -> Sequence[Entry]:
     """What is listed of the landed files of a folder; `there` is what was listed before, by key.
 
-    The index of a pack is read only where it has something that was not.
+    The index of a pack is read only where something else is to be said: of new files, or by another name.
     """
     if all(key in there for key in folder.keys):
-        return [there[key] for key in folder.keys]
-    return [_entry(file) for file in folder.landed]
-
-
-def _entry(file: RawFile) -> Entry:
-    return {
-        "entity": file.entity,
-        "name": file.landed_name,
-        "sha256": file.landed_sha256,
-        "key": file.key,
-        "records": file.records,
-        "accepted": file.accepted,
-        "rejected": file.rejected,
-        **({"folders": file.folders} if file.folders else {}),
-    }
+        found = [there[key] for key in folder.keys]
+        if entries_digest(found) == folder.entries_sha256:  # safeguard: names-are-those-of-raw
+            return found
+    return [file.entry for file in folder.landed]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -52,6 +52,7 @@ class Part:
     month: str  # 2026-01; "" of what tells no day
     files: int
     keys_sha256: str
+    entries_sha256: str  # of those of the raw folders that they are in
     sha256: str
 
 
@@ -91,28 +92,27 @@ def unpacked(content: bytes) -> bytes:
     return bytes(pa.input_stream(pa.BufferReader(content), compression="zstd").read())
 
 
-def write(snapshots: Path, listed: Iterable[Part | tuple[str, str, Sequence[Entry]]]) -> str:
-    """Write a list, durably, and return its sha256: parts that are there, and (entity, month, landed files) of others.
-
-    What is there under its name is written again only if it is damaged.
-    """
-    durable_files.make_folder(snapshots / FOLDER)
-    found = [each if isinstance(each, Part) else _write_part(snapshots, *each) for each in listed]
-    found.sort(key=lambda each: (each.entity, each.month, each.sha256))
+def write(snapshots: Path, listed: Iterable[Part]) -> str:
+    """Write a list of parts that are there, durably, and return its sha256."""
+    found = sorted(listed, key=lambda each: (each.entity, each.month, each.sha256))
     sha256 = _write(snapshots, durable_files.json_bytes([asdict(each) for each in found]), _LIST)
     share_like(snapshots / FOLDER, snapshots)
     return sha256
 
 
-def _write_part(snapshots: Path, entity: str, month: str, files: Sequence[Entry]) -> Part:
+def write_part(snapshots: Path, files: Sequence[Entry]) -> str:
+    """Write the landed files of a part, durably, and return its sha256.
+
+    What is there under that name is written again only if it is damaged.
+    """
     content = pa.Codec("zstd", _LEVEL).compress(durable_files.json_bytes(files), asbytes=True)
-    digest = keys_digest(file["key"] for file in files)
-    return Part(entity, month, len(files), digest, _write(snapshots, content, _PART))
+    return _write(snapshots, content, _PART)
 
 
 def _write(snapshots: Path, content: bytes, suffix: str) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     path = _path(snapshots, sha256, suffix)
+    durable_files.make_folder(path.parent)
     with suppress(Damaged):
         durable_files.verify(path, sha256)
         return sha256

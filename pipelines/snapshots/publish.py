@@ -124,8 +124,7 @@ def publish(
     pointer, is_lost = _pointer(settings.snapshots)
     newest = newest_snapshot(settings.snapshots)
     landed = LandedFiles(settings.snapshots, raw)
-    # Nothing is taken over from the lists of a snapshot that is replaced since somebody is in it.
-    lists = [] if replace_current else _lists(pointer, newest)
+    lists = _lists(pointer, newest)
     funnel, newest_session = read_funnel(lake, built, raw)
     lost = read_lost(lake, built)
     completeness = judge_days(lake, built, raw, unread, empty)

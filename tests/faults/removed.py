@@ -30,6 +30,8 @@ BASE = ("tests/spec/test_base_and_delta.py",)
 STORED = ("tests/unit/lake/test_derive.py",)
 PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
+LISTS = ("tests/unit/snapshots/test_landed_list.py",)
+LISTS_IN_BUCKETS = ("tests/remote/test_landed_lists.py",)
 UNCHANGED = ("tests/unit/jobs/test_unchanged_nights.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 REWRITING = ("tests/unit/landing/test_rewrite.py",)
@@ -146,6 +148,18 @@ SAFEGUARDS = (
     Safeguard("manifest-compared-with-name", never, SNAPSHOT_FILES),
     Safeguard("verify-finds-strange-files", replace("path.is_file() and path not in known", "False"), SNAPSHOT_FILES),
     Safeguard("rollback-to-a-whole-snapshot", drop, SNAPSHOT_FILES),
+    Safeguard("verify-reads-the-list-of-landed-files", never, LISTS),
+    Safeguard(
+        "damaged-part-of-a-list-is-not-taken-over",
+        replace("not landed_list.part_damage(self._snapshots, same)", "same"),
+        LISTS,
+    ),
+    Safeguard("names-are-those-of-raw", always, FORGETTING),
+    Safeguard("lists-that-are-named-stay", drop, LISTS),
+    Safeguard("list-of-the-pointer-stays", drop, LISTS),
+    Safeguard("lists-of-landed-files-looked-into", never, FORGETTING),
+    Safeguard("lists-go-up-before-what-names-them", replace("_stages(lists)", "()"), LISTS_IN_BUCKETS),
+    Safeguard("pointer-moves-to-lists-that-are-there", replace("needed -", "set() -"), LISTS_IN_BUCKETS),
     # --- publishing
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),
