@@ -158,15 +158,29 @@ def test_large_files_go_up_in_parts(objects: Objects, bucket: Bucket, tmp_path: 
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fault", ["ignores_conditions", "refuses_if_match"])
 def test_a_bucket_that_ignores_conditions_is_refused(
-    machines: Machines, bucket: Bucket, platform: Any, monkeypatch: pytest.MonkeyPatch
+    fault: str, machines: Machines, bucket: Bucket, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the first use, before anything is written there."""
-    monkeypatch.setattr(bucket.server, "ignores_conditions", True)
+    """At the first use, before anything is written there; so is one that refuses where they hold."""
+    monkeypatch.setattr(bucket.server, fault, True)
     with pytest.raises(UsageError, match="ignores conditions of writes"):
         nightly.run(machines.settings("one"), date.fromisoformat(AS_OF), [platform[0]],
                     accept_rejects=True, allow_incomplete=True)  # fmt: skip
     assert bucket.names() == []
+
+
+def test_a_bucket_that_compares_etags_without_their_quotes(
+    objects: Objects, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ceph's gateway 16 does: what holds passes, and of two that replace the same object one passes."""
+    monkeypatch.setattr(bucket.server, "compares_etags_without_quotes", True)
+    objects.require_conditional_puts()
+    first = objects.replace("pointer", b"1", None)
+    assert objects.replace("pointer", b"2", first) != first
+    with pytest.raises(PublishConflict):
+        objects.replace("pointer", b"3", first)
+    assert bucket.read("home/pointer") == b"2"
 
 
 def test_conditions_are_tried_once(objects: Objects, bucket: Bucket) -> None:
