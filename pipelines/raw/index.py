@@ -427,11 +427,26 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
 def latest_parsed(raw: Iterable[RawFile]) -> RawFiles:
     """For each landed file's bytes the raw folder of the latest parser and mapping, by (entity, key)."""
-    if isinstance(raw, RawFiles) and all(folder.is_current for folder in raw.folders):
-        keys = list(keys_of(raw))
-        if len(set(keys)) == len(keys):  # safeguard: pack-that-is-made-again-counts-once
-            return raw  # none is read twice, so that none need be looked at
-    return RawFiles(by_folder(_latest_parsed(raw)))
+    if not isinstance(raw, RawFiles):
+        return RawFiles(by_folder(_latest_parsed(raw)))
+    whole: list[RawFolder] = []  # of which every landed file counts, so that none need be looked at by itself
+    apart: list[RawFile] = []
+    for entity in dict.fromkeys(folder.entity for folder in raw.folders):
+        folders = [folder for folder in raw.folders if folder.entity == entity]
+        current = [folder for folder in folders if folder.is_current]
+        keys = [key for folder in current for key in folder.keys]
+        known = set(keys)
+        is_read_once = len(known) == len(keys)  # safeguard: pack-that-is-made-again-counts-once
+        if not is_read_once or any(folder.is_mapped for folder in folders):
+            apart += _latest_parsed(RawFiles(folders))
+            continue
+        whole += current
+        # What an earlier parser read counts where this one has not read the same bytes.
+        earlier = _latest_parsed(RawFiles([folder for folder in folders if not folder.is_current]))
+        apart += (
+            each for each in earlier if raw_key(entity, each.landed_sha256, read_as(each.landed_name)) not in known
+        )
+    return RawFiles([*whole, *by_folder(apart)]) if apart or len(whole) < len(raw.folders) else raw
 
 
 def _latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
@@ -619,15 +634,15 @@ def exists(
 
 def packed_keys(raw: Iterable[RawFile]) -> frozenset[str]:
     """The keys of the landed files that are in packs."""
-    return frozenset(each.key for each in raw if each.is_packed)
+    return frozenset(key for folder in by_folder(raw) if folder.landed_files > 1 for key in folder.keys)
 
 
 def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
     """Tells of (entity, sha256, read as, mapping) whether raw has a folder for it that counts."""
 
     @cache
-    def there() -> list[RawFile]:
-        return list(indexes(settings, on_damage=lambda _: None))
+    def there() -> RawFiles:
+        return read_raw(settings, on_damage=lambda _: None)
 
     @cache
     def packed() -> frozenset[str]:
@@ -635,7 +650,7 @@ def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
 
     @cache
     def superseded() -> set[str]:
-        return {raw.key for raw in there()} - {raw.key for raw in latest_parsed(there())}
+        return set(keys_of(there())) - set(keys_of(latest_parsed(there())))
 
     def is_there(entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
         key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
@@ -707,6 +722,7 @@ _FORM = 3  # of its content, and of what RawFolder says of an index: raise it wh
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
     form: int
     root: str
+    parser_version: int
     folders: dict[str, tuple[Stamp, RawFolder]]  # by entity and folder: the stamp of its index and what it says
     settled: frozenset[str]  # see settled_blocks
 
@@ -734,7 +750,7 @@ def save_indexes(settings: Settings, raw: RawFiles, settled: frozenset[str]) -> 
     saved = {
         name: (stamps[name], folder) for folder in raw.folders if (name := _folder_name(folder.location)) in stamps
     }
-    content = msgspec.json.encode(_Remembered(_FORM, str(raw_root(settings)), saved, settled))
+    content = msgspec.json.encode(_Remembered(_FORM, str(raw_root(settings)), PARSER_VERSION, saved, settled))
     write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -752,12 +768,14 @@ def _folder_name(location: str) -> str:
 
 
 def _remembered(settings: Settings) -> _Remembered:
-    """What is remembered; nothing, where that is missing, damaged, of another form or of another place."""
+    """What is remembered; nothing, where that is missing, damaged, or of another form, place or parser."""
     path = settings.lake / INDEXES
     root = str(raw_root(settings))
     stamp = _stamp_of(str(path))
     found = None if stamp is None else _read_remembered(path, stamp)
-    return found if found is not None and found.root == root else _Remembered(_FORM, root, {}, frozenset())
+    if found is not None and (found.root, found.parser_version) == (root, PARSER_VERSION):
+        return found
+    return _Remembered(_FORM, root, PARSER_VERSION, {}, frozenset())
 
 
 @lru_cache(maxsize=1)

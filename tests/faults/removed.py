@@ -97,7 +97,7 @@ SAFEGUARDS = (
         PACKS,
     ),
     Safeguard("part-of-a-pack-is-not-the-pack", replace("folder.is_whole", "True"), PACKS),
-    Safeguard("pack-that-is-made-again-counts-once", always, PASSED_OVER),
+    Safeguard("pack-that-is-made-again-counts-once", instead("is_read_once = True"), PASSED_OVER),
     Safeguard("earlier-reading-is-not-current", instead("return True"), PASSED_OVER),
     Safeguard("index-that-was-written-is-parsed", replace("stamp_then != stamp", "False"), PASSED_OVER),
     Safeguard("index-damaged-unnoticed-is-parsed-by-the-next-run", drop, PASSED_OVER),
@@ -105,7 +105,7 @@ SAFEGUARDS = (
     Safeguard("settled-while-raw-stays-as-it-was", instead("is_same = True"), PASSED_OVER),
     Safeguard("settled-by-the-stamp-that-was-read", instead("return True"), PASSED_OVER),
     Safeguard("block-named-by-stamps", replace("found.st_ctime_ns", "0"), PASSED_OVER),
-    Safeguard("mapped-files-are-looked-at", instead("of_entity = blocks"), PASSED_OVER),
+    Safeguard("mapped-files-are-looked-at", instead("is_looked_at = False"), PASSED_OVER),
     Safeguard(
         "texts-read-whole-or-not-at-all",
         drop,

@@ -139,8 +139,8 @@ def damaged(cache: Path) -> None:
 
 def of_an_earlier_form(cache: Path) -> None:
     checksum, _, content = cache.read_bytes().partition(b"\n")
-    form, root, folders, _ = json.loads(content)
-    content = json.dumps([root, folders] if form == 2 else [form - 1, root, folders, []]).encode()  # the first had none
+    form, root, parser_version, folders, _ = json.loads(content)
+    content = json.dumps([form - 1, root, parser_version, folders, []]).encode()
     cache.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     assert checksum
 
