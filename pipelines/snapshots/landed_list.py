@@ -66,8 +66,12 @@ def keys_digest(keys: Iterable[str]) -> str:
 
 def parts(snapshots: Path, sha256: str) -> list[Part]:
     """The parts of a list. Raises Damaged when what names them is not what was written."""
-    content = durable_files.checked_bytes(_path(snapshots, sha256, _LIST), sha256)
-    return msgspec.json.decode(content, type=list[Part])
+    path = _path(snapshots, sha256, _LIST)
+    content = durable_files.checked_bytes(path, sha256)
+    try:
+        return msgspec.json.decode(content, type=list[Part])
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"{path} is no list of landed files: {error}.") from error
 
 
 def entries(snapshots: Path, part: Part) -> list[Entry]:
