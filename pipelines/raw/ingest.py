@@ -52,6 +52,7 @@ from pipelines.raw.index import (
     exists,
     from_index,
     indexes,
+    keys_of,
     latest_parsed,
     latest_readings,
     packed_keys,
@@ -291,7 +292,7 @@ def find_unreadable(
     found = [each for each in apart if each.unreadable and each.parser_version == PARSER_VERSION]
     if not found:
         return NONE_UNREADABLE
-    counting = {each.key for each in latest_parsed(raw)}  # a mapping may have made one readable
+    counting = set(keys_of(latest_parsed(raw)))  # a mapping may have made one readable
     found = [each for each in found if each.key in counting]
     by_bytes, names = set(), set()
     for file, sha256 in landed:
