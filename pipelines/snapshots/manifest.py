@@ -158,15 +158,21 @@ class Snapshot:
             raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
 
     def damage(self) -> list[str]:
-        """Return what is wrong with the stored files, a sentence each; nothing when all match the manifest."""
+        """Return what is wrong with the stored files and the list of landed files, a sentence each; nothing when all
+        match the manifest."""
+        found = self.files_damage()
+        if (listed := self.listed_files).sha256 is not None:  # safeguard: verify-reads-the-list-of-landed-files
+            found += landed_list.damage(self.path.parent, listed.sha256)
+        return found
+
+    def files_damage(self) -> list[str]:
+        """Return what is wrong with the files in its folder: all that readers see."""
         found = []
         for name, facts in self.files.items():
             try:
                 durable_files.verify(self.path / name, facts["sha256"])
             except Damaged as error:
                 found.append(str(error))
-        if (listed := self.listed_files).sha256 is not None:  # safeguard: verify-reads-the-list-of-landed-files
-            found += landed_list.damage(self.path.parent, listed.sha256)
         known = {self.path / name for name in (*self.files, MANIFEST)}
         # safeguard: verify-finds-strange-files
         strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
@@ -419,7 +425,7 @@ def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
 def release(snapshots: Path) -> Snapshot:
     """Undo a roll-back: point to the newest whole snapshot and let runs move the pointer again."""
     for target in reversed(listed(snapshots)):
-        if not target.damage():
+        if not target.files_damage():  # snapshots share a list: damage to it must not keep readers from all of them
             point_to(snapshots, target, pinned=False)
             return target
     raise NoSnapshot(f"There is no whole snapshot in {snapshots} to point to.")
@@ -453,7 +459,9 @@ def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
     pointer = current(snapshots)
     instead = None
     if pointer is not None and pointer.snapshot_id == snapshot_id:
-        instead = next((one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.damage()), None)
+        instead = next(
+            (one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.files_damage()), None
+        )
         if instead is None:
             raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
         # safeguard: pointer-moves-before-removal
@@ -523,7 +531,7 @@ def age(snapshot: Snapshot) -> tuple[date, str, str]:
 
 
 def _require_whole(snapshot: Snapshot) -> None:
-    damage = snapshot.damage()
+    damage = snapshot.files_damage()
     if damage:
         raise Damaged(
             f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is. "

@@ -202,6 +202,23 @@ def test_a_list_that_is_not_what_was_written_is_named_and_made_again(world, outs
             shutil.copytree(world.settings.home / "kept", world.settings.snapshots)
 
 
+def test_a_damaged_list_keeps_no_reader_from_a_snapshot(world, outside):
+    """Snapshots share it: one is rolled back to, released and takes another's place all the same.
+
+    The next run mends the current one.
+    """
+    first, second, third = three_nights(world)
+    for path in (world.settings.snapshots / "inputs").iterdir():
+        path.write_bytes(b"torn")
+    assert all(snapshots.damage(world.settings.snapshots).values())
+    assert snapshots.roll_back(world.settings.snapshots, first.id).id == first.id
+    assert snapshots.release(world.settings.snapshots).id == third.id
+    assert snapshots.remove_one(world.settings.snapshots, third.id).id == second.id
+    night(world)
+    assert snapshots.damage(world.settings.snapshots, third.id) == {third.id: []}
+    assert len(plain(third)) == 4
+
+
 def test_a_landed_file_that_is_gone_refuses(world, outside):
     """It is named, by a run and by `status`; the months that are as they were are not read for it."""
     land(world, 5)
