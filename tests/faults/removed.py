@@ -166,7 +166,11 @@ SAFEGUARDS = (
     Safeguard("list-of-the-pointer-stays", drop, LISTS),
     Safeguard("lists-of-landed-files-looked-into", never, FORGETTING),
     Safeguard("lists-go-up-before-what-names-them", replace("_stages(lists)", "()"), LISTS_IN_BUCKETS),
-    Safeguard("pointer-moves-to-lists-that-are-there", replace("needed -", "set() -"), LISTS_IN_BUCKETS),
+    Safeguard(
+        "pointer-moves-to-lists-that-are-there",
+        replace("needed - self._objects.listed(LISTS.rstrip('/')).keys()", "set()"),
+        LISTS_IN_BUCKETS,
+    ),
     # --- publishing
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),
