@@ -21,6 +21,8 @@ INSTALLED := .venv/.installed-dev
 # Spark weighs half a gigabyte and needs a Java: it is tested where that is asked for, and installed for nothing else.
 JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
 SPARK := $(and $(WITH_SPARK),$(JAVA),.venv/.installed-spark)
+# Processes of the tests, one a core: make test WORKERS=4
+WORKERS ?= 2
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
@@ -64,7 +66,7 @@ run: $(RUNS)
 	$(BIN)/mostwatched --home data top --limit 20
 
 test: lint $(SPARK)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
 
 test-long: export HYPOTHESIS_PROFILE := long
 test-long: test

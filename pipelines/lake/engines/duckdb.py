@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,11 +51,16 @@ def connect(memory_limit: str, threads: int, spill: Path | None) -> Connection:
 
 @contextmanager
 def session(settings: Settings, purpose: str) -> Iterator[Connection]:
-    """A connection that spills into a folder of its own in the home, or nowhere if this user may not write there."""
+    """A connection that spills into a folder of its own in the home, or nowhere if nobody or not this user may write
+    there.
+    """
     with ExitStack() as stack:
         spill = None
-        with suppress(PermissionError):
+        try:
             spill = stack.enter_context(scratch_folder(settings.home, purpose))
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
         yield stack.enter_context(closing(connect(settings.memory_limit, settings.threads, spill)))
 
 
@@ -70,7 +76,7 @@ def run_session(settings: Settings, purpose: str) -> Iterator[Connection]:
         with suppress(Error):  # one that met an internal error takes nothing more; reports are written all the same
             if settings.home in _engines:
                 connection = stack.enter_context(_engines[settings.home].session(purpose))
-        yield connection or stack.enter_context(session(settings, purpose))
+        yield stack.enter_context(session(settings, purpose)) if connection is None else connection
 
 
 def lock(connection: Connection, folders: Sequence[Path] = ()) -> None:
