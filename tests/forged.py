@@ -53,5 +53,4 @@ def replace_in_lake(path: Path, table: pa.Table) -> None:
 def point_to(snapshot: Snapshot) -> None:
     """Let readers take the manifest, as it is now, for the one that was published."""
     now = manifest.open_snapshot(snapshot.path.parent, snapshot.id)
-    landed = tuple(file["key"] for file in now.manifest["landed"])
-    manifest.point_to(snapshot.path.parent, now, landed=landed, pinned=False)
+    manifest.point_to(snapshot.path.parent, now, pinned=False)

@@ -69,7 +69,7 @@ from pipelines.raw.erasure_register import PERSON, Register
 from pipelines.raw.index import RawFile, every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.remote import Landing
-from pipelines.snapshots import manifest
+from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import publish
@@ -219,7 +219,7 @@ def _forget(
         after, raw = None, None
         if (pointer := manifest.current(settings.snapshots)) is not None:
             current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
-            raw = _inputs_with_erasures(settings, current, pointer.landed)
+            raw = _inputs_with_erasures(settings, current, manifest.accepted_keys(settings.snapshots, pointer))
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)
             built = plan.build(lake, plan.arranged(raw), policy, current.as_of)
@@ -334,12 +334,24 @@ def _remove_snapshots(settings: Settings, ids: IdMatchers, after: Snapshot | Non
 
 
 def _find_snapshots(settings: Settings, ids: IdMatchers, names: Iterable[str], reports: Reports) -> None:
-    """Report the snapshots that hold an id where it is not public."""
+    """Report the snapshots that hold an id where it is not public, they or the list of what landed for them."""
     with engine.session(settings, "forget") as connection:
+        listed = _holding(connection, settings.snapshots / landed_list.FOLDER, ids)
         for name in names:
             found = _holding(connection, settings.snapshots / name, ids)
+            if listed:  # safeguard: lists-of-landed-files-looked-into
+                found |= {path: users for path, users in listed.items() if path in _list_of(settings, name)}
             for user in {user for users in found.values() for user in users}:
                 reports[user].snapshots.append(name)
+
+
+def _list_of(settings: Settings, name: str) -> set[Path]:
+    """The files of the list of landed files that a snapshot rests on; none of one that lists them itself."""
+    try:
+        sha256 = manifest.open_snapshot(settings.snapshots, name).listed_files.sha256
+        return set() if sha256 is None else landed_list.paths(settings.snapshots, sha256)
+    except (Damaged, UsageError):
+        return set()
 
 
 def _holding(

@@ -48,6 +48,7 @@ from pipelines.landing.parquet import landed_values
 from pipelines.landing.rewrite import OpenText, TextRange
 from pipelines.raw.erasure_register import strings_in
 from pipelines.raw.index import rejects_in
+from pipelines.snapshots import landed_list
 
 _CHUNK_BYTES = 1 << 20
 
@@ -78,7 +79,7 @@ def find_files(connection: engine.Connection, paths: Iterable[Path], ids: IdMatc
             if is_public:
                 found = _in_database(path, ids)
             else:
-                found = _in_json(path, ids) if path.suffix == ".json" else _in_file(path, ids)
+                found = _in_json(path, ids) if path.name.endswith((".json", ".json.zst")) else _in_file(path, ids)
             yield from (FileMatch(path, user, is_public) for user in sorted(found))
         except (OSError, DamagedArchive, engine.Error) as error:
             yield from _of_each(path, ids.users, f"it cannot be read: {error}")
@@ -93,8 +94,10 @@ def _in_json(path: Path, ids: IdMatchers) -> set[str]:
     """In a string, not in a number: a snapshot may hold as many bytes as somebody's id says."""
     content = path.read_bytes()
     try:
+        if path.suffix == ".zst":
+            content = landed_list.unpacked(content)
         texts = list(strings_in(json.loads(content), and_numbers=False))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, OSError):
         return _in_file(path, ids)
     within = ids.among(ids.in_name("\n".join(texts)))
     return {user for text in texts for user in within.in_name(text)} if within.users else set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
@@ -42,6 +43,7 @@ from pipelines.raw.ingest import FoundFile, IngestReport, find_unreadable, inspe
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.gates import Lost
+from pipelines.snapshots.inputs import LandedFiles, new_keys
 from pipelines.snapshots.manifest import Pointer, Snapshot
 from pipelines.snapshots.signals import find_signals
 
@@ -224,7 +226,7 @@ def _revised_days(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> 
         return
     now, before = seen.snapshot, seen.before
     if before is not None and before.manifest["policy"] == now.manifest["policy"]:
-        arrived = changed_days.raw_keys(now) - changed_days.raw_keys(before)
+        arrived = new_keys(before, now)
         tables = {name: partial(now.table, name) for name in now.files if name.startswith(now.cube)}
         digests = {name: now.files[name]["rows_sha256"] for name in tables}
         for changed in changed_days.changed_days(before, digests, tables, _reached(landed, arrived)):
@@ -234,7 +236,7 @@ def _revised_days(seen: _Seen, lake: Lake, landed: Sequence[LandedSessions]) -> 
         files = {name: stored for name, stored in files.items() if stored.is_there}
         tables = {name: partial(lake.table, stored) for name, stored in files.items()}
         digests = {name: stored.digest for name, stored in files.items()}
-        arrived = {file.key for file in seen.raw} - changed_days.raw_keys(now)
+        arrived = {file.key for file in seen.raw} - {file["key"] for file in now.landed}
         for changed in changed_days.changed_days(now, digests, tables, _reached(landed, arrived)):
             yield changed | {"is_published": False}
 
@@ -345,7 +347,11 @@ def _grounds(settings: Settings, as_of: date, seen: _Seen) -> tuple[list[str], l
     """(why what has been read would be refused, the options that override it)."""
     grounds: list[str] = []
     flags: list[str] = []
-    seen_before = frozenset(seen.pointer.landed if seen.pointer else ())
+    seen_before: AbstractSet[str] = frozenset()
+    if seen.pointer:
+        landed = LandedFiles(settings.snapshots, seen.raw)
+        seen_before = landed.accepted_before(seen.pointer, seen.snapshot)
+        seen.problems += dict.fromkeys(landed.problems)
     replaced = find_unreadable(seen.raw, [(file.landed, file.sha256 or "") for file in seen.found]).replaced
     with _noted(seen):
         grounds += gates.unreadable_files(seen.raw, seen_before, replaced)
@@ -402,8 +408,9 @@ def _missing_inputs(settings: Settings, seen: _Seen, register: Register) -> Iter
         return
     with _noted(seen):
         unread = {(file.landed.entity, file.landed.name) for file in seen.unread}
-        landed_before = publish.landed_of_newest(settings.snapshots)
-        asked = [file for file in landed_before if (file["entity"], file["name"]) not in unread]
+        newest = publish.newest_snapshot(settings.snapshots)
+        gone = LandedFiles(settings.snapshots, seen.raw).no_longer_there(newest) if newest else []
+        asked = [file for file in gone if (file["entity"], file["name"]) not in unread]
         yield from gates.missing_inputs(asked, seen.raw, register)
 
 

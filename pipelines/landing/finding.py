@@ -45,6 +45,7 @@ class Blocks:
     """
 
     settled: AbstractSet[str]  # names of blocks that are not to be looked at
+    looked_at: AbstractSet[str] = frozenset()  # entities of which every file is
     passed_over: dict[str, tuple[str, Sequence[str]]] = field(default_factory=dict)  # name -> (folder, files)
     others: dict[str, tuple[str, Sequence[str]]] = field(default_factory=dict)
     roots: set[Path] = field(default_factory=set)  # that hold what was passed over
@@ -71,6 +72,17 @@ class Blocks:
     def files(self) -> int:
         """How many files were passed over."""
         return sum(len(names) for _, names in self.passed_over.values())
+
+    def has_name(self, name: str) -> bool:
+        """Whether a file that was passed over landed by a name, whatever its extensions say."""
+        inside, _, wanted = without_extension(name).rpartition("/")
+        folders = {f"{root}/{inside}" for root in self.roots}
+        return any(
+            without_extension(printable_name(each)) == wanted
+            for folder, names in self.passed_over.values()
+            if printable_name(folder) in folders
+            for each in names
+        )
 
     def locations(self) -> Iterator[str]:
         """Where the files are that were passed over."""
@@ -116,7 +128,8 @@ def find_landed(roots: Sequence[Path], blocks: Blocks | None = None) -> tuple[li
                 ignored.append(Ignored(Path(entry.path), "not a folder"))
             else:
                 # safeguard: mapped-files-are-looked-at
-                of_entity = blocks if entry.name not in mappings else None
+                is_looked_at = entry.name in mappings or (blocks is not None and entry.name in blocks.looked_at)
+                of_entity = None if is_looked_at else blocks
                 _walk(root, entry.name, mappings.get(entry.name, UNMAPPED), files, ignored, of_entity)
     files.sort(key=lambda each: (each.entity, each.name, each.location))
     return files, sorted(ignored, key=lambda each: str(each.path))

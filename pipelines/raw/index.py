@@ -123,6 +123,20 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
         return bytes_id_of(self.identity)
 
     @property
+    def entry(self) -> dict[str, Any]:
+        """What a snapshot that rests on it says of it."""
+        return {
+            "entity": self.entity,
+            "name": self.landed_name,
+            "sha256": self.landed_sha256,
+            "key": self.key,
+            "records": self.records,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            **({"folders": self.folders} if self.folders else {}),
+        }
+
+    @property
     def removed_days(self) -> dict[str, int]:
         """UTC day -> accepted records that retention has removed, whenever it did."""
         return dict(Counter(self.removed) + Counter(self.expired)) if self.removed or self.expired else {}
@@ -184,6 +198,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
     entity: str
     landed_files: int  # in the folder
     joined_keys: str  # of those that are meant, 64 hexadecimal digits each
+    entries_sha256: str  # of what the lists of landed files of snapshots say of them: see `entries_digest`
     files: dict[str, WrittenFile]  # by UTC day of startedAt, or "all"
     rejects: WrittenFile | None
     landed_digests: dict[str, list[str]]  # of a pack, by file: of the rows that each landed file has in it, in order
@@ -220,6 +235,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
             entity=landed[0].entity,
             landed_files=landed[0].landed_files,
             joined_keys="".join(each.key for each in landed),
+            entries_sha256=entries_digest(each.entry for each in landed),
             files=files,
             rejects=rejects,
             landed_digests={name: sorted(each) for name, each in digests.items()} if len(landed) > 1 else {},
@@ -298,6 +314,11 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         What is derived is named by those: by what landed, and not by what shares a folder.
         """
         return tuple(self.landed_digests.get(name, ()))
+
+
+def entries_digest(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The sha256 of what is said of landed files, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(ascii(sorted(each.items())) for each in entries)).encode()).hexdigest()
 
 
 def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
@@ -406,11 +427,26 @@ def raw_files(settings: Settings) -> list[RawFile]:
 
 def latest_parsed(raw: Iterable[RawFile]) -> RawFiles:
     """For each landed file's bytes the raw folder of the latest parser and mapping, by (entity, key)."""
-    if isinstance(raw, RawFiles) and all(folder.is_current for folder in raw.folders):
-        keys = list(keys_of(raw))
-        if len(set(keys)) == len(keys):  # safeguard: pack-that-is-made-again-counts-once
-            return raw  # none is read twice, so that none need be looked at
-    return RawFiles(by_folder(_latest_parsed(raw)))
+    if not isinstance(raw, RawFiles):
+        return RawFiles(by_folder(_latest_parsed(raw)))
+    whole: list[RawFolder] = []  # of which every landed file counts, so that none need be looked at by itself
+    apart: list[RawFile] = []
+    for entity in dict.fromkeys(folder.entity for folder in raw.folders):
+        folders = [folder for folder in raw.folders if folder.entity == entity]
+        current = [folder for folder in folders if folder.is_current]
+        keys = [key for folder in current for key in folder.keys]
+        known = set(keys)
+        is_read_once = len(known) == len(keys)  # safeguard: pack-that-is-made-again-counts-once
+        if not is_read_once or any(folder.is_mapped for folder in folders):
+            apart += _latest_parsed(RawFiles(folders))
+            continue
+        whole += current
+        # What an earlier parser read counts where this one has not read the same bytes.
+        earlier = _latest_parsed(RawFiles([folder for folder in folders if not folder.is_current]))
+        apart += (
+            each for each in earlier if raw_key(entity, each.landed_sha256, read_as(each.landed_name)) not in known
+        )
+    return RawFiles([*whole, *by_folder(apart)]) if apart or len(whole) < len(raw.folders) else raw
 
 
 def _latest_parsed(raw_folders: Iterable[RawFile]) -> list[RawFile]:
@@ -598,15 +634,15 @@ def exists(
 
 def packed_keys(raw: Iterable[RawFile]) -> frozenset[str]:
     """The keys of the landed files that are in packs."""
-    return frozenset(each.key for each in raw if each.is_packed)
+    return frozenset(key for folder in by_folder(raw) if folder.landed_files > 1 for key in folder.keys)
 
 
 def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
     """Tells of (entity, sha256, read as, mapping) whether raw has a folder for it that counts."""
 
     @cache
-    def there() -> list[RawFile]:
-        return list(indexes(settings, on_damage=lambda _: None))
+    def there() -> RawFiles:
+        return read_raw(settings, on_damage=lambda _: None)
 
     @cache
     def packed() -> frozenset[str]:
@@ -614,7 +650,7 @@ def is_in_raw(settings: Settings) -> Callable[[str, str, str, str], bool]:
 
     @cache
     def superseded() -> set[str]:
-        return {raw.key for raw in there()} - {raw.key for raw in latest_parsed(there())}
+        return set(keys_of(there())) - set(keys_of(latest_parsed(there())))
 
     def is_there(entity: str, landed_sha256: str, read_as: str, mapping: str) -> bool:
         key = raw_key(entity, landed_sha256, read_as, mapping=mapping)
@@ -680,12 +716,13 @@ def _parsed(folder: Path, settings: Settings, on_damage: Callable[[Path], object
 # --- what is remembered of raw: only a saving of time ---------------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_FORM = 2  # of its content, and of what RawFolder says of an index: raise it when either changes
+_FORM = 3  # of its content, and of what RawFolder says of an index: raise it when either changes
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
     form: int
     root: str
+    parser_version: int
     folders: dict[str, tuple[Stamp, RawFolder]]  # by entity and folder: the stamp of its index and what it says
     settled: frozenset[str]  # see settled_blocks
 
@@ -713,7 +750,7 @@ def save_indexes(settings: Settings, raw: RawFiles, settled: frozenset[str]) -> 
     saved = {
         name: (stamps[name], folder) for folder in raw.folders if (name := _folder_name(folder.location)) in stamps
     }
-    content = msgspec.json.encode(_Remembered(_FORM, str(raw_root(settings)), saved, settled))
+    content = msgspec.json.encode(_Remembered(_FORM, str(raw_root(settings)), PARSER_VERSION, saved, settled))
     write_bytes(settings.lake / INDEXES, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
@@ -731,12 +768,14 @@ def _folder_name(location: str) -> str:
 
 
 def _remembered(settings: Settings) -> _Remembered:
-    """What is remembered; nothing, where that is missing, damaged, of another form or of another place."""
+    """What is remembered; nothing, where that is missing, damaged, or of another form, place or parser."""
     path = settings.lake / INDEXES
     root = str(raw_root(settings))
     stamp = _stamp_of(str(path))
     found = None if stamp is None else _read_remembered(path, stamp)
-    return found if found is not None and found.root == root else _Remembered(_FORM, root, {}, frozenset())
+    if found is not None and (found.root, found.parser_version) == (root, PARSER_VERSION):
+        return found
+    return _Remembered(_FORM, root, PARSER_VERSION, {}, frozenset())
 
 
 @lru_cache(maxsize=1)

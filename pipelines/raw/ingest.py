@@ -52,6 +52,7 @@ from pipelines.raw.index import (
     exists,
     from_index,
     indexes,
+    keys_of,
     latest_parsed,
     latest_readings,
     packed_keys,
@@ -153,7 +154,9 @@ def ingest(
         landing = [settings.landing]
     quarantined: list[Path] = []
     there = read_raw(settings, on_damage=lambda folder: quarantined.append(quarantine(folder)))
-    blocks = Blocks(_settled(settings, there))
+    # Where bytes were read by a mapping, it matters which file of theirs comes first.
+    mapped = {folder.entity for folder in there.folders if folder.is_mapped}  # safeguard: mapped-bytes-are-looked-at
+    blocks = Blocks(settled_blocks(settings, there), mapped)
     files, ignored = find_landed([*landing, *erasure_register.landing(settings)], blocks)
     downloads = settings.home / "landed"  # which hold nothing but what is new
     used = blocks.roots | {file.root for file in files}
@@ -161,7 +164,8 @@ def ingest(
     register = erasure_register.read(settings)
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
-    apart: Sequence[RawFile] = there if files else ()  # where all has been passed over, none of raw is looked at
+    to_read = [_bytes_to_read(file, seen) for file in files]
+    apart = _looked_at(there, files, [sha256 for _, sha256 in to_read], mapped)
     known = {_id_of_raw(raw): raw for raw in apart}
     parsed = {_id_of_raw(raw) for raw in latest_parsed(apart) if raw.parser_version == PARSER_VERSION}
     readings = _Readings(latest_readings(apart))
@@ -175,7 +179,6 @@ def ingest(
         _read_apart(settings, files, seen, aliases, readings, packed, map_tasks) if map_tasks is not None else {}
     )
     sizes |= {(raw.entity, raw.landed_bytes) for raw in read_apart.values()}
-    to_read = [_bytes_to_read(file, seen) for file in files]
     read, total = 0, sum(size for size, _ in to_read)
     landed = list(in_buckets)  # with the sha256 of its bytes
     not_read: list[tuple[LandedFile, str]] = []  # by itself: it was in raw, or is once the packs are whole
@@ -221,23 +224,37 @@ def ingest(
     _restore_or_raise(settings)
     if new or quarantined or restored:  # one of those may just have had a wrong name
         there = read_raw(settings, on_damage=raise_damaged)
-    settled = _now_settled(blocks, files, seen, parsed.union(map(_id_of_raw, new)), frozenset(again))
+    readable = {_id_of_raw(raw) for raw in (*apart, *new) if not raw.unreadable}  # safeguard: unreadable-is-looked-at
+    settled = _now_settled(blocks, files, seen, readable & parsed.union(map(_id_of_raw, new)), frozenset(again))
     save_indexes(settings, there, settled | blocks.passed_over.keys())
-    unreadable = find_unreadable(there, landed)
+    unreadable = find_unreadable(there, landed, blocks)
     return IngestReport(
         len(files) + blocks.files, tuple(new), tuple(postponed), tuple(ignored), there, tuple(again), unreadable
     )
 
 
-def _settled(settings: Settings, raw: RawFiles) -> frozenset[str]:
-    """The blocks of landed files that need not be looked at.
+def _looked_at(
+    raw: RawFiles, files: Sequence[LandedFile], sha256s: Sequence[str | None], mapped: Collection[str]
+) -> RawFiles:
+    """The part of raw that tells how some landed files are to be read: none of what landed as other entities.
 
-    Where a file could not be read, it matters what has landed beside it; and where bytes were read by a mapping, which
-    file of theirs comes first.
+    Of an entity whose files are all as they were when they were read (`sha256s`), those that they came to.
     """
-    if any(folder.has_unreadable or not folder.is_current for folder in raw.folders):
-        return frozenset()
-    return settled_blocks(settings, raw)
+    wanted: dict[str, set[str]] = defaultdict(set)
+    whole: set[str] = set()
+    for file, sha256 in zip(files, sha256s, strict=True):
+        if sha256 is None or file.mapping.digest or file.entity in mapped:
+            whole.add(file.entity)
+        else:
+            wanted[file.entity].add(raw_key(file.entity, sha256, file.read_as))
+    holders = {
+        folder.location: folder.keys
+        for folder in raw.folders
+        if folder.entity in wanted and not wanted[folder.entity].isdisjoint(folder.keys)
+    }
+    found = {key for keys in holders.values() for key in keys}
+    whole.update(entity for entity, keys in wanted.items() if not keys <= found)
+    return RawFiles([folder for folder in raw.folders if folder.entity in whole or folder.location in holders])
 
 
 def _now_settled(
@@ -264,13 +281,18 @@ def _is_settled(file: LandedFile, seen: LandedCache, parsed: AbstractSet[Identit
     return sha256 is not None and not file.mapping.digest and _id(file, sha256) in parsed
 
 
-def find_unreadable(raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, str]]) -> UnreadableFiles:
-    """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes."""
+def find_unreadable(
+    raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, str]], blocks: Blocks | None = None
+) -> UnreadableFiles:
+    """The unreadable files; `landed` are the landed files that there are, each with the sha256 of its bytes.
+
+    Not those that were passed over in `blocks`, all of which can be read.
+    """
     apart = (each for folder in by_folder(raw) if folder.has_unreadable for each in folder.landed)
     found = [each for each in apart if each.unreadable and each.parser_version == PARSER_VERSION]
     if not found:
         return NONE_UNREADABLE
-    counting = {each.key for each in latest_parsed(raw)}  # a mapping may have made one readable
+    counting = set(keys_of(latest_parsed(raw)))  # a mapping may have made one readable
     found = [each for each in found if each.key in counting]
     by_bytes, names = set(), set()
     for file, sha256 in landed:
@@ -279,7 +301,12 @@ def find_unreadable(raw: Sequence[RawFile], landed: Iterable[tuple[LandedFile, s
     gone = [each for each in found if each.identity not in by_bytes]
     return UnreadableFiles(
         tuple(each for each in found if each.identity in by_bytes),
-        frozenset(each.key for each in gone if (each.entity, without_extension(each.landed_name)) in names),
+        frozenset(
+            each.key
+            for each in gone
+            if (each.entity, without_extension(each.landed_name)) in names
+            or (blocks is not None and blocks.has_name(each.landed_name))  # safeguard: what-is-passed-over-replaces
+        ),
     )
 
 

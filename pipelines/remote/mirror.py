@@ -29,10 +29,13 @@ from pipelines.core.errors import PublishConflict
 from pipelines.raw.folders import PARTS
 from pipelines.raw.index import INDEXES
 from pipelines.remote.objects import Found, Objects, map_concurrently
+from pipelines.snapshots import landed_list
 from pipelines.snapshots import manifest as snapshots
+from pipelines.snapshots.landed_list import ListedFiles
 
 FOLDERS = ("lake", "snapshots", "reports", "forgotten")  # what is shared; landing folders have URLs of their own
 POINTER = f"snapshots/{snapshots.POINTER}"
+LISTS = f"snapshots/{landed_list.FOLDER}/"  # of landed files
 RECORD = ".mirror.json"
 LEFT_BEHIND_SECONDS = 60.0  # without a change, and nobody is writing a snapshot in the bucket any more
 
@@ -115,6 +118,11 @@ class Mirror:
             elsewhere = {name for name in remote if name.startswith("lake/") and name not in self._remote}
             for stage in _stages(set(changed) - set(published) - elsewhere):
                 map_concurrently(self._write, stage)
+            lists = {name for name in published if name.startswith(LISTS)}
+            published = [name for name in published if name not in lists]
+            # safeguard: lists-go-up-before-what-names-them
+            for stage in _stages(lists):
+                map_concurrently(self._write, stage)
             for snapshot_id in sorted({name.split("/")[1] for name in published}):
                 self._publish(snapshot_id, [name for name in published if name.split("/")[1] == snapshot_id], remote)
             self._remote |= {name: found for name, found in remote.items() if name not in self._remote}
@@ -149,6 +157,8 @@ class Mirror:
             folder, _, last = name.rpartition("/")
             if last == snapshots.MANIFEST:
                 names.update(f"{folder}/{each}" for each in self._json(name)["files"])
+            elif name.startswith(LISTS):
+                names.update(self._list_files([last.removesuffix(".json")]))
             elif last == "index.json":
                 facts = self._json(name)
                 names.update(f"{folder}/{each}.parquet" for each in facts["files"])
@@ -157,6 +167,11 @@ class Mirror:
             else:
                 names.add(f"{name.removesuffix('.json')}.parquet")
         return names
+
+    def _list_files(self, lists: Iterable[str | None]) -> set[str]:
+        """The names of all files of some lists of landed files. Raises Damaged."""
+        folder = self._home / "snapshots"
+        return {self._name(path) for sha256 in lists if sha256 for path in landed_list.paths(folder, sha256)}
 
     def _json(self, name: str) -> Any:
         return json.loads((self._home / name).read_bytes())
@@ -226,13 +241,19 @@ class Mirror:
         shutil.rmtree(folder)
         self._remote = self._list()
         self._bring(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}")
+        for name in [name for name in self._remote if name.startswith(LISTS) and _is_small(name)]:
+            if not (self._home / name).exists():
+                self._bring(name)
         pointer = snapshots.current(folder.parent)
         if pointer is not None and pointer.snapshot_id == snapshot_id:
             adopted = snapshots.open_snapshot(folder.parent, snapshot_id)
+            landed = pointer.landed
+            if isinstance(landed, ListedFiles) and landed.sha256 is None:
+                landed = adopted.listed_files  # ours stood in the manifest: what theirs lacks is judged again
             snapshots.point_to(
                 folder.parent,
                 adopted,
-                landed=pointer.landed,
+                landed=landed,
                 pinned=pointer.pinned,
                 lost=pointer.lost,
                 completeness=pointer.completeness,
@@ -244,6 +265,7 @@ class Mirror:
         if content is None or (self._pointer is not None and content == self._pointer[0]):
             return
         snapshot_id = snapshots.pointer_of(path, content).snapshot_id
+        self._require_lists(path, content)
         there = self._objects.listed(f"snapshots/{snapshot_id}")
         for name, (known, *_) in self._record.items():
             if name.startswith(f"snapshots/{snapshot_id}/") and (name not in there or there[name].etag != known):
@@ -255,6 +277,19 @@ class Mirror:
         self._pointer = content, etag
         if self._objects.read(f"snapshots/{snapshot_id}/{snapshots.MANIFEST}") is None:
             raise self._conflict(f"Snapshot {snapshot_id} was pruned by somebody else while it was made current")
+
+    def _require_lists(self, path: Path, content: bytes) -> None:
+        """Raise PublishConflict unless the bucket holds the lists of landed files that the pointer and its snapshot
+        name: a part that was taken over from an earlier list may have been pruned by somebody else."""
+        pointer = snapshots.pointer_of(path, content)
+        snapshot = snapshots.open_snapshot(path.parent, pointer.snapshot_id)
+        lists = {snapshot.listed_files.sha256}
+        if isinstance(pointer.landed, ListedFiles):
+            lists.add(pointer.landed.sha256)
+        if needed := self._list_files(lists):
+            # safeguard: pointer-moves-to-lists-that-are-there
+            for name in sorted(needed - self._objects.listed(LISTS.rstrip("/")).keys()):
+                raise self._conflict(f"Somebody else has removed {name}")
 
     def _conflict(self, why: str) -> PublishConflict:
         return PublishConflict(f"{why} in {self._objects.url}. Nothing of it is lost: give the command again.")

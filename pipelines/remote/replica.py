@@ -19,7 +19,9 @@ from pipelines.core import durable_files
 from pipelines.core.errors import Busy, Damaged, Unreachable
 from pipelines.remote.mirror import POINTER
 from pipelines.remote.objects import Objects
+from pipelines.snapshots import landed_list
 from pipelines.snapshots import manifest as snapshots
+from pipelines.snapshots.landed_list import ListedFiles
 
 Stamp: TypeAlias = tuple[int, int, int]  # a file's size, time of change and inode
 
@@ -72,7 +74,8 @@ class Replica:
         Raises Unreachable, and Damaged for what is not whole in the bucket.
         """
         final, there = self._folder / pointer.snapshot_id, f"snapshots/{pointer.snapshot_id}/"
-        self._verified = {name: stamp for name, stamp in self._verified.items() if name.startswith(there)}
+        here = (there, f"snapshots/{landed_list.FOLDER}/")
+        self._verified = {name: stamp for name, stamp in self._verified.items() if name.startswith(here)}
         with self._workbench() as whole, self._workbench() as replaced:
             folder = final
             try:
@@ -81,7 +84,9 @@ class Replica:
                 folder = whole
                 self._complete_file(there + snapshots.MANIFEST, whole / snapshots.MANIFEST, pointer.manifest_sha256)
             held = self._files_here() if folder == whole else {}
-            for name, facts in json.loads((folder / snapshots.MANIFEST).read_bytes())["files"].items():
+            manifest = json.loads((folder / snapshots.MANIFEST).read_bytes())
+            self._complete_lists(manifest["landed"], pointer.landed)
+            for name, facts in manifest["files"].items():
                 if facts["sha256"] in held:
                     _link(held[facts["sha256"]], folder / name, is_private=name.startswith("private/"))
                 self._complete_file(there + name, folder / name, facts["sha256"])
@@ -91,6 +96,16 @@ class Replica:
                     final.rename(replaced)
                 whole.rename(final)
                 durable_files.fsync(self._folder)
+
+    def _complete_lists(self, in_manifest: object, accepted: object) -> None:
+        """Bring the lists of landed files that a manifest and the pointer name."""
+        lists = {accepted.sha256} if isinstance(accepted, ListedFiles) else set()
+        lists |= {in_manifest["sha256"]} if isinstance(in_manifest, dict) else set()
+        for sha256 in lists - {None}:
+            durable_files.make_folder(self._folder / landed_list.FOLDER)
+            # What names the others is the first to come, and is readable once it has.
+            for name, of_file in landed_list.names(self._folder, str(sha256)):
+                self._complete_file(f"snapshots/{name}", self._folder / name, of_file)
 
     def _files_here(self) -> dict[str, Path]:
         """The files of the snapshots that are here, by the sha256 that each was published with."""
@@ -155,6 +170,7 @@ class Replica:
                 for name in doomed:
                     (self._folder / name).rename(leftovers / name)
                 durable_files.fsync(self._folder)
+                snapshots.remove_unnamed_lists(self._folder)
 
     def _sweep(self) -> None:
         """Remove what a killed server has left half-done."""

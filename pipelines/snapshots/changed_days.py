@@ -107,11 +107,6 @@ def _conflicts(outcomes: pa.Table) -> int:
     return pc.sum(outcomes.filter(pc.equal(outcomes["outcome"], "conflict"))["records"]).as_py() or 0
 
 
-def raw_keys(snapshot: Snapshot) -> set[str]:
-    """Return the keys of the raw folders that a snapshot depends on."""
-    return {file["key"] for file in snapshot.manifest["landed"]}
-
-
 def _totals(table: pa.Table) -> dict[str, int]:
     return {measure: pc.sum(table[measure]).as_py() or 0 for measure in _MEASURES}
 

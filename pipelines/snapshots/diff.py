@@ -88,7 +88,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot, window_days: 
         change = _change(creator_id, was.get(creator_id), now.get(creator_id), reasons)
         if change is not None:
             changes.append(change)
-    landed = [{(file["entity"], file["sha256"]) for file in one.manifest["landed"]} for one in (before, after)]
+    landed = [{(file["entity"], file["sha256"]) for file in one.landed} for one in (before, after)]
     return Comparison(
         before=before.id,
         after=after.id,

@@ -129,7 +129,8 @@ def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], 
     The lake is the union of all that ever landed: fewer records are no news, but a loss. But for the `register`ed, who
     were forgotten: a landed file may have become another without them.
     """
-    there = frozenset(keys_of(raw))
+    landed = list(landed)
+    there = frozenset(keys_of(raw)) if landed else frozenset()
     others = [file for file in landed if file["key"] not in there]  # which may be there by another key
     _, gone = resolve_landed(raw, others, register) if others else ([], [])
     if gone:

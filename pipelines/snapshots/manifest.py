@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ from pipelines.core.completeness import Completeness
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError, is_file_damage
 from pipelines.core.home_modes import share_like
 from pipelines.core.row_digest import combined_digest
+from pipelines.snapshots import landed_list
+from pipelines.snapshots.landed_list import Entry, ListedFiles
 
-SCHEMA_VERSION = 1  # of manifest.json and the tables; readers refuse a newer one
+# Of manifest.json and the tables; readers refuse a newer one. Since 2 the list of landed files may stand beside the
+# snapshots; a manifest that holds it itself is of version 1, which earlier versions read.
+SCHEMA_VERSION = 2
 POINTER = "current.json"
 MANIFEST = "manifest.json"
 
@@ -38,10 +42,16 @@ class Pointer:
     published_at: str  # when the pointer was moved; UTC, RFC 3339
     manifest_sha256: str
     pinned: bool  # rolled back by hand: runs publish, but leave the pointer where it is
-    landed: tuple[str, ...]  # keys of the raw folders that the run behind it had accepted
+    # The landed files that the run behind it had accepted; where an earlier version wrote it, their keys.
+    landed: ListedFiles | tuple[str, ...]
     # By entity, the accepted records that were lost then; None where an earlier version wrote it.
     lost: dict[str, dict[str, int]] | None = None
     completeness: Completeness | None = None  # of the days of its snapshot, as that run knew it; None likewise
+
+    @property
+    def keys_sha256(self) -> str:
+        """Of the keys of the landed files that the run behind it had accepted."""
+        return landed_list.keys_digest(self.landed) if isinstance(self.landed, tuple) else self.landed.keys_sha256
 
     @property
     def as_of(self) -> date:
@@ -87,6 +97,24 @@ class Snapshot:
         not public."""
         return cube_folder(self.min_cell)
 
+    @cached_property
+    def landed(self) -> Sequence[Entry]:
+        """The landed files that it rests on. Raises Damaged when the list of them is not what was written."""
+        said = self.manifest["landed"]
+        if isinstance(said, list):
+            return said
+        with self._naming_the_remedy():
+            found = landed_list.parts(self.path.parent, said["sha256"])
+            return [file for part in found for file in landed_list.entries(self.path.parent, part)]
+
+    @cached_property
+    def listed_files(self) -> ListedFiles:
+        """How many those are, the digest of their keys, and where they are listed."""
+        said = self.manifest["landed"]
+        if isinstance(said, list):
+            return ListedFiles(len(said), landed_list.keys_digest(file["key"] for file in said), None)
+        return ListedFiles(**said)
+
     @property
     def files(self) -> dict[str, dict[str, Any]]:
         """What the manifest says of every file, by its path inside the snapshot."""
@@ -130,7 +158,15 @@ class Snapshot:
             raise NoSnapshot(f"Snapshot {self.id} was removed while it was read. Ask again.") from error
 
     def damage(self) -> list[str]:
-        """Return what is wrong with the stored files, a sentence each; nothing when all match the manifest."""
+        """Return what is wrong with the stored files and the list of landed files, a sentence each; nothing when all
+        match the manifest."""
+        found = self.files_damage()
+        if (listed := self.listed_files).sha256 is not None:  # safeguard: verify-reads-the-list-of-landed-files
+            found += landed_list.damage(self.path.parent, listed.sha256)
+        return found
+
+    def files_damage(self) -> list[str]:
+        """Return what is wrong with the files in its folder: all that readers see."""
         found = []
         for name, facts in self.files.items():
             try:
@@ -184,7 +220,7 @@ def pointer_of(path: Path, content: bytes) -> Pointer:
             published_at=said["published_at"],
             manifest_sha256=said["manifest_sha256"],
             pinned=said["pinned"],
-            landed=tuple(said["landed"]),
+            landed=ListedFiles(**said["landed"]) if isinstance(said["landed"], dict) else tuple(said["landed"]),
             lost=said.get("lost"),
             completeness=said.get("completeness") and Completeness.from_json(said["completeness"]),
         )
@@ -304,25 +340,25 @@ def point_to(
     snapshots: Path,
     snapshot: Snapshot,
     *,
-    landed: tuple[str, ...],
     pinned: bool,
+    landed: ListedFiles | tuple[str, ...] | None = None,
     lost: Mapping[str, Mapping[str, int]] | None = None,
     completeness: Completeness | None = None,
 ) -> None:
     """Move `current.json`: from now on readers see this snapshot. Every file of it must have been verified.
 
-    `landed`, `lost` and `completeness` are what the run behind it found; without the last two it is what the snapshot
-    says.
+    `landed`, `lost` and `completeness` are what the run behind it found; without them it is what the snapshot says.
     """
     durable_files.fsync(
         snapshots
     )  # its name, which a dead run may have given it: a pointer must not outlast what it names
+    landed = snapshot.listed_files if landed is None else landed
     pointer = {
         "snapshot_id": snapshot.id,
         "published_at": calendar_days.rfc3339(datetime.now(UTC)),
         "manifest_sha256": snapshot.manifest_sha256,
         "pinned": pinned,
-        "landed": list(landed),
+        "landed": list(landed) if isinstance(landed, tuple) else landed.as_json(),
         "lost": snapshot.manifest.get("lost") if lost is None else lost,
         "completeness": completeness.as_json() if completeness else snapshot.manifest.get("completeness"),
     }
@@ -347,7 +383,25 @@ def pointer_damage(snapshots: Path) -> list[str]:
         return []
     if named.manifest_sha256 != pointer.manifest_sha256:
         return [f"{snapshots / POINTER} names another manifest than that of {named.id}. {_remedy(named.as_of)}"]
+    if isinstance(pointer.landed, ListedFiles) and (sha256 := pointer.landed.sha256) not in (
+        None,
+        named.listed_files.sha256,  # which is told by the snapshot
+    ):
+        return landed_list.damage(snapshots, str(sha256))
     return []
+
+
+def accepted_keys(snapshots: Path, pointer: Pointer) -> frozenset[str]:
+    """The keys of the landed files that the run behind the pointer had accepted.
+
+    Raises Damaged when the list of them is not what was written.
+    """
+    if isinstance(pointer.landed, tuple):
+        return frozenset(pointer.landed)
+    if pointer.landed.sha256 is None:
+        snapshot = open_snapshot(snapshots, pointer.snapshot_id, pointer.manifest_sha256)
+        return frozenset(file["key"] for file in snapshot.landed)
+    return landed_list.keys(snapshots, pointer.landed.sha256)
 
 
 def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
@@ -364,15 +418,15 @@ def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
     else:
         target = open_snapshot(snapshots, snapshot_id)
     _require_whole(target)  # safeguard: rollback-to-a-whole-snapshot
-    point_to(snapshots, target, landed=_landed_of(target), pinned=True)
+    point_to(snapshots, target, pinned=True)
     return target
 
 
 def release(snapshots: Path) -> Snapshot:
     """Undo a roll-back: point to the newest whole snapshot and let runs move the pointer again."""
     for target in reversed(listed(snapshots)):
-        if not target.damage():
-            point_to(snapshots, target, landed=_landed_of(target), pinned=False)
+        if not target.files_damage():  # snapshots share a list: damage to it must not keep readers from all of them
+            point_to(snapshots, target, pinned=False)
             return target
     raise NoSnapshot(f"There is no whole snapshot in {snapshots} to point to.")
 
@@ -381,6 +435,8 @@ def prune(snapshots: Path, keep: int) -> list[str]:
     """Remove all but the newest `keep` snapshots and the current one. Returns the ids of those removed."""
     removed = to_prune(snapshots, keep)
     remove(snapshots, removed)
+    if not removed:
+        remove_unnamed_lists(snapshots)  # which a run or a prune that died has left
     return removed
 
 
@@ -403,11 +459,13 @@ def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
     pointer = current(snapshots)
     instead = None
     if pointer is not None and pointer.snapshot_id == snapshot_id:
-        instead = next((one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.damage()), None)
+        instead = next(
+            (one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.files_damage()), None
+        )
         if instead is None:
             raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
         # safeguard: pointer-moves-before-removal
-        point_to(snapshots, instead, landed=_landed_of(instead), pinned=False)
+        point_to(snapshots, instead, pinned=False)
     remove(snapshots, [snapshot_id])
     return instead
 
@@ -424,6 +482,24 @@ def remove(snapshots: Path, doomed_ids: Iterable[str]) -> None:
         shutil.rmtree(leftover)
     if doomed:
         durable_files.fsync(snapshots)
+        remove_unnamed_lists(snapshots)
+
+
+def remove_unnamed_lists(snapshots: Path) -> None:
+    """Remove the lists of landed files that no snapshot and no pointer names any more.
+
+    While a snapshot or the pointer cannot be read, nobody knows which lists it names: then all stay.
+    """
+    named = set()
+    try:
+        for name in snapshot_ids(snapshots):
+            named.add(open_snapshot(snapshots, name).listed_files.sha256)
+        pointer = current(snapshots)
+    except (Damaged, UsageError):
+        return
+    if pointer is not None and isinstance(pointer.landed, ListedFiles):
+        named.add(pointer.landed.sha256)  # safeguard: list-of-the-pointer-stays
+    landed_list.remove_unnamed(snapshots, (sha256 for sha256 in named if sha256 is not None))
 
 
 def damage(snapshots: Path, snapshot_id: str | None = None) -> dict[str, list[str]]:
@@ -454,12 +530,8 @@ def age(snapshot: Snapshot) -> tuple[date, str, str]:
     return snapshot.as_of, snapshot.manifest["created_at"], snapshot.id
 
 
-def _landed_of(snapshot: Snapshot) -> tuple[str, ...]:
-    return tuple(file["key"] for file in snapshot.manifest["landed"])
-
-
 def _require_whole(snapshot: Snapshot) -> None:
-    damage = snapshot.damage()
+    damage = snapshot.files_damage()
     if damage:
         raise Damaged(
             f"Snapshot {snapshot.id} is not whole: {damage[0]} The pointer stays where it is. "

@@ -32,14 +32,16 @@ from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
-from pipelines.raw.index import RawFile, by_folder, keys_of
+from pipelines.raw.index import RawFile, by_folder
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.unknown_fields import UnknownField
-from pipelines.snapshots import changed_days, delivered_days, gates, warehouse
+from pipelines.snapshots import changed_days, delivered_days, gates, landed_list, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
 from pipelines.snapshots.gates import Lost
+from pipelines.snapshots.inputs import LandedFiles
+from pipelines.snapshots.landed_list import Entry, ListedFiles
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.signals import Signals, find_signals
 
@@ -120,7 +122,9 @@ def publish(
     """
     progress("check what is to be published", 0, 1)
     pointer, is_lost = _pointer(settings.snapshots)
-    landed_before = landed_of_newest(settings.snapshots)
+    newest = newest_snapshot(settings.snapshots)
+    landed = LandedFiles(settings.snapshots, raw)
+    lists = _lists(pointer, newest)
     funnel, newest_session = read_funnel(lake, built, raw)
     lost = read_lost(lake, built)
     completeness = judge_days(lake, built, raw, unread, empty)
@@ -144,8 +148,9 @@ def publish(
         before = _snapshot_before(settings.snapshots, pointer)
         shrunk_days = list(changed_days.shrunk_days(before, lake, built, raw)) if before else []
         # safeguard: gate-of-missing-records
-        refusals += gates.missing_inputs(landed_before, raw, erasure_register.read(settings))
-        seen_before = set(pointer.landed) if pointer else {file["key"] for file in landed_before}
+        gone = landed.no_longer_there(newest) if newest else []
+        refusals += gates.missing_inputs(gone, raw, erasure_register.read(settings))
+        seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
@@ -162,11 +167,13 @@ def publish(
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
     warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
-        manifest = _manifest(snapshot_id, made_at, lake, built, raw, funnel, newest_session, results, lost)
+        listed = landed.in_manifest(lists)
+        manifest = _manifest(snapshot_id, made_at, lake, built, raw, listed, funnel, newest_session, results, lost)
         manifest["completeness"] = completeness.as_json()
         progress("write the snapshot", 0, 1)
         _write(settings, built, files, snapshot_id, manifest, observer, progress)
@@ -184,15 +191,23 @@ def publish(
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
-    landed = tuple(sorted(keys_of(raw)))
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
-    says = (snapshot.manifest_sha256, landed, lost_as_json, completeness)
+    says = (snapshot.manifest_sha256, landed.keys_sha256, lost_as_json, completeness)
     if moves and (
-        pointer is None or (pointer.manifest_sha256, pointer.landed, pointer.lost, pointer.completeness) != says
+        pointer is None
+        or (pointer.manifest_sha256, pointer.keys_sha256, pointer.lost, pointer.completeness) != says
+        or _is_list_lost(settings.snapshots, pointer, snapshot)
     ):
-        pinned = pointer is not None and pointer.pinned
+        accepted = snapshot.listed_files
+        if accepted.keys_sha256 != landed.keys_sha256:  # more has landed, and changed no row
+            accepted = landed.write(lists)
         snapshots.point_to(
-            settings.snapshots, snapshot, landed=landed, pinned=pinned, lost=lost_as_json, completeness=completeness
+            settings.snapshots,
+            snapshot,
+            landed=accepted,
+            pinned=pointer is not None and pointer.pinned,
+            lost=lost_as_json,
+            completeness=completeness,
         )
     return Published(
         snapshot,
@@ -204,6 +219,21 @@ def publish(
         unknown_fields=signals.unknown,
         completeness=completeness,
     )
+
+
+_LIST_LOST = "What is listed there is taken for newly landed; this run lists it again."
+
+
+def _lists(pointer: snapshots.Pointer | None, snapshot: Snapshot | None) -> list[ListedFiles]:
+    """The lists of landed files that the pointer and a snapshot name."""
+    accepted = [pointer.landed] if pointer is not None else []
+    return [each for each in accepted if isinstance(each, ListedFiles)] + ([snapshot.listed_files] if snapshot else [])
+
+
+def _is_list_lost(folder: Path, pointer: snapshots.Pointer, snapshot: Snapshot) -> bool:
+    """Whether the pointer names a list of its own, beside that of its `snapshot`, that is not what was written."""
+    sha256 = None if isinstance(pointer.landed, tuple) else pointer.landed.sha256
+    return sha256 not in (None, snapshot.listed_files.sha256) and bool(landed_list.damage(folder, str(sha256)))
 
 
 def _last_days(lake: Lake, built: Built, raw: Sequence[RawFile]) -> tuple[dict[date, int], date, date | None]:
@@ -282,7 +312,8 @@ def lost_since(folder: Path, pointer: snapshots.Pointer | None, lost: Mapping[st
 
     Where an earlier version published it, nobody noted that: then nothing is new.
     """
-    said = pointer.lost if pointer else newest_manifest(folder).get("lost", {})
+    newest = None if pointer else newest_snapshot(folder)
+    said = pointer.lost if pointer else newest.manifest.get("lost", {}) if newest else {}
     before = lost if said is None else {entity: Lost(**counts) for entity, counts in said.items()}
     return {entity: each.since(before.get(entity, Lost())) for entity, each in lost.items()}
 
@@ -461,6 +492,7 @@ def _manifest(
     lake: Lake,
     built: Built,
     raw: Sequence[RawFile],
+    listed: list[Entry] | dict[str, Any],
     funnel: Mapping[str, int],
     newest_session: datetime | None,
     results: Sequence[CheckResult],
@@ -474,7 +506,7 @@ def _manifest(
         if each.rejected_later:
             rejected[entity][OTHER_CURRENCY] += each.rejected_later
     return {
-        "schema_version": snapshots.SCHEMA_VERSION,
+        "schema_version": 1 if isinstance(listed, list) else snapshots.SCHEMA_VERSION,
         "snapshot_id": snapshot_id,
         "as_of": built.as_of.isoformat(),
         "windows": list(built.policy.windows),
@@ -492,19 +524,7 @@ def _manifest(
         },
         # of accepted records, by entity: what was rejected later, and versions of another viewing or of unknown age
         "lost": {entity: asdict(each) for entity, each in lost.items()},
-        "landed": [
-            {
-                "entity": file.entity,
-                "name": file.landed_name,
-                "sha256": file.landed_sha256,
-                "key": file.key,
-                "records": file.records,
-                "accepted": file.accepted,
-                "rejected": file.rejected,
-                **({"folders": file.folders} if file.folders else {}),
-            }
-            for file in raw
-        ],
+        "landed": listed,
         "checks": [
             {
                 "table": result.check.model,
@@ -555,17 +575,11 @@ def _snapshot_before(folder: Path, pointer: snapshots.Pointer | None) -> Snapsho
         return None
 
 
-def newest_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the newest snapshot, of those of which it is whole; empty before the first."""
+def newest_snapshot(folder: Path) -> Snapshot | None:
+    """The newest snapshot, of those of which the manifest is whole; None before the first."""
     for name in reversed(snapshots.snapshot_ids(folder)):
         try:
-            return snapshots.open_snapshot(folder, name).manifest
+            return snapshots.open_snapshot(folder, name)
         except Damaged:
             continue
-    return {}
-
-
-def landed_of_newest(folder: Path) -> Sequence[dict[str, Any]]:
-    """The landed files that the newest snapshot rests on; none before the first."""
-    landed: Sequence[dict[str, Any]] = newest_manifest(folder).get("landed", ())
-    return landed
+    return None

@@ -30,6 +30,8 @@ BASE = ("tests/spec/test_base_and_delta.py",)
 STORED = ("tests/unit/lake/test_derive.py",)
 PUBLISHED = ("tests/unit/snapshots/test_publish.py",)
 SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
+LISTS = ("tests/unit/snapshots/test_landed_list.py",)
+LISTS_IN_BUCKETS = ("tests/remote/test_landed_lists.py",)
 UNCHANGED = ("tests/unit/jobs/test_unchanged_nights.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 REWRITING = ("tests/unit/landing/test_rewrite.py",)
@@ -95,7 +97,14 @@ SAFEGUARDS = (
         PACKS,
     ),
     Safeguard("part-of-a-pack-is-not-the-pack", replace("folder.is_whole", "True"), PACKS),
-    Safeguard("pack-that-is-made-again-counts-once", always, PASSED_OVER),
+    Safeguard(
+        "mapped-bytes-are-looked-at", instead("mapped: set[str] = set()"), ("tests/property/test_remembering.py",)
+    ),
+    Safeguard(
+        "unreadable-is-looked-at", instead("readable = {_id_of_raw(raw) for raw in (*apart, *new)}"), PASSED_OVER
+    ),
+    Safeguard("what-is-passed-over-replaces", replace("blocks.has_name(each.landed_name)", "False"), PASSED_OVER),
+    Safeguard("pack-that-is-made-again-counts-once", instead("is_read_once = True"), PASSED_OVER),
     Safeguard("earlier-reading-is-not-current", instead("return True"), PASSED_OVER),
     Safeguard("index-that-was-written-is-parsed", replace("stamp_then != stamp", "False"), PASSED_OVER),
     Safeguard("index-damaged-unnoticed-is-parsed-by-the-next-run", drop, PASSED_OVER),
@@ -103,7 +112,7 @@ SAFEGUARDS = (
     Safeguard("settled-while-raw-stays-as-it-was", instead("is_same = True"), PASSED_OVER),
     Safeguard("settled-by-the-stamp-that-was-read", instead("return True"), PASSED_OVER),
     Safeguard("block-named-by-stamps", replace("found.st_ctime_ns", "0"), PASSED_OVER),
-    Safeguard("mapped-files-are-looked-at", instead("of_entity = blocks"), PASSED_OVER),
+    Safeguard("mapped-files-are-looked-at", instead("is_looked_at = False"), PASSED_OVER),
     Safeguard(
         "texts-read-whole-or-not-at-all",
         drop,
@@ -146,6 +155,22 @@ SAFEGUARDS = (
     Safeguard("manifest-compared-with-name", never, SNAPSHOT_FILES),
     Safeguard("verify-finds-strange-files", replace("path.is_file() and path not in known", "False"), SNAPSHOT_FILES),
     Safeguard("rollback-to-a-whole-snapshot", drop, SNAPSHOT_FILES),
+    Safeguard("verify-reads-the-list-of-landed-files", never, LISTS),
+    Safeguard(
+        "damaged-part-of-a-list-is-not-taken-over",
+        replace("not landed_list.part_damage(self._snapshots, same)", "same"),
+        LISTS,
+    ),
+    Safeguard("names-are-those-of-raw", always, FORGETTING),
+    Safeguard("lists-that-are-named-stay", drop, LISTS),
+    Safeguard("list-of-the-pointer-stays", drop, LISTS),
+    Safeguard("lists-of-landed-files-looked-into", never, FORGETTING),
+    Safeguard("lists-go-up-before-what-names-them", replace("_stages(lists)", "()"), LISTS_IN_BUCKETS),
+    Safeguard(
+        "pointer-moves-to-lists-that-are-there",
+        replace("needed - self._objects.listed(LISTS.rstrip('/')).keys()", "set()"),
+        LISTS_IN_BUCKETS,
+    ),
     # --- publishing
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),

@@ -55,7 +55,7 @@ def _publish_alone(archive: Path, folder: Path, snapshot_id: str) -> None:
     before = manifest.current(folder)
     shutil.copytree(archive / snapshot_id, folder / f".tmp-{snapshot_id}", copy_function=os.link)
     (folder / f".tmp-{snapshot_id}").rename(folder / snapshot_id)
-    manifest.point_to(folder, manifest.open_snapshot(folder, snapshot_id), landed=(), pinned=False)
+    manifest.point_to(folder, manifest.open_snapshot(folder, snapshot_id), pinned=False)
     if before is not None:
         doomed = durable_files.temporary_beside(folder / before.snapshot_id)
         (folder / before.snapshot_id).rename(doomed)

@@ -61,7 +61,7 @@ class Truth:
             (home / "snapshots").mkdir(parents=True)
             shutil.copytree(self.archive / snapshot_id, home / "snapshots" / snapshot_id, copy_function=os.link)
             snapshot = manifest.open_snapshot(home / "snapshots", snapshot_id)
-            manifest.point_to(home / "snapshots", snapshot, landed=(), pinned=False)
+            manifest.point_to(home / "snapshots", snapshot, pinned=False)
             self.apps[snapshot_id] = create_app(Settings(home=home, jwks=str(self.jwks)))
         return self.apps[snapshot_id]
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from person import DEVICE, USER, holding, one_byte, other_formats, platform, sessions
@@ -383,3 +384,33 @@ def test_what_cannot_be_read_is_not_said_to_be_clean(full):
     done = forgotten_in(full)
     assert not done.is_forgotten
     assert sorted(Path(left["path"]).name for left in done.remaining) == ["copy.parquet", "notes.txt"]
+
+
+@pytest.mark.parametrize("is_listed_beside", [True, False])
+def test_a_snapshot_whose_list_of_landed_files_names_somebody_is_removed(world, monkeypatch, is_listed_beside):
+    """File names may hold ids: the list goes with the snapshots that name it, wherever it stands."""
+    monkeypatch.setattr("pipelines.snapshots.inputs.LISTED_INSIDE", 0 if is_listed_beside else 1_000)
+    world.busy_days("2026-01-01", 28)
+    first = world.run("2026-01-28").snapshot_id
+    path = world.sessions("creator | viewer | started_at\ncora | dora | 2026-01-29 10:00", f"of {USER}.ndjson")
+    second = world.run("2026-01-30", night={"allow_incomplete": True}).snapshot_id
+    place = "snapshots/inputs/" if is_listed_beside else f"snapshots/{second}/manifest.json"
+    assert any(path.startswith(place) for path in listing(world.settings.home, USER))
+    path.rename(path.with_name("of somebody.ndjson"))
+    shutil.rmtree(world.settings.lake)  # else raw says that it landed by that name
+    shutil.rmtree(world.settings.home / "reports")
+    third = world.run(night={"allow_incomplete": True}).snapshot_id
+    done = forgotten_in(world)
+    assert done.snapshots == [second]
+    assert manifest.snapshot_ids(world.settings.snapshots) == [first, third]
+    assert listing(world.settings.home, USER) == []
+    assert done.is_forgotten
+
+
+def listing(home: Path, text: str) -> list[str]:
+    """The files under a home with a text in them, packed or not."""
+    found = holding(home, text)
+    for path in home.rglob("*.json.zst"):
+        with pa.input_stream(path, compression="zstd") as content:
+            found += [str(path.relative_to(home))] * (text.encode() in content.read())
+    return sorted(found)

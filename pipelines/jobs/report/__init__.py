@@ -41,6 +41,7 @@ from pipelines.raw.ingest import IngestReport
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 from pipelines.snapshots import changed_days, manifest
 from pipelines.snapshots.gates import Lost
+from pipelines.snapshots.inputs import new_keys
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.publish import OTHER_CURRENCY, CheckResult, Published
 from pipelines.snapshots.signals import Signals
@@ -223,11 +224,14 @@ class RunRecorder:
     def _reached(self, before: Snapshot, after: Snapshot) -> set[date]:
         """The days of which files that landed in between hold sessions."""
         zone = ZoneInfo(self.settings.day_timezone)
-        arrived = changed_days.raw_keys(after) - changed_days.raw_keys(before)
+        arrived = new_keys(before, after)
+        folders = (folder for folder in by_folder(self.raw) if arrived and not arrived.isdisjoint(folder.keys))
         landed = [
             LandedSessions(file.landed_name, file, zone)
-            for file in self.raw
-            if file.entity == "viewing_sessions" and file.key in arrived
+            for folder in folders
+            if folder.entity == "viewing_sessions"
+            for file in folder.landed
+            if file.key in arrived
         ]
         return {day for file in landed for day in file.may_hold()}
 

@@ -10,10 +10,10 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from pipelines.core.row_digest import combined_digest
 from pipelines.core.settings import SERVED_WINDOW_DAYS, Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.snapshots import changed_days
+from pipelines.snapshots.inputs import new_keys
 from pipelines.snapshots.manifest import Snapshot
 
 MOVERS = 10
@@ -39,7 +39,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, 
             for name in measures
         ],
         "movers": movers,
-        "landed_since": len(changed_days.raw_keys(after) - changed_days.raw_keys(before)),
+        "landed_since": len(new_keys(before, after)),
         "policy": sorted(
             name
             for name in after.manifest["policy"] | before.manifest["policy"]
@@ -51,10 +51,7 @@ def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, 
 
 def inputs(before: Snapshot, after: Snapshot) -> list[object]:
     """Return all that decides what is said of two snapshots: their rows and policies, landed files and code."""
-    sides = [
-        (one.id, one.manifest["code_version"], combined_digest(sorted(changed_days.raw_keys(one))))
-        for one in (before, after)
-    ]
+    sides = [(one.id, one.manifest["code_version"], one.listed_files.keys_sha256) for one in (before, after)]
     return [SERVED_WINDOW_DAYS, MOVERS, _MOVED, _COUNTS, _MOVERS, *sides]
 
 

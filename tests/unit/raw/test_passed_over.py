@@ -90,6 +90,80 @@ def test_a_new_file_has_its_block_looked_at(
     assert 1 <= calls["landed_file"] <= 30
 
 
+def old(path: Path) -> Path:
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    return path
+
+
+def test_beside_an_unreadable_file_its_block_alone_is_looked_at(
+    home: Settings, land: Land, calls: Counter[str]
+) -> None:
+    """It matters whether it is still there, and what has landed by its name; it is named by every run."""
+    land_days(land)
+    ingest.ingest(home)
+    bad = old(land("viewing_sessions/2026-01-05/bad.csv", "PK\x03\x04 no session"))
+    nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+    calls.clear()
+    unchanged(home)
+    assert calls["landed_file"] == 6
+    assert calls["from_index"] <= 3  # of its own folder, of the pack beside it, and of the newest day
+    bad.unlink()
+    assert ingest.ingest(home).unreadable == ingest.NONE_UNREADABLE
+    assert ingest.ingest(home).landed_files == 20
+
+
+def test_what_takes_the_place_of_an_unreadable_file_may_be_passed_over(
+    home: Settings, land: Land, calls: Counter[str]
+) -> None:
+    """By its name something else has landed, before it or after: nothing is missing."""
+    land_days(land)
+    for number in range(2):
+        ingest.ingest(home)
+        bad = old(land("viewing_sessions/2026-01-06/03.csv.gz", f"no archive {number}"))
+        assert len(ingest.ingest(home).unreadable.there) == 1
+        bad.unlink()
+        ingest.ingest(home)
+        calls.clear()
+        found = ingest.ingest(home).unreadable
+        assert (len(found.there), len(found.replaced)) == (0, 1 + number)
+        assert calls["landed_file"] == 0
+
+
+def test_beside_a_mapping_other_entities_are_passed_over(home: Settings, land: Land, calls: Counter[str]) -> None:
+    """What it names is looked at file by file, for as long as bytes in raw were read by it; nothing else is."""
+    land_days(land)
+    old(land("mostwatched.toml", '[follows]\nrename = { viewer = "userId" }\n'))
+    for number in range(3):
+        old(land(f"follows/{number}.ndjson", f'{{"viewer":"v{number}","creatorId":"c"}}\n'))
+    ingest.ingest(home)
+    (home.landing / "mostwatched.toml").unlink()
+    for _ in range(3):
+        calls.clear()
+        ingest.ingest(home)
+        assert calls["landed_file"] == 3
+    assert len(latest_parsed(read_raw(home, index.raise_damaged))) == 23
+
+
+def test_what_an_earlier_parser_read_and_is_gone_has_nothing_looked_at(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts, as what can no longer be read again; the rest is passed over."""
+    land_days(land, days=2)
+    gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", SESSION % (999, 1, 1, 5, 9)))
+    ingest.ingest(home)
+    gone.unlink()
+    later = index.PARSER_VERSION + 1
+    for module in ("index", "ingest", "packs"):
+        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    assert ingest.ingest(home).new_files == 10
+    ingest.ingest(home)
+    calls.clear()
+    raw = latest_parsed(ingest.ingest(home).raw)
+    assert calls["landed_file"] == 0
+    assert len(raw) == len(set(keys_of(raw))) == 11
+    assert Counter(each.parser_version for each in raw) == {later: 10, later - 1: 1}
+
+
 def changed(path: Path) -> None:
     path.write_text(path.read_text().replace('"v', '"w'))
     os.utime(path, (1_700_000_000, 1_700_000_000))  # the same size and modification time
@@ -139,8 +213,8 @@ def damaged(cache: Path) -> None:
 
 def of_an_earlier_form(cache: Path) -> None:
     checksum, _, content = cache.read_bytes().partition(b"\n")
-    form, root, folders, _ = json.loads(content)
-    content = json.dumps([root, folders] if form == 2 else [form - 1, root, folders, []]).encode()  # the first had none
+    form, root, parser_version, folders, _ = json.loads(content)
+    content = json.dumps([form - 1, root, parser_version, folders, []]).encode()
     cache.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     assert checksum
 
