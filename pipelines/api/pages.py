@@ -336,7 +336,7 @@ def page_not_found(scope: Scope) -> Reply:
     """404 as a page, in the language of whoever asks."""
     chosen = preferences(b"", scope["headers"])
     frame = Frame(LANGUAGES[chosen.language], chosen.theme, layout.RANKING)
-    depth = scope["path"].count("/") - 1
+    depth = scope["raw_path"].count(b"/") - 1  # as the browser has it: a slash that is written %2F parts nothing there
     root = "../" * depth if 0 < depth <= MAX_DEPTH else "/" if depth else "./"  # behind a prefix, too
     body = layout.render("nowhere.html", frame, None, root=root)
     headers = [HTML, content_length(len(body)), NO_STORE, *PAGE_HEADERS]

@@ -354,3 +354,11 @@ def test_presets_are_what_is_held(home: Path, client_for: Callable[..., Client])
 
 def test_an_empty_home_says_which_command_to_run(client_for: Callable[..., Client]) -> None:
     assert "<code>mostwatched run</code>" in client_for().get("/").text
+
+
+@pytest.mark.parametrize(("path", "root"), [("/a", "./"), ("/a/b", "../"), ("/a%2Fb", "./"), ("/a//b%2f", "../../")])
+def test_a_page_that_is_not_there_leads_back(client_for: Callable[..., Client], path: str, root: str) -> None:
+    """Also behind a prefix: so many steps up as a browser counts folders, for which %2F parts none."""
+    page = client_for().get(path, headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert re.findall(r'href="([./]*)page/page\.css', page.text) == [root]
