@@ -8,10 +8,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeAlias
 from weakref import WeakSet
 
 # What DuckDB says of an exception that the handler of a signal raised, within a query and within a source of Arrow's,
@@ -28,6 +28,10 @@ class Terminated(BaseException):
 
     def __init__(self) -> None:
         super().__init__("The process was told to end (SIGTERM).")
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
 
 
 class _Interruptible(Protocol):
@@ -48,17 +52,21 @@ def _interrupt_all() -> None:
             connection.interrupt()
 
 
+Handler: TypeAlias = Callable[[int, FrameType | None], object]
+
+
 class _Ending:
-    """The handler of SIGTERM and SIGINT, and a thread that sees to it that the process ends because of them.
+    """Handles SIGTERM and SIGINT, with a thread that sees to it that the process ends because of them.
 
     A handler waits until the main thread is back in Python, which takes hours within a query; and what it raises in a
     callback of C code is dropped at times. The thread interrupts the query, and has the handler called again until
     what it raised is being handled.
     """
 
-    def __init__(self, numbers: set[int]) -> None:
-        self.told: type[Terminated | KeyboardInterrupt] | None = None
-        self._numbers = numbers
+    def __init__(self, handlers: Mapping[int, Handler]) -> None:
+        """`handlers` by signal; SIGTERM's is among them."""
+        self.told: BaseException | None = None
+        self._handlers = handlers
         self._calls = 0
         self._is_unwinding = False
         self._is_over = threading.Event()
@@ -68,17 +76,23 @@ class _Ending:
 
     def open(self) -> None:
         """Take over the signals of this process."""
-        self._before = {number: signal.signal(number, self.on_signal) for number in self._numbers}
+        self._before = {number: signal.signal(number, self.on_signal) for number in self._handlers}
         self._wakeup_before = signal.set_wakeup_fd(self._receive, warn_on_full_buffer=False)
         self._thread.start()
 
-    def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Raise Terminated, or KeyboardInterrupt. What unwinds because of one is not cut short by another SIGTERM."""
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Call the signal's handler. What unwinds because of one is not cut short by another SIGTERM."""
         self._calls += 1
-        self.told = self.told or (Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-        if number != signal.SIGTERM or not _is_unwinding():
-            raise self.told
-        self._is_unwinding = True
+        if number == signal.SIGTERM and self.told is not None:
+            if not _is_being_handled(self.told):
+                raise self.told
+            self._is_unwinding = True
+            return
+        try:
+            self._handlers[number](number, frame)
+        except BaseException as error:
+            self.told = error
+            raise
 
     def close(self) -> None:
         """Give the signals back."""
@@ -91,20 +105,22 @@ class _Ending:
         os.close(self._received)
 
     def _watch(self) -> None:
-        while (number := os.read(self._received, 1)) and number[0] not in self._numbers:
+        while (number := os.read(self._received, 1)) and number[0] not in self._handlers:
             pass
         calls = 0
         while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding:
             if self._calls == calls:
                 _interrupt_all()  # safeguard: query-interrupted
+            elif self.told is None:
+                return  # the handler raises nothing
             calls = self._calls
             _thread.interrupt_main(signal.SIGTERM)  # safeguard: lost-signal-repeated
 
 
-def _is_unwinding() -> bool:
+def _is_being_handled(told: BaseException) -> bool:
     """Whether what a signal raised is being handled at this moment: in an `except`, a `finally` or a `with`."""
     error = sys.exc_info()[1]
-    while error is not None and not isinstance(error, Terminated | KeyboardInterrupt):
+    while error is not None and type(error) is not type(told):
         error = error.__context__
     return error is not None
 
@@ -113,13 +129,18 @@ def _is_unwinding() -> bool:
 def raise_on_sigterm() -> Iterator[None]:
     """Inside, SIGTERM raises Terminated in the main thread, and SIGINT KeyboardInterrupt, also where C code drops it.
 
-    SIGTERM is ignored while either unwinds. Does nothing in another thread, or where somebody else handles SIGTERM.
+    SIGTERM is ignored while either unwinds. A handler of somebody else's, as in a flow of Prefect's, is called in place
+    of ours. Does nothing in another thread, or where SIGTERM is ignored or handled like this already.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    before = signal.getsignal(signal.SIGTERM)
+    is_ours = isinstance(getattr(before, "__self__", None), _Ending)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None) or is_ours:
         yield
         return
-    interruptible = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.default_int_handler else set()
-    ending = _Ending({signal.SIGTERM} | interruptible)
+    handlers: dict[int, Handler] = {signal.SIGTERM: before if callable(before) else _terminate}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handlers[signal.SIGINT] = signal.default_int_handler
+    ending = _Ending(handlers)
     ending.open()  # safeguard: sigterm-handled
     try:
         yield
@@ -133,17 +154,16 @@ def interrupts_restored() -> Iterator[None]:
 
     DuckDB drops that exception and raises an error of its own in its place, which reads like a failure.
     """
-    try:
-        yield
-    except Exception as error:
-        if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
-            raise
-        handler = signal.getsignal(signal.SIGTERM)
-        ending = getattr(handler, "__self__", None)
-        if isinstance(ending, _Ending):
-            raise (ending.told or KeyboardInterrupt) from None
-        # Where another's handler stands, as in a flow of Prefect's, it was SIGTERM.
-        raise (KeyboardInterrupt if handler == signal.SIG_DFL else Terminated) from None
+    handles = callable(signal.getsignal(signal.SIGTERM))
+    with raise_on_sigterm() if handles else nullcontext():
+        try:
+            yield
+        except Exception as error:
+            if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
+                raise
+            ending = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+            told = ending.told if isinstance(ending, _Ending) else None
+            raise (told or KeyboardInterrupt()) from None
 
 
 def reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from importlib import import_module
@@ -14,7 +15,7 @@ import forged
 import pytest
 from prefect_harness import PrefectServer
 
-from pipelines.core import durable_files
+from pipelines.core import durable_files, retries
 from pipelines.core.errors import Busy, MostwatchedError, RefusedToPublish
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly, prefect_reporter
@@ -109,6 +110,38 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
     assert said.startswith("# Nightly run as of 2026-03-02: refused")
     assert "accept\\-rejects" in said or "--accept-rejects" in said
     assert prefect_reporter.run(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
+
+
+@pytest.mark.parametrize("name", ["backfill", "prune", "audit"])
+def test_a_moment_without_the_disk_fails_no_flow(
+    flows: ModuleType, monkeypatch: pytest.MonkeyPatch, settings: Settings, landing: Path, name: str
+) -> None:
+    """It is tried again as a whole, and does what it does on a quiet day."""
+    published = nightly.run(settings, AS_OF, [landing]).snapshot_id
+    module, function = {
+        "backfill": (nightly, "backfill"),
+        "prune": (flows.pruning, "prune"),
+        "audit": (flows.audit_run, "audit_current"),
+    }[name]
+    work, tries = getattr(module, function), []
+
+    def fail_once(*arguments: Any, **options: Any) -> Any:
+        tries.append(name)
+        if len(tries) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(module, function, fail_once)
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
+    home = str(settings.home)
+    if name == "backfill":
+        monkeypatch.setenv("MOSTWATCHED_MIN_WATCHED_SECONDS", "60")
+        assert flows.backfill(AS_OF, AS_OF, [str(landing)], home) == [published]
+    elif name == "prune":
+        assert flows.prune(home).snapshots == []
+    else:
+        assert flows.audit(home, ranges=1)["differing"] == 0
+    assert len(tries) == 2
 
 
 def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:

@@ -9,10 +9,15 @@ from pathlib import Path
 
 from faults.children import Answer, Case
 
+RETRIES = 2
+
 # A step that takes long says how far it has come, how fast, and how long it will take.
 PROGRESS = re.compile(r".*: [\d,.]+( [kMG]?B)? of [\d,.]+( [kMG]?B)?(, [\d,.]+( [kMG]?B)?/s, [\d:]+ left)?")
 # What a run leaves beside its snapshot is worth no night: that it could not be written is said, and nothing else.
 NO_REPORT = re.compile(r"mostwatched: the (report|metrics file) could not be written: .+")
+# What a network file system gets over is tried again, twice.
+TRIED_AGAIN = re.compile(r"mostwatched: .+\. Trying again in \d+ seconds\.")
+PASSING = ("EIO",)
 SENTENCE = re.compile(r"mostwatched: \S.*\.")
 REMEDY = re.compile(r"\b([Ff]ree|[Rr]aise|[Gg]ive|[Rr]un|[Cc]heck|publishes)\b.*")
 
@@ -24,6 +29,11 @@ def problem_said(answer: Answer, home: Path, error: str) -> str | None:
     if answer.died:
         return "it died"
     said = [line for line in answer.err.splitlines() if not (PROGRESS.fullmatch(line) or NO_REPORT.fullmatch(line))]
+    if error in PASSING:
+        tries = [line for line in said if TRIED_AGAIN.fullmatch(line)]
+        if len(tries) > RETRIES:
+            return f"it tried more often than it should: {tries}"
+        said = [line for line in said if line not in tries]
     if answer.exit == 0:
         return f"it was done, but said {said}" if said else None
     if answer.exit != 1:

@@ -39,6 +39,8 @@ class Server:
 
     stalls_seconds = 2.5
     ignores_conditions = False  # as some stores do, in silence
+    compares_etags_without_quotes = False  # as the object gateway of Ceph 16 does: a quoted one never holds
+    refuses_if_match = False  # whatever it says
 
     def __init__(self) -> None:
         self._app = create_backend_app(
@@ -74,6 +76,12 @@ class Server:
             return [b""]
         if self.ignores_conditions:
             environ = {name: environ[name] for name in environ if name not in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")}
+        if "HTTP_IF_MATCH" in environ:
+            etag = environ["HTTP_IF_MATCH"]
+            if self.refuses_if_match:
+                environ["HTTP_IF_MATCH"] = '"0"'
+            elif self.compares_etags_without_quotes:
+                environ["HTTP_IF_MATCH"] = '"0"' if etag.startswith('"') else f'"{etag}"'
         with self._lock:  # moto keeps its buckets in plain dictionaries
             body = b"".join(self._app(environ, start_response))
         if fault == "late":

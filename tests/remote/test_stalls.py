@@ -10,14 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
-from machines import AS_OF, Machines
+from machines import ACCEPT, AS_OF, Machines
 from s3 import Bucket
 
 from pipelines.core.errors import PublishConflict, Unreachable, UsageError
@@ -158,15 +159,29 @@ def test_large_files_go_up_in_parts(objects: Objects, bucket: Bucket, tmp_path: 
 # --- conditions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fault", ["ignores_conditions", "refuses_if_match"])
 def test_a_bucket_that_ignores_conditions_is_refused(
-    machines: Machines, bucket: Bucket, platform: Any, monkeypatch: pytest.MonkeyPatch
+    fault: str, machines: Machines, bucket: Bucket, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the first use, before anything is written there."""
-    monkeypatch.setattr(bucket.server, "ignores_conditions", True)
+    """At the first use, before anything is written there; so is one that refuses where they hold."""
+    monkeypatch.setattr(bucket.server, fault, True)
     with pytest.raises(UsageError, match="ignores conditions of writes"):
         nightly.run(machines.settings("one"), date.fromisoformat(AS_OF), [platform[0]],
                     accept_rejects=True, allow_incomplete=True)  # fmt: skip
     assert bucket.names() == []
+
+
+def test_a_bucket_that_compares_etags_without_their_quotes(
+    objects: Objects, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ceph's gateway 16 does: what holds passes, and of two that replace the same object one passes."""
+    monkeypatch.setattr(bucket.server, "compares_etags_without_quotes", True)
+    objects.require_conditional_puts()
+    first = objects.replace("pointer", b"1", None)
+    assert objects.replace("pointer", b"2", first) != first
+    with pytest.raises(PublishConflict):
+        objects.replace("pointer", b"3", first)
+    assert bucket.read("home/pointer") == b"2"
 
 
 def test_conditions_are_tried_once(objects: Objects, bucket: Bucket) -> None:
@@ -230,3 +245,49 @@ def test_a_server_goes_on_with_its_copy_while_the_bucket_stalls(
     assert first in (home / "snapshots" / "current.json").read_text()
     replica.sync()
     assert second in (home / "snapshots" / "current.json").read_text()
+
+
+def test_the_api_answers_while_its_bucket_stalls(
+    machines: Machines, bucket: Bucket, platform: Any, tmp_path: Path
+) -> None:
+    """A real server: quick and right meanwhile, it says why, and comes to the new snapshot afterwards."""
+    landing, (first, second) = platform
+    states: list[dict[str, bytes]] = []
+    for as_of in ("2026-01-30", AS_OF):
+        nightly.run(machines.settings("one"), date.fromisoformat(as_of), [landing], **ACCEPT)
+        states.append({name: bucket.read(name) for name in bucket.names("home/snapshots")})
+    for name, content in states[0].items():
+        bucket.write(name, content)
+    path = tmp_path / "api.sock"
+    often = {"MOSTWATCHED_S3_TIMEOUT_SECONDS": "1", "MOSTWATCHED_S3_LOOK_EVERY_SECONDS": "1"}
+    command = [sys.executable, "-m", "pipelines.cli", "serve", "--uds", str(path)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stderr=log, env=os.environ | machines.environ("server") | often)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://api", timeout=5) as http:
+
+            def served() -> str | None:
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                with suppress(httpx.ConnectError):
+                    return http.get("/api/v1/creators/ranking").headers.get("X-Snapshot-Id")
+                return None
+
+            wait_until(lambda: served() == first)
+            with bucket.network(lambda _number, method, _path: "stall" if method == "GET" else ""):
+                for name, content in states[1].items():
+                    bucket.write(name, content)
+                wait_until(
+                    lambda: served() == first and b"MOSTWATCHED_S3_TIMEOUT_SECONDS" in (tmp_path / "log").read_bytes()
+                )
+                assert served() == first
+            wait_until(lambda: served() == second)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)

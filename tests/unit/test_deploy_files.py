@@ -145,6 +145,15 @@ def test_manifests_are_what_kubernetes_publishes(path):
     assert "passed" in run(validate, "--strict", path)
 
 
+def test_kustomize_renders_every_object():
+    """By the kustomize that kubectl holds: what `kubectl apply -k` sends, all of it in our namespace."""
+    rendered = yaml.safe_load_all(run(program("kubectl", "Kubernetes' client"), "kustomize", DEPLOY / "kubernetes"))
+    found = sorted((one["kind"], one["metadata"]["name"], one["metadata"].get("namespace", "")) for one in rendered)
+    written = sorted((one["kind"], one["metadata"]["name"]) for one in documents() if one["kind"] != "Kustomization")
+    assert [(kind, name) for kind, name, _ in found] == written
+    assert {namespace for kind, _, namespace in found if kind != "Namespace"} == {"mostwatched"}
+
+
 def test_pods_keep_to_the_restricted_standard():
     """Not root, nothing of the node, a read-only root with a writable /tmp; and the kustomization has all files."""
     for name, pod, container in pods():

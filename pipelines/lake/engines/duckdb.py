@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -49,11 +50,16 @@ def connect(memory_limit: str, threads: int, spill: Path | None) -> Connection:
 
 @contextmanager
 def session(settings: Settings, purpose: str) -> Iterator[Connection]:
-    """A connection that spills into a folder of its own in the home, or nowhere if this user may not write there."""
+    """A connection that spills into a folder of its own in the home, or nowhere if nobody or not this user may write
+    there.
+    """
     with ExitStack() as stack:
         spill = None
-        with suppress(PermissionError):
+        try:
             spill = stack.enter_context(scratch_folder(settings.home, purpose))
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
         yield stack.enter_context(closing(connect(settings.memory_limit, settings.threads, spill)))
 
 

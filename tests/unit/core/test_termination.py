@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from types import FrameType
 
 import pytest
 
 from pipelines.core import termination
 from pipelines.core.termination import Terminated, interrupts_restored, raise_on_sigterm, reason
+from pipelines.lake.engines import duckdb
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_what_unwinds_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_somebody_elses_handler_stays() -> None:
-    """As in a flow of Prefect's; and a thread can handle no signals at all."""
+    """And is called; a thread can handle no signals at all."""
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: seen.append(number))
     try:
@@ -113,6 +116,31 @@ def test_somebody_elses_handler_stays() -> None:
     thread.start()
     thread.join()
     assert entered == [True]
+
+
+class TheirSignal(BaseException):
+    """Of somebody else's handler."""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_somebody_elses_handler_raises_ends_a_query(threads: int) -> None:
+    """As in a flow of Prefect's, which a worker tells to end while one task of a query lasts for hours."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        raise TheirSignal
+
+    before = signal.signal(signal.SIGTERM, handle)
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM))
+    pairs = "range(1000000) a, range(1000000) b"
+    try:
+        with closing(duckdb.connect("1GB", threads, None)) as connection:
+            timer.start()
+            with pytest.raises(TheirSignal), interrupts_restored():
+                connection.execute(f"select sum(hash(a.range * b.range) % 7) from {pairs}").fetchall()
+        assert signal.getsignal(signal.SIGTERM) is handle
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_other_errors_of_a_query_stay_what_they_are() -> None:
