@@ -2,6 +2,7 @@
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
 #   make test    install, lint, pass the tests; WITH_SPARK=1: those of Spark too, which take as long as a third of the rest
+#   make test-long   the same, drawing several times as many nights, for before a release
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
@@ -20,6 +21,8 @@ INSTALLED := .venv/.installed-dev
 # Spark weighs half a gigabyte and needs a Java: it is tested where that is asked for, and installed for nothing else.
 JAVA := $(shell command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" 2>/dev/null)
 SPARK := $(and $(WITH_SPARK),$(JAVA),.venv/.installed-spark)
+# Processes of the tests, one a core: make test WORKERS=4
+WORKERS ?= 2
 PEERS := build/bench-venv
 SUPPLY := build/supply-venv
 ANALYSTS := build/analysts-venv
@@ -33,7 +36,7 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 
 SAMPLE_AS_OF := 2013-07-01
 
-.PHONY: run test faults faults-full safeguards bench analysts clients exporters manifests guide docs sbom audit lint format lock clean
+.PHONY: run test test-long faults faults-full safeguards bench analysts clients exporters manifests guide docs sbom audit lint format lock clean
 .DEFAULT_GOAL := run
 # Many images set it. The hundreds of processes that the tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,7 +66,10 @@ run: $(RUNS)
 	$(BIN)/mostwatched --home data top --limit 20
 
 test: lint $(SPARK)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
+
+test-long: export HYPOTHESIS_PROFILE := long
+test-long: test
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import stand_ins
+from effort import PROFILE
 from hypothesis import HealthCheck, settings
 from world import World
 
 TEST_DATA = "MOSTWATCHED_TEST_DATA"
 
-# How hard the properties look; HYPOTHESIS_PROFILE=full for a long run. Every example runs the real pipeline.
+# What runs whole nights says by itself how many: see effort.py.
 slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("fast", max_examples=12, derandomize=False, print_blob=True, **slow)
+settings.register_profile("long", parent=settings.get_profile("fast"))
 settings.register_profile("full", max_examples=1000, print_blob=True, **slow)
 
 # A night fsyncs some two hundred times. What is durable when, the tests record call by call (durability.py): they need
@@ -27,7 +29,7 @@ ENOUGH_MEMORY = 4 << 30  # all of them write 2.2 GB, and what passed is removed 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+    settings.load_profile(PROFILE)
     if "TMPDIR" not in os.environ and is_roomy(IN_MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.tempdir = str(IN_MEMORY)
 

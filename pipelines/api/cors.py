@@ -24,6 +24,7 @@ EXPOSED = (
     "WWW-Authenticate",
     "X-Data-Complete",
     "X-Data-Until",
+    "X-Data-Age-Seconds",
     "X-Day-Timezone",
     "X-Invalid-Parameter",
     "X-RateLimit-Limit",

@@ -430,25 +430,37 @@ class Readiness(Endpoint):
     """GET /readyz"""
 
     async def answer(self, scope: Scope, now_ms: int) -> Reply:
-        """Whether there is a snapshot, published recently enough, whose sessions reach up to its end."""
+        """Whether there is a snapshot, published recently enough, whose sessions reach up to its end.
+
+        How old the sessions are by the clock is said and not judged: a past day may be published on purpose.
+        """
         serving = await self.api.serving(now_ms)
         if not self.api.authenticator.is_ready:
             raise self.api.no_keys_yet(now_ms)
+        age = serving.data_age_seconds(now_ms)
+        ages = [_snapshot_header(serving)]
+        if age is not None:
+            ages += [(b"x-data-until", str(serving.data_until).encode()), (b"x-data-age-seconds", b"%d" % age)]
         if now_ms - serving.published_ms > self.api.stale_hours * 3_600_000:
             message = f"The snapshot was published more than {self.api.stale_hours} hours ago"
-            raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
+            raise Refused(error(503, now_ms, *ages, message=message))
         if serving.is_behind(self.api.stale_hours):  # safeguard: old-data-is-not-ready
             until = f"ends at {serving.data_until}" if serving.data_until else "holds no session"
             message = f"The data {until}, more than {self.api.stale_hours} hours before the day of the snapshot"
-            raise Refused(error(503, now_ms, _snapshot_header(serving), message=message))
-        published_at = envelope.instant(serving.published_ms).decode()
-        data = {"status": "ready", "snapshotId": serving.snapshot_id, "publishedAt": published_at}
-        return _plain_success(data, now_ms)
+            raise Refused(error(503, now_ms, *ages, message=message))
+        data = {
+            "status": "ready",
+            "snapshotId": serving.snapshot_id,
+            "publishedAt": envelope.instant(serving.published_ms).decode(),
+            "dataUntil": serving.data_until,
+            "dataAgeSeconds": age,
+        }
+        return _plain_success(data, now_ms, *ages)
 
 
-def _plain_success(data: Mapping[str, str], now_ms: int) -> Reply:
+def _plain_success(data: Mapping[str, object], now_ms: int, *headers: Header) -> Reply:
     body = envelope.success(msgspec.json.encode(data), now_ms)
-    return Reply(200, [JSON, content_length(len(body)), NO_STORE, *SAFE_DATA], body)
+    return Reply(200, [JSON, content_length(len(body)), NO_STORE, *headers, *SAFE_DATA], body)
 
 
 class MetricsPage(Endpoint):

@@ -87,14 +87,27 @@ class Ranked:
         position = int(self.position_of[creator])
         return None if position < 0 else int(self.ranks[position])
 
-    def viewers_of(self, creator: int) -> int:
-        """The viewers of a creator; 0 of one who is not in it."""
+    def figures_of(self, creator: int) -> Figures:
+        """The figures of a creator; 0 of one who is not in it."""
         position = int(self.position_of[creator])
-        return 0 if position < 0 else int(self.viewers[position])
+        if position < 0:
+            return Figures(0, 0, 0, 0)
+        columns = (self.viewers, self.anonymous_viewers, self.sessions, self.watched_seconds)
+        return Figures(*(int(column[position]) for column in columns))
 
 
 def _totals(ranked: Ranked) -> Totals:
     return Totals(len(ranked.creators), int(ranked.sessions.sum()), int(ranked.watched_seconds.sum()))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a creator reached in a range."""
+
+    viewers: int
+    anonymous_viewers: int
+    sessions: int
+    watched_seconds: int
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ class Row:
     anonymous_viewers: int
     sessions: int
     watched_seconds: int
-    viewers_before: int | None  # in the period before; None: it is not compared with
+    before: Figures | None  # in the period before; None: it is not compared with
     trend: list[int]  # viewers in every window of TREND_DAYS days, as in Cube.trend_ends; empty unless asked for
 
 
@@ -357,8 +370,7 @@ class Insight:
             is_match = pc.match_substring(self._search_keys, wanted).to_numpy(zero_copy_only=False)
             positions = np.flatnonzero(is_match[ranked.creators])
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
-        earlier = self.period_before(asked) if with_before else None
-        before = None if earlier is None else self.ranked(earlier)
+        before = self._ranked_before(asked) if with_before else None
         return Page(
             range=asked,
             yesterday=yesterday,
@@ -373,6 +385,11 @@ class Insight:
                 ranked, positions[offset : offset + limit].tolist(), yesterday, last_week, with_trend, before
             ),
         )
+
+    def _ranked_before(self, asked: Range) -> Ranked | None:
+        """The ranking of the period before, where that is held."""
+        earlier = self.period_before(asked)
+        return None if earlier is None else self.ranked(earlier)
 
     def _ordered(self, ranked: Ranked, order: str) -> Ints:
         """The positions of a ranking in one of ORDERS; of equals the one ranked higher comes first."""
@@ -414,7 +431,7 @@ class Insight:
                 anonymous_viewers=int(ranked.anonymous_viewers[position]),
                 sessions=int(ranked.sessions[position]),
                 watched_seconds=int(ranked.watched_seconds[position]),
-                viewers_before=None if earlier is None else earlier.viewers_of(creator),
+                before=None if earlier is None else earlier.figures_of(creator),
                 trend=self.cube.trend[creator].tolist() if with_trend else [],
             )
             for position, creator, profile in zip(positions, creators, self._profiles_of(creators), strict=True)
@@ -430,15 +447,21 @@ class Insight:
             for creator_id, row in zip(names, self._profiles.take(at).to_pylist(), strict=True)
         ]
 
-    def creator(self, creator_id: str, asked: Range) -> Creator:
-        """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed."""
+    def creator(self, creator_id: str, asked: Range, *, with_before: bool = False) -> Creator:
+        """One creator. Raises UnknownCreator when the cube does not know them, and when they are not listed.
+
+        `with_before` compares the figures with those of the period before.
+        """
         creator = pc.index(self.cube.ids, pa.scalar(creator_id, pa.large_string())).as_py()
         if creator < 0 or not self._is_listed[creator]:  # safeguard: unlisted-creator-has-no-page
             raise UnknownCreator(creator_id)
         ranked = self.ranked(asked)
         yesterday, last_week = self._before(asked, 1), self._before(asked, 7)
         position = int(ranked.position_of[creator])
-        row = self._rows(ranked, [position], yesterday, last_week, False)[0] if position >= 0 else None
+        row = None
+        if position >= 0:
+            before = self._ranked_before(asked) if with_before else None
+            row = self._rows(ranked, [position], yesterday, last_week, False, before)[0]
         return Creator(
             profile=self._profiles_of([creator])[0],
             row=row,

@@ -106,7 +106,8 @@ class HtmlPage(Endpoint):
                     query_params.query(sent, name).one_of(name, *known)
                 asked = query_params.query(sent, *self.parameters)
                 asked_frame = replace(frame, params=asked.values)
-                shown = (frame.language.code, frame.theme, fresh.age_hours, fresh.is_stale, fresh.is_old)
+                ages = (fresh.age_hours, fresh.data_age_hours, fresh.is_stale, fresh.is_old)
+                shown = (frame.language.code, frame.theme, *ages)
                 key = (self.here, self.variant, tuple(sorted(asked.values.items())), *shown)
                 body = ready.body(key, lambda: Rendered(self.write(ready, asked, asked_frame, fresh))).body
             except (InvalidParameter, RangeNotHeld) as error:
@@ -144,7 +145,6 @@ class RankingPage(HtmlPage):
         else:
             days, window = _range(ready, asked)
         order = asked.one_of("sort", *ORDERS)
-        before = insight.period_before(days)
         page = insight.page(
             days,
             (number - 1) * ranking.ROWS,
@@ -152,8 +152,7 @@ class RankingPage(HtmlPage):
             search,
             with_trend=True,
             order=order,
-            # days that did not land would be taken for a loss, or a gain
-            with_before=before is not None and ready.is_complete(before.first, days.end),
+            with_before=_can_compare(ready, days),
         )
         first = (number - 1) * ranking.ROWS + 1
         return layout.render(
@@ -191,7 +190,7 @@ class CreatorPage(HtmlPage):
         if insight.cube.first_day is None:
             raise UnknownCreator
         days, window = _range(ready, asked)
-        found = insight.creator(asked.text("id"), days)
+        found = insight.creator(asked.text("id"), days, with_before=_can_compare(ready, days))
         return layout.render(
             "creator.html",
             frame,
@@ -261,15 +260,16 @@ def _cookies(headers: list[Header]) -> Mapping[str, str]:
 def freshness(ready: ReadySnapshot, now_ms: int, stale_hours: int) -> Freshness:
     """How old a snapshot is, by the rule of /readyz."""
     age_ms = max(0, now_ms - ready.published_ms)
-    until = ready.data_until
+    until_ms = milliseconds(ready.data_until) if ready.data_until is not None else None
     as_of = ready.snapshot.as_of
     days = rolling(as_of, WINDOW_DAYS)
     ended_ms = milliseconds(as_of_instant(as_of, ZoneInfo(ready.zone)))
     return Freshness(
         snapshot_id=ready.snapshot_id,
         published=_moment(ready.published_ms),
-        data_until=_moment(milliseconds(until)) if until is not None else None,
+        data_until=_moment(until_ms) if until_ms is not None else None,
         age_hours=age_ms // 3_600_000,
+        data_age_hours=0 if until_ms is None else max(0, now_ms - until_ms) // 3_600_000,
         stale_hours=stale_hours,
         is_stale=age_ms > stale_hours * 3_600_000,
         is_old=now_ms - ended_ms > stale_hours * 3_600_000,
@@ -294,6 +294,12 @@ def _range(ready: ReadySnapshot, asked: Query) -> tuple[Range, int | None]:
     if last < first:
         raise BadOrder
     return ready.insight.checked_range(first.toordinal(), last.toordinal() + 1), None
+
+
+def _can_compare(ready: ReadySnapshot, days: Range) -> bool:
+    """Whether a range and the period before it are whole: a day that did not land would look like a loss, or a gain."""
+    before = ready.insight.period_before(days)
+    return before is not None and ready.is_complete(before.first, days.end)
 
 
 class BadOrder(RangeNotHeld):
@@ -330,7 +336,7 @@ def page_not_found(scope: Scope) -> Reply:
     """404 as a page, in the language of whoever asks."""
     chosen = preferences(b"", scope["headers"])
     frame = Frame(LANGUAGES[chosen.language], chosen.theme, layout.RANKING)
-    depth = scope["path"].count("/") - 1
+    depth = scope["raw_path"].count(b"/") - 1  # as the browser has it: a slash that is written %2F parts nothing there
     root = "../" * depth if 0 < depth <= MAX_DEPTH else "/" if depth else "./"  # behind a prefix, too
     body = layout.render("nowhere.html", frame, None, root=root)
     headers = [HTML, content_length(len(body)), NO_STORE, *PAGE_HEADERS]

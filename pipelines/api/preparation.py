@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -45,6 +46,7 @@ OWN_PROCESS_BYTES = 2 << 20  # of Parquet; with less, starting a process costs m
 NICE = 5  # of that process: those who wait for answers come first
 
 _INDEX = "streams-by-{}"
+_NOTE = "before"  # not .json: those are the figures of the workers, in the same folder
 
 
 def prepare_documented(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
@@ -120,6 +122,22 @@ class Preparer:
             for path in self._folder.iterdir():
                 if path.is_dir() and path not in kept:  # safeguard: prepared-files-removed
                     shutil.rmtree(path, ignore_errors=True)
+
+    def note(self, served: Snapshot, before: Mapping[str, object]) -> None:
+        """Tell workers that start later which snapshot was served before this one."""
+        noted = {"served": served.manifest_sha256, "before": before}
+        with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
+            json.dump(noted, file)
+        Path(file.name).replace(self._folder / _NOTE)
+
+    def noted(self, served: Snapshot) -> Mapping[str, Any] | None:
+        """What `note` was told of a served snapshot by any worker; None of another one."""
+        try:
+            noted = json.loads((self._folder / _NOTE).read_bytes())
+        except FileNotFoundError:
+            return None
+        before: Mapping[str, Any] = noted["before"]
+        return before if noted["served"] == served.manifest_sha256 else None
 
     def close(self) -> None:
         """End what is being prepared."""

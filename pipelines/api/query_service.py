@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipelines.api import insight as insights
 from pipelines.api.compression import OpenBody, opened
@@ -27,6 +27,7 @@ from pipelines.api.snapshot_watcher import Serving
 from pipelines.core.calendar_days import Window
 from pipelines.core.completeness import Completeness
 from pipelines.core.errors import MostwatchedError
+from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
 
 RETRY_AFTER_SECONDS = 10.0  # after a failed load: it may have been a passing fault of the disk
@@ -115,7 +116,8 @@ class QueryService:
 
     The one before is for those who are in the middle of its pages. It stays mapped, although its prepared files are
     gone, and answers for as long as the snapshot itself is stored: one that is pruned, or removed for somebody who is
-    forgotten, answers no more.
+    forgotten, answers no more. A worker that takes the place of another prepares it again: which one it is, the workers
+    note in the folder that they share.
     """
 
     def __init__(self, preparer: Preparer) -> None:
@@ -125,6 +127,7 @@ class QueryService:
         self._failed: tuple[str, float] | None = None  # a snapshot's id, and when it was tried
         self._pending: Future[None] | None = None
         self._wanted: Serving | None = None
+        self._restoring: tuple[str, Future[None]] | None = None  # the snapshot before, by its id
         self._lock = threading.Lock()
         self._queue = FairQueue()
         # Questions and loading each on a thread of their own: neither can take more than a core, nor hold up the other.
@@ -169,6 +172,8 @@ class QueryService:
         With `wait` only on this one; with a `snapshot_id` on that one alone. Raises NotReady, NotKept, Busy (see
         FairQueue), and whatever `question` raises.
         """
+        if snapshot_id is not None:
+            await self._restored(serving, snapshot_id)
         async with self._queue.turn(lane, client):
             pending = self.prepare(serving)
             is_new = snapshot_id == serving.snapshot_id and not self.holds(serving.snapshot_id)
@@ -180,6 +185,13 @@ class QueryService:
             if snapshot_id is not None:
                 ready = self._pinned(ready, snapshot_id)
             return await asyncio.get_running_loop().run_in_executor(self._thinking, question, ready)
+
+    async def _restored(self, serving: Serving, snapshot_id: str) -> None:
+        """Wait for a snapshot that is being loaded again; before one's turn, so that nobody else waits for it."""
+        if (pending := self.prepare(serving)) is not None and self._ready is None:
+            await asyncio.shield(asyncio.wrap_future(pending))
+        if (restoring := self._restoring) is not None and restoring[0] == snapshot_id:
+            await asyncio.shield(asyncio.wrap_future(restoring[1]))
 
     def _pinned(self, ready: ReadySnapshot, snapshot_id: str) -> ReadySnapshot:
         kept = [ready] if self._before is None else [ready, self._before]
@@ -221,6 +233,12 @@ class QueryService:
                     self._before = before
                     with suppress(RuntimeError):  # the server stops
                         self._thinking.submit(before.drop_caches)
+            if self._before is not None:
+                with suppress(OSError):
+                    self._preparer.note(snapshot, _noted(self._before))
+            elif (noted := self._preparer.noted(snapshot)) is not None:  # safeguard: snapshot-before-found-again
+                with suppress(RuntimeError):
+                    self._restoring = noted["snapshot_id"], self._loading.submit(self._restore, serving, noted)
             took_ms = round((time.monotonic() - started) * 1000)
             log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:
@@ -230,6 +248,41 @@ class QueryService:
                     self._pending = self._wanted = None
             with suppress(OSError):
                 self._preparer.keep(in_use)
+
+    def _restore(self, serving: Serving, noted: Mapping[str, Any]) -> None:
+        """Load the snapshot before again, as the workers had it whose place this one takes."""
+        try:
+            snapshot = manifest.open_snapshot(
+                serving.snapshot.path.parent, noted["snapshot_id"], noted["manifest_sha256"]
+            )
+            with self._preparer.prepared(QUERIES, snapshot, serving.snapshot) as folder:
+                insight = insights.load(snapshot, folder)
+        except Exception as error:  # pruned, most likely: it answers no more, as it does not from the other workers
+            log.info("the snapshot before is not loaded", extra={"reason": str(error)})
+            return
+        completeness = Completeness.from_json(noted["completeness"]) if noted["completeness"] else None
+        found = ReadySnapshot(
+            insight,
+            snapshot,
+            noted["published_ms"],
+            snapshot.manifest["freshness"]["newest_session_at"],
+            str(snapshot.manifest["policy"]["day_timezone"]),
+            completeness,
+        )
+        with self._lock:
+            if self._before is None:
+                self._before = found
+        with suppress(OSError):
+            self._preparer.keep([serving.snapshot])
+
+
+def _noted(one: ReadySnapshot) -> Mapping[str, object]:
+    return {
+        "snapshot_id": one.snapshot_id,
+        "manifest_sha256": one.snapshot.manifest_sha256,
+        "published_ms": one.published_ms,
+        "completeness": one.completeness and one.completeness.as_json(),
+    }
 
 
 def _ready(insight: Insight, serving: Serving) -> ReadySnapshot:

@@ -59,6 +59,10 @@ class Serving:
         end = datetime.combine(self.snapshot.as_of, datetime.min.time(), ZoneInfo(self.zone))
         return self.data_until is None or milliseconds(end) - milliseconds(self.data_until) > hours * 3_600_000
 
+    def data_age_seconds(self, now_ms: int) -> int | None:
+        """Whole seconds since its newest session began, by the clock; None without one."""
+        return None if self.data_until is None else max(0, now_ms - milliseconds(self.data_until)) // 1000
+
 
 def load(snapshots_dir: Path, pointer: manifest.Pointer, preparer: Preparer) -> Serving:
     """Prepare everything that the documented endpoints serve of one snapshot. Raises Damaged."""

@@ -111,7 +111,11 @@ def json_bytes(content: Any) -> bytes:
 
     A byte of a path that is no UTF-8 stays what it is when it is read again: it is written as JSON escapes it, \\udcff.
     """
-    return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    try:
+        # What json indents, it writes in Python, in five times the time.
+        return msgspec.json.format(json.dumps(content, ensure_ascii=False).encode(), indent=1) + b"\n"
+    except (UnicodeEncodeError, msgspec.DecodeError):  # half a character, a number that is none
+        return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 ROW_GROUP_ROWS = 1 << 17  # a row group of pairs is a few MB: small enough to stream, large enough to compress

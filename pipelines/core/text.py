@@ -149,6 +149,8 @@ def printable(text: str) -> str:
     Line ends, terminal sequences, letters that turn the direction of writing, and bytes of a file name that are no text
     are shown as \\n, \\x1b, \\u202e, \\udcff.
     """
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

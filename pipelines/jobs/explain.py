@@ -128,13 +128,13 @@ def explain(settings: Settings, snapshot: Snapshot, creator_id: str, days: Windo
             raise UsageError(f"Snapshot {snapshot.id} rests on no session and no profile of a creator {creator_id!r}.")
         alone = [*(file for file in raw if file.entity == "erasures"), *records]
         with _lake(settings, folder) as lake:
-            built = plan.build(lake, plan.arranged(alone), policy, snapshot.as_of)
+            files_of, reach = plan.reach(lake, plan.arranged(alone), policy, snapshot.as_of, days)
             outcomes = _outcomes(
                 connection,
-                {model: _rows_of(lake, model, files, creator_id) for model, files in built.outcomes.items()},
+                {model: _rows_of(lake, model, files, creator_id) for model, files in files_of.items()},
                 days,
             )
-            cube = _rows_of(lake, "creator_reach", [built.creator_reach[day] for day in days], creator_id)
+            cube = _rows_of(lake, "creator_reach", [reach[day] for day in days], creator_id)
             reached = _reached(connection, cube, days, ZoneInfo(policy.day_timezone))
     newest = sum(count for outcome, count in outcomes.items() if outcome not in _NOT_OF_SESSIONS)
     rows = ranking.ranking(settings, snapshot, days)

@@ -46,12 +46,20 @@ class Built:
     rejected_pledges: Stored
 
 
+def reach(
+    lake: Lake, landed: Landed, policy: Policy, as_of: date, days: Window
+) -> tuple[Mapping[str, Sequence[Stored]], Days]:
+    """Derive what of a snapshot rests on sessions alone: their outcomes, by the models that the funnel reads, and some
+    days of the cube."""
+    made = sessions(lake, landed, policy, _days_counted(as_of, policy))
+    return made.outcomes, _creator_reach(lake, made.viewer_days, policy, days)
+
+
 def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
     """Derive all that a snapshot as of `as_of` needs. Files that exist already are not built again."""
     zone = ZoneInfo(policy.day_timezone)
 
-    made = sessions(lake, landed, policy, _days_counted(as_of, policy))
-    cube = _creator_reach(lake, made.viewer_days, policy, as_of)
+    outcomes, cube = reach(lake, landed, policy, as_of, cube_days(as_of, policy))
 
     def of(entity: str) -> list[Stored]:
         return flatten(landed[entity])
@@ -86,7 +94,7 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
     longest = calendar_days.rolling(as_of, max(policy.windows))
     funnel = table(
         "funnel",
-        {**made.outcomes, "creators": [creators]},
+        {**outcomes, "creators": [creators]},
         first_day=longest.first_day,
         end_day=longest.end_day,
     )
@@ -119,7 +127,7 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
     ranking_totals = table("ranking_totals", {name: [tables[name]] for name in ("creator_rankings", "creators")})
     counts = (funnel, ranking_totals, day_totals, version_conflicts, people.rejected_pledges)
     offenders = _offenders(lake, tables, cube)
-    return Built(as_of, policy, tables, shown, cube, offenders, made.outcomes, *counts)
+    return Built(as_of, policy, tables, shown, cube, offenders, outcomes, *counts)
 
 
 @dataclass(frozen=True)
@@ -324,11 +332,11 @@ def window_rows(days: Window, zone: ZoneInfo) -> list[dict[str, object]]:
 # --- viewers, by day of the policy ---------------------------------------------------------------------------------
 
 
-def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, as_of: date) -> Days:
-    """The cube for every day that a snapshot holds."""
+def _creator_reach(lake: Lake, viewer_days: Parts, policy: Policy, days: Window) -> Days:
+    """Some days of the cube."""
     zone = ZoneInfo(policy.day_timezone)
     steps = []
-    for day in cube_days(as_of, policy):
+    for day in days:
         today = _reaching(viewer_days, Window(day, day + calendar_days.ONE_DAY), policy, zone)
         # safeguard: gap-reaches-the-longest-range
         before = _reaching(viewer_days, Window(day - timedelta(days=policy.max_window_days), day), policy, zone)

@@ -270,7 +270,7 @@ def _count_commonest(
 ) -> tuple[int, dict[str, int]]:
     """(sessions, how many of them have the commonest value of each column) of some files of raw on some days."""
     stored = lake.checked(plan.raw_sessions(files, days))
-    with engine.session(settings, "signals") as connection:
+    with engine.run_session(settings, "signals") as connection:
         engine.register(connection, "sessions", [each.path for each in stored], with_place=True)
         one_in = max(1, sum(each.rows for each in stored) // ROWS_SAMPLED)
         row = engine.query(connection, _COMMONEST, {"one_in": one_in}).to_pylist()[0]
@@ -373,7 +373,7 @@ def _spot_check(
 ) -> Iterator[str]:
     """Return a sentence if a recount from raw of some creators, drawn by the snapshot's id, differs."""
     cube = {day: stored.path for day, stored in built.creator_reach.items()}
-    with engine.session(settings, "checks") as connection:
+    with engine.run_session(settings, "checks") as connection:
         engine.register(connection, "creator_rankings", [lake.checked([built.tables["creator_rankings"]])[0].path])
         found = spot_check(connection, raw, built.policy, built.as_of, snapshot_id, cube)
     if found:
@@ -478,7 +478,7 @@ def _add_warehouse(settings: Settings, built: Built, files: Mapping[str, Stored]
     tables: dict[str, list[Path]] = {}
     for name in public:
         tables.setdefault(warehouse.table_of(name), []).append(folder / name)
-    warehouse.write(path, tables, held, memory_limit=settings.memory_limit, threads=settings.threads)
+    warehouse.write(settings, path, tables, held)
     return _facts_without_rows(path) | {"key": key}
 
 

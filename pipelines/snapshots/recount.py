@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -60,7 +61,8 @@ def _moved(day: date, days: int) -> date:
     return date.fromordinal(min(max(day.toordinal() + days, date.min.toordinal()), date.max.toordinal()))
 
 
-def intervals(first: date, end: date, timezone: str) -> list[tuple[int, int]]:
+@lru_cache(64)  # a night asks for the same few, a backfill for them again and again
+def intervals(first: date, end: date, timezone: str) -> Sequence[tuple[int, int]]:
     """The instants at which a clock on a wall in that zone shows a day of [first, end), in milliseconds since 1970.
 
     Half-open and in order: mostly one interval. Two where a clock that was put back showed another day in between,

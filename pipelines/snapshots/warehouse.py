@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePath
 
 from pipelines.core.calendar_days import Window
 from pipelines.core.row_digest import combined_digest
-from pipelines.core.settings import Policy
+from pipelines.core.settings import Policy, Settings
 from pipelines.lake import models
 from pipelines.lake.engines import duckdb as engine
 
@@ -77,23 +78,20 @@ def table_of(path: str) -> str:
     return PurePath(path).parts[0].removesuffix(".parquet")
 
 
-def write(path: Path, tables: Mapping[str, Sequence[Path]], facts: Facts, *, memory_limit: str, threads: int) -> None:
+def write(settings: Settings, path: Path, tables: Mapping[str, Sequence[Path]], facts: Facts) -> None:
     """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table.
 
     Without creator_reach among them it has no macros: there is nothing that they could add up.
     """
-    connection = engine.connect(memory_limit, threads, path.parent / ".tmp-warehouse-spill")
-    try:
-        attached = f"storage_version '{STORAGE_VERSION}', block_size {BLOCK_BYTES}"
-        connection.execute(f"attach {engine.literal(str(path))} as warehouse ({attached})")
-        connection.execute("use warehouse")
-        connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first
-        for name, files in tables.items():
-            rows = connection.from_parquet([str(file) for file in files], hive_partitioning=False)
-            rows.create(name)
+    with engine.run_session(settings, "warehouse") as connection, _attached(connection, path):
+        try:
+            connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first
+            for name, files in tables.items():
+                rows = connection.from_parquet([str(file) for file in files], hive_partitioning=False)
+                rows.create(name)
+        finally:
+            connection.execute("reset preserve_insertion_order")  # it is the instance's, not the connection's
         connection.execute("begin")  # what follows is small: one commit, not one a statement
-        for name in tables:
-            _comment(connection, name, models.model(name))
         connection.execute(
             """
             create table snapshot_facts as
@@ -104,20 +102,28 @@ def write(path: Path, tables: Mapping[str, Sequence[Path]], facts: Facts, *, mem
             """,
             facts.as_row(),
         )
-        connection.execute(
-            "comment on table snapshot_facts is 'One row: what this snapshot is and which days it holds.'"
-        )
-        for column, comment in FACTS_COMMENTS.items():
-            connection.execute(f"comment on column snapshot_facts.{column} is {engine.literal(comment)}")
         if "creator_reach" in tables:
             connection.execute(_macros())
-            for macro, comment in MACRO_COMMENTS.items():
-                connection.execute(f"comment on macro table {macro} is {engine.literal(comment)}")
+        connection.execute("; ".join(_comments(tables)))
         connection.execute("commit")
-        connection.execute("use memory")
-        connection.execute("detach warehouse")
+
+
+@contextmanager
+def _attached(connection: engine.Connection, path: Path) -> Iterator[None]:
+    """Inside, statements are about a new database at `path`. It is whole once it is detached."""
+    before = engine.query(connection, "select current_database() as name")["name"][0].as_py()
+    attached = f"storage_version '{STORAGE_VERSION}', block_size {BLOCK_BYTES}"
+    connection.execute(f"attach {engine.literal(str(path))} as warehouse ({attached})")
+    try:
+        connection.execute("use warehouse")
+        yield
+    except BaseException:
+        with suppress(engine.Error):  # there may be no transaction
+            connection.execute("rollback")
+        raise
     finally:
-        connection.close()
+        connection.execute(f"use {before}")
+        connection.execute("detach warehouse")
 
 
 def _macros() -> str:
@@ -128,8 +134,16 @@ def _purpose(model: models.Model) -> str:
     return f"{model.purpose} Grain: {model.grain}."
 
 
-def _comment(connection: engine.Connection, table: str, model: models.Model) -> None:
+def _comments(tables: Collection[str]) -> Iterator[str]:
+    """A statement for each comment of the database."""
     # COMMENT takes no parameters; the texts are our own, from sql/.
-    connection.execute(f"comment on table {table} is {engine.literal(_purpose(model))}")
-    for column, comment in model.columns.items():
-        connection.execute(f"comment on column {table}.{column} is {engine.literal(comment)}")
+    for name in tables:
+        model = models.model(name)
+        yield f"comment on table {name} is {engine.literal(_purpose(model))}"
+        for column, comment in model.columns.items():
+            yield f"comment on column {name}.{column} is {engine.literal(comment)}"
+    yield "comment on table snapshot_facts is 'One row: what this snapshot is and which days it holds.'"
+    for column, comment in FACTS_COMMENTS.items():
+        yield f"comment on column snapshot_facts.{column} is {engine.literal(comment)}"
+    for macro, comment in MACRO_COMMENTS.items() if "creator_reach" in tables else ():
+        yield f"comment on macro table {macro} is {engine.literal(comment)}"

@@ -183,6 +183,27 @@ def test_its_age_is_that_of_the_moment(home: Path, client_for: Callable[..., Cli
     assert client.get("/readyz").status_code == 503
 
 
+def test_how_old_the_data_is(home: Path, client_for: Callable[..., Client], clock: StoppedClock) -> None:
+    """By the clock, however lately it was published; a page that is kept is another once that changes."""
+    newest = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
+    clock.us = round((newest + timedelta(hours=46, minutes=59)).timestamp() * 1_000_000)
+    publish(home, EXAMPLE, published_at=newest + timedelta(hours=46))
+    client = client_for()
+
+    def ages(path: str) -> list[str]:
+        return re.findall(r"<time[^>]* data-age [^>]*>([^<]+)</time>", client.get(path).text)
+
+    for path in PAGES:
+        assert ages(path) == ["less than an hour ago", "46 h ago"]
+    tag = client.get("/").headers["ETag"]
+    clock.us += 60_000_000
+    for path in PAGES:
+        assert ages(path) == ["1 h ago", "47 h ago"]
+    assert client.get("/").headers["ETag"] != tag
+    clock.us += 3_600_000_000
+    assert ages("/") == ["2 h ago", "2 days ago"]
+
+
 def test_both_languages_say_everything() -> None:
     """The same texts with the same values to put in; none is left in the other language."""
     english, turkish = LANGUAGES["en"].texts, LANGUAGES["tr"].texts
@@ -280,12 +301,19 @@ def test_a_column_without_a_figure_is_left_out(home: Path, client_for: Callable[
 
 def test_figures_are_compared_with_the_period_before(home: Path, client_for: Callable[..., Client]) -> None:
     """Where it is held, began with data, and all of its days landed: a day that is missing is no change."""
-    publish(home, _two_creators())
+    # one of its 12 viewers comes back two days later, for 12 sessions: 24 on 11, and 1.5 hours on 1
+    again = reached("2026-11-10", "first", 1, gap=2, sessions_started=12, watched_milliseconds=1_800_000)
+    publish(home, {**_two_creators(), "creator_reach": [*_two_creators()["creator_reach"], again]})
     client = client_for()
     page = client.get("/?first=2026-11-08&last=2026-11-14").text
     assert page.count("on the 7 days before") == 3
     first, second = re.findall(r'<td class="num viewers">(.*?)</td>', page)
     assert (first, second) == ("12<small>+9%</small>", "5<small>0%</small>")
+    sessions_and_hours = re.findall(r'<td class="num more">[^<]*<small>(.*?)</small></td>', page)
+    assert sessions_and_hours == ["+118%", "+50%", "0%", "0%"]
+    tiles = client.get("/creator?id=first&first=2026-11-08&last=2026-11-14").text
+    assert re.findall(r'<dd class="change"><span class="nowrap">(.*?)</span>', tiles) == ["+9%", "+118%", "+50%"]
+    assert 'class="change"' not in client.get("/creator?id=first&first=2026-10-25&last=2026-10-31").text
     assert "days before</dd>" not in client.get("/?first=2026-10-25&last=2026-10-31").text  # nothing is known before
     publish(
         home, _two_creators(), completeness=Completeness(date(2026, 10, 1), (date(2026, 11, 3),)), as_of="2026-11-22"
@@ -326,3 +354,11 @@ def test_presets_are_what_is_held(home: Path, client_for: Callable[..., Client])
 
 def test_an_empty_home_says_which_command_to_run(client_for: Callable[..., Client]) -> None:
     assert "<code>mostwatched run</code>" in client_for().get("/").text
+
+
+@pytest.mark.parametrize(("path", "root"), [("/a", "./"), ("/a/b", "../"), ("/a%2Fb", "./"), ("/a//b%2f", "../../")])
+def test_a_page_that_is_not_there_leads_back(client_for: Callable[..., Client], path: str, root: str) -> None:
+    """Also behind a prefix: so many steps up as a browser counts folders, for which %2F parts none."""
+    page = client_for().get(path, headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert re.findall(r'href="([./]*)page/page\.css', page.text) == [root]

@@ -201,6 +201,8 @@ def test_ready_until_stale(home: Path, client_for: Callable[..., Client], clock:
         "status": "ready",
         "snapshotId": snapshot_id,
         "publishedAt": "2026-05-26T20:27:40.000Z",
+        "dataUntil": "2026-11-20T23:59:58.000Z",
+        "dataAgeSeconds": 0,  # the clock stands before it
     }
     clock.advance(60)
     assert client.get("/readyz").status_code == 200
@@ -211,6 +213,22 @@ def test_ready_until_stale(home: Path, client_for: Callable[..., Client], clock:
     assert client.get(RANKING).status_code == 200, "an old answer is still an answer"
     point(home, snapshot_id, now + timedelta(minutes=2))  # the same records, published again
     assert client.get("/readyz").status_code == 200
+
+
+def test_readiness_says_how_old_the_data_is(home: Path, client_for: Callable[..., Client], clock: StoppedClock) -> None:
+    """By the clock: a snapshot of three days ago that is published again is ready, and no monitor takes it for new."""
+    newest = datetime(2026, 11, 20, 23, 59, 58, tzinfo=UTC)
+    now = newest + timedelta(days=3, milliseconds=1999)
+    clock.us = round(now.timestamp() * 1_000_000)
+    publish(home, EXAMPLE, published_at=now - timedelta(hours=1))
+    answer = client_for().get("/readyz")
+    assert answer.json()["data"]["dataAgeSeconds"] == 3 * 86_400 + 1
+    assert answer.headers["X-Data-Age-Seconds"] == str(3 * 86_400 + 1)
+    assert answer.headers["X-Data-Until"] == answer.json()["data"]["dataUntil"] == "2026-11-20T23:59:58.000Z"
+    late = client_for(stale_hours=1)
+    clock.advance(7_200)
+    answer = late.get("/readyz")
+    assert (answer.status_code, answer.headers["X-Data-Age-Seconds"]) == (503, str(3 * 86_400 + 7_201))
 
 
 def test_stale_hours_is_a_setting(home: Path, client_for: Callable[..., Client], clock: StoppedClock) -> None:

@@ -1,4 +1,4 @@
-"""A TypeScript client that a generator makes of /openapi.json, and what a linter says of it; both of npm's."""
+"""TypeScript clients that generators make of /openapi.json, and what linters say of it; all of npm's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from published import CREATOR_ID
 from tokens import claims, sign
+
+from pipelines.api import contract
 
 SOURCES = Path(__file__).with_name("typescript")
 MODULES = Path(__file__).parents[2] / "build" / "clients-node" / "node_modules"  # made by `make clients`
@@ -42,6 +44,18 @@ def done(folder: Path, *command: str) -> str:
     return ended.stdout
 
 
+@pytest.fixture(scope="module")
+def public(served: str, folder: Path) -> Path:
+    """The same folder, with the document as a server has it that knows its address, and what two more make of it."""
+    if not (MODULES / ".bin" / "orval").exists() or not (MODULES / ".bin" / "openapi-ts").exists():
+        pytest.skip("no orval or @hey-api/openapi-ts: `make clients` installs them")
+    document = json.loads((folder / "openapi.json").read_text("utf-8"))
+    (folder / "public.json").write_bytes(contract.as_json(contract.served_at(document, served)))
+    done(folder, "node_modules/.bin/orval")
+    done(folder, "node_modules/.bin/openapi-ts")
+    return folder
+
+
 def test_a_validator_finds_nothing(served: str) -> None:
     assert list(OpenAPIV31SpecValidator(httpx.get(f"{served}/openapi.json").json()).iter_errors()) == []
 
@@ -49,6 +63,26 @@ def test_a_validator_finds_nothing(served: str) -> None:
 def test_a_linter_finds_nothing(folder: Path) -> None:
     """No error and no warning by Redocly's recommended rules."""
     assert done(folder, "node", "judge.mjs", "openapi.json") == ""
+
+
+def test_spectral_finds_nothing(public: Path) -> None:
+    """No error and no warning by its rules for OpenAPI."""
+    spectral = "node_modules/.bin/spectral"
+    if not (public / spectral).exists():
+        pytest.skip("no @stoplight/spectral-cli: `make clients` installs it")
+    said = done(public, spectral, "lint", "public.json", "--ruleset", "spectral.yaml", "--fail-severity", "hint")
+    assert said.splitlines()[0] == "No results with a severity of 'hint' or higher found!"
+
+
+@pytest.mark.parametrize("generator", ["orval", "hey-api"])
+def test_clients_of_other_generators_read_data_and_errors(served: str, public: Path, generator: str) -> None:
+    """A strict program compiles, calls endpoints with and without a token, and finds what the types say."""
+    done(public, "node_modules/.bin/tsc", "--project", f"tsconfig.{generator}.json")
+    program, token = f"with_{generator.replace('-', '_')}.js", sign(claims(CREATOR_ID))
+    address = {"orval": [], "hey-api": [served]}[generator]  # orval reads it from the document
+    said = json.loads(done(public, "node", program, *address, token, CREATOR_ID).splitlines()[-1])
+    required = "Authentication required"
+    assert said == [True, 200, None, False, "owner", required, "active", None, 1, "ok"]
 
 
 def test_a_strict_program_calls_every_operation(served: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from pipelines.api import workers
 from pipelines.api.workers import Supervisor, Worker, retry_seconds
 
 RANKING = "/api/v1/live-stream/most-watched-creators"
+OWN_RANKING = "/api/v1/creators/ranking"
 
 SERVE = """
 import signal, sys
@@ -132,6 +134,37 @@ def test_a_hung_worker_and_a_killed_one_are_replaced_and_the_log_says_why(home: 
     assert reasons[killed] == "was killed by SIGKILL"
     assert reasons[hung].startswith("has been hung for")
     assert set(reasons) == {hung, killed}
+
+
+def test_a_new_worker_finds_the_snapshot_before(home: Path) -> None:
+    """Whoever is in the middle of its pages goes on, also where every worker was replaced since; until it is gone."""
+    first = publish(home, EXAMPLE)
+    pinned, killed = f"{OWN_RANKING}?snapshot={first}", set()
+
+    def replace_all(running: Running) -> None:
+        for pid in running.pids() - killed:  # figures of the dead are shown for a while
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+            running.until(lambda: len(running.pids() - killed) == 2)
+
+    with server(home, 2) as running:
+        running.until(lambda: len(running.pids()) == 2)
+        second = publish(home, EXAMPLE, as_of="2026-11-22")
+        running.until(lambda: {running.get(OWN_RANKING).headers["X-Snapshot-Id"] for _ in range(8)} == {second})
+        answer = running.get(pinned)
+        assert answer.status_code == 200
+        replace_all(running)
+        for _ in range(20):  # each on a connection of its own: the kernel gives them to both
+            again = running.get(pinned)
+            assert (again.status_code, again.headers["ETag"]) == (200, answer.headers["ETag"])
+            assert again.json()["data"] == answer.json()["data"]
+        shutil.rmtree(home / "snapshots" / first)
+        assert {running.get(pinned).status_code for _ in range(8)} == {410}
+        replace_all(running)
+        assert {running.get(pinned).status_code for _ in range(8)} == {410}
+        assert running.get(OWN_RANKING).headers["X-Snapshot-Id"] == second
+        logged = running.end()
+    assert {entry["event"] for entry in logged if entry["level"] == "error"} == {"a worker is replaced"}
 
 
 def test_workers_end_with_their_supervisor(home: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from faults import consumers
 from faults.campaign import Effort, Figure
 from faults.documented import as_documented
 from faults.requests import CASES, NEXT, Case
@@ -65,6 +66,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
         yield in_pieces(effort, server)
         yield security_headers(server)
         yield what_was_logged(server)
+    yield from consumers.attack(effort)
     yield from slow_clients(effort)
     yield nothing_secret(effort)
     yield on_a_terminal(effort)

@@ -38,6 +38,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
         yield asyncio.run(_set_back(effort, clock, url))
         yield asyncio.run(_forgotten(effort, clock, url))
     yield from workers.over_http(effort, home, clock)
+    yield workers.on_sockets(effort, home)
     yield from workers.really_served(effort, home)
 
 

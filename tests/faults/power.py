@@ -122,11 +122,10 @@ def _is_left_over(name: str) -> bool:
     return any(part.startswith(durable_files.TEMPORARY_PREFIX) for part in name.split("/"))
 
 
-def opened(effort: Effort, told: list[History]) -> Figure:
-    """Cut anywhere, and open what readers open."""
+def opened(effort: Effort, told: list[History], each: int = 25) -> Figure:
+    """Cut anywhere, and open what readers open: about `each` states of a quick history."""
     figure = Figure("power lost, then read")
     started = time.monotonic()
-    each = 25  # states of a quick history, about
     for history in told:
         draw = effort.random(f"read {history.name}")
         disk = history.disk()

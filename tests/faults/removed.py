@@ -434,6 +434,7 @@ SAFEGUARDS = (
     Safeguard("half-taken-answer-ended", drop, ("tests/contract/test_long_answers.py",)),
     Safeguard("no-green-light-over-old-data", never, ("tests/contract/test_pages.py",)),
     Safeguard("removed-snapshot-answers-no-more", drop, ("tests/contract/test_pinned_snapshots.py",)),
+    Safeguard("snapshot-before-found-again", never, ("tests/contract/test_workers.py",)),
     Safeguard("share-of-a-client", never, ("tests/contract/test_fairness.py",)),
     Safeguard("lanes-take-turns", drop, ("tests/contract/test_fairness.py",)),
     Safeguard("hangup-leaves-workers-alone", drop, ("tests/contract/test_workers.py",)),

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from effort import effort as look
 
 from faults import power
 from faults.campaign import Effort
@@ -82,6 +83,6 @@ def test_what_was_acknowledged_outlasts_the_power(tmp_path, played):
         power.killed_when_named(effort, played),
         power.told(effort, played, prune, "prune"),
     ]
-    figure = power.opened(effort, histories)
+    figure = power.opened(effort, histories, look(8, 25, 25))  # `make faults FAULTS=power` opens 25 of each
     assert figure.tried > 20
     assert figure.wrong == [], f"FAULT_SEED={SEED}"

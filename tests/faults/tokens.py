@@ -18,7 +18,7 @@ from pathlib import Path
 from published import publish
 from tokens import NOW, claims, jwks, sign
 
-from faults import callers, wycheproof
+from faults import callers, issuers, wycheproof
 from faults.campaign import Effort, Figure, not_tried
 from faults.flood import floods
 from faults.hostile import FITTING, GOOD, NO_BEARER, hostile_tokens, other_spelling
@@ -48,6 +48,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
         if effort.corpora:
             yield _vectors_over_http(server, keys, effort.corpora / "wycheproof")
         yield _complaints(server)
+    yield issuers.drawn(effort, home, clock)
     yield from floods(effort, home, clock)
 
 

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
@@ -135,6 +137,86 @@ def _behind_a_proxy(effort: Effort, home: Path, clock: SharedClock) -> Figure:
 
 
 # --- in real time ---
+
+
+class _OverUnix(Connection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(30)
+        self._socket.connect(str(path))
+        self._stream = self._socket.makefile("rb")
+
+
+def on_sockets(effort: Effort, home: Path) -> Figure:
+    """`serve --uds` and `serve --fd`: behind a trusted one every client is itself, behind another all are one."""
+    figure = Figure("clients behind a Unix socket or an inherited one that are counted as somebody else")
+    draw = effort.random("sockets")
+    for trusted in ("unix,127.0.0.1", "", "192.0.2.0/24"):
+        with tempfile.TemporaryDirectory() as folder:  # a short path: the kernel takes 107 bytes
+            path = Path(folder) / "api.sock"
+            with _serve(home, effort.scratch / "uds.log", ["--uds", str(path)], MOSTWATCHED_TRUSTED_PROXIES=trusted):
+                _count(figure, draw, lambda path=path: _OverUnix(path), bool("unix" in trusted), f"--uds, {trusted!r}")
+        with socket.create_server(("127.0.0.1", 0)) as inherited:
+            inherited.set_inheritable(True)
+            port, number = inherited.getsockname()[1], inherited.fileno()
+            log = effort.scratch / "fd.log"
+            with _serve(home, log, ["--fd", str(number)], (number,), MOSTWATCHED_TRUSTED_PROXIES=trusted):
+                _count(figure, draw, lambda port=port: Connection(port), "127" in trusted, f"--fd, {trusted!r}")
+    return figure
+
+
+def _count(figure: Figure, draw: Random, connect: Callable[[], Connection], is_trusted: bool, why: str) -> None:
+    """Fewer requests than anybody is refused for: what is left to each client says whom they were counted for."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with connect() as connection:
+                if connection.get("/healthz").status == 200:
+                    break
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"{why}: it did not start in time"
+        time.sleep(0.1)
+    asked: Counter[str] = Counter()
+    with connect() as connection:
+        for _ in range(90):
+            client = draw.choice(("198.51.100.1", "198.51.100.2", "2001:db8::7"))
+            bracketed = f"[{client}]" if ":" in client else client
+            line = draw.choice(
+                (
+                    f"X-Forwarded-For: 203.0.113.{draw.randrange(256)}, {client}",
+                    f'Forwarded: for="{bracketed}";proto=https',
+                    f"X-Real-IP: {client}",
+                    f"X-Forwarded-For: {bracketed}\r\nX-Real-IP: 203.0.113.9\r\nForwarded: for=203.0.113.9",
+                )
+            )
+            counted = client if is_trusted else "the peer"
+            asked[counted] += 1
+            left = connection.get(STREAMS, line).headers["x-ratelimit-remaining"]
+            figure.check(int(left) == 100 - asked[counted], f"{why}, {line!r}: {left} left, not {100 - asked[counted]}")
+
+
+@contextmanager
+def _serve(
+    home: Path, log: Path, options: list[str], descriptors: tuple[int, ...] = (), **given: str
+) -> Iterator[None]:
+    """The product's own command on a socket."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MOSTWATCHED_")}
+    environ |= {"PYTHONPATH": str(CHECKOUT)} | {name: value for name, value in given.items() if value}
+    command = [sys.executable, "-m", "pipelines.cli", "--home", str(home), "serve", *options]
+    with log.open("ab") as complaints:
+        process = subprocess.Popen(command, env=environ, stdout=complaints, stderr=complaints, pass_fds=descriptors)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def really_served(effort: Effort, home: Path) -> Iterator[Figure]:

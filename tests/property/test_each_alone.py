@@ -6,13 +6,14 @@ A path in the lake is the key of its inputs. The same path with two digests is a
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from effort import FULL, effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import World
@@ -24,11 +25,11 @@ from pipelines.lake import plan
 from pipelines.raw.index import raw_files
 from pipelines.snapshots import manifest
 
-FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
-
 AS_OF = date(2026, 6, 1)
-DAYS = 2 * 30 + 31  # more than twice the longest window, and a month
-VISITS = 700  # of ten viewers to two creators: most pairs meet again after a few days, some after months
+WINDOW = 10
+POLICY: dict[str, Any] = {"windows": (1, 7), "max_window_days": WINDOW}
+DAYS = 2 * WINDOW + 31  # more than twice the longest window, and a month
+VISITS = 400  # of ten viewers to two creators: most pairs meet again after a few days, some after weeks
 CORRECTED = 60  # sessions that land again, half of them on another day
 
 
@@ -48,7 +49,7 @@ def session(number: int, viewer: str, creator: str, day: date, revision: int) ->
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, str]]:
     """A home with a long history, of which every file was built by itself; (its settings, path -> digest)."""
     draw = random.Random(1)
-    world = World(tmp_path_factory.mktemp("alone"))
+    world = World(tmp_path_factory.mktemp("alone"), **POLICY)
     records = []
     for number in range(VISITS):
         day = AS_OF - timedelta(days=draw.randint(1, DAYS))
@@ -80,7 +81,7 @@ def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     return {name: facts["digest"] for name, facts in zip(names, sidecars, strict=True)}
 
 
-@settings(max_examples=300 if FULL else 6)
+@settings(max_examples=effort(3, 6, 300))
 @given(
     seed=st.integers(0, 2**32),
     share=st.sampled_from((0.02, 0.1, 0.3, 0.9) if FULL else (0.02, 0.1)),
@@ -100,19 +101,19 @@ def test_any_files_in_any_grouping_are_what_each_is_alone(
     assert found == {name: alone[name] for name in found}
     # What stands in for nothing is only made, and named, where something that reads it is built; and days before the
     # months that windows reach are only looked at where the sums of their month are built.
-    near = (AS_OF - timedelta(days=2 * 30 + 1)).replace(day=1)
+    near = (AS_OF - timedelta(days=2 * WINDOW + 1)).replace(day=1)
     days = [name.partition("/day=")[2][:10] for name in alone.keys() - found.keys()]
     assert all(not day or day < str(near) for day in days)
 
 
-@settings(max_examples=100 if FULL else 2)
+@settings(max_examples=effort(1, 2, 100))
 @given(seed=st.integers(0, 2**32))
 def test_days_that_land_in_any_order_give_the_id_of_one_run(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     """Nights over the last days, with files that land from months before, end in the id of one run over everything."""
     draw, night_of = random.Random(seed), {"allow_incomplete": True}
-    several, at_once = (World(tmp_path_factory.mktemp(name)) for name in ("several", "at-once"))
+    several, at_once = (World(tmp_path_factory.mktemp(name), **POLICY) for name in ("several", "at-once"))
     days = sorted({AS_OF - timedelta(days=draw.randint(1, DAYS)) for _ in range(40)})
     numbers = iter(range(10**6))
     landed = {

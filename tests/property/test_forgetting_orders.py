@@ -8,7 +8,6 @@ what one of them is counted for depends on whether the other's were ever there.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from effort import effort
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from world import Night, World
 
 from pipelines.jobs.erase_user import forget
 
-FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 NOW = datetime(2026, 2, 1, 4, tzinfo=UTC)
 FORGOTTEN = ["user-mmm", "user-nnn", "user-ooo"]  # other people's ids are less and greater
 PEOPLE = st.sampled_from([*FORGOTTEN, "user-aaa", "user-zzz"])
@@ -120,14 +119,14 @@ def compare(history: History) -> None:
         assert said(run(home)) == said(run(alone))
 
 
-@settings(max_examples=300 if FULL else 8)
+@settings(max_examples=effort(3, 8, 300))
 @given(histories({"viewing_sessions": SESSIONS}))
 def test_of_sessions(history: History) -> None:
     """The same ranking, snapshot id and books, whoever outdated whom."""
     compare(history)
 
 
-@settings(max_examples=300 if FULL else 8)
+@settings(max_examples=effort(3, 8, 300))
 @given(histories(OTHERS))
 def test_of_pledges_follows_and_rentals(history: History) -> None:
     """The same funding and private tables; a pledge in another currency is no version of it, whosever it is."""

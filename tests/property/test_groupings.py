@@ -10,6 +10,8 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import stand_ins
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +43,9 @@ def lines(draw: st.DrawFn) -> list[str]:
 
 
 def home_of(folder: Path) -> Settings:
-    return Settings(home=folder, windows=(1,), max_window_days=7)
+    home = Settings(home=folder, windows=(1,), max_window_days=7, threads=1, memory_limit="500MB")
+    stand_ins.lay(home.lake)
+    return home
 
 
 def land(home: Settings, number: int, landed: list[str]) -> None:
@@ -54,7 +58,7 @@ def night(home: Settings) -> nightly.NightReport:
     return nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=effort(4, 12, 300), deadline=None)
 @given(lines(), st.lists(st.integers(0, 24), max_size=6), st.lists(st.integers(0, 6), max_size=2), st.booleans())
 def test_any_grouping_of_landed_lines_gives_the_same_snapshot(
     landed: list[str], cuts: list[int], runs: list[int], is_forgotten: bool

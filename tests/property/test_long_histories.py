@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import plain_sql
 import pytest
 from derived import NamedByRows
+from effort import FULL, effort
 from hypothesis import assume, given, note, seed, settings
 from hypothesis import strategies as st
 from world import Night, World
@@ -43,8 +44,7 @@ from pipelines.jobs.erase_user import forget
 from pipelines.snapshots import manifest
 from pipelines.snapshots.audit import audit
 
-FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
-HISTORIES = int(os.environ.get("HISTORIES", "1000" if FULL else "10"))
+HISTORIES = int(os.environ.get("HISTORIES", effort(3, 10, 1000)))
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))  # printed with what fails
 DAY = timedelta(days=1)
 EVERYTHING_ALLOWED = {"accept_rejects": True, "allow_incomplete": True}
@@ -439,7 +439,7 @@ class Home:
 
 RANGES = st.lists(st.tuples(st.integers(1, 11), st.integers(0, 10)), min_size=1, max_size=1)
 # From the eleventh example on hypothesis mutates what it has drawn, and most are near copies: tests of ten have none.
-PART = 10
+PART = min(10, HISTORIES)
 
 
 @pytest.mark.timeout(3600 if FULL else 300)  # on a busy machine a part takes long

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_acceptance import HOSTILE, UNUSUAL, all_of, blocks
@@ -189,7 +190,7 @@ def assert_same(reader: JsonColumns, mapping: EntityMapping, data: bytes) -> int
 
 
 @pytest.mark.parametrize("part", [1, 3, 4096])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=effort(20, 60, 600), deadline=None)
 @given(landed=texts())
 def test_many_lines_at_a_time_say_what_each_says(part: int, landed: tuple[str, bytes]) -> None:
     """Row for row, reason for reason; and in parts of any size."""
@@ -203,7 +204,7 @@ def test_many_lines_at_a_time_say_what_each_says(part: int, landed: tuple[str, b
 FOLDERS = [("status", "active"), ("creatorId", "c"), ("updatedAt", "x"), ("profilePhoto.type", "t"), ("id", None)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=effort(20, 80, 800), deadline=None)
 @given(st.data())
 def test_by_any_mapping(data: st.DataObject) -> None:
     """Names, time zones, numbers, nulls and folders."""

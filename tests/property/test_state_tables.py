@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from derived import NamedByRows
+from effort import effort
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from world import Night, World
@@ -106,7 +107,7 @@ def rentals_are_right(night: Night) -> None:
     }
 
 
-@settings(max_examples=max(1, settings().max_examples // 2))
+@settings(max_examples=effort(3, 6, 500))
 @given(
     draw=st.randoms(use_true_random=False),
     base_rows=st.sampled_from([1, 2, 3, 5, 8]),

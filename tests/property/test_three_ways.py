@@ -7,7 +7,7 @@
 And `mostwatched audit`, which counts again from raw, finds nothing that differs.
 
 Histories are drawn from few creators, viewers, sessions and instants, so that collisions are common. Every
-example runs the real pipeline; HYPOTHESIS_PROFILE=full draws many more of them than the default.
+example runs the real pipeline; `make test-long` draws more of them, and HYPOTHESIS_PROFILE=full many more.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from unittest import mock
 from zoneinfo import ZoneInfo
 
 import plain_sql
+from effort import effort
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
 from world import World
@@ -178,6 +179,7 @@ def ranges_before(as_of: date, max_days: int) -> st.SearchStrategy[tuple[date, d
     )
 
 
+@settings(max_examples=effort(4, 12, 1000))
 @given(history=histories(), draw=st.data())
 def test_the_cube_plain_sql_and_the_oracle_agree(history, draw):
     """For any history, policy and range of days, the cube's sums are the distinct counts."""
@@ -205,7 +207,7 @@ def test_the_cube_plain_sql_and_the_oracle_agree(history, draw):
             event(f"{len(measured)} creators in a range")
 
 
-@settings(max_examples=max(1, settings().max_examples // 2))  # each runs two to four nights
+@settings(max_examples=effort(3, 6, 500))  # each runs two to four nights
 @given(
     history=histories(),
     dice=st.randoms(use_true_random=False),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import AS_OF, Night, World
@@ -64,7 +65,7 @@ def require_same_rows(night: Night) -> None:
 
 
 @given(st.lists(st.sampled_from(CHANGES), min_size=1, max_size=3))
-@settings(max_examples=max(4, settings().max_examples // 3))
+@settings(max_examples=effort(2, 4, 333))
 def test_what_is_taken_over_is_what_would_be_worked_out(changes: list[str]):
     """A night after each change, one over nothing new, and one that has no earlier report to take anything from."""
     folder = Path(tempfile.mkdtemp())

@@ -30,7 +30,8 @@ class Freshness:
     snapshot_id: str
     published: datetime
     data_until: datetime | None
-    age_hours: int
+    age_hours: int  # of the snapshot
+    data_age_hours: int  # of its newest session; 0 without one
     stale_hours: int
     is_stale: bool
     is_old: bool  # whether the last day that is counted ended longer ago than the data may be old

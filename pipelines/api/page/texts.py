@@ -13,7 +13,7 @@ ENGLISH = {
     "theme_dark": "Dark",
     "snapshot": "Snapshot",
     "published": "Published",
-    "data_until": "Sessions until",
+    "data_until": "Newest session",
     "fresh": "Up to date",
     "stale": "Out of date",
     "behind": "Data until {day}",

@@ -122,7 +122,7 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
     last_day = as_of - timedelta(days=1)
     if last_day not in wanted:
         return []
-    with engine.session(settings, "report") as connection:
+    with engine.run_session(settings, "report") as connection:
         engine.register(connection, "creator_reach", list(wanted.values()))
         rows = engine.query(connection, _DAYS).to_pylist()
         days = list(judge_days({row["day"]: row["sessions"] for row in rows}, as_of))

@@ -21,7 +21,7 @@ MOVERS = 10
 
 def compare(settings: Settings, before: Snapshot, after: Snapshot) -> dict[str, Any]:
     """Creators that entered, left, rose and fell, totals, and the largest differences in viewers."""
-    with engine.session(settings, "report") as connection:
+    with engine.run_session(settings, "report") as connection:
         for name, snapshot in (("before", before), ("after", after)):
             engine.register(connection, name, [snapshot.verified("creator_rankings.parquet")])
         params = {"window_days": SERVED_WINDOW_DAYS, "min_cell": after.min_cell}

@@ -102,7 +102,7 @@ def _samples(settings: Settings, files: Sequence[RawFile]) -> dict[tuple[str, st
     rows = [_with_file(row, file) for file in files if file.is_packed for row in _first_of(file)]
     by_path = {str(file.rejects_path): file for file in files if not file.is_packed}
     if by_path:
-        with engine.session(settings, "report") as connection:
+        with engine.run_session(settings, "report") as connection:
             engine.register(connection, "rejects", [Path(path) for path in by_path], with_filename=True)
             found_rows = engine.query(connection, _FIRST, {"samples": SAMPLES, "chars": SHOWN_CHARS + 1}).to_pylist()
         rows += [_with_file(row, by_path[row["filename"]]) for row in found_rows]

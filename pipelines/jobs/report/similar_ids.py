@@ -41,7 +41,7 @@ def find(
     Of sessions those of some UTC days are compared. Where no new id is unusual, nothing else is read.
     """
     found = []
-    with engine.session(settings, "report") as connection:
+    with engine.run_session(settings, "report") as connection:
         for kind in dict.fromkeys(_KINDS.values()):
             if not _register(connection, "new_ids", kind, new, days):
                 continue

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TypeAlias
@@ -63,6 +64,21 @@ def session(settings: Settings, purpose: str) -> Iterator[Connection]:
         yield stack.enter_context(closing(connect(settings.memory_limit, settings.threads, spill)))
 
 
+@contextmanager
+def run_session(settings: Settings, purpose: str) -> Iterator[Connection]:
+    """A connection to a database of its own in the instance that the engine of this home's run has started; without
+    one, or where it cannot be used any more, a `session`.
+
+    To start an instance takes longer than what a small night asks of it. Never `lock` one: that holds for all of it.
+    """
+    with ExitStack() as stack:
+        connection = None
+        with suppress(Error):  # one that met an internal error takes nothing more; reports are written all the same
+            if settings.home in _engines:
+                connection = stack.enter_context(_engines[settings.home].session(purpose))
+        yield stack.enter_context(session(settings, purpose)) if connection is None else connection
+
+
 def lock(connection: Connection, folders: Sequence[Path] = ()) -> None:
     """From now on the connection reads what is attached, and files in `folders`; nobody can change that.
 
@@ -95,15 +111,41 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+_engines: dict[Path, DuckDBEngine] = {}  # of the run in a home: there is one at a time, under its lock
+
+
 class DuckDBEngine:
     """The default engine."""
 
-    def __init__(self, memory_limit: str, threads: int, spill: Path) -> None:
-        """`memory_limit` as DuckDB writes it (2GB); `threads` 0 for one per core; `spill` is removed on `close`."""
+    def __init__(self, memory_limit: str, threads: int, spill: Path, home: Path | None = None) -> None:
+        """`memory_limit` as DuckDB writes it (2GB); `threads` 0 for one per core; `spill` is removed on `close`.
+
+        `home` is that of the run whose `run_session`s share the instance.
+        """
         self._spill = spill
+        self._home = home
+        self._sessions = itertools.count(1)
         self._connection = connect(memory_limit, threads, spill)
         self._connection.execute("set arrow_lossless_conversion = true")  # a UUID stays 16 bytes
         self._held: EphemeralModel | None = None
+        if home is not None:
+            _engines[home] = self
+
+    @contextmanager
+    def session(self, purpose: str) -> Iterator[Connection]:
+        """A connection to an empty database of its own in this instance, gone at the end."""
+        self._hold(None)  # its rows would take of the memory that the session may use
+        name = f"{purpose}_{next(self._sessions)}"
+        self._connection.execute(f"attach ':memory:' as {name}")
+        with ExitStack() as stack:
+            stack.callback(self._connection.execute, f"detach {name}")
+            self._connection.execute("set arrow_lossless_conversion = false")  # of the instance, not of a connection
+            stack.callback(self._connection.execute, "set arrow_lossless_conversion = true")
+            connection = stack.enter_context(closing(self._connection.cursor()))
+            register_interruptible(connection)
+            connection.execute("set enable_progress_bar = false")
+            connection.execute(f"use {name}")
+            yield connection
 
     def write(
         self,
@@ -116,13 +158,13 @@ class DuckDBEngine:
         connection = self._connection
         self._hold(next((relation for relation in sources.values() if isinstance(relation, EphemeralModel)), None))
         files = {name: relation for name, relation in sources.items() if not isinstance(relation, EphemeralModel)}
-        with registered(connection, files):
+        with registered(connection, _tables(files)):
             keys, condition = model.keys, ""
             if len(keys) > 1 and len(targets) == 1 and (day := next(iter(targets))) is not None:
                 # Sorting takes more than twice as long once its keys are longer than 24 bytes, as with a day too many.
                 keys, condition = keys[1:], f"where {keys[0]} = date '{day}'"
             order = ", ".join(f"{key} nulls first" for key in keys)
-            query = f"select * from ({model.statement}\n) {condition} order by {order}"
+            query = f"{_with(files)}select * from ({model.statement}\n) {condition} order by {order}"
             reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
             plain = _plain(reader)
             return write_split(plain, plain.schema, targets)
@@ -135,10 +177,11 @@ class DuckDBEngine:
             self._connection.execute(f'drop table "{self._held.model.name}"')
             self._held = None
         if wanted is not None:
-            with registered(self._connection, wanted.sources):
+            with registered(self._connection, _tables(wanted.sources)):
                 columns = ", ".join(wanted.columns)
                 self._connection.execute(
-                    f'create temp table "{wanted.model.name}" as select {columns} from ({wanted.model.statement}\n)',
+                    f'create temp table "{wanted.model.name}" as {_with(wanted.sources)}select {columns} '
+                    f"from ({wanted.model.statement}\n)",
                     dict(wanted.params),
                 )
             self._held = wanted
@@ -150,6 +193,8 @@ class DuckDBEngine:
 
     def close(self) -> None:
         """See `pipelines.lake.engines.Engine.close`."""
+        if self._home is not None:
+            _engines.pop(self._home, None)
         self._connection.close()
         remove_leftover(self._spill)
 
@@ -175,14 +220,32 @@ def register(
     if isinstance(relation, pa.Table):
         connection.from_arrow(relation).create_view(name, replace=True)
     else:
-        # DuckDB takes every file to have as many rows as the first one, and builds its hash tables by that: with a
-        # small file first it would build them on the history instead of on the new day.
         assert not isinstance(relation, EphemeralModel)
-        paths = sorted(relation, key=lambda path: (-path.stat().st_size, path))
-        options = f"hive_partitioning = false, filename = {with_filename or with_place}, file_row_number = {with_place}"
+        options = f"filename = {with_filename or with_place}, file_row_number = {with_place}"
         # One statement: a relation would be bound by itself first, which opens the files once more.
-        files = ", ".join(literal(str(path)) for path in paths)
-        connection.execute(f'create or replace view "{name}" as select * from read_parquet([{files}], {options})')
+        connection.execute(f'create or replace view "{name}" as select * from {_read_parquet(relation, options)}')
+
+
+def _read_parquet(files: Sequence[Path], options: str = "filename = false") -> str:
+    """The call of DuckDB's function that reads some files, the largest first."""
+    # DuckDB takes every file to have as many rows as the first one, and builds its hash tables by that: with a
+    # small file first it would build them on the history instead of on the new day.
+    paths = sorted(files, key=lambda path: (-path.stat().st_size, path))
+    return f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], hive_partitioning = false, {options})"
+
+
+def _with(sources: Mapping[str, Relation]) -> str:
+    """The clause that makes files visible to a query under their names. A view would open them all once more."""
+    named = [
+        f'"{name}" as not materialized (from {_read_parquet(relation)})'
+        for name, relation in sources.items()
+        if not isinstance(relation, pa.Table | EphemeralModel)
+    ]
+    return f"with {', '.join(named)} " if named else ""
+
+
+def _tables(sources: Mapping[str, Relation]) -> dict[str, Relation]:
+    return {name: relation for name, relation in sources.items() if isinstance(relation, pa.Table)}
 
 
 def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:

@@ -20,7 +20,7 @@ def start(settings: Settings, spill: Path | None = None) -> Engine:
         return _spark(settings, folder)
     from pipelines.lake.engines.duckdb import DuckDBEngine  # an import of 0.1 s that a night without news does not need
 
-    return DuckDBEngine(settings.memory_limit, settings.threads, folder)
+    return DuckDBEngine(settings.memory_limit, settings.threads, folder, settings.home)
 
 
 def _spark(settings: Settings, folder: Path) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from refusing import no_descriptors, no_space
 
 from pipelines.core import durable_files, errors
@@ -170,6 +173,20 @@ def test_a_name_of_any_bytes_is_written_and_read_again():
     assert b'"/in/\\udcff\\udcc3.txt"' in content
     assert "ç".encode() in content
     assert durable_files.verify_checksum(content) == facts
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda one: st.lists(one) | st.dictionaries(st.text(st.characters()), one),
+)
+
+
+@given(JSON)
+@example({"a": {}, "b": [], "c": [[1, {"d": 1e300}]], "\udcff": float("nan")})
+def test_json_is_written_as_the_standard_library_indents_it(content):
+    """Byte for byte, also half a character and what is no number: keys and checksums of stored files rest on it."""
+    expected = json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    assert durable_files.json_bytes(content) == expected
 
 
 SEALED = durable_files.json_bytes(durable_files.with_checksum({"a": 1, "b": ["ç", None, 1.5]}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@contextmanager
+def databases_at_the_end() -> Iterator[list[list[str]]]:
+    """The names of the databases of each engine, as it is closed."""
+    seen: list[list[str]] = []
+    close = engine.DuckDBEngine.close
+
+    def listing_close(self: engine.DuckDBEngine) -> None:
+        seen.append(engine.query(self._connection, "select database_name from duckdb_databases()")[0].to_pylist())
+        close(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.DuckDBEngine, "close", listing_close)
+        yield seen
+
+
 def follow(world: World, user: int) -> Night:
     """A night in which one more follow has landed."""
     world.land_text("follows", FOLLOWED.format(user))
@@ -71,6 +87,32 @@ def test_a_night_that_changes_nothing_asks_no_query(world, asked):
     assert after["change"]["snapshot_id"].startswith("2026-01-30")
     assert after["rejected"][0]["samples"]
     assert len(after["checks"]) == sum(len(plan.models.checks(name)) for name in plan.models.LINE)
+
+
+def test_a_night_with_news_starts_one_instance_of_duckdb(world, asked):
+    """Its engine, its checks, its recount, its report and its warehouse share it: to start one takes 20 ms."""
+    world.busy_days("2026-01-21", 9)
+    world.run("2026-01-30", compare=False)
+    world.busy_days("2026-01-30", 1)
+    asked.clear()
+    with databases_at_the_end() as instances:
+        night = world.run()
+    assert asked.count("connect") == 1
+    assert [len(databases) for databases in instances] == [3]  # memory, system and temp: no session has left its own
+    assert report.read(night.settings, AS_OF)["change"]["snapshot_id"].startswith("2026-01-30")
+
+
+def test_an_instance_that_takes_no_more_fails_no_report(world, asked, monkeypatch):
+    """As after an internal error of DuckDB's in one section of the report: others start an instance of their own."""
+
+    def fails(self: engine.DuckDBEngine, purpose: str) -> Any:
+        raise engine.Error(f"the database has been invalidated ({purpose})")
+
+    monkeypatch.setattr(engine.DuckDBEngine, "session", fails)
+    world.busy_days("2026-01-21", 10)
+    night = world.run()
+    assert asked.count("connect") > 1
+    assert report.read(night.settings, AS_OF)["problems"] == []
 
 
 def test_a_follow_checks_and_writes_no_public_table(world, asked):

@@ -110,7 +110,7 @@ function choose(link) {
   }
 }
 
-// How long ago the snapshot was published, while the page stays open; in the words of the server.
+// How long ago the snapshot was published and its newest session began, while the page stays open; in the server's words.
 function age() {
   for (const time of document.querySelectorAll("time[data-age]")) {
     const hours = Math.floor((Date.now() - Date.parse(time.dateTime)) / 3_600_000);
