@@ -65,7 +65,7 @@ class _Ending:
 
     def __init__(self, handlers: Mapping[int, Handler]) -> None:
         """`handlers` by signal; SIGTERM's is among them."""
-        self.told: BaseException | None = None
+        self.raised: BaseException | None = None
         self._handlers = handlers
         self._calls = 0
         self._is_unwinding = False
@@ -83,15 +83,15 @@ class _Ending:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Call the signal's handler. What unwinds because of one is not cut short by another SIGTERM."""
         self._calls += 1
-        if number == signal.SIGTERM and self.told is not None:
-            if not _is_being_handled(self.told):
-                raise self.told
+        if number == signal.SIGTERM and self.raised is not None:
+            if not _is_being_handled(self.raised):
+                raise self.raised
             self._is_unwinding = True
             return
         try:
             self._handlers[number](number, frame)
         except BaseException as error:
-            self.told = error
+            self.raised = error
             raise
 
     def close(self) -> None:
@@ -111,16 +111,16 @@ class _Ending:
         while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding:
             if self._calls == calls:
                 _interrupt_all()  # safeguard: query-interrupted
-            elif self.told is None:
+            elif self.raised is None:
                 return  # the handler raises nothing
             calls = self._calls
             _thread.interrupt_main(signal.SIGTERM)  # safeguard: lost-signal-repeated
 
 
-def _is_being_handled(told: BaseException) -> bool:
+def _is_being_handled(raised: BaseException) -> bool:
     """Whether what a signal raised is being handled at this moment: in an `except`, a `finally` or a `with`."""
     error = sys.exc_info()[1]
-    while error is not None and type(error) is not type(told):
+    while error is not None and type(error) is not type(raised):
         error = error.__context__
     return error is not None
 
@@ -162,8 +162,8 @@ def interrupts_restored() -> Iterator[None]:
             if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
                 raise
             ending = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-            told = ending.told if isinstance(ending, _Ending) else None
-            raise (told or KeyboardInterrupt()) from None
+            raised = ending.raised if isinstance(ending, _Ending) else None
+            raise (raised or KeyboardInterrupt()) from None
 
 
 def reason(error: BaseException) -> str:
