@@ -46,7 +46,7 @@ OWN_PROCESS_BYTES = 2 << 20  # of Parquet; with less, starting a process costs m
 NICE = 5  # of that process: those who wait for answers come first
 
 _INDEX = "streams-by-{}"
-_NOTE = "before"  # not .json: those are the figures of the workers, in the same folder
+_BEFORE = "before"  # not .json: those are the figures of the workers, in the same folder
 
 
 def prepare_documented(snapshot: Snapshot, folder: Path, before: Path | None = None) -> None:
@@ -123,21 +123,21 @@ class Preparer:
                 if path.is_dir() and path not in kept:  # safeguard: prepared-files-removed
                     shutil.rmtree(path, ignore_errors=True)
 
-    def note(self, served: Snapshot, before: Mapping[str, object]) -> None:
+    def record_before(self, served: Snapshot, before: Mapping[str, object]) -> None:
         """Tell workers that start later which snapshot was served before this one."""
-        noted = {"served": served.manifest_sha256, "before": before}
+        recorded = {"served": served.manifest_sha256, "before": before}
         with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
-            json.dump(noted, file)
-        Path(file.name).replace(self._folder / _NOTE)
+            json.dump(recorded, file)
+        Path(file.name).replace(self._folder / _BEFORE)
 
-    def noted(self, served: Snapshot) -> Mapping[str, Any] | None:
-        """What `note` was told of a served snapshot by any worker; None of another one."""
+    def recorded_before(self, served: Snapshot) -> Mapping[str, Any] | None:
+        """What `record_before` was given for a served snapshot by any worker; None of another one."""
         try:
-            noted = json.loads((self._folder / _NOTE).read_bytes())
+            recorded = json.loads((self._folder / _BEFORE).read_bytes())
         except FileNotFoundError:
             return None
-        before: Mapping[str, Any] = noted["before"]
-        return before if noted["served"] == served.manifest_sha256 else None
+        before: Mapping[str, Any] = recorded["before"]
+        return before if recorded["served"] == served.manifest_sha256 else None
 
     def close(self) -> None:
         """End what is being prepared."""

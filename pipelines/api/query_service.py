@@ -235,10 +235,12 @@ class QueryService:
                         self._thinking.submit(before.drop_caches)
             if self._before is not None:
                 with suppress(OSError):
-                    self._preparer.note(snapshot, _noted(self._before))
-            elif (noted := self._preparer.noted(snapshot)) is not None:  # safeguard: snapshot-before-found-again
+                    self._preparer.record_before(snapshot, _as_record(self._before))
+            elif (
+                recorded := self._preparer.recorded_before(snapshot)
+            ) is not None:  # safeguard: snapshot-before-found-again
                 with suppress(RuntimeError):
-                    self._restoring = noted["snapshot_id"], self._loading.submit(self._restore, serving, noted)
+                    self._restoring = recorded["snapshot_id"], self._loading.submit(self._restore, serving, recorded)
             took_ms = round((time.monotonic() - started) * 1000)
             log.info("answering questions", extra={"snapshot_id": snapshot.id, "loaded_in_ms": took_ms})
         finally:
@@ -249,22 +251,22 @@ class QueryService:
             with suppress(OSError):
                 self._preparer.keep(in_use)
 
-    def _restore(self, serving: Serving, noted: Mapping[str, Any]) -> None:
+    def _restore(self, serving: Serving, recorded: Mapping[str, Any]) -> None:
         """Load the snapshot before again, as the workers had it whose place this one takes."""
         try:
             snapshot = manifest.open_snapshot(
-                serving.snapshot.path.parent, noted["snapshot_id"], noted["manifest_sha256"]
+                serving.snapshot.path.parent, recorded["snapshot_id"], recorded["manifest_sha256"]
             )
             with self._preparer.prepared(QUERIES, snapshot, serving.snapshot) as folder:
                 insight = insights.load(snapshot, folder)
         except Exception as error:  # pruned, most likely: it answers no more, as it does not from the other workers
             log.info("the snapshot before is not loaded", extra={"reason": str(error)})
             return
-        completeness = Completeness.from_json(noted["completeness"]) if noted["completeness"] else None
+        completeness = Completeness.from_json(recorded["completeness"]) if recorded["completeness"] else None
         found = ReadySnapshot(
             insight,
             snapshot,
-            noted["published_ms"],
+            recorded["published_ms"],
             snapshot.manifest["freshness"]["newest_session_at"],
             str(snapshot.manifest["policy"]["day_timezone"]),
             completeness,
@@ -276,7 +278,7 @@ class QueryService:
             self._preparer.keep([serving.snapshot])
 
 
-def _noted(one: ReadySnapshot) -> Mapping[str, object]:
+def _as_record(one: ReadySnapshot) -> Mapping[str, object]:
     return {
         "snapshot_id": one.snapshot_id,
         "manifest_sha256": one.snapshot.manifest_sha256,
