@@ -49,7 +49,8 @@ def register_interruptible(connection: _Interruptible) -> None:
 def _interrupt_all() -> None:
     with suppress(RuntimeError):  # one came meanwhile: the next time, then
         for connection in list(_interruptible):
-            connection.interrupt()
+            with suppress(Exception):  # DuckDB's, of one that is closed
+                connection.interrupt()
 
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
@@ -82,17 +83,18 @@ class _Ending:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Call the signal's handler. What unwinds because of one is not cut short by another SIGTERM."""
-        self._calls += 1
-        if number == signal.SIGTERM and self.raised is not None:
-            if not _is_being_handled(self.raised):
-                raise self.raised
-            self._is_unwinding = True
-            return
         try:
-            self._handlers[number](number, frame)
+            if number != signal.SIGTERM or self.raised is None:
+                self._handlers[number](number, frame)
+            elif _is_being_handled(self.raised):
+                self._is_unwinding = True
+            else:
+                raise self.raised
         except BaseException as error:
             self.raised = error
             raise
+        finally:
+            self._calls += 1  # at last: the thread looks at the others then
 
     def close(self) -> None:
         """Give the signals back."""

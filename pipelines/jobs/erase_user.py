@@ -562,7 +562,14 @@ def _by_name(settings: Settings, ids: IdMatchers) -> Iterator[FileMatch]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    """The files under a folder. What goes away meanwhile is passed over. Raises OSError for what cannot be listed."""
+
+    def raise_unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    found = [Path(at, name) for at, _, names in os.walk(folder, onerror=raise_unless_gone) for name in names]
+    return [path for path in sorted(found) if path.is_file() and not path.is_symlink()]
 
 
 def _register_done(

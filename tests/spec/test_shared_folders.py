@@ -105,7 +105,7 @@ def forget_while_swapping(place: Path, way: str, name: str) -> int:
         assert not [path for path in files if "u1" in users_in(path)]
     else:
         assert ended.returncode == 1, ended.stderr
-        assert "Not yet forgotten." in ended.stdout
+        assert "Not yet forgotten." in ended.stdout, ended.stderr
         assert "Traceback" not in ended.stderr
     # What is renamed between its listing and its opening may hold the id elsewhere: it alone may be left.
     of_temporaries = f"{landed.parent}/{shared_folders.PREFIX}"

@@ -133,12 +133,15 @@ def test_what_somebody_elses_handler_raises_ends_a_query(threads: int) -> None:
     timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM))
     pairs = "range(1000000) a, range(1000000) b"
     try:
+        closed = duckdb.connect("1GB", threads, None)
+        closed.close()  # it cannot be interrupted any more, and keeps no other from being
         with closing(duckdb.connect("1GB", threads, None)) as connection:
             timer.start()
             with pytest.raises(TheirSignal), interrupts_restored():
                 connection.execute(f"select sum(hash(a.range * b.range) % 7) from {pairs}").fetchall()
         assert signal.getsignal(signal.SIGTERM) is handle
     finally:
+        del closed
         timer.cancel()
         signal.signal(signal.SIGTERM, before)
 
