@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
@@ -83,6 +85,8 @@ class _Ending:
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Call the signal's handler. What unwinds because of one is not cut short by another SIGTERM."""
+        if frame is not None and frame.f_globals is vars(contextlib):
+            return  # as a `with` begins or ends, its end would be left out; the thread has this called again
         try:
             if number != signal.SIGTERM or self.raised is None:
                 self._handlers[number](number, frame)
@@ -95,6 +99,15 @@ class _Ending:
             raise
         finally:
             self._calls += 1  # at last: the thread looks at the others then
+
+    def wait(self) -> None:
+        """Wait until a signal that came has been handled, which raises here."""
+        give_up_at = time.monotonic() + 4 * REPEAT_SECONDS
+        while self.raised is None and time.monotonic() < give_up_at:
+            time.sleep(REPEAT_SECONDS / 10)
+
+    def _is_in_charge(self) -> bool:
+        return signal.getsignal(signal.SIGTERM) == self.on_signal
 
     def close(self) -> None:
         """Give the signals back."""
@@ -110,7 +123,7 @@ class _Ending:
         while (number := os.read(self._received, 1)) and number[0] not in self._handlers:
             pass
         calls = 0
-        while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding:
+        while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding and self._is_in_charge():
             if self._calls == calls:
                 _interrupt_all()  # safeguard: query-interrupted
             elif self.raised is None:
@@ -164,8 +177,10 @@ def interrupts_restored() -> Iterator[None]:
             if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
                 raise
             ending = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-            raised = ending.raised if isinstance(ending, _Ending) else None
-            raise (raised or KeyboardInterrupt()) from None
+            if isinstance(ending, _Ending):
+                ending.wait()
+                raise (ending.raised or KeyboardInterrupt()) from None
+            raise KeyboardInterrupt from None
 
 
 def reason(error: BaseException) -> str:

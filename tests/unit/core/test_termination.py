@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
 import pytest
@@ -64,6 +64,23 @@ def test_a_signal_that_c_code_drops_is_raised_again(number: int, raised: type[Ba
             drop_and_go_on()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_between_a_block_and_its_end_waits_for_the_end() -> None:
+    """Raised as a context manager is left, it would leave out what that has to undo."""
+    left: list[str] = []
+
+    def go_on() -> None:
+        with ExitStack() as stack:
+            stack.callback(signal.raise_signal, signal.SIGTERM)
+        left.append("whole")
+        give_up_at = time.monotonic() + 20
+        while time.monotonic() < give_up_at:
+            time.sleep(0.01)
+
+    with pytest.raises(Terminated), raise_on_sigterm():
+        go_on()
+    assert left == ["whole"]
 
 
 def test_what_unwinds_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
