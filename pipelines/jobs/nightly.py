@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines import remote
-from pipelines.core import durable_files
+from pipelines.core import durable_files, shared_folders
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.home_modes import narrow, private_umask
 from pipelines.core.progress import Progress, no_progress
@@ -342,6 +342,7 @@ def locked_home(settings: Settings) -> Iterator[None]:
             for folder in (settings.lake, settings.snapshots, settings.reports, settings.home / "metrics"):
                 durable_files.sweep(folder)  # safeguard: leftovers-swept
             durable_files.sweep(erasure_register.folder(settings))
+            shared_folders.sweep(settings.home / "metrics")  # safeguard: metrics-leftovers-swept
         sweep_scratch(settings.home)
         restore_quarantined(settings)
         _make_durable(settings)

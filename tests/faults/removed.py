@@ -87,6 +87,7 @@ SAFEGUARDS = (
     Safeguard("older-lock-respected", never, LOCKING),
     Safeguard("leftovers-swept", drop, KILLED),
     Safeguard("what-could-not-be-removed-is-swept", drop, LOCKING),
+    Safeguard("metrics-leftovers-swept", drop, ("tests/unit/jobs/test_run_metrics.py",)),
     # --- known to be what was written
     Safeguard("file-compared-with-sha256", replace("sha256_of(fetched(path))", "sha256"), (*STORED, *SNAPSHOT_FILES)),
     Safeguard("bytes-compared-with-sha256", replace("hashlib.sha256(content).hexdigest()", "sha256"), SNAPSHOT_FILES),

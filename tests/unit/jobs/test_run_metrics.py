@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from world import AS_OF, World
 
 from pipelines.api.telemetry import Metrics
+from pipelines.core import shared_folders
 from pipelines.core.errors import RefusedToPublish
 from pipelines.core.settings import Settings
 from pipelines.core.shared_folders import NewFile
@@ -303,3 +304,13 @@ def test_homes_that_share_a_folder_have_files_of_their_own(tmp_path):
     assert b'home="s3://bucket/b"' in metrics.audit_text(
         homes[2], LastAudit("x", "2026-01-31T10:00:00Z", "passed", 0, None)
     )
+
+
+def test_what_a_killed_run_left_of_its_metrics_is_removed(tmp_path: Path) -> None:
+    """Half of a file, in the folder that it was built in."""
+    left = tmp_path / "home" / "metrics" / f"{shared_folders.PREFIX}left"
+    left.mkdir(parents=True, mode=0o700)
+    (left / "new").write_text("half")
+    with locked_home(Settings(home=tmp_path / "home")):
+        pass
+    assert list(left.parent.iterdir()) == []
