@@ -59,7 +59,11 @@ PARSER_VERSION = 4
 
 FOLDERS_SINCE = 4  # the first parser version that reads fields out of `key=value` folders
 
-RUN_AGAIN = "Run again: that parses it again from what landed."  # what to do about damage
+# What to do about damage. A run that has no need of the folder passes over it.
+RUN_AGAIN = (
+    "Run again: that parses it again from what landed. Should the same be said after the run, which passes over what "
+    "it does not need, move that folder out of the lake and run."
+)
 
 
 INDEX, KEYS = "index.json", "keys.json"
