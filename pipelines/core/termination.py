@@ -106,9 +106,6 @@ class _Ending:
         while self.raised is None and time.monotonic() < give_up_at:
             time.sleep(REPEAT_SECONDS / 10)
 
-    def _is_in_charge(self) -> bool:
-        return signal.getsignal(signal.SIGTERM) == self.on_signal
-
     def close(self) -> None:
         """Give the signals back."""
         self._is_over.set()
@@ -123,13 +120,19 @@ class _Ending:
         while (number := os.read(self._received, 1)) and number[0] not in self._handlers:
             pass
         calls = 0
-        while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding and self._is_in_charge():
+        while not self._is_over.wait(REPEAT_SECONDS) and not self._is_unwinding and _in_charge() is self:
             if self._calls == calls:
                 _interrupt_all()  # safeguard: query-interrupted
             elif self.raised is None:
                 return  # the handler raises nothing
             calls = self._calls
             _thread.interrupt_main(signal.SIGTERM)  # safeguard: lost-signal-repeated
+
+
+def _in_charge() -> _Ending | None:
+    """What handles SIGTERM now, if it is one of these."""
+    ending = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return ending if isinstance(ending, _Ending) else None
 
 
 def _is_being_handled(raised: BaseException) -> bool:
@@ -148,8 +151,8 @@ def raise_on_sigterm() -> Iterator[None]:
     of ours. Does nothing in another thread, or where SIGTERM is ignored or handled like this already.
     """
     before = signal.getsignal(signal.SIGTERM)
-    is_ours = isinstance(getattr(before, "__self__", None), _Ending)
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None) or is_ours:
+    is_left_alone = before in (signal.SIG_IGN, None) or _in_charge() is not None
+    if is_left_alone or threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers: dict[int, Handler] = {signal.SIGTERM: before if callable(before) else _terminate}
@@ -176,11 +179,10 @@ def interrupts_restored() -> Iterator[None]:
         except Exception as error:
             if not _INTERRUPTED.search(str(error)):  # safeguard: interrupt-restored
                 raise
-            ending = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-            if isinstance(ending, _Ending):
-                ending.wait()
-                raise (ending.raised or KeyboardInterrupt()) from None
-            raise KeyboardInterrupt from None
+            if (ending := _in_charge()) is None:
+                raise KeyboardInterrupt from None
+            ending.wait()
+            raise (ending.raised or KeyboardInterrupt()) from None
 
 
 def reason(error: BaseException) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
@@ -20,6 +20,9 @@ from pipelines.raw.writer import AGE_NOT_NOTED, ALL
 from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.landed_list import Entry, ListedFiles, Part
 from pipelines.snapshots.manifest import Pointer, Snapshot
+
+Named = TypeVar("Named")
+Found = TypeVar("Found")
 
 # Landed files that a manifest lists itself: some 300 KB, and what opens snapshots one after the other reads them all.
 LISTED_INSIDE = 1_000
@@ -173,15 +176,15 @@ class LandedFiles:
         return [part for part in self._parts(sha256) if part.keys_sha256 not in self._digests.values()]
 
     def _parts(self, sha256: str) -> Sequence[Part]:
-        try:
-            return landed_list.parts(self._snapshots, sha256)
-        except Damaged as error:
-            self.problems.append(str(error))
-            return []
+        return self._read(landed_list.parts, sha256)
 
     def _entries(self, part: Part) -> Sequence[Entry]:
+        return self._read(landed_list.entries, part)
+
+    def _read(self, read: Callable[[Path, Named], Sequence[Found]], named: Named) -> Sequence[Found]:
+        """What is read of a list; nothing of a damaged one, which is a problem."""
         try:
-            return landed_list.entries(self._snapshots, part)
+            return read(self._snapshots, named)
         except Damaged as error:
             self.problems.append(str(error))
             return []

@@ -80,14 +80,19 @@ def started(module: str, argument: str, log: Path, **environment: str) -> Iterat
         assert line.strip().isdigit(), f"{module} did not start: {log.read_text(errors='replace')[-2000:]}"
         yield Process(process, int(line), log)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.wait()
+        end(process, 10)
         process.stdout.close()
+
+
+def end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """End a process by SIGTERM, and by SIGKILL when it has not ended in time."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from faults.addresses import spellings
 from faults.campaign import Effort, Figure, not_tried
 from faults.judge import REAL, Judge
 from faults.raw import STREAMS, Answer, Connection, envelope_problem, once
-from faults.server import CHECKOUT, Process, SharedClock, worker
+from faults.server import CHECKOUT, Process, SharedClock, end, worker
 from faults.store import embedded_store, kind, shared_store
 
 # seconds to wait, and requests to send at that very instant, from all connections at once
@@ -211,12 +211,7 @@ def _serve(
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, 20)
 
 
 def really_served(effort: Effort, home: Path) -> Iterator[Figure]:
