@@ -234,7 +234,8 @@ _NO_DAY = date.min
 
 
 def read_for_rejects(raw: Iterable[RawFile]) -> list[Stored]:
-    """Return the raw files that `mostwatched rejects` reads: rejected records, and what pledges are judged by."""
+    """Return the raw files that `mostwatched rejects` reads: rejected records, what pledges are judged by, and whose
+    records are not listed."""
     judging = arranged(raw, _JUDGING).by_entity
     with_rejects = RawFiles([folder for folder in by_folder(raw) if folder.rejects])
     rejects = [
@@ -245,7 +246,7 @@ def read_for_rejects(raw: Iterable[RawFile]) -> list[Stored]:
     return rejects + [file for days in judging.values() for file in flatten(days)]
 
 
-_JUDGING = ("live_streams", "pledges")
+_JUDGING = ("live_streams", "pledges", "erasures")
 
 
 def known_streams(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Stored:
