@@ -191,6 +191,25 @@ class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
     rejected: int  # records; a file that cannot be read counts as one
 
 
+class AlsoLanded(msgspec.Struct, frozen=True, array_like=True):
+    """What a landed file has become since it was read: those bytes are not read again."""
+
+    entity: str
+    sha256: str
+    read_as: str
+    bytes: int
+    read_with: str  # the sha256 that it was read with
+
+
+def also_landed(landed: Iterable[RawFile]) -> list[AlsoLanded]:
+    """What some landed files have become."""
+    return [
+        AlsoLanded(each.entity, sha256, each.identity[2], size, each.landed_sha256)
+        for each in landed
+        for sha256, size in each.also_landed.items()
+    ]
+
+
 class RawFolder(msgspec.Struct, frozen=True, dict=True):
     """A folder of raw: its files, and what there is to say of all the landed files together whose rows are meant.
 
@@ -218,6 +237,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
     is_mapped: bool  # whether some were read by a mapping, or out of `key=value` folders
     has_unreadable: bool
     has_empty: bool  # a landed file without a record
+    also_landed: list[AlsoLanded]
     only: RawFile | None  # where it is one that is meant
 
     @classmethod
@@ -255,6 +275,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
             is_mapped=any(each.mapping or each.reading or each.folders for each in landed),
             has_unreadable=any(each.unreadable for each in landed),
             has_empty=any(not each.records for each in landed),
+            also_landed=also_landed(landed),
             only=landed[0] if len(landed) == 1 else None,
         )
         folder.__dict__["landed"] = landed
@@ -282,6 +303,13 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         """Whether all were read by this parser and by no mapping: no other reading of their bytes counts in place of
         this one."""
         return self.parser_version == PARSER_VERSION and not self.is_mapped  # safeguard: earlier-reading-is-not-current
+
+    @property
+    def first_name(self) -> str | None:
+        """A name by which one of its landed files landed; None of a pack of anything but sessions."""
+        if self.named:
+            return self.named[0].name
+        return None if self.only is None else self.only.landed_name
 
     @property
     def is_whole(self) -> bool:
@@ -326,15 +354,25 @@ def entries_digest(entries: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
-    found: dict[date | None, NamedTogether] = {}
+    together: dict[date | None, list[RawFile]] = defaultdict(list)
     for each in landed:
-        day = named_day(each.landed_name)
-        before = found.get(day, NamedTogether(each.landed_name, {}, 0))
-        rows = Counter(before.rows)
-        rows.update({name: file.rows for name, file in each.files.items()})
-        rejected = before.rejected + (each.rejected or int(each.unreadable is not None))
-        found[day] = NamedTogether(before.name, dict(rows), rejected)
-    return list(found.values())
+        together[named_day(each.landed_name)].append(each)
+    return [
+        NamedTogether(
+            files[0].landed_name,
+            _rows_by_name(files),
+            sum(each.rejected or int(each.unreadable is not None) for each in files),
+        )
+        for files in together.values()
+    ]
+
+
+def _rows_by_name(landed: Iterable[RawFile]) -> dict[str, int]:
+    rows: dict[str, int] = defaultdict(int)
+    for each in landed:
+        for name, file in each.files.items():
+            rows[name] += file.rows
+    return dict(rows)
 
 
 class RawFiles(Sequence[RawFile]):
@@ -720,7 +758,7 @@ def _parsed(folder: Path, settings: Settings, on_damage: Callable[[Path], object
 # --- what is remembered of raw: only a saving of time ---------------------------------------------------------------
 
 INDEXES = "indexes.cache"  # in the lake, of this machine alone
-_FORM = 3  # of its content, and of what RawFolder says of an index: raise it when either changes
+_FORM = 4  # of its content, and of what RawFolder says of an index: raise it when either changes
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
@@ -882,17 +920,18 @@ def files_of(found: Sequence[RawFile]) -> tuple[dict[str, WrittenFile], WrittenF
 
 def _added_up(parts: Sequence[WrittenFile]) -> WrittenFile:
     newest = max((each.newest for each in parts if each.newest is not None), default=None)
-    missing: Counter[str] | None = None
+    missing: dict[str, int] | None = None
     if all(each.missing is not None for each in parts):
-        missing = Counter()
+        missing = {}  # not a Counter, whose `update` is slow for a few names at a time
         for each in parts:
-            missing.update(each.missing or {})
+            for name, rows in (each.missing or {}).items():
+                missing[name] = missing.get(name, 0) + rows
     return msgspec.structs.replace(
         parts[0],
         rows=sum(each.rows for each in parts),
         digest=combined_digest(each.digest for each in parts),
         newest=newest,
-        missing=None if missing is None else dict(missing),
+        missing=missing,
         first_row=0,
     )
 

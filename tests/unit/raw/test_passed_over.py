@@ -23,6 +23,7 @@ from pipelines.landing import finding
 from pipelines.raw import deliveries, index, ingest, seen_cache
 from pipelines.raw.index import INDEXES, RawFiles, every_raw_file, keys_of, latest_parsed, read_raw
 from pipelines.raw.packs import PackWriter
+from pipelines.snapshots import inputs
 
 SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT%02d:00:00Z"}\n'
 AS_OF = date(2026, 1, 9)
@@ -88,6 +89,22 @@ def test_a_new_file_has_its_block_looked_at(
     report = ingest.ingest(home)
     assert (report.landed_files, report.new_files) == (121, 1)
     assert 1 <= calls["landed_file"] <= 30
+
+
+def test_a_new_file_has_no_pack_of_before_read(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs to be known of all of them together is remembered, also of those with rejected records."""
+    monkeypatch.setattr(inputs, "LISTED_INSIDE", 0)
+    found = []
+    for day in range(1, 9):
+        land_days(land, days=1, files=20, first=day)
+        old(land(f"viewing_sessions/2026-01-{day:02}/bad.ndjson", SESSION % (day, 1, 1, day, 1) + f'{{"day":{day}}}\n'))
+        calls.clear()
+        nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+        found.append(calls["from_index"])
+    assert len(list(home.lake.glob("raw/viewing_sessions/*/keys.json"))) == len(found)
+    assert found == [1, 2, 3, 3, 3, 3, 3, 3]  # the new one, and as many as show a reason three times
 
 
 def old(path: Path) -> Path:
