@@ -183,12 +183,27 @@ def _read_pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None, _
     return checked_table(path, sha256, columns)
 
 
+class RowsOfFile(msgspec.Struct, frozen=True, array_like=True):
+    """Where the rows of one landed file stand in the files of a pack."""
+
+    key: str
+    rows: dict[str, tuple[int, int]]  # by UTC day: (the first one, how many)
+
+
 class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
     """The landed files of sessions of one folder whose names hold the same day, or none: see deliveries.py."""
 
     name: str  # of the first of them
     rows: dict[str, int]  # by UTC day
     rejected: int  # records; a file that cannot be read counts as one
+    # Of the latest days of a large pack, the first of them by key that hold sessions; None: they are in its index.
+    first: list[RowsOfFile] | None = None
+
+
+LEARNED_FROM = (
+    15  # files of the latest days, by which it is told what the days in names mean: see deliveries.usual_shift
+)
+_LARGE_PACK = 200  # landed files: the index of a smaller one is read in less time than is worth remembering it
 
 
 class AlsoLanded(msgspec.Struct, frozen=True, array_like=True):
@@ -340,6 +355,10 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         """Where the rejected records stand, if there are any."""
         return self.path_of_folder / "rejects.parquet"
 
+    def part(self, name: str, rows: tuple[int, int], columns: tuple[str, ...]) -> pa.Table:
+        """Some rows (the first one, how many) of the file of a day, or of `all`, of a pack, checked. Raises Damaged."""
+        return _pack_table(self.path(name), self.files[name].sha256, columns).slice(*rows)
+
     def digests(self, name: str) -> tuple[str, ...]:
         """Of a pack, the digests of the rows that each of its landed files has in a file.
 
@@ -357,14 +376,32 @@ def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
     together: dict[date | None, list[RawFile]] = defaultdict(list)
     for each in landed:
         together[named_day(each.landed_name)].append(each)
+    first = _first_of_latest(together) if len(landed) > _LARGE_PACK else {}
     return [
         NamedTogether(
             files[0].landed_name,
             _rows_by_name(files),
             sum(each.rejected or int(each.unreadable is not None) for each in files),
+            first.get(day),
         )
-        for files in together.values()
+        for day, files in together.items()
     ]
+
+
+def _first_of_latest(together: Mapping[date | None, Sequence[RawFile]]) -> dict[date | None, list[RowsOfFile]]:
+    """The first files by key of the latest days, as many as are learned from."""
+    first: dict[date | None, list[RowsOfFile]] = {}
+    found = 0
+    for day in sorted((day for day in together if day is not None), reverse=True):
+        if found >= LEARNED_FROM:
+            break
+        files = sorted((each for each in together[day] if each.files), key=lambda each: each.key)[:LEARNED_FROM]
+        first[day] = [
+            RowsOfFile(each.key, {name: (file.first_row, file.rows) for name, file in each.files.items()})
+            for each in files
+        ]
+        found += len(files)
+    return first
 
 
 def _rows_by_name(landed: Iterable[RawFile]) -> dict[str, int]:
