@@ -25,6 +25,7 @@ from faults.traced import NOT_FOUND, can_trace
 
 pytestmark = [
     pytest.mark.skipif(not can_trace(), reason=NOT_FOUND),
+    pytest.mark.slow,
     pytest.mark.xdist_group("counted"),  # the homes are made once, whichever worker has them
 ]
 AS_OF = date(2026, 1, 31)

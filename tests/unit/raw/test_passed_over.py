@@ -99,6 +99,7 @@ def test_a_new_file_has_its_block_looked_at(
     assert 1 <= calls["landed_file"] <= 30
 
 
+@pytest.mark.slow
 def test_a_new_file_has_no_pack_of_before_read(
     home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
