@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.row_digest import RowDigest, row_digest
+from pipelines.core.row_digest import RowDigest, row_digest, row_digests
 
 MOMENT = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -72,6 +72,16 @@ def test_a_digest_does_not_see_chunks_and_slices(content, cuts):
     for batch in chunked.to_batches(max_chunksize=3):
         by_batches.update(batch)
     assert digest(whole) == digest(around) == digest(chunked) == by_batches.hexdigest()
+
+
+@given(rows, st.lists(st.integers(0, 20), max_size=4), st.sampled_from([0, 64]))
+def test_runs_of_rows_have_the_digests_they_have_alone(content, cuts, repeated):
+    """Also where many hold the same values, short or long, and where a run holds no row."""
+    content = [row | {"text": row["text"] and row["text"] * (1 + repeated)} for row in content]
+    whole = table(*content, *content)
+    borders = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content), 2 * len(content)]
+    runs = [whole.slice(start, end - start) for start, end in pairwise(borders)]
+    assert row_digests(whole, [run.num_rows for run in runs]) == [digest(run) for run in runs]
 
 
 @given(rows)
