@@ -32,7 +32,6 @@ from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
-from pipelines.raw.folders import PackDamaged
 from pipelines.raw.index import (
     RawFile,
     by_folder,
@@ -43,6 +42,7 @@ from pipelines.raw.index import (
     restore_quarantined,
 )
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
+from pipelines.raw.pack_parts import PackDamaged
 from pipelines.remote import Landing
 from pipelines.snapshots import gates
 from pipelines.snapshots.publish import Published, publish

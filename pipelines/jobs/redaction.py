@@ -29,7 +29,6 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.folders import folders_of
 from pipelines.raw.index import (
     INDEX,
     KEYS,
@@ -41,6 +40,7 @@ from pipelines.raw.index import (
     rejects_in,
     write_index,
 )
+from pipelines.raw.pack_parts import folders_of
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"

@@ -9,7 +9,7 @@
     key of a landed file = sha256 of "<landed sha256>:<entity>:<read as>:<PARSER_VERSION>[:<mapping>]"
 
 The rows of a landed file in a pack stand one after the other, in its order, in every file that has some; so do its
-rejected records. ingest.py makes folders, of small files by packs.py; folders.py says which hold some landed files,
+rejected records. ingest.py makes folders, of small files by packs.py; pack_parts.py says which hold some landed files,
 also where they are not all that a pack holds; jobs/redaction.py removes records for `forget` and retention.
 """
 
@@ -363,7 +363,7 @@ class RawFiles(Sequence[RawFile]):
 
 
 def by_folder(raw: Iterable[RawFile]) -> Sequence[RawFolder]:
-    """The folders of some landed files, also those of which others are in the same folder: see folders.folders_of."""
+    """The folders of some landed files, also of a few of a folder: see pack_parts.folders_of."""
     if isinstance(raw, RawFiles):
         return raw.folders
     return [RawFolder.of(landed) for landed in in_folders(raw).values()]

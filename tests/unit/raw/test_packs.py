@@ -17,9 +17,9 @@ from pipelines.core.errors import Damaged
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Settings
 from pipelines.raw import packs
-from pipelines.raw.folders import PackDamaged, folders_of
 from pipelines.raw.index import RawFile, RawFolder, every_raw_file, quarantine, raw_files, rejected_records
 from pipelines.raw.ingest import ingest
+from pipelines.raw.pack_parts import PackDamaged, folders_of
 
 SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT10:00:00Z","app":"tv"}\n'
 
