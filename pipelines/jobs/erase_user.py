@@ -65,9 +65,10 @@ from pipelines.landing import (
     rewrite,
 )
 from pipelines.raw import erasure_register
+from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.erasure_register import PERSON, Register
-from pipelines.raw.index import RawFile, every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.raw_file import RawFile
 from pipelines.remote import Landing
 from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.inputs import snapshot_inputs

@@ -47,7 +47,7 @@ from pipelines.landing.objects import Scanner
 from pipelines.landing.parquet import landed_values
 from pipelines.landing.rewrite import OpenText, TextRange
 from pipelines.raw.erasure_register import strings_in
-from pipelines.raw.index import rejects_in
+from pipelines.raw.raw_file import rejects_in
 from pipelines.snapshots import landed_list
 
 _CHUNK_BYTES = 1 << 20

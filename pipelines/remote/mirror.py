@@ -26,7 +26,7 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.errors import PublishConflict
-from pipelines.raw.index import INDEXES
+from pipelines.raw.layout import INDEXES
 from pipelines.raw.pack_parts import PARTS
 from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import landed_list

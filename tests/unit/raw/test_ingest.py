@@ -29,8 +29,11 @@ from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.schema import ENTITIES, RAW_SCHEMAS
 from pipelines.raw import writer as raw_writer
-from pipelines.raw.index import PARSER_VERSION, quarantine, raw_files, raw_key, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.layout import PARSER_VERSION, raw_key
+from pipelines.raw.quarantine import quarantine
+from pipelines.raw.rejected_records import rejected_records
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u","creatorId":"c"}\n'
@@ -345,14 +348,13 @@ def test_damaged_raw_whose_landed_file_is_gone_is_kept_and_complained_of(home: S
     assert not list(raw.folder.parent.glob(".damaged-*"))
 
 
-def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_parser_takes_over(home: Settings, land: Land, set_parser_version: Callable[[int], None]) -> None:
     """What landed is read again; of two readings of the same bytes only the later counts."""
     path = land("follows/a.ndjson", FOLLOW)
     land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
     ingest(home)
     path.unlink()
-    for module in ("raw.index", "raw.ingest", "raw.packs"):
-        monkeypatch.setattr(f"pipelines.{module}.PARSER_VERSION", PARSER_VERSION + 1)
+    set_parser_version(PARSER_VERSION + 1)
     assert ingest(home).new_files == 1
     assert sorted((raw.landed_name, raw.parser_version) for raw in raw_files(home)) == [
         ("follows/a.ndjson", PARSER_VERSION), ("follows/b.ndjson", PARSER_VERSION + 1)

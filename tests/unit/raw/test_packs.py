@@ -17,9 +17,13 @@ from pipelines.core.errors import Damaged
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Settings
 from pipelines.raw import packs
-from pipelines.raw.index import RawFile, RawFolder, every_raw_file, quarantine, raw_files, rejected_records
+from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.raw.pack_parts import PackDamaged, folders_of
+from pipelines.raw.quarantine import quarantine
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder
+from pipelines.raw.rejected_records import rejected_records
 
 SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT10:00:00Z","app":"tv"}\n'
 

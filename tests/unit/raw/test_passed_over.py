@@ -20,14 +20,29 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.landing import finding
-from pipelines.raw import deliveries, index, ingest, seen_cache
-from pipelines.raw.index import INDEXES, RawFiles, every_raw_file, keys_of, latest_parsed, read_raw
+from pipelines.raw import (
+    catalog,
+    deliveries,
+    index,
+    index_cache,
+    ingest,
+    layout,
+    quarantine,
+    raw_file,
+    raw_folder,
+    seen_cache,
+)
+from pipelines.raw.catalog import every_raw_file, read_raw
+from pipelines.raw.layout import INDEXES
 from pipelines.raw.packs import PackWriter
+from pipelines.raw.raw_folder import RawFiles, keys_of
+from pipelines.raw.readings import latest_parsed
 
 SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT%02d:00:00Z"}\n'
 AS_OF = date(2026, 1, 9)
 
 Land = Callable[[str, bytes | str], Path]
+SetVersion = Callable[[int], None]
 
 
 def land_days(land: Land, days: int = 4, files: int = 5, first: int = 5) -> None:
@@ -55,7 +70,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         monkeypatch.setattr(owner, name, counted)
 
     watch(finding, "landed_file")
-    watch(index, "from_index")
+    for module in (catalog, index, quarantine, raw_folder):
+        watch(module, "from_index")
     watch(seen_cache.LandedCache, "get")
     return counts
 
@@ -145,16 +161,15 @@ def test_beside_a_mapping_other_entities_are_passed_over(home: Settings, land: L
 
 
 def test_what_an_earlier_parser_read_and_is_gone_has_nothing_looked_at(
-    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+    home: Settings, land: Land, calls: Counter[str], set_parser_version: SetVersion
 ) -> None:
     """It counts, as what can no longer be read again; the rest is passed over."""
     land_days(land, days=2)
     gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", SESSION % (999, 1, 1, 5, 9)))
     ingest.ingest(home)
     gone.unlink()
-    later = index.PARSER_VERSION + 1
-    for module in ("index", "ingest", "packs"):
-        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    later = layout.PARSER_VERSION + 1
+    set_parser_version(later)
     assert ingest.ingest(home).new_files == 10
     ingest.ingest(home)
     calls.clear()
@@ -260,7 +275,7 @@ def test_a_file_in_two_packs_counts_once(home: Settings, land: Land) -> None:
     land_days(land)
     first = ingest.ingest(home)
     (folder,) = {raw.folder for raw in first.raw}
-    index.quarantine(folder)
+    quarantine.quarantine(folder)
     (home.landing / "viewing_sessions/2026-01-05/00.ndjson").unlink()
     with pytest.raises(Damaged, match="land that file again"):
         ingest.ingest(home)
@@ -276,14 +291,14 @@ def test_an_index_that_was_damaged_unnoticed_is_noticed_and_mended(home: Setting
     (folder,) = {raw.folder for raw in every_raw_file(home)}
     path = folder / "index.json"
     path.write_bytes(path.read_bytes().replace(b'"accepted":1', b'"accepted":2', 1))
-    remembered = index._remembered(home)
-    stamps = {name: (index._stamp_of(str(path)), known) for name, (_, known) in remembered.folders.items()}
-    index.save_indexes(
+    remembered = index_cache.remembered(home)
+    stamps = {name: (raw_file.stamp_of(str(path)), known) for name, (_, known) in remembered.folders.items()}
+    index_cache.save_indexes(
         home,
         RawFiles([known for _, known in stamps.values()], {n: s for n, (s, _) in stamps.items()}),
         remembered.settled,
     )
-    for known in index._remembered(home).folders.values():
+    for known in index_cache.remembered(home).folders.values():
         known[1].__dict__.clear()
     with pytest.raises(Damaged, match="The next run"):
         every_raw_file(home)
@@ -291,13 +306,12 @@ def test_an_index_that_was_damaged_unnoticed_is_noticed_and_mended(home: Setting
     assert len(every_raw_file(home)) == 20
 
 
-def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, set_parser_version: SetVersion) -> None:
     """What an earlier one read is read again."""
     land_days(land, days=1)
     ingest.ingest(home)
-    later = index.PARSER_VERSION + 1
-    for module in ("index", "ingest", "packs"):
-        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    later = layout.PARSER_VERSION + 1
+    set_parser_version(later)
     assert ingest.ingest(home).new_files == 5
     assert len(latest_parsed(read_raw(home, index.raise_damaged))) == 5
 
@@ -357,9 +371,9 @@ def test_what_is_said_of_a_folder_is_said_of_its_files(home: Settings, land: Lan
     land("viewing_sessions/bad.ndjson", SESSION % (1, 1, 1, 5, 1) + "{}\n")
     land("follows/a.ndjson", '{"userId":"u","creatorId":"c","followedAt":"2026-01-02T00:00:00Z"}\n')
     report = ingest.ingest(home)
-    index._read_remembered.cache_clear()
+    index_cache._read_remembered.cache_clear()
     read = read_raw(home, index.raise_damaged)
-    assert [index.RawFolder.of(folder.landed) for folder in read.folders] == read.folders
+    assert [raw_folder.RawFolder.of(folder.landed) for folder in read.folders] == read.folders
     assert (len(read), sum(folder.records for folder in read.folders)) == (22, 23)
     assert [msgspec.structs.asdict(raw) for raw in read] == [
         msgspec.structs.asdict(raw) for raw in sorted(report.raw, key=lambda raw: (raw.entity, raw.key))
