@@ -21,16 +21,7 @@ from pipelines.raw.layout import INDEX, pack_key, raw_key, raw_root
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.writer import WrittenFile
 
-
-def raise_damaged(folder: Path) -> None:
-    raise damaged_index(folder)
-
-
-def damaged_index(folder: Path) -> Damaged:
-    return Damaged(
-        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
-        "landed; if the landed file is no longer there, land it again."
-    )
+_NO_DIGEST = {"digest": "", "newest": None}  # of rejected records
 
 
 def write_index(raw: RawFile) -> None:
@@ -147,9 +138,6 @@ def from_index(folder: Path, content: bytes) -> list[RawFile]:
     return msgspec.convert(landed, list[RawFile])
 
 
-_NO_DIGEST = {"digest": "", "newest": None}
-
-
 def folder_of(settings: Settings, found: Sequence[RawFile]) -> Path:
     """Return the path of a raw folder by what its index says of its landed files. Raises Damaged for a wrong key."""
     keys = [
@@ -158,3 +146,16 @@ def folder_of(settings: Settings, found: Sequence[RawFile]) -> Path:
     if found[0].is_packed and keys != [each.key for each in found]:
         raise Damaged(f"{found[0].folder} holds a landed file that is not named by its bytes.")
     return raw_root(settings) / found[0].entity / (pack_key(keys) if found[0].is_packed else keys[0])
+
+
+def raise_damaged(folder: Path) -> None:
+    """What to do on damage where all of raw is needed."""
+    raise damaged_index(folder)
+
+
+def damaged_index(folder: Path) -> Damaged:
+    """Say that the index of a raw folder is damaged or missing, and what to do."""
+    return Damaged(
+        f"{folder / 'index.json'} is damaged or missing. The next run makes the folder again from what "
+        "landed; if the landed file is no longer there, land it again."
+    )

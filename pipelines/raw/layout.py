@@ -25,7 +25,20 @@ from pipelines.landing.schema import ENTITIES
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
 PARSER_VERSION = 4
+
 INDEX, KEYS = "index.json", "keys.json"
+INDEXES = "indexes.cache"  # in the lake, of this machine alone: see index_cache.py
+
+
+def raw_root(settings: Settings) -> Path:
+    """Where raw stands."""
+    return settings.lake / "raw"
+
+
+def raw_folders(settings: Settings) -> list[Path]:
+    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
+    root = raw_root(settings)
+    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
 
 
 def raw_key(entity: str, landed_sha256: str, read_as: str, parser_version: int | None = None, mapping: str = "") -> str:
@@ -47,16 +60,3 @@ def pack_key(keys: Iterable[str]) -> str:
 def keys_json(keys: Iterable[str]) -> bytes:
     """The content of keys.json."""
     return json_bytes(sorted(keys))
-
-
-def raw_folders(settings: Settings) -> list[Path]:
-    """The folders that hold raw folders, as far as they are there: by their names everything in raw is found."""
-    root = raw_root(settings)
-    return [folder for folder in (root, *(root / entity for entity in ENTITIES)) if folder.is_dir()]
-
-
-def raw_root(settings: Settings) -> Path:
-    return settings.lake / "raw"
-
-
-INDEXES = "indexes.cache"  # in the lake, of this machine alone

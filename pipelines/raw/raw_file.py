@@ -145,6 +145,7 @@ def rejects_in(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def stamp_of(path: str) -> Stamp | None:
+    """The stamp of a file; None where it cannot be asked for."""
     try:
         return Stamp.of(os.stat(path))  # noqa: PTH116 (of a name: a path would first have to be made)
     except OSError:

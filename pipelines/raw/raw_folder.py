@@ -32,7 +32,7 @@ class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
 class RawFolder(msgspec.Struct, frozen=True, dict=True):
     """A folder of raw: its files, and what there is to say of all the landed files together whose rows are meant.
 
-    It is known by what its index says, and kept in the cache below: most of a long history is never looked at file by
+    It is known by what its index says, and kept in index_cache.py: most of a long history is never looked at file by
     file. All of it is a function of the index.
     """
 

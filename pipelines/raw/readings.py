@@ -1,6 +1,6 @@
 """Which reading of landed bytes counts: that of the latest parser, by the mapping that is in force.
 
-Raw keeps what earlier parsers and other mappings made of the same bytes until it is pruned.
+What earlier parsers and other mappings made of the same bytes stays in raw: it only grows.
 """
 
 from __future__ import annotations

@@ -17,6 +17,10 @@ from pipelines.raw.catalog import raw_files
 from pipelines.raw.quarantine import RUN_AGAIN
 from pipelines.raw.raw_file import RawFile
 
+# By `suggest_mapping`, of an entity and of a file.
+_FILES_LOOKED_AT = 5
+_REJECTS_LOOKED_AT = 100
+
 
 @dataclass(frozen=True)
 class RejectedRecord:
@@ -71,7 +75,3 @@ def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:
         rows = [row for batch in batches for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist()]
         if suggestion := suggestions.of_rejections(entity, ((row["reason"], row["text"]) for row in rows)):
             yield suggestion
-
-
-_FILES_LOOKED_AT = 5
-_REJECTS_LOOKED_AT = 100
