@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections import Counter
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
+from small_files import AT_AN_HOUR, Land, land_days
 
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
@@ -24,35 +22,20 @@ from pipelines.raw import (
     catalog,
     deliveries,
     index,
-    index_cache,
     ingest,
     layout,
     quarantine,
-    raw_file,
     raw_folder,
     seen_cache,
 )
-from pipelines.raw.catalog import every_raw_file, read_raw
-from pipelines.raw.layout import INDEXES
+from pipelines.raw.catalog import read_raw
 from pipelines.raw.packs import PackWriter
-from pipelines.raw.raw_folder import RawFiles, keys_of
+from pipelines.raw.raw_folder import keys_of
 from pipelines.raw.readings import latest_parsed
 
-SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT%02d:00:00Z"}\n'
 AS_OF = date(2026, 1, 9)
 
-Land = Callable[[str, bytes | str], Path]
 SetVersion = Callable[[int], None]
-
-
-def land_days(land: Land, days: int = 4, files: int = 5, first: int = 5) -> None:
-    """Small files of sessions in a folder a day, as if they had landed long ago."""
-    for day in range(first, first + days):
-        for file in range(files):
-            number = day * files + file
-            text = SESSION % (number, number % 3, number % 7, day, file)
-            path = land(f"viewing_sessions/2026-01-{day:02}/{file:02}.ndjson", text)
-            os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
 @pytest.fixture
@@ -100,7 +83,7 @@ def test_a_new_file_has_its_block_looked_at(
     land_days(land, days=3, files=40)
     ingest.ingest(home)
     calls.clear()
-    land("viewing_sessions/2026-01-06/09a.ndjson", SESSION % (999, 1, 1, 6, 1))
+    land("viewing_sessions/2026-01-06/09a.ndjson", AT_AN_HOUR % (999, 1, 1, 6, 1))
     report = ingest.ingest(home)
     assert (report.landed_files, report.new_files) == (121, 1)
     assert 1 <= calls["landed_file"] <= 30
@@ -165,7 +148,7 @@ def test_what_an_earlier_parser_read_and_is_gone_has_nothing_looked_at(
 ) -> None:
     """It counts, as what can no longer be read again; the rest is passed over."""
     land_days(land, days=2)
-    gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", SESSION % (999, 1, 1, 5, 9)))
+    gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", AT_AN_HOUR % (999, 1, 1, 5, 9)))
     ingest.ingest(home)
     gone.unlink()
     later = layout.PARSER_VERSION + 1
@@ -208,53 +191,11 @@ def test_a_file_that_changed_is_read_again(home: Settings, land: Land, change: C
 
 def test_a_file_that_has_just_landed_is_looked_at_again(home: Settings, land: Land, calls: Counter[str]) -> None:
     """A change in the same tick of the clock could leave the same stamp."""
-    land("viewing_sessions/new.ndjson", SESSION % (1, 1, 1, 5, 1))
+    land("viewing_sessions/new.ndjson", AT_AN_HOUR % (1, 1, 1, 5, 1))
     ingest.ingest(home)
     calls.clear()
     ingest.ingest(home)
     assert calls["landed_file"] == 1
-
-
-def lost(cache: Path) -> None:
-    cache.unlink()
-
-
-def damaged(cache: Path) -> None:
-    """As its content is, but for what it says of one number."""
-    content = cache.read_bytes()
-    assert b'"accepted":' in content
-    cache.write_bytes(content.replace(b'"accepted":', b'"accepted":1', 1))
-
-
-def of_an_earlier_form(cache: Path) -> None:
-    checksum, _, content = cache.read_bytes().partition(b"\n")
-    form, root, parser_version, folders, _ = json.loads(content)
-    content = json.dumps([form - 1, root, parser_version, folders, []]).encode()
-    cache.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    assert checksum
-
-
-@pytest.mark.parametrize("spoil", [lost, damaged, of_an_earlier_form], ids=lambda spoil: str(spoil.__name__))
-def test_what_is_remembered_of_raw_may_be_lost(home: Settings, land: Land, spoil: Callable[[Path], None]) -> None:
-    """It is made again, the same, and nothing is read twice."""
-    land_days(land)
-    first = nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
-    cache = home.lake / INDEXES
-    content = cache.read_bytes()
-    spoil(cache)
-    assert unchanged(home) == first.snapshot_id
-    assert cache.read_bytes() == content
-
-
-def test_the_cache_of_a_home_that_was_moved_is_not_believed(home: Settings, land: Land, tmp_path: Path) -> None:
-    """It names folders by where they were."""
-    land_days(land)
-    ingest.ingest(home)
-    home.home.rename(tmp_path / "moved")
-    moved = Settings(home=tmp_path / "moved")
-    report = ingest.ingest(moved)
-    assert report.new_files == 0
-    assert {raw.folder.parents[3] for raw in report.raw} == {moved.lake.parent}
 
 
 def test_raw_that_is_gone_is_read_again(home: Settings, land: Land) -> None:
@@ -282,28 +223,6 @@ def test_a_file_in_two_packs_counts_once(home: Settings, land: Land) -> None:
     raw = ingest.ingest(home).raw
     assert (len(raw), len(latest_parsed(raw)), len(set(keys_of(latest_parsed(raw))))) == (39, 20, 20)
     assert sum(each.records for each in latest_parsed(raw).folders) == 20
-
-
-def test_an_index_that_was_damaged_unnoticed_is_noticed_and_mended(home: Settings, land: Land) -> None:
-    """Its stamp is what it was, so that nothing but reading it tells: the run after that reads them all."""
-    land_days(land)
-    ingest.ingest(home)
-    (folder,) = {raw.folder for raw in every_raw_file(home)}
-    path = folder / "index.json"
-    path.write_bytes(path.read_bytes().replace(b'"accepted":1', b'"accepted":2', 1))
-    remembered = index_cache.remembered(home)
-    stamps = {name: (raw_file.stamp_of(str(path)), known) for name, (_, known) in remembered.folders.items()}
-    index_cache.save_indexes(
-        home,
-        RawFiles([known for _, known in stamps.values()], {n: s for n, (s, _) in stamps.items()}),
-        remembered.settled,
-    )
-    for known in index_cache.remembered(home).folders.values():
-        known[1].__dict__.clear()
-    with pytest.raises(Damaged, match="The next run"):
-        every_raw_file(home)
-    assert ingest.ingest(home).new_files == 20
-    assert len(every_raw_file(home)) == 20
 
 
 def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, set_parser_version: SetVersion) -> None:
@@ -336,10 +255,10 @@ def test_files_told_of_together_say_what_they_say_one_by_one(
     monkeypatch.setattr(PackWriter, "finish", _finish_in_two(PackWriter.finish))
     for day in (5, 6, 8):
         for file, hour in enumerate((1, 12, 20, 22, 23)):
-            text = SESSION % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
+            text = AT_AN_HOUR % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
             land(f"viewing_sessions/2026-01-{day + days_later:02}/{file}.ndjson", text)
     land("viewing_sessions/2026-01-04/0.ndjson", '{"sessionId":1}\n')
-    land("viewing_sessions/all.ndjson", SESSION % (999, 1, 1, 7, 1))
+    land("viewing_sessions/all.ndjson", AT_AN_HOUR % (999, 1, 1, 7, 1))
     raw = latest_parsed(ingest.ingest(home).raw)
     days = [date(2026, 1, 3) + timedelta(days=ahead) for ahead in range(8)]
     apart = deliveries.landed_sessions(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
@@ -363,18 +282,3 @@ def _finish_in_two(finish: Callable[[PackWriter], Any]) -> Callable[[PackWriter]
         return finish(self)
 
     return finish_in_two
-
-
-def test_what_is_said_of_a_folder_is_said_of_its_files(home: Settings, land: Land) -> None:
-    """Read back from the cache it is what it was."""
-    land_days(land)
-    land("viewing_sessions/bad.ndjson", SESSION % (1, 1, 1, 5, 1) + "{}\n")
-    land("follows/a.ndjson", '{"userId":"u","creatorId":"c","followedAt":"2026-01-02T00:00:00Z"}\n')
-    report = ingest.ingest(home)
-    index_cache._read_remembered.cache_clear()
-    read = read_raw(home, index.raise_damaged)
-    assert [raw_folder.RawFolder.of(folder.landed) for folder in read.folders] == read.folders
-    assert (len(read), sum(folder.records for folder in read.folders)) == (22, 23)
-    assert [msgspec.structs.asdict(raw) for raw in read] == [
-        msgspec.structs.asdict(raw) for raw in sorted(report.raw, key=lambda raw: (raw.entity, raw.key))
-    ]
