@@ -18,8 +18,7 @@ from pipelines.jobs import last_run
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.raw.catalog import raw_files
-from pipelines.raw.quarantine import RUN_AGAIN
-from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_file import RUN_AGAIN, RawFile
 from pipelines.raw.rejected_records import RejectedRecord, rejected_records
 from pipelines.snapshots import manifest
 from pipelines.snapshots.publish import OTHER_CURRENCY

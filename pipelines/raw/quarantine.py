@@ -17,11 +17,6 @@ from pipelines.raw.catalog import indexes
 from pipelines.raw.index import folder_of, from_index
 from pipelines.raw.layout import INDEXES, KEYS, raw_folders
 
-# What to do about damage. A run that has no need of the folder passes over it.
-RUN_AGAIN = (
-    "Run again: that parses it again from what landed. Should the same be said after the run, which passes over what "
-    "it does not need, move that folder out of the lake and run."
-)
 QUARANTINE_PREFIX = ".damaged-"
 
 

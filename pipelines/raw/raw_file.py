@@ -17,6 +17,12 @@ from pipelines.core.durable_files import checked_table, verify
 from pipelines.landing import Stamp, read_as
 from pipelines.raw.writer import WrittenFile
 
+# What to do where a file of a raw folder is damaged. A run that has no need of the folder passes over it.
+RUN_AGAIN = (
+    "Run again: that parses it again from what landed. Should the same be said after the run, which passes over what "
+    "it does not need, move that folder out of the lake and run."
+)
+
 BytesId: TypeAlias = tuple[str, str, str]  # (entity, sha256 of the landed bytes, their format)
 
 

@@ -14,8 +14,7 @@ from pipelines.core.settings import Settings
 from pipelines.landing import suggestions
 from pipelines.landing.unreadable import OF_EVERY_RECORD, describe
 from pipelines.raw.catalog import raw_files
-from pipelines.raw.quarantine import RUN_AGAIN
-from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_file import RUN_AGAIN, RawFile
 
 # By `suggest_mapping`, of an entity and of a file.
 _FILES_LOOKED_AT = 5
