@@ -34,6 +34,7 @@ def default_run(folder: Path) -> tuple[list[str], dict[str, str]]:
     return command, ours | {"HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.slow
 def test_a_default_run_listens_nowhere(tmp_path: Path) -> None:
     """Nobody has set a server: the run says in one line that it does without, and gives the same answer."""
     command, environ = default_run(tmp_path)

@@ -81,6 +81,7 @@ def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     return {name: facts["digest"] for name, facts in zip(names, sidecars, strict=True)}
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 6, 300))
 @given(
     seed=st.integers(0, 2**32),
