@@ -6,7 +6,7 @@ layout.py says what else is in the folder.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,17 +103,18 @@ def files_of(found: Sequence[RawFile]) -> tuple[dict[str, WrittenFile], WrittenF
 
 def _added_up(parts: Sequence[WrittenFile]) -> WrittenFile:
     newest = max((each.newest for each in parts if each.newest is not None), default=None)
-    missing: Counter[str] | None = None
+    missing: dict[str, int] | None = None
     if all(each.missing is not None for each in parts):
-        missing = Counter()
+        missing = {}  # not a Counter, whose `update` is slow for a few names at a time
         for each in parts:
-            missing.update(each.missing or {})
+            for name, rows in (each.missing or {}).items():
+                missing[name] = missing.get(name, 0) + rows
     return msgspec.structs.replace(
         parts[0],
         rows=sum(each.rows for each in parts),
         digest=combined_digest(each.digest for each in parts),
         newest=newest,
-        missing=None if missing is None else dict(missing),
+        missing=missing,
         first_row=0,
     )
 

@@ -15,7 +15,7 @@ from pipelines.raw.layout import INDEXES, PARSER_VERSION, raw_root
 from pipelines.raw.raw_file import stamp_of
 from pipelines.raw.raw_folder import RawFiles, RawFolder
 
-_FORM = 3  # of its content, and of what RawFolder says of an index: raise it when either changes
+_FORM = 4  # of its content, and of what RawFolder says of an index: raise it when either changes
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):

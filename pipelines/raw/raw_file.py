@@ -114,7 +114,7 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
         facts = self.files[name]
         if not self.is_packed:
             return checked_table(self.path(name), facts.sha256, columns)
-        return _pack_table(self.path(name), facts.sha256, columns).slice(facts.first_row, facts.rows)
+        return pack_table(self.path(name), facts.sha256, columns).slice(facts.first_row, facts.rows)
 
     def rejected_records(self) -> Iterator[pa.RecordBatch]:
         """Its rejected records in order, some at a time, checked. Raises Damaged."""
@@ -124,11 +124,11 @@ class RawFile(msgspec.Struct, frozen=True, dict=True):
             verify(self.rejects_path, self.rejects.sha256)
             yield from rejects_in(self.rejects_path)
             return
-        table = _pack_table(self.rejects_path, self.rejects.sha256, None)
+        table = pack_table(self.rejects_path, self.rejects.sha256, None)
         yield from table.slice(self.rejects.first_row, self.rejects.rows).to_batches()
 
 
-def _pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None) -> pa.Table:
+def pack_table(path: Path, sha256: str, columns: tuple[str, ...] | None) -> pa.Table:
     """A file of a pack, which is read for one of its landed files after the other; it is as small as they were."""
     return _read_pack_table(path, sha256, columns, stamp_of(str(path)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from pipelines.landing import Stamp
 from pipelines.landing.named_day import named_day
 from pipelines.raw.index import damaged_index, files_of, from_index
 from pipelines.raw.layout import INDEX, INDEXES, PARSER_VERSION
-from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_file import RawFile, pack_table
 from pipelines.raw.writer import WrittenFile
+
+
+class RowsOfFile(msgspec.Struct, frozen=True, array_like=True):
+    """Where the rows of one landed file stand in the files of a pack."""
+
+    key: str
+    rows: dict[str, tuple[int, int]]  # by UTC day: (the first one, how many)
 
 
 class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
@@ -27,6 +35,33 @@ class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
     name: str  # of the first of them
     rows: dict[str, int]  # by UTC day
     rejected: int  # records; a file that cannot be read counts as one
+    # Of the latest days of a large pack, the first of them by key that hold sessions; None: they are in its index.
+    first: list[RowsOfFile] | None = None
+
+
+LEARNED_FROM = (
+    15  # files of the latest days, by which it is told what the days in names mean: see deliveries.usual_shift
+)
+_LARGE_PACK = 200  # landed files: the index of a smaller one is read in less time than is worth remembering it
+
+
+class AlsoLanded(msgspec.Struct, frozen=True, array_like=True):
+    """What a landed file has become since it was read: those bytes are not read again."""
+
+    entity: str
+    sha256: str
+    read_as: str
+    bytes: int
+    read_with: str  # the sha256 that it was read with
+
+
+def also_landed(landed: Iterable[RawFile]) -> list[AlsoLanded]:
+    """What some landed files have become."""
+    return [
+        AlsoLanded(each.entity, sha256, each.identity[2], size, each.landed_sha256)
+        for each in landed
+        for sha256, size in each.also_landed.items()
+    ]
 
 
 class RawFolder(msgspec.Struct, frozen=True, dict=True):
@@ -56,6 +91,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
     is_mapped: bool  # whether some were read by a mapping, or out of `key=value` folders
     has_unreadable: bool
     has_empty: bool  # a landed file without a record
+    also_landed: list[AlsoLanded]
     only: RawFile | None  # where it is one that is meant
 
     @classmethod
@@ -93,6 +129,7 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
             is_mapped=any(each.mapping or each.reading or each.folders for each in landed),
             has_unreadable=any(each.unreadable for each in landed),
             has_empty=any(not each.records for each in landed),
+            also_landed=also_landed(landed),
             only=landed[0] if len(landed) == 1 else None,
         )
         folder.__dict__["landed"] = landed
@@ -120,6 +157,13 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         """Whether all were read by this parser and by no mapping: no other reading of their bytes counts in place of
         this one."""
         return self.parser_version == PARSER_VERSION and not self.is_mapped  # safeguard: earlier-reading-is-not-current
+
+    @property
+    def first_name(self) -> str | None:
+        """A name by which one of its landed files landed; None of a pack of anything but sessions."""
+        if self.named:
+            return self.named[0].name
+        return None if self.only is None else self.only.landed_name
 
     @property
     def is_whole(self) -> bool:
@@ -150,6 +194,10 @@ class RawFolder(msgspec.Struct, frozen=True, dict=True):
         """Where the rejected records stand, if there are any."""
         return self.path_of_folder / "rejects.parquet"
 
+    def part(self, name: str, rows: tuple[int, int], columns: tuple[str, ...]) -> pa.Table:
+        """Some rows (the first one, how many) of the file of a day, or of `all`, of a pack, checked. Raises Damaged."""
+        return pack_table(self.path(name), self.files[name].sha256, columns).slice(*rows)
+
     def digests(self, name: str) -> tuple[str, ...]:
         """Of a pack, the digests of the rows that each of its landed files has in a file.
 
@@ -164,15 +212,43 @@ def entries_digest(entries: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _named_together(landed: Sequence[RawFile]) -> list[NamedTogether]:
-    found: dict[date | None, NamedTogether] = {}
+    together: dict[date | None, list[RawFile]] = defaultdict(list)
     for each in landed:
-        day = named_day(each.landed_name)
-        before = found.get(day, NamedTogether(each.landed_name, {}, 0))
-        rows = Counter(before.rows)
-        rows.update({name: file.rows for name, file in each.files.items()})
-        rejected = before.rejected + (each.rejected or int(each.unreadable is not None))
-        found[day] = NamedTogether(before.name, dict(rows), rejected)
-    return list(found.values())
+        together[named_day(each.landed_name)].append(each)
+    first = _first_of_latest(together) if len(landed) > _LARGE_PACK else {}
+    return [
+        NamedTogether(
+            files[0].landed_name,
+            _rows_by_name(files),
+            sum(each.rejected or int(each.unreadable is not None) for each in files),
+            first.get(day),
+        )
+        for day, files in together.items()
+    ]
+
+
+def _first_of_latest(together: Mapping[date | None, Sequence[RawFile]]) -> dict[date | None, list[RowsOfFile]]:
+    """The first files by key of the latest days, as many as are learned from."""
+    first: dict[date | None, list[RowsOfFile]] = {}
+    found = 0
+    for day in sorted((day for day in together if day is not None), reverse=True):
+        if found >= LEARNED_FROM:
+            break
+        files = sorted((each for each in together[day] if each.files), key=lambda each: each.key)[:LEARNED_FROM]
+        first[day] = [
+            RowsOfFile(each.key, {name: (file.first_row, file.rows) for name, file in each.files.items()})
+            for each in files
+        ]
+        found += len(files)
+    return first
+
+
+def _rows_by_name(landed: Iterable[RawFile]) -> dict[str, int]:
+    rows: dict[str, int] = defaultdict(int)
+    for each in landed:
+        for name, file in each.files.items():
+            rows[name] += file.rows
+    return dict(rows)
 
 
 class RawFiles(Sequence[RawFile]):

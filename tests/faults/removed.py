@@ -103,9 +103,7 @@ SAFEGUARDS = (
         "part-of-a-pack-is-not-the-pack", replace("folder.is_whole", "True"), ("tests/unit/raw/test_pack_parts.py",)
     ),
     Safeguard("mapped-bytes-are-looked-at", instead("mapped: set[str] = set()"), PASSED_OVER),
-    Safeguard(
-        "unreadable-is-looked-at", instead("readable = {_id_of_raw(raw) for raw in (*apart, *new)}"), PASSED_OVER
-    ),
+    Safeguard("unreadable-is-looked-at", instead("readable = parsed.union(raw.key for raw in new)"), PASSED_OVER),
     Safeguard("what-is-passed-over-replaces", replace("blocks.has_name(each.landed_name)", "False"), PASSED_OVER),
     Safeguard("pack-that-is-made-again-counts-once", instead("is_read_once = True"), PASSED_OVER),
     Safeguard("earlier-reading-is-not-current", instead("return True"), PASSED_OVER),

@@ -18,6 +18,7 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.landing import finding
+from pipelines.landing.named_day import named_day
 from pipelines.raw import (
     catalog,
     deliveries,
@@ -32,6 +33,7 @@ from pipelines.raw.catalog import read_raw
 from pipelines.raw.packs import PackWriter
 from pipelines.raw.raw_folder import keys_of
 from pipelines.raw.readings import latest_parsed
+from pipelines.snapshots import inputs
 
 AS_OF = date(2026, 1, 9)
 
@@ -66,13 +68,20 @@ def unchanged(home: Settings) -> str:
     return report.snapshot_id
 
 
-def test_a_run_without_news_looks_at_no_file_by_itself(home: Settings, land: Land, calls: Counter[str]) -> None:
-    """Neither where it landed nor in raw, but those of the newest day: by their names it is told what names mean."""
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_run_without_news_looks_at_no_file_by_itself(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """Neither where it landed nor in raw, but those of the newest day: by their names it is told what names mean.
+
+    Of a large pack not even those: what is needed of them is remembered.
+    """
+    monkeypatch.setattr(raw_folder, "_LARGE_PACK", 3 if is_large else 300)
     land_days(land)
     nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
     calls.clear()
     unchanged(home)
-    assert calls == {"from_index": 1}
+    assert calls == ({} if is_large else {"from_index": 1})
 
 
 def test_a_new_file_has_its_block_looked_at(
@@ -87,6 +96,24 @@ def test_a_new_file_has_its_block_looked_at(
     report = ingest.ingest(home)
     assert (report.landed_files, report.new_files) == (121, 1)
     assert 1 <= calls["landed_file"] <= 30
+
+
+@pytest.mark.slow
+def test_a_new_file_has_no_pack_of_before_read(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs to be known of all of them together is remembered, also of those with rejected records."""
+    monkeypatch.setattr(inputs, "LISTED_INSIDE", 0)
+    found = []
+    for day in range(1, 9):
+        land_days(land, days=1, files=20, first=day)
+        text = AT_AN_HOUR % (day, 1, 1, day, 1) + f'{{"day":{day}}}\n'
+        old(land(f"viewing_sessions/2026-01-{day:02}/bad.ndjson", text))
+        calls.clear()
+        nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+        found.append(calls["from_index"])
+    assert len(list(home.lake.glob("raw/viewing_sessions/*/keys.json"))) == len(found)
+    assert found == [1, 2, 3, 3, 3, 3, 3, 3]  # the new one, and as many as show a reason three times
 
 
 def old(path: Path) -> Path:
@@ -248,11 +275,17 @@ def test_a_mapping_that_joins_has_everything_looked_at(home: Settings, land: Lan
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Istanbul", "America/St_Johns"])
 @pytest.mark.parametrize("days_later", [0, 1])
+@pytest.mark.parametrize("is_large", [False, True])
 def test_files_told_of_together_say_what_they_say_one_by_one(
-    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch, zone: str, days_later: int
+    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch, zone: str, days_later: int, is_large: bool
 ) -> None:
-    """Of every day in every zone, in one pack or in several, with names that mean the day or the day before."""
+    """Of every day in every zone, in one pack or in several, large or small, with names that mean the day or the day
+    before."""
     monkeypatch.setattr(PackWriter, "finish", _finish_in_two(PackWriter.finish))
+    if is_large:
+        monkeypatch.setattr(raw_folder, "_LARGE_PACK", 1)
+        for module in (raw_folder, deliveries):
+            monkeypatch.setattr(module, "LEARNED_FROM", 3)
     for day in (5, 6, 8):
         for file, hour in enumerate((1, 12, 20, 22, 23)):
             text = AT_AN_HOUR % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
@@ -264,6 +297,11 @@ def test_files_told_of_together_say_what_they_say_one_by_one(
     apart = deliveries.landed_sessions(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
     together = deliveries.landed_by_folder(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
     assert len(together) < len(apart)
+    shifts = [
+        deliveries.usual_shift((day, each) for each in files if (day := named_day(each.name)))
+        for files in (together, apart)
+    ]
+    assert shifts == [days_later, days_later]
     assert deliveries.judge(days, together) == deliveries.judge(days, apart)
     assert deliveries.states(days, together) == deliveries.states(days, apart)
     for day in days:
