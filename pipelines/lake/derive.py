@@ -37,7 +37,7 @@ from pipelines.core.row_digest import row_digest, row_digests
 from pipelines.lake import models
 from pipelines.lake.engines import Engine, EphemeralModel, Relation
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.index import RUN_AGAIN
+from pipelines.raw.raw_file import RUN_AGAIN
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.

@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 from pipelines.core import calendar_days
 from pipelines.core.durable_files import checked_table
 from pipelines.landing.named_day import named_day
-from pipelines.raw.index import LEARNED_FROM, NamedTogether, RawFile, RawFolder, RowsOfFile, by_folder
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import LEARNED_FROM, NamedTogether, RawFolder, RowsOfFile, by_folder
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
 

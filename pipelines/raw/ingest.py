@@ -1,4 +1,4 @@
-"""Landed files -> raw: every landed file whose bytes are not in the lake yet gets into a raw folder (index.py).
+"""Landed files -> raw: every landed file whose bytes are not in the lake yet gets into a raw folder (layout.py).
 
 The same bytes under another name, or landed again tomorrow, change nothing. Records of forgotten users are left out
 (erasure_register.py).
@@ -40,36 +40,15 @@ from pipelines.landing import (
     without_extension,
 )
 from pipelines.raw import erasure_register
-from pipelines.raw.index import (
-    INDEX,
-    PARSER_VERSION,
-    AlsoLanded,
-    BytesId,
-    RawFile,
-    RawFiles,
-    also_landed,
-    as_index,
-    by_folder,
-    bytes_id_of,
-    exists,
-    from_index,
-    indexes,
-    keys_of,
-    latest_parsed,
-    latest_readings,
-    packed_keys,
-    quarantine,
-    raise_damaged,
-    raw_folders,
-    raw_key,
-    raw_root,
-    read_raw,
-    restore_quarantined,
-    save_indexes,
-    settled_blocks,
-    write_index,
-)
+from pipelines.raw.catalog import exists, indexes, read_raw
+from pipelines.raw.index import as_index, from_index, raise_damaged, write_index
+from pipelines.raw.index_cache import save_indexes, settled_blocks
+from pipelines.raw.layout import INDEX, PARSER_VERSION, raw_folders, raw_key, raw_root
 from pipelines.raw.packs import SMALL_BYTES, Counts, Packs, read_again
+from pipelines.raw.quarantine import quarantine, restore_quarantined
+from pipelines.raw.raw_file import BytesId, RawFile, bytes_id_of
+from pipelines.raw.raw_folder import AlsoLanded, RawFiles, also_landed, by_folder, keys_of, packed_keys
+from pipelines.raw.readings import latest_parsed, latest_readings
 from pipelines.raw.seen_cache import LandedCache
 from pipelines.raw.writer import RawWriter
 

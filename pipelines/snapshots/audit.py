@@ -28,8 +28,9 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFolder, by_folder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots import recount
 from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot

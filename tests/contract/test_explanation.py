@@ -27,9 +27,9 @@ from world import Night, World
 
 import pipelines
 from pipelines.api import contract
+from pipelines.api.answers import Range
 from pipelines.api.app import create_app
 from pipelines.api.explanations import Explainer, ExplanationError
-from pipelines.api.insight import Range
 from pipelines.core.calendar_days import Window
 from pipelines.core.settings import Settings
 from pipelines.jobs.explain import explain

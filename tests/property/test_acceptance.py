@@ -28,8 +28,9 @@ from pipelines.landing.ndjson import read_piece, read_value
 from pipelines.landing.objects import value_pieces
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.schema import FLAT_ENTITIES, MAX_ID_CHARS, Instant, LandedField, Money, landed_fields
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 # --- lines that are nearly all alike, as a platform writes them, and a few that are not --------------------------
 

@@ -21,8 +21,8 @@ from pipelines.jobs import audit_run, last_audit, notify, redaction, report, sta
 from pipelines.jobs.erase_user import forget
 from pipelines.jobs.report import formats
 from pipelines.jobs.report.document import document
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
+from pipelines.raw.pack_parts import folders_of
 from pipelines.snapshots import audit, manifest, recount
 from pipelines.snapshots.manifest import Snapshot
 

@@ -24,7 +24,7 @@ from pipelines.jobs import status
 from pipelines.jobs.erase_user import ForgetReport, forget
 from pipelines.jobs.rejects import all_rejected
 from pipelines.raw import erasure_register
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest, inspect
 from pipelines.snapshots import manifest
 

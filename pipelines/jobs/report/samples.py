@@ -16,7 +16,8 @@ from typing import Any
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import ENTITIES, landed_fields
-from pipelines.raw.index import RawFile, RawFolder, by_folder
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 
 SAMPLES = 3  # of each reason
 FILES_READ = 40  # for all of them together

@@ -18,8 +18,9 @@ from pipelines.core.settings import Settings
 from pipelines.core.text import counted
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFolder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder
 
 MOST_UNUSUAL = 10_000  # new ids that are looked at, of each kind
 _KINDS = {"viewer_id": "user", "user_id": "user", "creator_id": "creator", "device_id": "device", "stream_id": "stream"}

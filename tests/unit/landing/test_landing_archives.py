@@ -15,8 +15,9 @@ from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
 from pipelines.landing.files import MAX_EMPTY_PARTS, DamagedArchive
 from pipelines.landing.lines import CORRUPT_ARCHIVE
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 Land = Callable[[str, bytes | str], Path]
 LINES = [f'{{"userId":"u{number}","creatorId":"ada"}}\n' for number in range(300)]

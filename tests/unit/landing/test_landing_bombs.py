@@ -17,8 +17,9 @@ from pipelines.core.settings import Settings
 from pipelines.landing import parquet, parquet_sizes
 from pipelines.landing.batches import LINE_TOO_LONG
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 Land = Callable[[str, bytes | str], Path]
 

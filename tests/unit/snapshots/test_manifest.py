@@ -18,7 +18,7 @@ from world import World
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError
 from pipelines.jobs import nightly, prune
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots import ranking
 
