@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.core.row_digest import RowDigest, row_digest, row_digests
@@ -75,6 +75,7 @@ def test_a_digest_does_not_see_chunks_and_slices(content, cuts):
 
 
 @given(rows, st.lists(st.integers(0, 20), max_size=4), st.sampled_from([0, 64]))
+@example([ROW, NOTHING, ROW], [1], 0)  # a run that begins as another one does
 def test_runs_of_rows_have_the_digests_they_have_alone(content, cuts, repeated):
     """Also where many hold the same values, short or long, and where a run holds no row."""
     content = [row | {"text": row["text"] and row["text"] * (1 + repeated)} for row in content]
