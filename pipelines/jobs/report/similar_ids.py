@@ -42,7 +42,8 @@ def find(
     Of sessions those of some UTC days are compared. Where no new id is unusual, nothing else is read.
     """
     found = []
-    new_folders, all_folders = folders_of(new), folders_of(raw)
+    all_folders = folders_of(raw)
+    new_folders = _folders_of_new(new, all_folders)
     with engine.run_session(settings, "report") as connection:
         for kind in dict.fromkeys(_KINDS.values()):
             if not _register(connection, "new_ids", kind, new_folders, days):
@@ -58,6 +59,14 @@ def find(
             if ids := sum(len(each) for each in alike.values() if len(each) > 1):
                 found.append({"kind": kind, "ids": ids, "sentence": _sentence(kind, ids)})
     return found
+
+
+def _folders_of_new(new: Sequence[RawFile], all_folders: Sequence[RawFolder]) -> list[RawFolder]:
+    """The folders of new files. Those that hold nothing else are among all folders, and are not added up again."""
+    keys = frozenset(each.key for each in new)
+    whole = [folder for folder in all_folders if keys.issuperset(folder.keys)]
+    known = {folder.location for folder in whole}
+    return [*whole, *folders_of([each for each in new if each.location not in known])]
 
 
 def _sentence(kind: str, ids: int) -> str:
