@@ -43,9 +43,12 @@ def temporary_beside(final: Path) -> Path:
 
 
 @contextmanager
-def new_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably."""
-    temporary = temporary_beside(final)
+def new_file(final: Path, beside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably.
+
+    It stands beside `final`, or `beside` another path of the same file system.
+    """
+    temporary = temporary_beside(beside or final)
     try:
         yield temporary
         fsync(temporary)  # safeguard: file-fsynced-before-its-name
