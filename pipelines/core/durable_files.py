@@ -17,7 +17,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,14 +140,19 @@ _NOT_WORTH_A_DICTIONARY = _LIKE_NOISE | {
 }
 
 
-def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of the one kind of Parquet file that raw and the lake consist of."""
+def parquet_writer(path: Path, schema: pa.Schema, all_different: Collection[str] = ()) -> pq.ParquetWriter:
+    """A writer of the one kind of Parquet file that raw and the lake consist of.
+
+    `all_different` are columns that are nearly so in this file: see _NOT_WORTH_A_DICTIONARY.
+    """
     return pq.ParquetWriter(
         path,
         schema,
         compression={name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names},
         compression_level={name: 1 for name in schema.names if name not in _LIKE_NOISE},
-        use_dictionary=[name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY],
+        use_dictionary=[
+            name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY and name not in all_different
+        ],
     )
 
 

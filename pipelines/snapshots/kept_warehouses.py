@@ -33,11 +33,18 @@ from pipelines.snapshots.warehouse import WAREHOUSE
 def to_remove(folder: Path, keep: int, without: Collection[str] = ()) -> list[Snapshot]:
     """The snapshots, oldest first, whose warehouse `remove_old` would remove, if those `without` were not there."""
     pointer = manifest.current(folder)
-    older = [one for one in manifest.listed(folder) if one.id not in without][:-keep]
+    listed = [one for one in manifest.listed(folder) if one.id not in without]
     # safeguard: current-keeps-its-warehouse
-    older = [one for one in older if pointer is None or one.id != pointer.snapshot_id]
+    kept = [*listed[-keep:], *(one for one in listed if pointer is not None and one.id == pointer.snapshot_id)]
+    older = [one for one in listed if one not in kept and WAREHOUSE in one.files and not _is_shared(one, kept)]
     # safeguard: warehouse-stays-beside-damaged-files
-    return [one for one in older if WAREHOUSE in one.files and _can_be_made_again(one)]
+    return [one for one in older if _can_be_made_again(one)]
+
+
+def _is_shared(snapshot: Snapshot, kept: Collection[Snapshot]) -> bool:
+    """Whether a warehouse is the file of one that stays: to remove it would free nothing."""
+    paths = [each.path / WAREHOUSE for each in (snapshot, *kept)]
+    return paths[0].exists() and any(paths[0].samefile(path) for path in paths[1:] if path.exists())
 
 
 def remove_old(folder: Path, keep: int) -> list[str]:

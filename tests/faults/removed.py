@@ -138,7 +138,7 @@ SAFEGUARDS = (
     Safeguard("key-holds-digests-of-inputs", drop, STORED),
     Safeguard("shared-warehouse-verified", replace("other.verified(path.name)", "other.path / path.name"), UNCHANGED),
     Safeguard("warehouse-shared-for-the-same-rows", instead("is_same = bool(known)"), UNCHANGED),
-    Safeguard("current-keeps-its-warehouse", drop, KEPT_WAREHOUSES),
+    Safeguard("current-keeps-its-warehouse", instead("kept = listed[-keep:]"), KEPT_WAREHOUSES),
     Safeguard("warehouse-stays-beside-damaged-files", replace("_can_be_made_again(one)", "True"), KEPT_WAREHOUSES),
     Safeguard("warehouse-made-of-checked-files", drop, KEPT_WAREHOUSES),
     Safeguard("what-becomes-current-has-a-warehouse", drop, KEPT_WAREHOUSES),

@@ -147,6 +147,17 @@ def test_the_pinned_snapshot_keeps_its_own(world, nights):
     assert has_warehouse(nights) == [True, False, False, True]
 
 
+def test_what_is_shared_with_one_that_stays_stays(world):
+    """It takes no room: snapshots whose public rows are the same have one file."""
+    world.busy_days("2026-01-21", 10)
+    world.run(compare=False)
+    for user in ("u1", "u2"):
+        world.land("follows", [{"userId": user, "creatorId": "busy", "followedAt": "2026-01-02T00:00:00Z"}])
+        world.run(compare=False)
+    assert prune(world).warehouses == []
+    assert len(list(world.settings.snapshots.glob("*/warehouse.duckdb"))) == 3
+
+
 def test_rows_that_come_back_have_one(world, nights):
     """A run whose rows an older snapshot of the same as_of has makes that one current, with a warehouse."""
     before = answers(nights[3])
