@@ -1,8 +1,8 @@
 # The commands of this checkout. Nothing but Python 3.11+ and make has to be there first.
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
-#   make test    install, lint, pass the tests; WITH_SPARK=1: those of Spark too, which take as long as a third of the rest
-#   make test-long   the same, drawing several times as many nights, for before a release
+#   make test    install, lint, pass the tests; WITH_SLOW=1: those too that take many seconds each, WITH_SPARK=1: Spark's
+#   make test-long   the slow ones too, drawing several times as many nights, for before a release
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments
@@ -66,9 +66,10 @@ run: $(RUNS)
 	$(BIN)/mostwatched --home data top --limit 20
 
 test: lint $(SPARK)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(WITH_SPARK),,--ignore tests/spark) $(if $(WITH_SLOW),,-m 'not slow')
 
 test-long: export HYPOTHESIS_PROFILE := long
+test-long: WITH_SLOW := 1
 test-long: test
 
 faults: $(INSTALLED)

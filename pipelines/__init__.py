@@ -3,7 +3,7 @@
 One straight line, and the module that implements each step:
 
     landing/      files the platform drops             landing/, landing/schema.py
-      -> raw      typed Parquet, rejected records      raw/ingest.py, raw/index.py
+      -> raw      typed Parquet, rejected records      raw/ingest.py, raw/catalog.py
       -> lake     sessions, viewer_days, the cube      lake/plan.py, lake/models.py and the SQL in sql/
       -> snapshot verified, immutable tables           snapshots/publish.py
       -> readers  the read API, the command line       snapshots/manifest.py, api/, cli/

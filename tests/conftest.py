@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,18 @@ def _night_over_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def _retries_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.core.retries.FIRST_WAIT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def set_parser_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Read what lands as a parser of another version would, in every module that knows the number."""
+
+    def change(version: int) -> None:
+        for module in [sys.modules[name] for name in sys.modules if name.startswith("pipelines.raw.")]:
+            if hasattr(module, "PARSER_VERSION"):
+                monkeypatch.setattr(module, "PARSER_VERSION", version)
+
+    return change
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 
 AS_OF = date(2026, 3, 10)
 RECIPES = Path(__file__).parents[1] / "docs" / "how-to" / "land-exports.md"

@@ -12,12 +12,12 @@ import msgspec
 from starlette.types import Scope
 
 from pipelines.api import compression, envelope, messages, query_params
+from pipelines.api.answers import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.clients import Clients
 from pipelines.api.compression import OpenBody
 from pipelines.api.cube import TREND_DAYS, DayOfCreator
 from pipelines.api.endpoints import API_VERSION, PUBLIC, RETRY_AFTER_SECONDS, Api, Endpoint, Refused
 from pipelines.api.fair_queue import RANGES, Busy
-from pipelines.api.insight import Creator, Page, Profile, Range, Row, Stream, UnknownCreator
 from pipelines.api.messages import JSON, SAFE_DATA, Header, Reply, content_length, error
 from pipelines.api.query_service import NotKept, NotReady, QueryService, ReadySnapshot, Rendered, T
 from pipelines.api.responses import digest_of, json_value

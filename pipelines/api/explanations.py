@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from pipelines.api.insight import Range
+from pipelines.api.answers import Range
 from pipelines.core.scratch import sweep_scratch
 from pipelines.core.settings import Settings, variable
 

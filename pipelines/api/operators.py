@@ -10,6 +10,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from pipelines.api import envelope, messages, query_params
+from pipelines.api.answers import Range
 from pipelines.api.creators import QueryApi, creator_param, range_as_json
 from pipelines.api.endpoints import VARY_ON_TOKEN, Endpoint, Refused
 from pipelines.api.explanations import (
@@ -19,7 +20,6 @@ from pipelines.api.explanations import (
     NoSuchCreator,
     TooManyRequests,
 )
-from pipelines.api.insight import Range
 from pipelines.api.messages import JSON, NO_STORE, SAFE_DATA, Reply, content_length, error
 from pipelines.api.query_service import ReadySnapshot
 

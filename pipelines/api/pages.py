@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 from starlette.types import Scope
 
 from pipelines.api import compression, messages, query_params
+from pipelines.api.answers import Range, RangeNotHeld, UnknownCreator
 from pipelines.api.creators import QueryApi
 from pipelines.api.endpoints import API_VERSION, RETRY_AFTER_SECONDS, Endpoint, Refused, StaticBody
 from pipelines.api.fair_queue import PAGES, Busy
-from pipelines.api.insight import ORDERS, Range, RangeNotHeld, UnknownCreator
+from pipelines.api.insight import ORDERS
 from pipelines.api.messages import NO_STORE, SAFE, Header, Reply, content_length
 from pipelines.api.page import assets, creator, layout, ranking
 from pipelines.api.page.layout import THEMES, Frame, Freshness

@@ -14,7 +14,8 @@ from datetime import date
 from typing import TypeVar
 
 from pipelines.api import messages
-from pipelines.api.insight import Insight, Range, RangeNotHeld
+from pipelines.api.answers import Range, RangeNotHeld
+from pipelines.api.insight import Insight
 from pipelines.core.text import printable
 
 MAX_TEXT = 200  # characters of what is looked for, and of an id; longer ones are nobody's name

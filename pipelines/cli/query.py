@@ -165,7 +165,8 @@ def rejects(settings: Settings, limit: int | None, as_json: bool, as_csv: bool) 
     from itertools import islice
 
     from pipelines.jobs.rejects import all_rejected
-    from pipelines.raw.index import raw_files, suggest_mapping
+    from pipelines.raw.catalog import raw_files
+    from pipelines.raw.rejected_records import suggest_mapping
 
     _either(as_json, as_csv)
     columns = ("entity", "file", "line", "field", "reason", "text")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -59,23 +59,42 @@ def row_digest(table: pa.Table, leave_out: Collection[str] = ()) -> str:
 def row_digests(table: pa.Table, counts: Sequence[int], leave_out: Collection[str] = ()) -> list[str]:
     """The RowDigest of each of several runs of rows that stand one after the other, `counts` many each."""
     starts = [0, *accumulate(counts)]
-    parts = [[str(count)] for count in counts]
+    parts: list[Iterable[str]] = [map(str, counts)]
     for field in table.schema:
         if field.name in leave_out:
             continue
         kind = _kind(field)
-        buffers = _canonical_buffers(table.column(field.name).combine_chunks(), kind)
-        nulls, lengths, values = (memoryview(buffer).cast("B") for buffer in buffers)
+        nulls, lengths, values = _canonical_buffers(table.column(field.name).combine_chunks(), kind)
         if kind in ("string", "decimal"):
-            ends = [0, *accumulate(lengths.cast("i"))]
+            ends = [0, *accumulate(memoryview(lengths).cast("B").cast("i"))]
             bounds = [ends[start] for start in starts]
         else:
             width = 16 if kind == "uuid" else 8
             bounds = [start * width for start in starts]
-        for number, (start, end) in enumerate(pairwise(starts)):
-            bytes_of = (nulls[start:end], lengths[start * 4 : end * 4], values[bounds[number] : bounds[number + 1]])
-            parts[number] += (field.name, kind, *(hashlib.sha256(each).hexdigest() for each in bytes_of))
-    return [combined_digest(part) for part in parts]
+        parts += (repeat(field.name), repeat(kind), _sha256s(nulls, starts))
+        parts += (_sha256s(lengths, [start * 4 for start in starts]), _sha256s(values, bounds))
+    return [combined_digest(part) for part in zip(*parts, strict=False)]
+
+
+_REMEMBERED_BYTES = 64  # of a run; longer ones are seldom the same
+
+
+def _sha256s(buffer: Any, bounds: Sequence[int]) -> Iterable[str]:
+    """The sha256 of each run of bytes between the bounds; of short ones many are the same."""
+    content = bytes(buffer)
+    known = {b"": hashlib.sha256().hexdigest()}
+    if not content:
+        return repeat(known[b""])
+    found = []
+    for start, end in pairwise(bounds):
+        run = content[start:end]
+        digest = known.get(run)
+        if digest is None:
+            digest = hashlib.sha256(run).hexdigest()
+            if end - start <= _REMEMBERED_BYTES:
+                known[run] = digest
+        found.append(digest)
+    return found
 
 
 def combined_digest(parts: Iterable[str]) -> str:

@@ -8,6 +8,7 @@
     4. the current snapshot is published again, over what it rested on; other snapshots that hold the id are removed
     5. derived files that nothing needs any more are removed: all that were made of the id
     6. the erasure of step 1 is emptied, and where it is asked for, so are the person's records in landed files
+       (erase_landed.py)
     7. every file under home is searched for the id; only when none holds it does the register say that it is done
 
 Given again, the same command finds what is left to do. Several persons take the steps together: whatever is stored is
@@ -22,52 +23,36 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from pipelines import remote
 from pipelines.core import calendar_days, durable_files, shared_folders
 from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.progress import Progress, no_progress
-from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Policy, Settings
 from pipelines.core.text import counted
 from pipelines.jobs import prune, redaction, retention
+from pipelines.jobs.erase_landed import LandedRecords, empty_own, landed_records, landed_records_in_buckets
 from pipelines.jobs.id_matcher import IdMatchers
 from pipelines.jobs.id_search import (
-    UNREADABLE,
     FileMatch,
-    NotLookedInto,
     find_files,
     find_unread,
-    in_unread,
-    may_hold,
-    owned_ranges,
-    owners_of_rows,
-    rows_of,
 )
 from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import (
-    Ignored,
-    LandedFile,
-    Stamp,
-    content_of,
     find_landed,
-    open_landed,
-    printable_name,
-    rewrite,
 )
 from pipelines.raw import erasure_register
-from pipelines.raw.erasure_register import PERSON, Register
-from pipelines.raw.index import RawFile, every_raw_file, raw_files
+from pipelines.raw.catalog import every_raw_file, raw_files
+from pipelines.raw.erasure_register import Register
 from pipelines.raw.ingest import ingest
+from pipelines.raw.raw_file import RawFile
 from pipelines.remote import Landing
 from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.inputs import snapshot_inputs
@@ -86,16 +71,6 @@ PRIVATE = ("follows", "funded_streams", "replay_rentals")  # of these the rows a
 
 
 Counts = dict[tuple[str, tuple[tuple[str, Any], ...]], dict[str, Any]]  # columns by table and key
-
-
-@dataclass(frozen=True)
-class LandedRecords:
-    """A landed file that holds records of the person, or held them."""
-
-    file: str  # its path
-    records: int  # of theirs
-    is_emptied: bool
-    problem: str | None = None  # why they could not be taken out
 
 
 @dataclass
@@ -234,9 +209,9 @@ def _forget(
         derived, _ = prune.prune_derived(settings, lake, raw)  # safeguard: derived-of-forgotten-removed
     notes = _remove_notes(settings, ids)
     progress("look through what landed", 4, 6)
-    _empty_own(settings, ids)
-    landed = _landed(settings, ids, roots, is_to_be_emptied=landing_too)
-    in_buckets = _landed_in_buckets(settings, ids, urls)
+    empty_own(settings, ids)
+    landed = landed_records(settings, ids, roots, is_to_be_emptied=landing_too)
+    in_buckets = landed_records_in_buckets(settings, ids, urls)
     for user, done in reports.items():
         done.lake_files = derived + notes[user]
         done.landed_files = landed[user] + in_buckets[user]
@@ -381,149 +356,6 @@ def _remove_notes(settings: Settings, ids: IdMatchers) -> Counter[str]:
     return Counter(user for users in doomed.values() for user in users)
 
 
-# --- landed files ----------------------------------------------------------------------------------------------------
-
-
-def _empty_own(settings: Settings, ids: IdMatchers) -> None:
-    own = erasure_register.landing(settings)
-    for root in own:
-        shared_folders.sweep(root)
-    for files in _landed(settings, ids, own, is_to_be_emptied=True).values():
-        for landed in files:
-            if landed.problem:
-                raise Damaged(f"{landed.file} holds an erasure and cannot be emptied: {landed.problem}.")
-
-
-def _landed(
-    settings: Settings, ids: IdMatchers, roots: Sequence[Path], *, is_to_be_emptied: bool
-) -> dict[str, list[LandedRecords]]:
-    """By user, the landed files that hold records of theirs, emptied of them if that is asked for.
-
-    Whoever lands files does so meanwhile: what came, changed or was moved while others were looked at is looked at
-    again, so that nothing is said to be emptied that was not.
-    """
-    seen: dict[str, Stamp | None] = {}  # of each file, as it was when nothing of the persons was left in it
-    found: dict[str, dict[str, LandedRecords]] = {user: {} for user in ids.users}
-    for _ in range(2 if is_to_be_emptied else 1):  # safeguard: landed-files-looked-at-again
-        files, ignored = find_landed([root for root in roots if root.is_dir()])
-        for file in files:
-            if file.entity not in PERSON:  # what creators publish is public
-                continue
-            if file.location not in seen or seen[file.location] != _stamp(file):
-                seen[file.location], held = _look_at(settings, ids, file, is_to_be_emptied=is_to_be_emptied)
-                for user, its_files in found.items():
-                    now, before = held.get(user), its_files.pop(file.location, None)
-                    if before and before.is_emptied:
-                        now = replace(now, records=before.records + now.records) if now else before
-                    if now:
-                        its_files[file.location] = now
-        if is_to_be_emptied:
-            hidden = {each.file: each for each in _hidden(settings, roots, ignored)}
-            for its_files in found.values():
-                its_files.update(hidden)
-    return {user: list(its_files.values()) for user, its_files in found.items()}
-
-
-def _landed_in_buckets(settings: Settings, ids: IdMatchers, urls: Sequence[str]) -> dict[str, list[LandedRecords]]:
-    """By user, the objects of landing folders in buckets that hold records of theirs, by URL; none is changed.
-
-    They are looked at one after the other, as copies that are gone again at once.
-    """
-    found: dict[str, list[LandedRecords]] = {user: [] for user in ids.users}
-    for url in urls:
-        with scratch_folder(settings.home, "forget") as folder:
-            for name in remote.landed_copies(settings, url, folder, PERSON):  # safeguard: buckets-looked-through
-                for user, held in _landed(settings, ids, [folder], is_to_be_emptied=False).items():
-                    found[user] += [replace(each, file=f"{url.rstrip('/')}/{name}") for each in held]
-                if folder / name not in {file.path for file in find_landed([folder])[0]}:
-                    for trace in find_unread([folder / name], folder, ids):
-                        problem = trace.problem or "it holds the id, and is not read"
-                        found[trace.user].append(LandedRecords(f"{url.rstrip('/')}/{name}", 0, False, problem))
-    return found
-
-
-def _stamp(file: LandedFile) -> Stamp | None:
-    try:
-        return Stamp.of(os.lstat(file.location))
-    except OSError:
-        return None
-
-
-def _look_at(
-    settings: Settings, ids: IdMatchers, file: LandedFile, *, is_to_be_emptied: bool
-) -> tuple[Stamp | None, dict[str, LandedRecords]]:
-    """What a landed file holds of each person, emptied of it if that is asked for, and the stamp of what was left."""
-
-    def record(done: rewrite.Rewritten) -> None:
-        erasure_register.record_rewrite(settings, done.sha256_before, done.sha256)
-        for raw in every_raw_file(settings):
-            entity, landed_sha256, how = raw.identity
-            if (entity, how) == (file.entity, file.read_as) and (
-                done.sha256_before in (landed_sha256, *raw.also_landed)
-            ):
-                redaction.record_replacement(raw, done.sha256, done.bytes)
-
-    def held_by(users: Iterable[str], problem: str | None) -> dict[str, LandedRecords]:
-        return {user: LandedRecords(str(file.path), records[user], is_emptied=False, problem=problem) for user in users}
-
-    ids = ids.of_file(file)
-    records: Counter[str] = Counter()
-    try:
-        with open_landed(file.path, file.root) as source:
-            stamp: Stamp | None = source.stamp
-            content = content_of(file.entity, file.read_as, source, file.mapping)
-            if content.problem is not None:  # safeguard: unreadable-files-looked-into
-                held = in_unread(source, ids)
-                source.check_unchanged()
-                return stamp, held_by(held, f"it holds the id and cannot be rewritten: {content.problem}")
-            ids = ids.among(may_hold(content, source, ids))
-            source.check_unchanged()
-        if ids.users:
-            owned = Counter[str]()
-            selection = _selection(file, ids, owned)
-            found = rewrite.find(file, selection)
-            records = Counter(owned)
-            stamp = found.stamp
-            if records and is_to_be_emptied:
-                stamp = rewrite.rewrite(file, selection, found, record).stamp
-    except NotLookedInto as error:
-        known = held_by(error.found, f"it holds the id and cannot be rewritten: {error}")
-        return None, known | held_by(ids.users - error.found, f"it may hold the id: {error}")
-    except UNREADABLE as error:
-        return None, held_by(ids.users, str(error))
-    emptied = {
-        user: LandedRecords(str(file.path), count, is_emptied=is_to_be_emptied) for user, count in records.items()
-    }
-    return stamp, emptied | held_by(ids.owners_of_all, "its folder is named by the id: remove the folder")
-
-
-def _selection(file: LandedFile, ids: IdMatchers, owned: Counter[str]) -> rewrite.Selection:
-    """The records of some users in a landed file; how many are whose is counted in `owned` as they are found."""
-
-    def rows(batch: pa.RecordBatch) -> pa.Array:
-        owners = owners_of_rows(batch, ids)
-        owned.update(user for users in owners.values() for user in users)
-        return rows_of(owners, batch.num_rows)
-
-    return rewrite.Selection(partial(owned_ranges, entity=file.entity, ids=ids, owned=owned), rows)
-
-
-def _hidden(settings: Settings, roots: Sequence[Path], ignored: Sequence[Ignored]) -> Iterator[LandedRecords]:
-    """What is no file, or no folder, where files of people have landed: what they became cannot be told."""
-    names = {name for raw in raw_files(settings) if raw.entity in PERSON for name in _with_folders(raw.landed_name)}
-    for each in ignored:
-        for root in roots:
-            if each.path.is_relative_to(root) and printable_name(each.path.relative_to(root)) in names:
-                problem = f"files have landed by this name, and now it is {each.reason}"
-                yield LandedRecords(str(each.path), 0, is_emptied=False, problem=problem)
-
-
-def _with_folders(name: str) -> Iterator[str]:
-    while name:
-        yield name
-        name = name.rpartition("/")[0]
-
-
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
@@ -607,8 +439,8 @@ def _foresee(settings: Settings, ids: IdMatchers, roots: Sequence[Path], urls: S
         _count_records(reports, redaction.find_records(connection, every_raw_file(settings), ids.users, ids.owners_of))
     _find_snapshots(settings, ids, manifest.snapshot_ids(settings.snapshots), reports)
     notes = Counter(user for users in _find_notes(settings, ids).values() for user in users)
-    landed = _landed(settings, ids, roots, is_to_be_emptied=False)
-    in_buckets = _landed_in_buckets(settings, ids, urls)
+    landed = landed_records(settings, ids, roots, is_to_be_emptied=False)
+    in_buckets = landed_records_in_buckets(settings, ids, urls)
     for user, done in reports.items():
         done.lake_files = notes[user]
         done.landed_files = landed[user] + in_buckets[user]

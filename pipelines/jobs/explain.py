@@ -31,8 +31,9 @@ from pipelines.lake.derive import RELATIONS, Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Batch
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFolder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder
 from pipelines.raw.writer import RawWriter
 from pipelines.snapshots import ranking
 from pipelines.snapshots.inputs import snapshot_inputs

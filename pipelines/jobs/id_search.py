@@ -2,8 +2,8 @@
 
 Files are read by what they are, whatever their names say: the values of Parquet and DuckDB files, the strings in JSON,
 the text in archives and in UTF-16 and UTF-32, base64, the bytes of all others. What stands under a landing folder and
-is nothing of these is not looked into, and said not to be. Nothing here changes a file: erase_user.py does. Each file
-is read as often for a thousand ids as for one.
+is nothing of these is not looked into, and said not to be. Nothing here changes a file: erase_user.py and
+erase_landed.py do. Each file is read as often for a thousand ids as for one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from pipelines.landing.objects import Scanner
 from pipelines.landing.parquet import landed_values
 from pipelines.landing.rewrite import OpenText, TextRange
 from pipelines.raw.erasure_register import strings_in
-from pipelines.raw.index import rejects_in
+from pipelines.raw.raw_file import rejects_in
 from pipelines.snapshots import landed_list
 
 _CHUNK_BYTES = 1 << 20

@@ -32,17 +32,14 @@ from pipelines.lake.derive import Lake, RawDamaged
 from pipelines.lake.engines import Engine, factory
 from pipelines.lake.plan_sessions import Landed
 from pipelines.raw import erasure_register
-from pipelines.raw.folders import PackDamaged
-from pipelines.raw.index import (
-    RawFile,
-    by_folder,
-    is_in_raw,
-    latest_parsed,
-    quarantine,
-    raw_folders,
-    restore_quarantined,
-)
+from pipelines.raw.catalog import is_in_raw
 from pipelines.raw.ingest import IngestReport, MapTasks, ingest
+from pipelines.raw.layout import raw_folders
+from pipelines.raw.pack_parts import PackDamaged
+from pipelines.raw.quarantine import quarantine, restore_quarantined
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import by_folder
+from pipelines.raw.readings import latest_parsed
 from pipelines.remote import Landing
 from pipelines.snapshots import gates
 from pipelines.snapshots.publish import Published, publish

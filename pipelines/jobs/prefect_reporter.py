@@ -13,9 +13,11 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -33,6 +35,7 @@ Result = TypeVar("Result")
 END_SECONDS = 60.0  # that Prefect may take once a run has ended; a client that starts needs some ten on a busy machine
 TERMINATED_SECONDS = 3.0  # after SIGTERM: whoever sent it waits for us before they send SIGKILL
 TOP = 20  # creators in the artifact
+NO_SERVER = "No PREFECT_API_URL names a Prefect server: running as with --direct."
 
 
 def run(
@@ -91,8 +94,12 @@ class PrefectReporter:
         """`parameters` are those of the flow."""
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._problem: str | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        if not may_name_server():
+            self._problem = NO_SERVER
+            return
         try:
-            self._child: subprocess.Popen[bytes] | None = subprocess.Popen(
+            self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipelines.jobs.prefect_flows"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -101,7 +108,7 @@ class PrefectReporter:
                 start_new_session=True,  # ^C is the run's, which tells the child how it ended
             )
         except OSError as error:
-            self._child, self._problem = None, f"The run is not shown in Prefect: {error.strerror}."
+            self._problem = f"The run is not shown in Prefect: {error.strerror}."
         else:
             # A thread writes, so that a child that does not read keeps nobody waiting.
             threading.Thread(target=self._write, name="to Prefect", daemon=True).start()
@@ -144,7 +151,7 @@ class PrefectReporter:
         else:
             problem = said.get("problem", "")
         if "no_server" in said:
-            return "No PREFECT_API_URL names a Prefect server: running as with --direct."
+            return NO_SERVER
         if not problem:
             return None
         if "began" in said:
@@ -158,6 +165,25 @@ class PrefectReporter:
             while (line := self._lines.get()) is not None:
                 stdin.write(line)
                 stdin.flush()
+
+
+def may_name_server() -> bool:
+    """Return whether there is anything that Prefect's settings may come from: without it they name no server.
+
+    What they name is for Prefect to say. To import it takes two seconds of CPU, more than a run without news.
+    """
+    if {name.upper() for name in os.environ} & {"PREFECT_API_URL", "PREFECT_PROFILES_PATH"}:
+        return True
+    # Unlike Path's, this expanduser is content with a user who has no home.
+    prefect_home = Path(os.environ.get("PREFECT_HOME") or os.path.expanduser("~/.prefect"))  # noqa: PTH111
+    if any(path.exists() for path in (prefect_home / "profiles.toml", Path("prefect.toml"), Path(".env"))):
+        return True
+    try:
+        return "prefect" in tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8")).get("tool", {})
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True  # Prefect says what is wrong with it
 
 
 def published_facts(report: NightReport) -> dict[str, Any]:

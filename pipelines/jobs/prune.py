@@ -15,7 +15,8 @@ from pipelines.jobs import redaction, report, retention
 from pipelines.jobs.nightly import locked_home, open_lake
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
-from pipelines.raw.index import RawFile, every_raw_file, raw_files
+from pipelines.raw.catalog import every_raw_file, raw_files
+from pipelines.raw.raw_file import RawFile
 from pipelines.snapshots import kept_warehouses, manifest
 
 

@@ -28,19 +28,14 @@ from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
 from pipelines.raw import erasure_register
+from pipelines.raw.catalog import every_raw_file
 from pipelines.raw.erasure_register import FORGOTTEN_TEXT, PERSON
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import (
-    INDEX,
-    KEYS,
-    RawFile,
-    RawFolder,
-    as_index,
-    every_raw_file,
-    quarantine,
-    rejects_in,
-    write_index,
-)
+from pipelines.raw.index import as_index, write_index
+from pipelines.raw.layout import INDEX, KEYS
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.quarantine import quarantine
+from pipelines.raw.raw_file import RawFile, rejects_in
+from pipelines.raw.raw_folder import RawFolder
 from pipelines.raw.writer import WrittenFile
 
 SESSIONS = "viewing_sessions"

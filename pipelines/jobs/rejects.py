@@ -17,7 +17,9 @@ from pipelines.core.settings import Policy, Settings
 from pipelines.jobs import last_run
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
-from pipelines.raw.index import RUN_AGAIN, RawFile, RejectedRecord, raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
+from pipelines.raw.raw_file import RUN_AGAIN, RawFile
+from pipelines.raw.rejected_records import RejectedRecord, rejected_records
 from pipelines.snapshots import manifest
 from pipelines.snapshots.publish import OTHER_CURRENCY
 

@@ -15,8 +15,9 @@ from pipelines.core.errors import UsageError
 from pipelines.core.settings import Policy, Settings
 from pipelines.jobs.redaction import SESSIONS
 from pipelines.lake import plan
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFolder, by_folder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots import manifest
 
 

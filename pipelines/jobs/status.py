@@ -36,10 +36,11 @@ from pipelines.landing import printable_name
 from pipelines.landing.files import UNFINISHED
 from pipelines.landing.schema import ENTITIES
 from pipelines.raw import deliveries, erasure_register
+from pipelines.raw.catalog import is_in_raw, raw_files
 from pipelines.raw.deliveries import LandedSessions
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import RawFile, is_in_raw, raw_files
 from pipelines.raw.ingest import FoundFile, IngestReport, find_unreadable, inspect, is_new_name_of_empty_file
+from pipelines.raw.raw_file import RawFile
 from pipelines.remote import Landing
 from pipelines.snapshots import changed_days, gates, manifest, publish
 from pipelines.snapshots.gates import Lost

@@ -19,6 +19,7 @@ no others.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,11 +33,11 @@ import pyarrow as pa
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, is_file_damage
 from pipelines.core.progress import Progress, no_progress
-from pipelines.core.row_digest import row_digest
+from pipelines.core.row_digest import row_digest, row_digests
 from pipelines.lake import models
 from pipelines.lake.engines import Engine, EphemeralModel, Relation
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.index import RUN_AGAIN
+from pipelines.raw.raw_file import RUN_AGAIN
 
 # A batch of days is one statement. Its target rows are held at once by the engine, at some 500 bytes each for the
 # widest model; four million of them stay inside the default memory limit of 2 GB without spilling.
@@ -132,10 +133,9 @@ class Lake:
         """
         found: dict[str, dict[date | None, Stored]] = {model: {} for model in wanted}
         missing: dict[date | None, dict[str, tuple[Step, str]]] = {}
-        digests: dict[int, str] = {}
-
-        def digest_of(relation: pa.Table) -> str:  # the same one is often read by several models
-            return digests.get(id(relation)) or digests.setdefault(id(relation), row_digest(relation))
+        digests = _digests(
+            relation for steps in wanted.values() for step in steps for relation in step.relations.values()
+        )
 
         for model, steps in wanted.items():
             for step in steps:
@@ -143,7 +143,7 @@ class Lake:
                 if step.inputs and not any(stored.rows or not stored.is_there for stored in inputs):
                     found[model][step.day] = self.empty(model)
                     continue
-                key = key_of(models.model(model), step, digest_of)
+                key = key_of(models.model(model), step, lambda relation: digests[id(relation)])
                 # safeguard: nothing-is-found-by-what-is-missing
                 stored = None if any(map(_is_missing, inputs)) else self._find(model, step, key)
                 if stored is not None:
@@ -406,6 +406,22 @@ def key_of(model: models.Model, step: Step, digest_of: Callable[[pa.Table], str]
         parts = sorted([each for stored in files for each in stored.landed_digests or (stored.digest,)])
         digest.update("".join(parts).encode())  # safeguard: key-holds-digests-of-inputs
     return digest.hexdigest()
+
+
+def _digests(relations: Iterable[pa.Table]) -> dict[int, str]:
+    """The row_digest of each relation, by its id: those of many days at once, which takes a tenth of the time."""
+    by_schema: dict[pa.Schema, dict[int, pa.Table]] = defaultdict(dict)
+    for relation in relations:
+        by_schema[relation.schema][id(relation)] = relation
+    return {
+        number: digest
+        for tables in by_schema.values()
+        for number, digest in zip(
+            tables,
+            row_digests(pa.concat_tables(tables.values()), [table.num_rows for table in tables.values()]),
+            strict=True,
+        )
+    }
 
 
 def _batches(

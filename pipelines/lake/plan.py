@@ -21,8 +21,9 @@ from pipelines.lake import models, plan_states
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
 from pipelines.lake.plan_sessions import Days, Landed, Parts, by_day, days_relation, flatten, rows_of, sessions
 from pipelines.landing.schema import ENTITIES
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFiles, by_folder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFiles, by_folder
 
 # The tables that analysts read, but for the cube, of which there is a file a day.
 PUBLIC_TABLES = ("creator_rankings", "creators", "live_stream_funding", "live_streams", "lls_streams")

@@ -21,7 +21,7 @@ from pipelines.core.calendar_days import InclusiveRange
 from pipelines.core.settings import Policy
 from pipelines.lake import models
 from pipelines.lake.derive import RELATIONS, Lake, Step, Stored
-from pipelines.raw.index import RawFile
+from pipelines.raw.raw_file import RawFile
 
 Days = Mapping[date, Stored]
 Parts = Mapping[date, Sequence[Stored]]  # of each day one file or several, whose rows add up

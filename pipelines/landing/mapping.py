@@ -7,7 +7,7 @@
     null = ["\\\\N"]                 # texts that stand for null
     delimiter = ";"                # of CSV
 
-Without it nothing is guessed. What a file is read by is a part of the name of its raw folder (raw/index.py).
+Without it nothing is guessed. What a file is read by is a part of the name of its raw folder (raw/layout.py).
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 from pipelines.core import calendar_days
 from pipelines.core.durable_files import checked_table
 from pipelines.landing.named_day import named_day
-from pipelines.raw.index import NamedTogether, RawFile, RawFolder, by_folder
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import LEARNED_FROM, NamedTogether, RawFolder, RowsOfFile, by_folder
 
 PRESENT, EMPTY, UNREAD, MISSING = "present", "empty", "unread", "missing"
 
@@ -83,9 +84,6 @@ def all_rejected(states: Mapping[date, str], deliveries: Sequence[Delivery]) -> 
     return {day for day, state in states.items() if state == MISSING and own.get(day)}
 
 
-_FILES_LEARNED_FROM = 15  # the latest; a platform that changes how it names files is understood after some days
-
-
 def usual_shift(deliveries: Iterable[tuple[date, Delivery]]) -> int:
     """Return by how many days file names are later than the day in the file, by most of the latest: (named day,
     file)."""
@@ -95,7 +93,7 @@ def usual_shift(deliveries: Iterable[tuple[date, Delivery]]) -> int:
             held = {day: count for day in file.may_hold() if (count := file.count(day))}
             if held:
                 shifts[(named - max(held, key=lambda day: (held[day], day))).days] += 1
-            if shifts.total() == _FILES_LEARNED_FROM:
+            if shifts.total() == LEARNED_FROM:  # so that it is soon understood that files are named otherwise
                 return _commonest(shifts)
     return _commonest(shifts)
 
@@ -105,13 +103,14 @@ def _commonest(shifts: Mapping[int, int]) -> int:
 
 
 def _one_by_one(files: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Some files, also those that are known together: in the order in which they would stand were none."""
+    """The first of some files that hold sessions, as many as are learned from: in the order of their keys, also of
+    those that are known together."""
     together = [file for file in files if isinstance(file, LandedTogether)]
     if not together:
         return files
-    apart = [file for file in files if isinstance(file, LandedSessions)]
-    apart += (each for file in together for each in file.apart)
-    return sorted(apart, key=lambda file: file.raw.key if file.raw else "")
+    apart: list[LandedSessions | RowsOfPack] = [file for file in files if isinstance(file, LandedSessions)]
+    apart += (each for file in together for each in file.first)
+    return sorted(apart, key=lambda file: file.key)
 
 
 _Files = Mapping[date, Sequence[Delivery]]
@@ -156,6 +155,11 @@ class LandedSessions:
     zone: ZoneInfo
 
     @property
+    def key(self) -> str:
+        """Of what it came to."""
+        return self.raw.key if self.raw else ""
+
+    @property
     def is_read(self) -> bool:
         """See Delivery."""
         return self.raw is not None
@@ -196,6 +200,35 @@ class LandedSessions:
 
 
 @dataclass(frozen=True)
+class RowsOfPack:
+    """A landed file of sessions of which no more is known than where its rows stand in a pack."""
+
+    name: str
+    folder: RawFolder
+    of: RowsOfFile
+    zone: ZoneInfo
+    is_read = True  # see Delivery
+    rejected = 0
+
+    @property
+    def key(self) -> str:
+        """Of what it came to."""
+        return self.of.key
+
+    def may_hold(self) -> list[date]:
+        """See Delivery."""
+        return list(_touched(self.of.rows, self.zone))
+
+    def count(self, day: date) -> int:
+        """See Delivery. Raises Damaged where the raw file that tells is not what was written."""
+        return sum(self._count(name).get(day, 0) for name in _touched(self.of.rows, self.zone).get(day, ()))
+
+    def _count(self, name: str) -> dict[date, int]:
+        rows = self.of.rows[name]
+        return _rows_by_day(name, rows[1], partial(self.folder.part, name, rows, ("started_at",)), self.zone)
+
+
+@dataclass(frozen=True)
 class LandedTogether:
     """The landed files of sessions of one folder of raw by whose names they are of the same day, or of none."""
 
@@ -221,6 +254,13 @@ class LandedTogether:
     def count(self, day: date) -> int:
         """See Delivery. Raises Damaged where the raw file that tells is not what was written."""
         return sum(self._count(name, day) for name in self._utc_days.get(day, ()))
+
+    @property
+    def first(self) -> Sequence[LandedSessions | RowsOfPack]:
+        """The first files by key that hold sessions, as many as are learned from, or all of them."""
+        if self.named.first is None:
+            return self.apart
+        return [RowsOfPack(self.name, self.folder, each, self.zone) for each in self.named.first]
 
     @cached_property
     def apart(self) -> list[LandedSessions]:

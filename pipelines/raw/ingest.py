@@ -1,4 +1,4 @@
-"""Landed files -> raw: every landed file whose bytes are not in the lake yet gets into a raw folder (index.py).
+"""Landed files -> raw: every landed file whose bytes are not in the lake yet gets into a raw folder (layout.py).
 
 The same bytes under another name, or landed again tomorrow, change nothing. Records of forgotten users are left out
 (erasure_register.py).
@@ -40,34 +40,15 @@ from pipelines.landing import (
     without_extension,
 )
 from pipelines.raw import erasure_register
-from pipelines.raw.index import (
-    INDEX,
-    PARSER_VERSION,
-    BytesId,
-    RawFile,
-    RawFiles,
-    as_index,
-    by_folder,
-    bytes_id_of,
-    exists,
-    from_index,
-    indexes,
-    keys_of,
-    latest_parsed,
-    latest_readings,
-    packed_keys,
-    quarantine,
-    raise_damaged,
-    raw_folders,
-    raw_key,
-    raw_root,
-    read_raw,
-    restore_quarantined,
-    save_indexes,
-    settled_blocks,
-    write_index,
-)
+from pipelines.raw.catalog import exists, indexes, read_raw
+from pipelines.raw.index import as_index, from_index, raise_damaged, write_index
+from pipelines.raw.index_cache import save_indexes, settled_blocks
+from pipelines.raw.layout import INDEX, PARSER_VERSION, raw_folders, raw_key, raw_root
 from pipelines.raw.packs import SMALL_BYTES, Counts, Packs, read_again
+from pipelines.raw.quarantine import quarantine, restore_quarantined
+from pipelines.raw.raw_file import BytesId, RawFile, bytes_id_of
+from pipelines.raw.raw_folder import AlsoLanded, RawFiles, also_landed, by_folder, keys_of, packed_keys
+from pipelines.raw.readings import latest_parsed, latest_readings
 from pipelines.raw.seen_cache import LandedCache
 from pipelines.raw.writer import RawWriter
 
@@ -165,11 +146,14 @@ def ingest(
     register.require_key()  # before anything is read without it
     seen = LandedCache(settings.lake / "landed.json")
     to_read = [_bytes_to_read(file, seen) for file in files]
-    apart = _looked_at(there, files, [sha256 for _, sha256 in to_read], mapped)
-    known = {_id_of_raw(raw): raw for raw in apart}
-    parsed = {_id_of_raw(raw) for raw in latest_parsed(apart) if raw.parser_version == PARSER_VERSION}
-    readings = _Readings(latest_readings(apart))
-    sizes, aliases = _sizes(known.values()), _aliases(known.values())
+    entities = {file.entity for file in files}
+    apart = RawFiles([folder for folder in there.folders if folder.entity in entities])
+    parsed = frozenset(keys_of(latest_parsed(apart)))
+    empty = _empty_sessions(apart)
+    find = _finder(apart)
+    readings = _Readings(latest_readings(RawFiles([folder for folder in apart.folders if folder.is_mapped])))
+    sizes = _large_sizes(apart)
+    aliases = _aliases(each for folder in apart.folders for each in folder.also_landed)
     new: list[RawFile] = []
     restored: list[RawFile] = []  # folders of a mapping that was in force before, and is so again
     again: list[str] = []
@@ -184,10 +168,10 @@ def ingest(
     not_read: list[tuple[LandedFile, str]] = []  # by itself: it was in raw, or is once the packs are whole
     with Packs(settings, register) as packs:
         for file, (size, sha256) in zip(files, to_read, strict=True):
-            if sha256 is not None and (identity := _id(file, sha256)) in parsed:  # not even opened
+            if sha256 is not None and (key := _key(file, sha256)) in parsed:  # not even opened
                 readings.claim(file, sha256)
                 landed.append((file, sha256))
-                if is_new_name_of_empty_file(known[identity], file):
+                if is_new_name_of_empty_file(empty.get(key), file):
                     again.append(file.name)
                 continue
 
@@ -202,21 +186,18 @@ def ingest(
                 postponed.append(PostponedFile(file.entity, file.name, str(error)))
                 continue
             landed.append((file, raw if isinstance(raw, str) else raw.landed_sha256))
-            if isinstance(raw, str) and (identity := _id(file, raw)) not in known:
-                raw = read_apart.get(identity, raw)
+            if isinstance(raw, str):
+                raw = read_apart.pop(_id(file, raw), raw)
             if isinstance(raw, RawFile):
                 new.append(raw)
-                known[_id_of_raw(raw)] = raw
                 sizes.add((raw.entity, raw.landed_bytes))
                 continue
-            restored += readings.restored(
-                known.get(_id(file, aliases.get((file.entity, raw, file.read_as), raw))), file
-            )
+            restored += readings.restored(file, aliases.get((file.entity, raw, file.read_as), raw), find)
             not_read.append((file, raw))
-        packed_now = packs.finish()
-    new += packed_now
-    known |= {_id_of_raw(each): each for each in packed_now}
-    again += [file.name for file, sha256 in not_read if is_new_name_of_empty_file(known.get(_id(file, sha256)), file)]
+        new += packs.finish()
+    empty |= {each.key: each for each in new if each.entity == "viewing_sessions" and not each.records}
+    others = not_read if empty else ()
+    again += [file.name for file, sha256 in others if is_new_name_of_empty_file(empty.get(_key(file, sha256)), file)]
     new.sort(key=lambda each: (each.entity, each.landed_name))
     if landing and not (blocks.passed_over and not files):  # else nothing was looked for, or everything is as it was
         seen.save(itertools.chain((file.location for file in files), blocks.locations()))
@@ -224,8 +205,8 @@ def ingest(
     _restore_or_raise(settings)
     if new or quarantined or restored:  # one of those may just have had a wrong name
         there = read_raw(settings, on_damage=raise_damaged)
-    readable = {_id_of_raw(raw) for raw in (*apart, *new) if not raw.unreadable}  # safeguard: unreadable-is-looked-at
-    settled = _now_settled(blocks, files, seen, readable & parsed.union(map(_id_of_raw, new)), frozenset(again))
+    readable = parsed.union(raw.key for raw in new) - _unreadable(apart, new)  # safeguard: unreadable-is-looked-at
+    settled = _now_settled(blocks, files, seen, readable, frozenset(again))
     save_indexes(settings, there, settled | blocks.passed_over.keys())
     unreadable = find_unreadable(there, landed, blocks)
     return IngestReport(
@@ -233,35 +214,33 @@ def ingest(
     )
 
 
-def _looked_at(
-    raw: RawFiles, files: Sequence[LandedFile], sha256s: Sequence[str | None], mapped: Collection[str]
-) -> RawFiles:
-    """The part of raw that tells how some landed files are to be read: none of what landed as other entities.
+def _empty_sessions(raw: RawFiles) -> dict[str, RawFile]:
+    """The landed files of sessions without a record, by key: such files are all alike, and few."""
+    folders = (folder for folder in raw.folders if folder.entity == "viewing_sessions" and folder.has_empty)
+    return {each.key: each for folder in folders for each in folder.landed if not each.records}
 
-    Of an entity whose files are all as they were when they were read (`sha256s`), those that they came to.
-    """
-    wanted: dict[str, set[str]] = defaultdict(set)
-    whole: set[str] = set()
-    for file, sha256 in zip(files, sha256s, strict=True):
-        if sha256 is None or file.mapping.digest or file.entity in mapped:
-            whole.add(file.entity)
-        else:
-            wanted[file.entity].add(raw_key(file.entity, sha256, file.read_as))
-    holders = {
-        folder.location: folder.keys
-        for folder in raw.folders
-        if folder.entity in wanted and not wanted[folder.entity].isdisjoint(folder.keys)
-    }
-    found = {key for keys in holders.values() for key in keys}
-    whole.update(entity for entity, keys in wanted.items() if not keys <= found)
-    return RawFiles([folder for folder in raw.folders if folder.entity in whole or folder.location in holders])
+
+def _unreadable(raw: RawFiles, new: Iterable[RawFile]) -> set[str]:
+    """The keys of the landed files that could not be read, or not as a whole."""
+    before = (each for folder in raw.folders if folder.has_unreadable for each in folder.landed)
+    return {each.key for each in itertools.chain(before, new) if each.unreadable}
+
+
+def _finder(raw: RawFiles) -> Callable[[str], RawFile | None]:
+    """A function that finds a landed file by its key; all are looked at once it is asked for one."""
+
+    @functools.cache
+    def by_key() -> dict[str, RawFile]:
+        return {each.key: each for each in raw}
+
+    return lambda key: by_key().get(key)
 
 
 def _now_settled(
     blocks: Blocks,
     files: Sequence[LandedFile],
     seen: LandedCache,
-    parsed: AbstractSet[Identity],
+    parsed: AbstractSet[str],
     again: Collection[str],
 ) -> frozenset[str]:
     """The blocks all of whose files are in raw as they would be read now, and are the ones that were read.
@@ -276,9 +255,9 @@ def _now_settled(
     )
 
 
-def _is_settled(file: LandedFile, seen: LandedCache, parsed: AbstractSet[Identity]) -> bool:
+def _is_settled(file: LandedFile, seen: LandedCache, parsed: AbstractSet[str]) -> bool:
     _, sha256 = _stamp_and_sha256(file, seen)  # safeguard: settled-by-the-stamp-that-was-read
-    return sha256 is not None and not file.mapping.digest and _id(file, sha256) in parsed
+    return sha256 is not None and not file.mapping.digest and _key(file, sha256) in parsed
 
 
 def find_unreadable(
@@ -332,6 +311,10 @@ def _id(file: LandedFile, sha256: str) -> Identity:
     return file.entity, sha256, file.read_as, file.mapping.digest
 
 
+def _key(file: LandedFile, sha256: str) -> str:
+    return raw_key(file.entity, sha256, file.read_as, mapping=file.mapping.digest)
+
+
 def _id_of_raw(raw: RawFile) -> Identity:
     return *raw.identity, raw.mapping
 
@@ -358,12 +341,13 @@ class _Readings:
         reading, mapping = self.latest.get(bytes_id_of((file.entity, sha256, file.read_as)), (0, ""))
         return reading if mapping == file.mapping.digest else reading + 1
 
-    def restored(self, raw: RawFile | None, file: LandedFile) -> list[RawFile]:
+    def restored(self, file: LandedFile, sha256: str, find: Callable[[str], RawFile | None]) -> list[RawFile]:
         """The raw folder of a file, made to count again, if others of its bytes were made later by another mapping."""
-        if raw is None or not self.claim(file, raw.landed_sha256):
+        reading, mapping = self.latest.get(bytes_id_of((file.entity, sha256, file.read_as)), (0, ""))
+        if mapping == file.mapping.digest:
             return []
-        reading, mapping = self.latest.get(raw.bytes_id, (0, ""))
-        if mapping == raw.mapping:
+        raw = find(_key(file, sha256))
+        if raw is None or not self.claim(file, raw.landed_sha256):
             return []
         now = msgspec.structs.replace(raw, reading=reading + 1)
         write_index(now)
@@ -376,14 +360,15 @@ def _sizes(raw: Iterable[RawFile]) -> set[tuple[str, int]]:
     return {(each.entity, size) for each in raw for size in (each.landed_bytes, *each.also_landed.values())}
 
 
-def _aliases(raw: Iterable[RawFile]) -> dict[tuple[str, str, str], str]:
+def _large_sizes(raw: RawFiles) -> set[tuple[str, int]]:
+    """The same without those that share a folder: one that is as small is known by its bytes (packs.py)."""
+    alone = {(folder.entity, folder.only.landed_bytes) for folder in raw.folders if folder.only is not None}
+    return alone | {(folder.entity, each.bytes) for folder in raw.folders for each in folder.also_landed}
+
+
+def _aliases(also_landed: Iterable[AlsoLanded]) -> dict[tuple[str, str, str], str]:
     """The identity of what became of landed files since they were read -> the sha256 that they were read with."""
-    return {
-        (each.entity, sha256, how): landed
-        for each in raw
-        for (_, landed, how) in [each.identity]
-        for sha256 in each.also_landed
-    }
+    return {(each.entity, each.sha256, each.read_as): each.read_with for each in also_landed}
 
 
 def _bytes_to_read(file: LandedFile, seen: LandedCache) -> tuple[int, str | None]:
@@ -413,7 +398,7 @@ def _read_apart(
     packed: frozenset[str],
     map_tasks: MapTasks,
 ) -> dict[Identity, RawFile]:
-    """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders of their bytes.
+    """Have the files read that are not in the lake, each by whoever it is spread to; the raw folders that are new.
 
     Files of one size may hold the same bytes, so that they are read by one, in order: which of them gives its name to
     the raw folder is the same as without spreading. What could not be read is left to whoever tries it next.
@@ -427,13 +412,15 @@ def _read_apart(
                 readings.claim(file, known_as)
             else:
                 groups[file.entity, source.stamp.size].append(file)
-    known = _sizes(indexes(settings, on_damage=raise_damaged))
-    tasks = [_Reading(settings, tuple(group), key in known, aliases, readings, packed) for key, group in groups.items()]
+    known = list(indexes(settings, on_damage=raise_damaged))
+    sizes, keys = _sizes(known), frozenset(raw.key for raw in known)
+    tasks = [_Reading(settings, tuple(group), key in sizes, aliases, readings, packed) for key, group in groups.items()]
     found: dict[Identity, RawFile] = {}
     for read in map_tasks(_read_group, tasks):
         for path, stamp, raw in read:
             seen.put(path, stamp, raw.landed_sha256)
-            found.setdefault(_id_of_raw(raw), raw)
+            if raw.key not in keys:
+                found.setdefault(_id_of_raw(raw), raw)
     for folder in raw_folders(settings):
         sweep(folder)  # what is left of tasks that were broken off
     return found
@@ -510,7 +497,7 @@ def inspect(
     roots = [root for root in landing if root.is_dir() or root != settings.landing]
     files, ignored = find_landed([*roots, *erasure_register.landing(settings)])
     seen = LandedCache(settings.lake / "landed.json")
-    sizes, aliases = _sizes(raw), _aliases(raw)
+    sizes, aliases = _sizes(raw), _aliases(also_landed(raw))
     packed = packed_keys(indexes(settings, on_damage=lambda _: None))
     names = {(each.entity, each.landed_name) for each in raw}
     parsed = {_id_of_raw(each) for each in latest_parsed(raw) if each.parser_version == PARSER_VERSION}

@@ -3,7 +3,7 @@
 A platform may land a file a minute and shard. A folder, a few Parquet files and a dozen waits for the disk a file would
 cost more than all that is in it, and every run would find and open each again. So small files are buffered until there
 are many, those of plain lines are read together, and their rows go to one folder. Which files share one depends on what
-landed together, and says nothing of them: see index.py.
+landed together, and says nothing of them: see layout.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ from pipelines.landing.mapping import EntityMapping
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import INDEX, KEYS, PARSER_VERSION, RawFile, as_index, keys_json, pack_key, raw_key, raw_root
+from pipelines.raw.index import as_index
+from pipelines.raw.layout import INDEX, KEYS, PARSER_VERSION, keys_json, pack_key, raw_key, raw_root
+from pipelines.raw.raw_file import RawFile
 from pipelines.raw.writer import (
     AGES,
     ALL,

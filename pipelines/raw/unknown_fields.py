@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipelines.landing.resemblance import resembled_field
 from pipelines.landing.schema import landed_fields
-from pipelines.raw.index import RawFile
+from pipelines.raw.raw_file import RawFile
 
 MOST_NAMED = 50  # of an entity, those in most records: a file of random keys has a thousand
 

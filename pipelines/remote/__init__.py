@@ -24,7 +24,7 @@ from pipelines.core.settings import Settings
 if TYPE_CHECKING:
     from pipelines.lake.engines.duckdb import Connection
     from pipelines.landing import LandedFile
-    from pipelines.raw.index import RawFile
+    from pipelines.raw.raw_file import RawFile
     from pipelines.remote.httpfs import Access
     from pipelines.remote.landing import Pending
     from pipelines.remote.mirror import Mirror

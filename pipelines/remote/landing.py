@@ -17,8 +17,8 @@ from pipelines.landing.content import HEAD_BYTES, looks_landed
 from pipelines.landing.files import UNKNOWN_KIND
 from pipelines.landing.mapping import MAPPING_NAME, UNMAPPED, EntityMapping, parse_mappings
 from pipelines.landing.schema import ENTITIES
-from pipelines.raw.index import RawFile
 from pipelines.raw.ingest import FoundFile
+from pipelines.raw.raw_file import RawFile
 from pipelines.remote.mirror import read_record, write_record
 from pipelines.remote.objects import Found, Objects, map_concurrently
 

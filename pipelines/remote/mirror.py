@@ -26,8 +26,8 @@ from typing import Any
 
 from pipelines.core import durable_files
 from pipelines.core.errors import PublishConflict
-from pipelines.raw.folders import PARTS
-from pipelines.raw.index import INDEXES
+from pipelines.raw.layout import INDEXES
+from pipelines.raw.pack_parts import PARTS
 from pipelines.remote.objects import Found, Objects, map_concurrently
 from pipelines.snapshots import landed_list
 from pipelines.snapshots import manifest as snapshots

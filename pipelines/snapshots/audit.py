@@ -28,8 +28,9 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import RELATIONS, RawDamaged, Stored
 from pipelines.lake.engines import Relation
 from pipelines.lake.engines import duckdb as engine
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile, RawFolder
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots import recount
 from pipelines.snapshots.inputs import snapshot_inputs
 from pipelines.snapshots.manifest import Snapshot
@@ -203,8 +204,8 @@ def spot_check(
     draw = random.Random(seed)
     held = plan.cube_days(as_of, policy)
     sessions: Counter[date] = Counter()
-    for each in raw:
-        for name, facts in each.files.items() if each.entity == "viewing_sessions" else ():
+    for folder in by_folder(raw):
+        for name, facts in folder.files.items() if folder.entity == "viewing_sessions" else ():
             sessions[date.fromisoformat(name)] += facts.rows
     windows = [rolling(as_of, days) for days in policy.windows]
     window = draw.choice([one for one in windows if _sessions_of(one, sessions) <= ROWS] or windows[:1])

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from pipelines.core import calendar_days
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
-from pipelines.raw.index import RawFile, by_folder
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import by_folder
 from pipelines.snapshots import manifest
 from pipelines.snapshots.manifest import Snapshot
 

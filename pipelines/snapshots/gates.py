@@ -17,15 +17,10 @@ from zoneinfo import ZoneInfo
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
 from pipelines.raw.erasure_register import Register
-from pipelines.raw.index import (
-    RawFile,
-    by_folder,
-    describe_unreadable,
-    divide_new,
-    keys_of,
-    resolve_landed,
-    suggest_mapping,
-)
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import by_folder, divide_new, keys_of
+from pipelines.raw.readings import resolve_landed
+from pipelines.raw.rejected_records import describe_unreadable, suggest_mapping
 from pipelines.snapshots.changed_days import ShrunkDay
 
 # Of 573 real nights (bicycle trips, flights, the sample) they refuse 4 wrongly, all storms, and catch 98 % of the last

@@ -15,7 +15,10 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.landing.named_day import named_day
 from pipelines.raw import erasure_register
-from pipelines.raw.index import RawFile, RawFolder, by_folder, entries_digest, raw_files, resolve_landed
+from pipelines.raw.catalog import raw_files
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder, entries_digest
+from pipelines.raw.readings import resolve_landed
 from pipelines.raw.writer import AGE_NOT_NOTED, ALL
 from pipelines.snapshots import landed_list, manifest
 from pipelines.snapshots.landed_list import Entry, ListedFiles, Part

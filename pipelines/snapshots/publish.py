@@ -32,8 +32,9 @@ from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
-from pipelines.raw.index import RawFile, by_folder
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.unknown_fields import UnknownField
 from pipelines.snapshots import changed_days, delivered_days, gates, kept_warehouses, landed_list, warehouse
 from pipelines.snapshots import manifest as snapshots

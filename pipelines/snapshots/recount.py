@@ -21,8 +21,8 @@ from pipelines.core import durable_files
 from pipelines.core.settings import Policy, Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from pipelines.core.text import first_named
-from pipelines.raw.index import RawFile, RawFiles, RawFolder, divide_new
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFiles, RawFolder, divide_new
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 
 LEAST_SESSIONS = 20  # of fewer, new or before, nothing is said

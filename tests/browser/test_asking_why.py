@@ -48,6 +48,7 @@ def ask(one: Visit, with_token: str) -> None:
     one.until(lambda: one.page.is_visible(".steps") or "…" not in one.text("#why-said"), 60)
 
 
+@pytest.mark.slow
 def test_step_by_step(visit: Callable[..., Visit], operated: str) -> None:
     """Every step with its figure, those of nothing left out; what each day added; exactly what was published."""
     one = visit(operated)
@@ -79,6 +80,7 @@ def test_step_by_step(visit: Callable[..., Visit], operated: str) -> None:
     assert one.page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])") == '[{},{},""]'
 
 
+@pytest.mark.slow
 def test_another_range_is_asked_anew(visit: Callable[..., Visit], operated: str) -> None:
     """The steps of one range never stand under the figures of another; the token is not typed again."""
     one = visit(operated, locale="tr-TR")

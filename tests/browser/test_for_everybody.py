@@ -44,6 +44,7 @@ def test_nobody_is_shut_out(visit: Callable[..., Visit], server: str, theme: str
         assert serious(one.page) == [], path
 
 
+@pytest.mark.slow
 def test_nor_where_something_is_wrong(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """No snapshot, an old one, an empty one, a question that cannot be answered."""
     (tmp_path / "snapshots").mkdir()

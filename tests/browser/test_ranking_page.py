@@ -316,6 +316,7 @@ def served(tmp_path: Path) -> Iterator[Callable[..., str]]:
         )
 
 
+@pytest.mark.slow
 def test_no_snapshot_yet_and_then_one(visit: Callable[..., Visit], served: Callable[..., str]) -> None:
     """The page says so, and shows the ranking by itself once there is one."""
     one = visit(served())

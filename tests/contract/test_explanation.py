@@ -27,9 +27,9 @@ from world import Night, World
 
 import pipelines
 from pipelines.api import contract
+from pipelines.api.answers import Range
 from pipelines.api.app import create_app
 from pipelines.api.explanations import Explainer, ExplanationError
-from pipelines.api.insight import Range
 from pipelines.core.calendar_days import Window
 from pipelines.core.settings import Settings
 from pipelines.jobs.explain import explain
@@ -76,6 +76,7 @@ def ask(night: Night, tmp_path: Path) -> Callable[..., Any]:
     return ask
 
 
+@pytest.mark.slow
 def test_it_is_what_the_command_says(night: Night, ask: Callable[..., Any]) -> None:
     """Every figure of `mostwatched explain`, for a window and for a range; the contract holds its shape."""
     schema = contract.load()["components"]["schemas"]["Explanation"]
@@ -108,6 +109,7 @@ def test_whoever_is_no_operator_learns_nothing(ask: Callable[..., Any]) -> None:
         assert ask(query, operators=()).status_code == 403
 
 
+@pytest.mark.slow
 def test_what_cannot_be_answered_says_why(ask: Callable[..., Any]) -> None:
     """A bad question is 400, a creator of whom nothing landed 404; an id is never taken for an option."""
     assert ask("").json()["errors"] == ["creatorId must be given"]
@@ -221,6 +223,7 @@ def test_what_nobody_waits_for_is_ended(
     assert (answer.status_code, answer.json()["data"]["agrees"]) == (200, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["time", "client"])
 def test_nothing_stays_of_an_explanation_that_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str

@@ -28,6 +28,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_serve(home: Path, workers: int) -> None:
     snapshot_id = publish(home, EXAMPLE)

@@ -45,6 +45,7 @@ def test_a_snapshot_appears_and_moves_without_a_restart(home: Path) -> None:
         _wait_for(lambda: client.get(RANKING).headers["X-Snapshot-Id"] == first)
 
 
+@pytest.mark.slow
 def test_no_answer_mixes_two_snapshots(home: Path) -> None:
     """Eight clients read while the pointer moves to and fro: headers, ETag and every row always agree."""
     (home / "jwks.json").write_bytes(jwks("rsa-1"))

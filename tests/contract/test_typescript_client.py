@@ -65,6 +65,7 @@ def test_a_linter_finds_nothing(folder: Path) -> None:
     assert done(folder, "node", "judge.mjs", "openapi.json") == ""
 
 
+@pytest.mark.slow
 def test_spectral_finds_nothing(public: Path) -> None:
     """No error and no warning by its rules for OpenAPI."""
     spectral = "node_modules/.bin/spectral"
@@ -74,6 +75,7 @@ def test_spectral_finds_nothing(public: Path) -> None:
     assert said.splitlines()[0] == "No results with a severity of 'hint' or higher found!"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generator", ["orval", "hey-api"])
 def test_clients_of_other_generators_read_data_and_errors(served: str, public: Path, generator: str) -> None:
     """A strict program compiles, calls endpoints with and without a token, and finds what the types say."""
@@ -85,6 +87,7 @@ def test_clients_of_other_generators_read_data_and_errors(served: str, public: P
     assert said == [True, 200, None, False, "owner", required, "active", None, 1, "ok"]
 
 
+@pytest.mark.slow
 def test_a_strict_program_calls_every_operation(served: str, folder: Path) -> None:
     """It compiles with every check of the compiler, and reads data and errors of every status that it can cause."""
     (program,) = re.findall(r"^```ts\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)

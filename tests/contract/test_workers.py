@@ -104,6 +104,7 @@ def server(
         process.wait()
 
 
+@pytest.mark.slow
 def test_workers_that_start_slowly_are_waited_for(home: Path, tmp_path: Path) -> None:
     """And nothing is killed meanwhile: each kill would begin the wait anew."""
     publish(home, EXAMPLE)
@@ -116,6 +117,7 @@ def test_workers_that_start_slowly_are_waited_for(home: Path, tmp_path: Path) ->
     assert not [entry for entry in logged if entry["event"] == "a worker is replaced"]
 
 
+@pytest.mark.slow
 def test_a_hung_worker_and_a_killed_one_are_replaced_and_the_log_says_why(home: Path) -> None:
     publish(home, EXAMPLE)
     with server(home, 2, hung_seconds=3) as running:
@@ -136,6 +138,7 @@ def test_a_hung_worker_and_a_killed_one_are_replaced_and_the_log_says_why(home: 
     assert set(reasons) == {hung, killed}
 
 
+@pytest.mark.slow
 def test_a_new_worker_finds_the_snapshot_before(home: Path) -> None:
     """Whoever is in the middle of its pages goes on, also where every worker was replaced since; until it is gone."""
     first = publish(home, EXAMPLE)
@@ -178,6 +181,7 @@ def test_workers_end_with_their_supervisor(home: Path) -> None:
         running.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_hangup_lets_every_answer_be_finished(home: Path, count: int) -> None:
     """A worker alone ends after it, several are replaced and go on serving; the answer under way is whole."""

@@ -76,6 +76,7 @@ def rows(answer: Any) -> list[dict[str, Any]]:
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
+@pytest.mark.slow
 def test_the_guide_shows_the_queries_and_answers_as_they_are(script, answers):
     """`make guide` would write the same text and the same picture, byte for byte."""
     text = script.GUIDE.read_text(encoding="utf-8")

@@ -213,6 +213,7 @@ def test_no_id_on_stdin_is_wrong_usage(mostwatched, home, monkeypatch, stdin, sa
     assert (done.code, said in done.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):
     """It says what it did, in numbers, and what is left; with --landing-too there is nothing left."""
     foreseen = mostwatched("forget", "v1", "--dry-run")
@@ -230,6 +231,7 @@ def test_forget_is_exit_code_1_until_nothing_holds_the_id(mostwatched, home):
     assert "v1" not in again.out
 
 
+@pytest.mark.slow
 def test_users_of_a_file_are_forgotten_together(mostwatched, home, tmp_path):
     """Each has a result, by the line of their id; blank lines, a repeated id and a byte order mark are none."""
     users = tmp_path / "users.txt"

@@ -164,6 +164,7 @@ def test_the_readme(readme):
     check("README.md", readme[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page(readme, tmp_path, page):
     """Each page from where the README ends, by itself."""

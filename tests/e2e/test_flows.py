@@ -80,6 +80,7 @@ def test_the_flow_publishes_what_the_plain_function_does(
     assert sorted(task["name"].rpartition("-")[0] for task in tasks) == ["build", "ingest", "publish"]
 
 
+@pytest.mark.slow
 def test_the_run_leaves_artifacts(
     flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_the_run_leaves_artifacts(
     assert left["report"]["data"].startswith("# Nightly run as of 2026-03-02: published")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_not_retried_and_fails_the_run(
     flows: ModuleType, prefect_server: PrefectServer, settings: Settings, tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_refusal_is_not_retried_and_fails_the_run(
     assert prefect_reporter.run(settings, AS_OF, [tmp_path / "landing"], accept_rejects=True).snapshot_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["backfill", "prune", "audit"])
 def test_a_moment_without_the_disk_fails_no_flow(
     flows: ModuleType, monkeypatch: pytest.MonkeyPatch, settings: Settings, landing: Path, name: str
@@ -144,6 +147,7 @@ def test_a_moment_without_the_disk_fails_no_flow(
     assert len(tries) == 2
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time(flows: ModuleType, settings: Settings, landing: Path) -> None:
     settings.home.mkdir()
     with durable_files.lock_home(settings.home), pytest.raises(Busy):
@@ -163,6 +167,7 @@ def test_without_a_date_a_run_is_about_the_days_before_today(
     assert newest_run(prefect_server)["name"] == f"nightly {report.as_of}"
 
 
+@pytest.mark.slow
 def test_a_backfill_publishes_every_day(
     flows: ModuleType, prefect_server: PrefectServer, landing: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +181,7 @@ def test_a_backfill_publishes_every_day(
     assert pointer.snapshot_id == ids[-1]
 
 
+@pytest.mark.slow
 def test_a_backfill_fails_at_the_end_if_a_day_was_refused(flows: ModuleType, tmp_path: Path) -> None:
     """The other days are published all the same."""
     generate(tmp_path / "landing", days=8, sessions_per_day=100, seed=1, as_of=AS_OF, mess=0)
@@ -186,6 +192,7 @@ def test_a_backfill_fails_at_the_end_if_a_day_was_refused(flows: ModuleType, tmp
     assert len(manifest.listed(tmp_path / "home" / "snapshots")) == 1
 
 
+@pytest.mark.slow
 def test_an_audit_is_a_flow(
     flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path
 ) -> None:
@@ -202,6 +209,7 @@ def test_an_audit_is_a_flow(
     assert newest_run(prefect_server)["state"]["type"] == "FAILED"
 
 
+@pytest.mark.slow
 def test_prune_is_a_flow(flows: ModuleType, prefect_server: PrefectServer, settings: Settings, landing: Path) -> None:
     prefect_reporter.run(settings, AS_OF, [landing])
     report = flows.prune(home=str(settings.home))

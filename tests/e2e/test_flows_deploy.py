@@ -47,6 +47,7 @@ def worked(deployed: PrefectServer, tmp_path_factory: pytest.TempPathFactory) ->
         yield deployed
 
 
+@pytest.mark.slow
 def test_all_deployments_are_there(deployed: PrefectServer) -> None:
     """Nightly at 03:15 in Istanbul, and one run at a time of each."""
     found = {each["name"]: each for each in deployed.ask("POST", "/deployments/filter", {})}
@@ -79,6 +80,7 @@ def test_containers_run_the_same_deployments() -> None:
     assert there["deployments"] == here["deployments"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
 def test_a_pool_of_containers_takes_the_deployments(kind: str, deployed: PrefectServer) -> None:
     """Prefect's own validation takes the job variables, by its template of that kind."""
@@ -119,6 +121,7 @@ def test_a_worker_publishes_a_snapshot(worked: PrefectServer, tmp_path: Path) ->
     assert pointer.snapshot_id.startswith("2026-03-02-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["the worker", "the flow"])
 def test_what_is_killed_beneath_a_run(killed: str, deployed: PrefectServer, tmp_path: Path) -> None:
     """A flow whose worker is killed goes on and publishes; one that is told to end says so everywhere."""

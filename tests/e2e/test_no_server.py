@@ -34,6 +34,7 @@ def default_run(folder: Path) -> tuple[list[str], dict[str, str]]:
     return command, ours | {"HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.slow
 def test_a_default_run_listens_nowhere(tmp_path: Path) -> None:
     """Nobody has set a server: the run says in one line that it does without, and gives the same answer."""
     command, environ = default_run(tmp_path)
@@ -53,6 +54,56 @@ def test_a_default_run_listens_nowhere(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "PREFECT" in line] == [
         "mostwatched: No PREFECT_API_URL names a Prefect server: running as with --direct."
     ]
+
+
+URL = "http://127.0.0.1:9/api"
+PROFILE = f'active = "x"\n[profiles.x]\nPREFECT_API_URL = "{URL}"\n'
+# Where Prefect finds the server: the environment, and files of the folder of the process, by what stands in them.
+NAMED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "a variable": ({"PREFECT_API_URL": URL}, {}),
+    "a variable in lower case": ({"prefect_api_url": URL}, {}),
+    ".env": ({}, {".env": f"PREFECT_API_URL={URL}\n"}),
+    "prefect.toml": ({}, {"prefect.toml": f'[api]\nurl = "{URL}"\n'}),
+    "pyproject.toml": ({}, {"pyproject.toml": f'[tool.prefect.api]\nurl = "{URL}"\n'}),
+    "pyproject.toml in another form": ({}, {"pyproject.toml": f'tool = {{prefect = {{api = {{url = "{URL}"}}}}}}\n'}),
+    "a profile": ({}, {"home/.prefect/profiles.toml": PROFILE}),
+    "a profile of another home of Prefect's": ({"PREFECT_HOME": "other"}, {"other/profiles.toml": PROFILE}),
+    "profiles elsewhere": ({"PREFECT_PROFILES_PATH": "p"}, {"p": PROFILE}),
+    "profiles elsewhere, by .env": ({}, {".env": "PREFECT_PROFILES_PATH=p\n", "p": PROFILE}),
+    "profiles elsewhere, by pyproject.toml": ({}, {"pyproject.toml": 'tool.prefect.profiles_path = "p"', "p": PROFILE}),
+}
+NOT_NAMED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "a project of somebody's": ({}, {"pyproject.toml": '[project]\nname = "prefect"\n[tool.ruff]\n'}),
+    "other variables": ({"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_HOME": "nowhere"}, {}),
+}
+ASK_PREFECT = """
+import json
+from prefect.settings import PREFECT_API_URL
+from pipelines.jobs.prefect_reporter import may_name_server
+print(json.dumps([PREFECT_API_URL.value(), may_name_server()]))
+"""
+
+
+FEW = ("a variable", "a profile", "nothing")  # of which each takes a start of Prefect
+
+
+@pytest.mark.parametrize(
+    "where",
+    [pytest.param(where, marks=[] if where in FEW else pytest.mark.slow) for where in [*NAMED, *NOT_NAMED]],
+)
+def test_prefect_is_started_where_it_may_name_a_server(tmp_path: Path, where: str) -> None:
+    """Wherever Prefect itself finds one we see that it may; where there is nothing to find, it is not imported."""
+    variables, files = (NAMED | NOT_NAMED)[where]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    environ = default_run(tmp_path)[1] | {"HOME": str(tmp_path / "home")} | variables
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK_PREFECT], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    url, may_name = json.loads(asked.stdout)
+    assert (url, may_name) == ((URL, True) if where in NAMED else (None, False))
 
 
 def test_a_flow_starts_no_server_either(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def ways_to_kill() -> dict[str, Callable[[pytest.MonkeyPatch, Callable[[], None]
     return {"during the build": when("build"), "after the publish": when("report")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ways_to_kill())
 def test_a_server_that_is_killed(moment: str, nights: Nights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real one: the night publishes, says one warning, calls its hooks. The next one, without any, runs directly."""
@@ -190,6 +191,7 @@ def _standing_in(answer: Callable[[BaseHTTPRequestHandler], tuple[int, bytes]]) 
         server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stand_in", [silent, failing])
 def test_a_server_that_is_of_no_use(stand_in: Callable[[], Any], nights: Nights) -> None:
     nights.fail()
@@ -201,6 +203,7 @@ def test_a_server_that_is_of_no_use(stand_in: Callable[[], Any], nights: Nights)
     assert nights.events() == ["failed", "recovered"]
 
 
+@pytest.mark.slow
 def test_a_slow_server(nights: Nights, prefect_server: PrefectServer) -> None:
     """What it is shown in time is right; the run takes its own time and the limit, and no more."""
     nights.monkeypatch.setenv("PREFECT_API_AUTH_STRING", prefect_server.environ["PREFECT_API_AUTH_STRING"])
@@ -213,6 +216,7 @@ def test_a_slow_server(nights: Nights, prefect_server: PrefectServer) -> None:
     assert nights.events() == ["failed", "recovered"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_is_crashed_in_prefect(
     nights: Nights, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,7 @@ def expressions(content: Any) -> list[str]:
     return [each for value in content for each in expressions(value)] if isinstance(content, list) else []
 
 
+@pytest.mark.slow
 def test_a_push_reaches_the_dashboard_and_the_alerts(night, tmp_path, monkeypatch):
     """By deploy/prometheus.yml, a real Pushgateway and a real API: no panel is empty, no rule fails."""
     prometheus = program("prometheus", "prometheus")

@@ -33,6 +33,7 @@ def mostwatched(*arguments: str, home: Path, mounted: Path | None = None) -> sub
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_home_that_nobody_may_write(tmp_path: Path) -> None:
     """Each says what it says elsewhere: nothing has to be written for it."""
     home, mounted = tmp_path / "home", tmp_path / "mounted"

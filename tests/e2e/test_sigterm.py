@@ -69,6 +69,7 @@ def test_a_run_that_is_told_to_end_says_so(threads: int | None, tmp_path: Path) 
     assert (event["event"], event["why"]) == ("failed", TOLD)
 
 
+@pytest.mark.slow
 def test_an_interrupted_query_is_an_interrupted_run(tmp_path: Path) -> None:
     """^C at a terminal: whoever interrupts a run sees it end, in one line, and needs no notification."""
     done = terminated(tmp_path, threads=1, name="SIGINT")

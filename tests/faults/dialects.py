@@ -27,7 +27,7 @@ from bson import json_util
 
 from faults.campaign import Effort, Figure
 from pipelines.core.settings import Settings
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
 
 Records = list[dict[str, Any]]

@@ -17,8 +17,10 @@ from faults.campaign import Effort, Figure, not_tried
 from faults.hostile_files import good_line
 from faults.landing import Ground
 from pipelines.core.settings import Settings
-from pipelines.raw.index import RawFile, raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import IngestReport, ingest
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.rejected_records import rejected_records
 
 SECRET = b'{"userId":"secret","creatorId":"secret"}\n'
 READ = (

@@ -16,8 +16,10 @@ from faults.campaign import Figure
 from faults.line_judge import Accepted, Refused, Verdict, judge_line, split_values
 from faults.values import snake
 from pipelines.core.settings import Settings
-from pipelines.raw.index import RawFile, raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import IngestReport, ingest
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.rejected_records import rejected_records
 
 BOM = b"\xef\xbb\xbf"
 Pack = Callable[[bytes], bytes]

@@ -28,7 +28,7 @@ from pipelines.core.errors import MostwatchedError
 from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.lake.engines.duckdb import DuckDBEngine
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.snapshots import publish
 

@@ -19,7 +19,7 @@ from world import World
 
 from faults.campaign import Effort, Figure
 from faults.forked import ChildFailed, in_child
-from pipelines.raw.index import rejected_records
+from pipelines.raw.rejected_records import rejected_records
 
 # Days that were left out, half-hour clock changes, offsets of 14 hours and of 45 minutes, changes at midnight.
 ODD = ("Europe/Istanbul", "Pacific/Apia", "Australia/Lord_Howe", "Pacific/Kiritimati", "America/New_York",

@@ -44,8 +44,10 @@ ID_SEARCH = ("tests/unit/jobs/test_id_search.py",)
 BUCKET = ("tests/remote/test_home.py",)
 REPLICA = ("tests/remote/test_replica.py",)
 LANDED_FILES = ("tests/unit/landing/test_landing_files.py", "tests/unit/raw/test_ingest.py")
-PACKS = ("tests/unit/raw/test_packs.py",)
+QUARANTINED = ("tests/unit/raw/test_quarantine.py",)
+PACK_PARTS = ("tests/unit/raw/test_pack_parts.py",)
 PASSED_OVER = ("tests/unit/raw/test_passed_over.py",)
+INDEX_CACHE = ("tests/unit/raw/test_index_cache.py",)
 MAPPED = ("tests/spec/test_mapping.py",)
 UNREADABLE = ("tests/spec/test_unreadable.py",)
 QUOTED = ("tests/unit/landing/test_csv_quotes.py",)
@@ -96,19 +98,19 @@ SAFEGUARDS = (
     Safeguard(
         "pack-stays-until-all-of-it-is-read-again",
         replace("keys <= {raw.key for raw in indexes(settings, on_damage=lambda _: None)}", "True"),
-        PACKS,
+        QUARANTINED,
     ),
-    Safeguard("part-of-a-pack-is-not-the-pack", replace("folder.is_whole", "True"), PACKS),
-    Safeguard("mapped-bytes-are-looked-at", instead("mapped: set[str] = set()"), PASSED_OVER),
     Safeguard(
-        "unreadable-is-looked-at", instead("readable = {_id_of_raw(raw) for raw in (*apart, *new)}"), PASSED_OVER
+        "part-of-a-pack-is-not-the-pack", replace("folder.is_whole", "True"), ("tests/unit/raw/test_pack_parts.py",)
     ),
+    Safeguard("mapped-bytes-are-looked-at", instead("mapped: set[str] = set()"), PASSED_OVER),
+    Safeguard("unreadable-is-looked-at", instead("readable = parsed.union(raw.key for raw in new)"), PASSED_OVER),
     Safeguard("what-is-passed-over-replaces", replace("blocks.has_name(each.landed_name)", "False"), PASSED_OVER),
     Safeguard("pack-that-is-made-again-counts-once", instead("is_read_once = True"), PASSED_OVER),
     Safeguard("earlier-reading-is-not-current", instead("return True"), PASSED_OVER),
     Safeguard("index-that-was-written-is-parsed", replace("stamp_then != stamp", "False"), PASSED_OVER),
-    Safeguard("index-damaged-unnoticed-is-parsed-by-the-next-run", drop, PASSED_OVER),
-    Safeguard("cache-of-indexes-compared-with-checksum", never, PASSED_OVER),
+    Safeguard("index-damaged-unnoticed-is-parsed-by-the-next-run", drop, INDEX_CACHE),
+    Safeguard("cache-of-indexes-compared-with-checksum", never, INDEX_CACHE),
     Safeguard("settled-while-raw-stays-as-it-was", instead("is_same = True"), PASSED_OVER),
     Safeguard("settled-by-the-stamp-that-was-read", instead("return True"), PASSED_OVER),
     Safeguard("block-named-by-stamps", replace("found.st_ctime_ns", "0"), PASSED_OVER),

@@ -34,6 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run", "first run", "repair", "prune", "rollback"])
 def test_a_command_can_be_killed_before_any_change(tmp_path, played, name):
     """Readers see the old snapshot or the new, whole; once more, and all is as undisturbed, file by file."""
@@ -46,6 +47,7 @@ def test_a_command_can_be_killed_before_any_change(tmp_path, played, name):
         assert case.problem_after(home, played.children) is None, why
 
 
+@pytest.mark.slow
 def test_readers_see_the_new_snapshot_from_the_move_of_the_pointer_on(tmp_path, played):
     """Until the pointer is renamed readers see the old snapshot; from then on the new one."""
     case, ids = played.cases["run"], []
@@ -73,6 +75,7 @@ def test_the_command_can_be_killed(tmp_path, played):
     assert case.problem_now(home) is None, f"FAULT_SEED={SEED}"
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_outlasts_the_power(tmp_path, played):
     """Also when a killed run had done it all but for the last fsync: the next one does not take that for granted."""
     effort = Effort(False, SEED, tmp_path)

@@ -59,6 +59,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         yield Played(children, world.settings.home, old_id, done.json[0]["snapshot_after"], kept, len(done.operations))
 
 
+@pytest.mark.slow
 def test_forgetting_can_be_killed_before_any_change(tmp_path, played):
     """The last changes are the register's: what was not done to the end was not said to be done."""
     draw = Random(SEED)

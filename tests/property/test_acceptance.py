@@ -28,8 +28,9 @@ from pipelines.landing.ndjson import read_piece, read_value
 from pipelines.landing.objects import value_pieces
 from pipelines.landing.parquet import read_parquet
 from pipelines.landing.schema import FLAT_ENTITIES, MAX_ID_CHARS, Instant, LandedField, Money, landed_fields
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 # --- lines that are nearly all alike, as a platform writes them, and a few that are not --------------------------
 
@@ -147,6 +148,7 @@ def blocks(data: bytes) -> list[Block]:
     return [piece for piece in blocks_of_lines([data[:half], data[half:]], block_bytes=1) if isinstance(piece, Block)]
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(texts())
 def test_the_fast_path_says_what_the_slow_path_says(landed: tuple[str, bytes]) -> None:
@@ -221,6 +223,7 @@ def test_the_fast_path_is_taken() -> None:
 CELLS = st.sampled_from([*INSTANTS, *TEXTS, *NUMBERS, "true", "false", "True", '"', '"a"', '"a,b"', '"a\nb"', "\x00"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_csv_by_columns_says_what_the_csv_reader_says(data: st.DataObject) -> None:

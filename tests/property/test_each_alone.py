@@ -22,7 +22,7 @@ from pipelines.core.settings import Policy, Settings
 from pipelines.jobs import nightly
 from pipelines.lake import derive as lake_module
 from pipelines.lake import plan
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.snapshots import manifest
 
 AS_OF = date(2026, 6, 1)
@@ -81,6 +81,7 @@ def derive(settings: Settings, *, batch_rows: int) -> dict[str, str]:
     return {name: facts["digest"] for name, facts in zip(names, sidecars, strict=True)}
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 6, 300))
 @given(
     seed=st.integers(0, 2**32),

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from effort import effort
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,7 @@ def compare(history: History) -> None:
         assert said(run(home)) == said(run(alone))
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 8, 300))
 @given(histories({"viewing_sessions": SESSIONS}))
 def test_of_sessions(history: History) -> None:
@@ -126,6 +128,7 @@ def test_of_sessions(history: History) -> None:
     compare(history)
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 8, 300))
 @given(histories(OTHERS))
 def test_of_pledges_follows_and_rentals(history: History) -> None:

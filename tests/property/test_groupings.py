@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.jobs.erase_user import forget
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
+from pipelines.raw.rejected_records import rejected_records
 
 AS_OF = date(2026, 1, 10)
 

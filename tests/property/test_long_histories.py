@@ -442,6 +442,7 @@ RANGES = st.lists(st.tuples(st.integers(1, 11), st.integers(0, 10)), min_size=1,
 PART = min(10, HISTORIES)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600 if FULL else 300)  # on a busy machine a part takes long
 @pytest.mark.parametrize("part", range(-(-HISTORIES // PART)))
 def test_every_night_is_right(part: int) -> None:

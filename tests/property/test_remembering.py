@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
-from pipelines.raw.index import INDEXES, RawFolder, by_folder, keys_of, latest_parsed
 from pipelines.raw.ingest import IngestReport, ingest
+from pipelines.raw.layout import INDEXES
+from pipelines.raw.raw_folder import RawFolder, by_folder, keys_of
+from pipelines.raw.readings import latest_parsed
 
 SESSION = '{"sessionId":"s%d","creatorId":"c","viewerId":"v","startedAt":"2026-01-0%dT10:00:00Z"}\n'
 NAMES = ("a/2026-01-05.ndjson", "a/2026-01-06.ndjson", "b/1.ndjson", "b/2.ndjson", "3.csv", "b/4.txt")

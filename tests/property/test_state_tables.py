@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from derived import NamedByRows
 from effort import effort
 from hypothesis import event, given, note, settings
@@ -108,6 +109,7 @@ def rentals_are_right(night: Night) -> None:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 6, 500))
 @given(
     draw=st.randoms(use_true_random=False),

@@ -25,6 +25,7 @@ from unittest import mock
 from zoneinfo import ZoneInfo
 
 import plain_sql
+import pytest
 from effort import effort
 from hypothesis import event, given, note, settings
 from hypothesis import strategies as st
@@ -207,6 +208,7 @@ def test_the_cube_plain_sql_and_the_oracle_agree(history, draw):
             event(f"{len(measured)} creators in a range")
 
 
+@pytest.mark.slow
 @settings(max_examples=effort(3, 6, 500))  # each runs two to four nights
 @given(
     history=histories(),

@@ -45,6 +45,7 @@ def run(machines: Machines, name: str, as_of: date, *landing: Path | str, **more
 # --- what landed -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_landed_in_a_bucket(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """Comes to the same as what landed in a folder; a machine that starts with nothing fetches only what is new."""
     landing, (first, second) = platform
@@ -96,6 +97,7 @@ def test_a_mapping_in_a_bucket(bucket: Bucket, machines: Machines) -> None:
 # --- prune and rollback ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """From a machine that holds next to nothing of it; what is kept is whole, and a night over it builds nothing."""
     landing, (first, second) = platform
@@ -118,6 +120,7 @@ def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Mach
         assert manifest.snapshot_ids(machines.settings("one").snapshots) == [second], "pruned elsewhere, gone here"
 
 
+@pytest.mark.slow
 def test_warehouses_are_removed_there_and_made_again(
     bucket: Bucket, machines: Machines, platform: Any, monkeypatch: Any
 ) -> None:
@@ -145,6 +148,7 @@ def test_warehouses_are_removed_there_and_made_again(
         assert not any(manifest.damage(settings.snapshots).values())
 
 
+@pytest.mark.slow
 def test_rollback(bucket: Bucket, machines: Machines, platform: Any, monkeypatch: Any) -> None:
     """Given on one machine it holds on all."""
     landing, (first, second) = platform
@@ -159,6 +163,7 @@ def test_rollback(bucket: Bucket, machines: Machines, platform: Any, monkeypatch
     assert json.loads(bucket.read("home/snapshots/current.json"))["snapshot_id"] == second
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_is_removed_is_gone_everywhere(
     bucket: Bucket, machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +229,7 @@ def test_the_api_follows_the_bucket(bucket: Bucket, machines: Machines, platform
     assert [path.name for path in settings.snapshots.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """A file of the current snapshot is not as published there: it is said, not served; a run puts it right."""
     landing, (_, second) = platform
@@ -244,6 +250,7 @@ def test_the_api_is_never_given_what_is_damaged(bucket: Bucket, machines: Machin
         wait_for(client, second)
 
 
+@pytest.mark.slow
 def test_unreachable_from_the_start(machines: Machines) -> None:
     """A sentence that says what, where, and what to do."""
     settings = machines.settings("one", MOSTWATCHED_S3_ENDPOINT="http://127.0.0.1:9")
@@ -270,6 +277,7 @@ def test_who_is_on_duty_learns_of_a_bucket_that_failed(
 # --- forget ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_who_is_forgotten_is_in_no_object(bucket: Bucket, machines: Machines, tmp_path: Path) -> None:
     """Forgotten on a machine that holds nothing of it yet: no object holds the id, on no machine it comes back."""
     world = World(tmp_path / "world")
@@ -290,6 +298,7 @@ def test_who_is_forgotten_is_in_no_object(bucket: Bucket, machines: Machines, tm
     assert again.snapshot_id == done.snapshot_after
 
 
+@pytest.mark.slow
 def test_landed_objects_of_who_is_forgotten_are_named(bucket: Bucket, machines: Machines, tmp_path: Path) -> None:
     """Packed ones too, and what is not complete yet; the bucket is the platform's, so nothing there changes."""
     line = b'{"sessionId":"s1","creatorId":"c","viewerId":"somebody-to-forget","startedAt":"2026-01-30T10:00:00Z"}\n'

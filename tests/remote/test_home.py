@@ -79,6 +79,7 @@ def test_the_same_night_on_any_machine(machines: Machines, platform: Any) -> Non
     assert brought == [], "who asks for a ranking needs nothing of the lake"
 
 
+@pytest.mark.slow
 def test_a_night_without_news_writes_nothing(bucket: Bucket, machines: Machines, platform: Any) -> None:
     landing, (_, second) = platform
     night(machines.settings("one"), SECOND, landing)
@@ -146,6 +147,7 @@ def test_without_credentials(machines: Machines, monkeypatch: pytest.MonkeyPatch
 # --- the copy may go -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_copy_that_lost_something_loses_nothing_there(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """Parts of the copy are removed between two nights: all of it is still in the bucket, and the id is the same."""
     landing, (first, second) = platform
@@ -160,6 +162,7 @@ def test_a_copy_that_lost_something_loses_nothing_there(bucket: Bucket, machines
     assert problem(machines, second) is None
 
 
+@pytest.mark.slow
 def test_what_is_damaged_there_is_mended_there(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """A bit flips in the bucket: a reader is told, the next run that needs the file makes it again, there too."""
     landing, (first, second) = platform
@@ -186,6 +189,7 @@ def test_what_is_damaged_there_is_mended_there(bucket: Bucket, machines: Machine
 # --- two at once -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_who_reads_beside_a_run(machines: Machines, platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked in its copy of the home before it has told the bucket, what a run has published stays published."""
     landing, (first, second) = platform
@@ -249,6 +253,7 @@ def test_of_two_publishers_one_wins(bucket: Bucket, machines: Machines, platform
     assert json.loads(bucket.read(f"home/snapshots/{first}/manifest.json"))["snapshot_id"] == first
 
 
+@pytest.mark.slow
 def test_two_that_publish_the_same_snapshot(machines: Machines, platform: Any) -> None:
     """It stays the one that was there first, byte for byte, whole; the second publisher finds out that it is his own.
 
@@ -267,6 +272,7 @@ def test_two_that_publish_the_same_snapshot(machines: Machines, platform: Any) -
 # --- a bad network ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20) if FULL else [1])
 def test_a_bad_network_changes_nothing(machines: Machines, bucket: Bucket, platform: Any, seed: int) -> None:
     """Many requests fail, in one of five ways: the night ends as ever, or in a sentence and is repeated."""
@@ -287,6 +293,7 @@ def test_a_bad_network_changes_nothing(machines: Machines, bucket: Bucket, platf
     assert problem(machines, second) is None
 
 
+@pytest.mark.slow
 def test_a_network_that_ends_at_any_moment(machines: Machines, bucket: Bucket, platform: Any, monkeypatch: Any) -> None:
     """Readers see the old snapshot or the new one, whole; another machine goes on and ends where all end."""
     monkeypatch.setattr("pipelines.remote.objects._TRIES", 0)

@@ -116,6 +116,7 @@ def test_a_session_token_is_used(machines: Machines, published: str) -> None:
     assert "t0ken" not in json.dumps(seen)
 
 
+@pytest.mark.slow
 def test_what_httpfs_is_refused_says_no_secret(machines: Machines, published: str) -> None:
     """A server that does not answer."""
     seen = by_httpfs(machines, published, endpoint="http://127.0.0.1:9")

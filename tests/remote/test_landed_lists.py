@@ -98,6 +98,7 @@ def test_what_a_bucket_lost_of_a_list_is_made_again(bucket: Bucket, machines: Ma
         assert manifest.open_current(settings.snapshots).damage() == []
 
 
+@pytest.mark.slow
 def test_a_list_is_pruned_with_the_last_snapshot_that_names_it(
     bucket: Bucket, machines: Machines, landing: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_list_is_pruned_with_the_last_snapshot_that_names_it(
         assert (left.damage(), len(left.landed)) == ([], 3)
 
 
+@pytest.mark.slow
 def test_the_pointer_does_not_move_to_a_list_that_was_pruned_meanwhile(
     bucket: Bucket, machines: Machines, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +142,7 @@ def test_the_pointer_does_not_move_to_a_list_that_was_pruned_meanwhile(
         assert manifest.open_current(settings.snapshots).damage() == []
 
 
+@pytest.mark.slow
 def test_a_replica_holds_the_lists_of_what_it_holds(
     machines: Machines, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def served(settings: Settings) -> str:
     return snapshot.id
 
 
+@pytest.mark.slow
 def test_the_copy_does_not_grow(
     machines: Machines, api: Settings, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_what_a_killed_server_left_is_swept(machines: Machines, api: Settings, p
     assert here(api) == {current}
 
 
+@pytest.mark.slow
 def test_a_run_at_work_in_the_same_copy_is_left_alone(machines: Machines, api: Settings, platform: Any) -> None:
     """What it has published here and not written to the bucket yet is neither removed nor taken back."""
     first = night(machines, platform, LAST - timedelta(days=1))
@@ -221,6 +223,7 @@ def test_servers_that_share_a_copy(machines: Machines, api: Settings, platform: 
     assert here(api) == published
 
 
+@pytest.mark.slow
 def test_who_was_forgotten_is_gone_from_the_copy(
     machines: Machines, api: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def slow_line(url: str, bytes_a_second: int) -> Iterator[str]:
         listening.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8 << 20, IN_PARTS])
 def test_a_slow_line_is_no_stall(size: int, bucket: Bucket, tmp_path: Path) -> None:
     """A transfer takes longer than the limit, which is one on standing still (what buffers hold is sent within it)."""
@@ -200,6 +201,7 @@ def test_conditions_are_tried_once(objects: Objects, bucket: Bucket) -> None:
 # --- killed, and served ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("put", [2, 9])
 def test_a_run_that_is_killed_within_its_push(put: int, machines: Machines, bucket: Bucket, platform: Any) -> None:
     """Readers see the snapshot of before, here none; another machine goes on and ends where all end."""
@@ -224,6 +226,7 @@ def test_a_run_that_is_killed_within_its_push(put: int, machines: Machines, buck
     assert report.snapshot_id == second
 
 
+@pytest.mark.slow
 def test_a_server_goes_on_with_its_copy_while_the_bucket_stalls(
     machines: Machines, bucket: Bucket, platform: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_a_server_goes_on_with_its_copy_while_the_bucket_stalls(
     assert second in (home / "snapshots" / "current.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_api_answers_while_its_bucket_stalls(
     machines: Machines, bucket: Bucket, platform: Any, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_snake_case_and_offsets_give_the_same_snapshot(tmp_path, at_once):
     assert world.run(compare=False, night={"accept_rejects": True}).snapshot_id == at_once.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_night_by_night_gives_the_same_snapshot(tmp_path, at_once, seed):
     """Records that arrive in any order over several nights, overlapping, end in the same snapshot."""

@@ -21,8 +21,8 @@ from pipelines.jobs import audit_run, last_audit, notify, redaction, report, sta
 from pipelines.jobs.erase_user import forget
 from pipelines.jobs.report import formats
 from pipelines.jobs.report.document import document
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
+from pipelines.raw.pack_parts import folders_of
 from pipelines.snapshots import audit, manifest, recount
 from pipelines.snapshots.manifest import Snapshot
 
@@ -66,6 +66,7 @@ def platform(world: World, seed: int = 1) -> None:
 NIGHT = {"allow_incomplete": True, "accept_rejects": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Istanbul", "America/New_York", "Pacific/Apia"])
 def test_it_agrees_with_what_the_night_published(tmp_path, zone):
     """Every creator in every window, every day, and random ranges."""
@@ -101,6 +102,7 @@ def audited(world: World, night: Snapshot, **more):
     return audit.audit(world.settings, manifest.open_snapshot(world.settings.snapshots, night.id), **asked)
 
 
+@pytest.mark.slow
 def test_a_replaced_file_of_the_cube_is_found(world, night):
     """Of any day: other right-looking rows, for which the manifest signs."""
     for day in ("2025-12-31", "2026-01-14", "2026-01-30"):
@@ -135,6 +137,7 @@ def test_a_creator_who_is_missing_is_found(world, night):
     assert {"position", "rank", "viewers", "sessions"} <= {one.column for one in found}
 
 
+@pytest.mark.slow
 def test_wrong_funding_is_found(world, night):
     """Of one stream."""
     whole = night.table("live_stream_funding.parquet")
@@ -200,6 +203,7 @@ def test_the_command_fails_where_something_differs(world, night):
     assert f"(seed {night.id})" in done.stdout
 
 
+@pytest.mark.slow
 def test_who_was_forgotten_since_is_counted(world, night):
     """Raw holds fewer records than landed: an older snapshot may differ for that."""
     assert audited(world, night).erased_records == 0
@@ -251,6 +255,7 @@ def test_every_instant_belongs_to_the_day_that_its_wall_shows():
 # --- how it went, for whoever is on duty ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_how_an_audit_went_is_known_until_the_next(world, night, monkeypatch):
     """To status, to metrics and to the hooks; what passed last stays known while none passes."""
     told = []
@@ -342,6 +347,7 @@ def replace_a_cube_file(world: World) -> None:
     forged.replace_in_lake(path, forged.with_values(whole, "watched_milliseconds", more))
 
 
+@pytest.mark.slow
 def test_a_replaced_file_of_the_lake_is_not_published(two):
     """A right-looking one: the last snapshot stays, and what the refusal says to do helps."""
     last = two.current()

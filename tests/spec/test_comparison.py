@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from random import Random
 
+import pytest
 from effort import FAST
 from noise import land_noise, land_sessions
 from world import World
@@ -115,6 +116,7 @@ def test_windows_that_no_snapshot_holds_together_are_compared_as_a_whole(world):
     assert changes(before, world.run("2026-02-10")) == {"ada": ("stayed", {WINDOW_MOVED: 1})}
 
 
+@pytest.mark.slow
 def test_the_reasons_always_add_up(tmp_path):
     """On a random platform, for every two snapshots, forwards and backwards: the reasons give the whole difference.
 

@@ -157,6 +157,7 @@ def test_days_are_those_of_the_zone(tmp_path: Path, zone: str) -> None:
     assert (said(world).first_day, list(said(world).missing)) == (first, expected)
 
 
+@pytest.mark.slow
 def test_top_and_explain_say_so(world: World) -> None:
     """On stderr, so that what is read by programs stays as it is; nothing of a range that is whole."""
     world.run(AS_OF, night=ACCEPT)

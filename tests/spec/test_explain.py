@@ -121,6 +121,7 @@ def test_nobody_is_explained_who_is_not_known(world):
         explained(night, "ada")
 
 
+@pytest.mark.slow
 def test_every_creator_of_a_random_platform_is_explained(tmp_path):
     """For any range, and in a zone with changing offsets: the figure is exactly the published one."""
     world = World(tmp_path, day_timezone="America/New_York", min_watched_seconds=1)

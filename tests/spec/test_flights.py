@@ -74,6 +74,7 @@ def flown(test_data, tmp_path_factory) -> tuple[Path, str]:
     return home, report["snapshot_id"]
 
 
+@pytest.mark.slow
 def test_the_oracle_agrees_with_the_truth(test_data):
     """The oracle itself gives the truth that another program worked out."""
     judge = oracle.Oracle(sessions_of(test_data, ["2013-05", "2013-06", "2013-07"]), date(2013, 7, 1))
@@ -94,6 +95,7 @@ def test_top_of_any_range_is_the_truth(flown, test_data):
     assert answered(of_range) == answered(of_window) == truth(test_data, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_shuffled_overlapping_deliveries_end_in_the_same_snapshot(flown, test_data, tmp_path):
     """Delivered shuffled and overlapping over several nights, the same sessions end in the same snapshot."""
@@ -120,6 +122,7 @@ def test_shuffled_overlapping_deliveries_end_in_the_same_snapshot(flown, test_da
     assert report["snapshot_id"] == flown[1]
 
 
+@pytest.mark.slow
 def test_another_day_of_the_year(flown, test_data, tmp_path):
     """Run as of another day, over the change of the clocks in New York, the numbers are the oracle's."""
     home = shutil.copytree(flown[0], tmp_path / "home")

@@ -24,7 +24,7 @@ from pipelines.jobs import status
 from pipelines.jobs.erase_user import ForgetReport, forget
 from pipelines.jobs.rejects import all_rejected
 from pipelines.raw import erasure_register
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest, inspect
 from pipelines.snapshots import manifest
 
@@ -223,6 +223,7 @@ def test_other_peoples_records_of_a_creator_stay(world):
     assert night.viewers() == [(USER, 1), ("ada", 0)]
 
 
+@pytest.mark.slow
 def test_other_snapshots_that_hold_the_id_are_removed(world):
     """The current one is published again; older ones that hold the id go, and those that never held it stay."""
     world.busy_days("2026-01-01", 28)
@@ -386,6 +387,7 @@ def test_what_cannot_be_read_is_not_said_to_be_clean(full):
     assert sorted(Path(left["path"]).name for left in done.remaining) == ["copy.parquet", "notes.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_listed_beside", [True, False])
 def test_a_snapshot_whose_list_of_landed_files_names_somebody_is_removed(world, monkeypatch, is_listed_beside):
     """File names may hold ids: the list goes with the snapshots that name it, wherever it stands."""

@@ -48,6 +48,7 @@ def home_like(made: Path, folder: Path) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_several_are_forgotten_as_each_would_be_alone(made, tmp_path):
     """What is published, what is left, and what is said of each: records, files, snapshots."""
     together, one_by_one = home_like(made, tmp_path / "together"), home_like(made, tmp_path / "apart")
@@ -73,6 +74,7 @@ def test_several_are_forgotten_as_each_would_be_alone(made, tmp_path):
             assert there.read_bytes() == (one_by_one.settings.home / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_given_again_each_is_said_to_be_done(made, tmp_path):
     """Once what could not be looked into is gone; one more in the file is forgotten beside them."""
     world = home_like(made, tmp_path)
@@ -89,6 +91,7 @@ def test_given_again_each_is_said_to_be_done(made, tmp_path):
     assert holding(world.settings.home, USER, DEVICE) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_of_each_what_it_says_of_one(made, tmp_path):
     """And writes nothing."""
     world = home_like(made, tmp_path)
@@ -160,6 +163,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 DATA = {".parquet", ".ndjson", ".csv", ".gz", ".zst", ".duckdb"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_file_is_opened_as_often_for_many_as_for_one(made, tmp_path, monkeypatch, dry_run):
     """Whatever is stored under home and landed: not once a person."""

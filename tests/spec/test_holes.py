@@ -51,6 +51,7 @@ def at_once(tmp_path_factory: pytest.TempPathFactory) -> str:
     return world.run(AS_OF, max_window_days=90).snapshot_id
 
 
+@pytest.mark.slow
 def test_a_late_file_beside_a_new_day(first_night: World, at_once: str):
     """Two nights end in the id of one run over everything."""
     land(first_night, "night_2")
@@ -71,6 +72,7 @@ def test_files_that_the_lake_lost(first_night: World, at_once: str):
     assert first_night.run(AS_OF, max_window_days=90).snapshot_id == at_once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["erasure", "forget"])
 def test_somebody_of_long_ago_goes_beside_a_new_day(first_night: World, way: str):
     """Whoever was erased or forgotten far back, v is one viewer."""

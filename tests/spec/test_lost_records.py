@@ -14,7 +14,7 @@ from pipelines.core.errors import RefusedToPublish
 from pipelines.core.settings import Settings
 from pipelines.jobs.rejects import all_rejected
 from pipelines.jobs.report.document import conflicting
-from pipelines.raw.index import RawFile
+from pipelines.raw.raw_file import RawFile
 from pipelines.snapshots import manifest
 from pipelines.snapshots.gates import Lost, too_many_lost
 

@@ -20,8 +20,9 @@ from pipelines.core.errors import RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.jobs.erase_user import forget
-from pipelines.raw.index import every_raw_file, raw_files, rejected_records
+from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 CASES = Path(__file__).parent.parent / "cases"
 AS_OF = date(2026, 3, 10)
@@ -450,14 +451,12 @@ def test_keys_of_folders_are_renamed_too(home):
     assert accepted(home)[0]["creator_id"] == "ada"
 
 
-def test_what_was_read_before_folders_were_does_not_count_any_more(home, monkeypatch):
+def test_what_was_read_before_folders_were_does_not_count_any_more(home, monkeypatch, set_parser_version):
     """By the parser before, the same bytes were one file, whatever their folder said."""
     path = drop(
         home.landing, "viewing_sessions/source=web/a.csv", "sessionId,creatorId,startedAt\n1,c,2026-03-09T10:00:00Z\n"
     )
-    monkeypatch.setattr("pipelines.raw.index.PARSER_VERSION", 3)
-    monkeypatch.setattr("pipelines.raw.ingest.PARSER_VERSION", 3)
-    monkeypatch.setattr("pipelines.raw.packs.PARSER_VERSION", 3)
+    set_parser_version(3)
     monkeypatch.setattr("pipelines.landing.files.in_folders", lambda entity, name, mapping: mapping)
     assert [row["source"] for row in accepted(home)] == [""]
     monkeypatch.undo()

@@ -65,6 +65,7 @@ def rows(data: Any) -> list[tuple[Any, ...]]:
     return [tuple(row[key] for key in KEYS) for row in data["creators"]]
 
 
+@pytest.mark.slow
 def test_any_range_is_what_top_and_the_warehouse_say(night, client):
     """The same creators, figures, ranks and positions, to the last one, by three pieces of code."""
     held = 0
@@ -80,6 +81,7 @@ def test_any_range_is_what_top_and_the_warehouse_say(night, client):
     assert held > 150, "the platform is too quiet to prove anything"
 
 
+@pytest.mark.slow
 def test_a_window_is_the_published_ranking(night, client):
     """The last 1, 7 and 30 days, with the rank of the day before."""
     for days in (1, 7, 30):

@@ -14,7 +14,7 @@ from world import World
 
 from pipelines.core.errors import RefusedToPublish
 from pipelines.raw import ingest
-from pipelines.raw.index import RawFile
+from pipelines.raw.raw_file import RawFile
 from pipelines.raw.unknown_fields import unknown_fields
 from pipelines.raw.writer import WrittenFile
 from pipelines.snapshots import publish

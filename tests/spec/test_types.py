@@ -17,8 +17,9 @@ import pytest
 import zstandard
 
 from pipelines.core.settings import Settings
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 AT = datetime(2026, 3, 9, 10, tzinfo=UTC)
 REST = {"sessionId": "s", "creatorId": "c", "startedAt": "2026-03-09T10:00:00Z"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
-from pipelines.api.insight import Creator, Profile
+from pipelines.api.answers import Creator, Profile
 from pipelines.api.page import charts
 from pipelines.api.page.charts import Chart
 from pipelines.api.page.translations import Language

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from pipelines.api.insight import Creator, Insight, Page, Profile, Range, Row
+from pipelines.api.answers import Creator, Page, Profile, Range, Row
+from pipelines.api.insight import Insight
 from pipelines.api.page import charts
 from pipelines.api.page.charts import Chart
 from pipelines.api.page.translations import Language

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from markupsafe import Markup, escape
 
-from pipelines.api.insight import Range
+from pipelines.api.answers import Range
 from pipelines.api.page import texts
 
 DEFAULT = "en"

@@ -36,8 +36,9 @@ from pipelines.lake.plan import Built, input_days
 from pipelines.landing import printable_name
 from pipelines.raw import deliveries
 from pipelines.raw.deliveries import LandedSessions
-from pipelines.raw.index import RawFile, by_folder
 from pipelines.raw.ingest import IngestReport
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
 from pipelines.snapshots import changed_days, manifest
 from pipelines.snapshots.gates import Lost

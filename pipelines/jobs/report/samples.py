@@ -9,27 +9,32 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import ENTITIES, landed_fields
-from pipelines.raw.index import RawFile, by_folder
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 
 SAMPLES = 3  # of each reason
 FILES_READ = 40  # for all of them together
 SHOWN_CHARS = 160
 
 
-def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collection[str]) -> list[dict[str, Any]]:
+def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: AbstractSet[str]) -> list[dict[str, Any]]:
     """Every (entity, reason) of the lake, those with most records of this run first; its files have the keys `new`."""
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for file in _with_rejects(raw):
+    folders = _with_rejects(raw)
+    for folder in folders:
+        for reason, count in folder.rejected_by_reason.items():
+            counts[folder.entity, reason][0] += count
+    for file in _new_files(folders, new):
         for reason, count in file.rejected_by_reason.items():
-            counts[file.entity, reason][0] += count
-            counts[file.entity, reason][1] += count if file.key in new else 0
-    samples = _samples(settings, _chosen(raw, new))
+            counts[file.entity, reason][1] += count
+    samples = _samples(settings, _chosen(folders, new))
     rows = [
         {
             "entity": entity,
@@ -43,20 +48,34 @@ def rejected_by_reason(settings: Settings, raw: Sequence[RawFile], new: Collecti
     return sorted(rows, key=lambda row: (-row["new_records"], -row["records"], row["entity"], row["reason"]))
 
 
-def inputs(raw: Sequence[RawFile], new: Collection[str]) -> list[object]:
+def inputs(raw: Sequence[RawFile], new: AbstractSet[str]) -> list[object]:
     """Return all that decides what is said of the rejected records of some raw folders."""
     rejects = [
-        (file.entity, file.landed_name, file.key, file.key in new, file.rejects and file.rejects.sha256, reasons)
-        for file in _with_rejects(raw)
-        if (reasons := file.rejected_by_reason)
+        (
+            folder.entity,
+            folder.entries_sha256,
+            folder.rejects and folder.rejects.sha256,
+            sorted(new & set(folder.keys)),
+            folder.rejected_by_reason,
+        )
+        for folder in _with_rejects(raw)
     ]
     return [SAMPLES, FILES_READ, SHOWN_CHARS, _FIRST, *rejects]
 
 
-def _with_rejects(raw: Iterable[RawFile]) -> list[RawFile]:
-    """The files with rejected records, by (entity, key); of a folder without any none is looked at."""
-    found = (each for folder in by_folder(raw) if folder.rejected_by_reason for each in folder.landed)
-    return sorted((each for each in found if each.rejected_by_reason), key=lambda each: (each.entity, each.key))
+def _with_rejects(raw: Iterable[RawFile]) -> list[RawFolder]:
+    """The folders with rejected records, by entity and the first name in each."""
+    folders = [folder for folder in by_folder(raw) if folder.rejected_by_reason]
+    return sorted(folders, key=lambda folder: (folder.entity, folder.first_name or "", folder.location))
+
+
+def _new_files(folders: Iterable[RawFolder], new: AbstractSet[str]) -> list[RawFile]:
+    with_new = (folder for folder in folders if not new.isdisjoint(folder.keys))
+    return _by_name(each for folder in with_new for each in folder.landed if each.key in new)
+
+
+def _by_name(files: Iterable[RawFile]) -> list[RawFile]:
+    return sorted(files, key=lambda file: (file.entity, file.landed_name, file.key))
 
 
 def mask(text: str, fields: Collection[str]) -> str:
@@ -82,16 +101,26 @@ def _mask(char: str) -> str:
     return "x"
 
 
-def _chosen(raw: Sequence[RawFile], new: Collection[str]) -> list[RawFile]:
-    """Few files that together show every reason, those of this run before others."""
+def _chosen(folders: Sequence[RawFolder], new: AbstractSet[str]) -> list[RawFile]:
+    """Files that show every reason, as few as may be: those of this run first.
+
+    The index of a pack is read only while it has a reason that is not shown yet.
+    """
     chosen: dict[str, RawFile] = {}
     shown: Counter[tuple[str, str]] = Counter()
-    with_rejects = [file for file in _with_rejects(raw) if file.rejects]
-    for file in sorted(with_rejects, key=lambda file: (file.key not in new, file.entity, file.landed_name, file.key)):
-        reasons = {(file.entity, reason): count for reason, count in file.rejected_by_reason.items()}
-        if len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):
-            chosen[file.key] = file
-            shown.update(reasons)
+
+    def choose(files: Iterable[RawFile]) -> None:
+        for file in files:
+            reasons = {(file.entity, reason): count for reason, count in file.rejected_by_reason.items()}
+            if file.rejects and len(chosen) < FILES_READ and any(shown[reason] < SAMPLES for reason in reasons):
+                chosen[file.key] = file
+                shown.update(reasons)
+
+    choose(_new_files(folders, new))
+    for folder in folders:
+        is_wanted = any(shown[folder.entity, reason] < SAMPLES for reason in folder.rejected_by_reason)
+        if is_wanted and folder.rejects is not None and len(chosen) < FILES_READ:
+            choose(each for each in _by_name(folder.landed) if each.key not in chosen)
     return list(chosen.values())
 
 

@@ -18,8 +18,9 @@ from pipelines.core.settings import Settings
 from pipelines.core.text import counted
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing.schema import RAW_SCHEMAS
-from pipelines.raw.folders import folders_of
-from pipelines.raw.index import RawFile
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder
 
 MOST_UNUSUAL = 10_000  # new ids that are looked at, of each kind
 _KINDS = {"viewer_id": "user", "user_id": "user", "creator_id": "creator", "device_id": "device", "stream_id": "stream"}
@@ -41,14 +42,15 @@ def find(
     Of sessions those of some UTC days are compared. Where no new id is unusual, nothing else is read.
     """
     found = []
+    new_folders, all_folders = folders_of(new), folders_of(raw)
     with engine.run_session(settings, "report") as connection:
         for kind in dict.fromkeys(_KINDS.values()):
-            if not _register(connection, "new_ids", kind, new, days):
+            if not _register(connection, "new_ids", kind, new_folders, days):
                 continue
             unusual = engine.query(connection, _UNUSUAL, {"most": MOST_UNUSUAL}).column("id").to_pylist()
             if not unusual:
                 continue
-            _register(connection, "all_ids", kind, raw, days)
+            _register(connection, "all_ids", kind, all_folders, days)
             plain = engine.query(connection, _PLAIN, {"ids": [canonical(each) for each in unusual]})
             alike: dict[str, set[str]] = defaultdict(set)
             for each in [*unusual, *plain.column("id").to_pylist()]:
@@ -66,14 +68,14 @@ def _sentence(kind: str, ids: int) -> str:
 
 
 def _register(
-    connection: engine.Connection, name: str, kind: str, raw: Sequence[RawFile], days: InclusiveRange
+    connection: engine.Connection, name: str, kind: str, folders: Sequence[RawFolder], days: InclusiveRange
 ) -> bool:
     """Make a view of the ids of a kind; returns whether any file has some."""
     selects = []
     for entity, column in _columns(kind):
         paths = [
             folder.path(file)
-            for folder in folders_of(raw)
+            for folder in folders
             if folder.entity == entity
             for file in folder.files
             if file == "all" or date.fromisoformat(file) in days

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from pipelines.api.insight import Profile, Range
+from pipelines.api.answers import Profile, Range
 from pipelines.api.page import charts
 from pipelines.api.page.ranking import initials
 from pipelines.api.page.translations import LANGUAGES

@@ -136,6 +136,7 @@ def test_a_session_can_reach_the_days_that_the_wall_shows(zone, day, hours, pass
     assert_reached(day, hours * HOUR, zone, [datetime(day.year, day.month, day.day, tzinfo=UTC) + passed * MILLISECOND])
 
 
+@pytest.mark.slow
 def test_every_change_of_the_clocks_of_every_zone():
     """Around one in twenty, and around all at which a date comes back or never comes; in the full profile, all."""
     names = sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})

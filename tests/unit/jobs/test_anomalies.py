@@ -104,6 +104,7 @@ def test_what_lies_before_the_first_session_is_no_history():
     assert list(judge_days({LAST - timedelta(days=1): 10**6, LAST: 1}, AS_OF)) == []
 
 
+@pytest.mark.slow
 def test_an_ordinary_platform_raises_no_alarm(tmp_path):
     """On a generated platform, untidy as real data, nothing is worth a look on any day that has a history."""
     generate(tmp_path / "landing", days=24, sessions_per_day=400, seed=1, as_of=AS_OF)

@@ -15,8 +15,8 @@ from pipelines.core.errors import Damaged
 from pipelines.core.settings import load
 from pipelines.jobs.rejects import all_rejected
 from pipelines.landing.schema import REJECTS_SCHEMA
-from pipelines.raw.index import rejects_in
 from pipelines.raw.ingest import ingest
+from pipelines.raw.raw_file import rejects_in
 
 STREAM = "stream | currency\ns1 | TRY"
 PLEDGES = """

@@ -245,6 +245,7 @@ def peaks_with(world: World, creators: int) -> tuple[int, int]:
     return unchanged, peak_of(lambda: world.run(compare=False))
 
 
+@pytest.mark.slow
 def test_no_table_of_creators_becomes_python_objects(tmp_path, monkeypatch):
     """A night takes little more Python memory for more creators: none, or a file of them as it is stored."""
     monkeypatch.setattr(durable_files, "_CHUNK_BYTES", 1 << 14)  # the peak is not what files are hashed in

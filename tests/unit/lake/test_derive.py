@@ -340,6 +340,7 @@ def night(world: World, **changes: Any) -> nightly.NightReport:
     return nightly.run(settings, AS_OF, accept_rejects=True, allow_incomplete=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20) if FULL else range(1))
 def test_days_together_are_days_one_by_one(tmp_path, monkeypatch, seed):
     """Whether one statement builds one day, a few or all of them: every file of every model has the same rows."""
@@ -359,6 +360,7 @@ def test_days_together_are_days_one_by_one(tmp_path, monkeypatch, seed):
         assert by_parts.built == together.built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20) if FULL else range(1))
 def test_a_file_at_a_time_is_all_at_once(tmp_path, seed):
     """However the same records come in, late, corrected and out of order: the last night's tables are the same."""

@@ -165,6 +165,7 @@ def test_keys_are_columns_and_begin_with_the_day(name, schemas):
         assert keys[0] == schemas[name].names[0] == DAY_OF.get(name, "day")
 
 
+@pytest.mark.slow
 def test_keys_tell_rows_apart_and_order_them(night):
     """In every file that random records lead to, keys are unique and rows stand in their order."""
     with_rows = set()
@@ -192,6 +193,7 @@ def _nulls_first(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
     return [(value is not None, value.encode() if isinstance(value, str) else value) for value in row]
 
 
+@pytest.mark.slow
 def test_models_kept_by_day_are(night):
     """A model has a folder for each day, or none."""
     by_day = {folder.parent.name for folder in night.settings.lake.glob("*/day=*")}

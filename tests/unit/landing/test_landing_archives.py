@@ -15,8 +15,9 @@ from pipelines.core.settings import Settings
 from pipelines.landing import decompressed
 from pipelines.landing.files import MAX_EMPTY_PARTS, DamagedArchive
 from pipelines.landing.lines import CORRUPT_ARCHIVE
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 Land = Callable[[str, bytes | str], Path]
 LINES = [f'{{"userId":"u{number}","creatorId":"ada"}}\n' for number in range(300)]
@@ -78,6 +79,7 @@ def test_what_follows_a_whole_archive_does_not_spoil_it(home: Settings, land: La
     assert (raw.accepted, raw.rejected) == (300, 1)
 
 
+@pytest.mark.slow
 def test_one_stray_quotation_mark_costs_one_line(home: Settings, land: Land) -> None:
     """A quoted cell that never ends is one bad line, wherever the file ends or breaks off; the others are in."""
     lines = ["userId,creatorId", "u1,a", '"u2,a', "u3,a", "u4,a"]

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pipelines.core.settings import Settings
 from pipelines.landing import parquet, parquet_sizes
 from pipelines.landing.batches import LINE_TOO_LONG
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
-from pipelines.raw.index import raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import rejected_records
 
 Land = Callable[[str, bytes | str], Path]
 
@@ -115,6 +117,7 @@ def test_rows_without_a_known_column_are_not_read(home: Settings, land: Land) ->
     assert raw.rejected_by_reason == {"the header lacks the required fields userId, creatorId": 1}
 
 
+@pytest.mark.slow
 def test_short_lines_take_no_more_memory_than_long_ones(home: Settings, land: Land) -> None:
     """Some thirty megabytes of line ends, and half a million bad lines of one character."""
     land("follows/a.ndjson.gz", gzip.compress(b"\n" * (32 << 20) + b'{"userId":"u","creatorId":"c"}'))

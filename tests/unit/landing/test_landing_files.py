@@ -274,14 +274,14 @@ def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path, monkeypatch, u
     (tmp_path / "erasures" / "2026").mkdir(parents=True)
     (tmp_path / "follows").mkdir()
     (tmp_path / "follows" / "a.ndjson").write_text("")
-    listed = os.scandir
+    opened = os.open
 
-    def failing(path):
-        if not isinstance(path, int) and Path(path) == tmp_path / unreadable:  # a number: pytest removes its folders
+    def failing(path, *args, **options):
+        if Path(path) == tmp_path / unreadable:
             raise error
-        return listed(path)
+        return opened(path, *args, **options)
 
-    monkeypatch.setattr(os, "scandir", failing)
+    monkeypatch.setattr(os, "open", failing)
     error: OSError = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / unreadable))
     with pytest.raises(PermissionError):
         find_landed([tmp_path])

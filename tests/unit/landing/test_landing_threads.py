@@ -94,6 +94,7 @@ def one_by_one(block: Block) -> Batch:
     return rows.batch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_blocks_of_one_file(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read by many threads at once, each gives the records that it gives line by line."""

@@ -20,7 +20,7 @@ import zstandard
 
 from pipelines.core.settings import load
 from pipelines.core.shared_folders import NewFile
-from pipelines.jobs import erase_user
+from pipelines.jobs import erase_landed
 from pipelines.jobs.id_matcher import IdMatchers
 from pipelines.jobs.id_search import owned_ranges, owners_of_rows, rows_of
 from pipelines.landing import LandedFile, Postponed, Source, content_of, decompressed, find_landed, open_landed, rewrite
@@ -136,14 +136,14 @@ def test_what_lands_while_others_are_looked_at(tmp_path: Path, monkeypatch: pyte
     """It is looked at too, before anything is said to be done."""
     line = b'{"viewerId":"u1"}\n'
     landed_bytes(tmp_path, "a.ndjson", line)
-    looked = erase_user._look_at
+    looked = erase_landed._look_at
 
     def land_another(*given: Any, **more: Any) -> Any:
         if not (tmp_path / "landing" / "viewing_sessions" / "0.ndjson").exists():
             landed_bytes(tmp_path, "0.ndjson", line)
         return looked(*given, **more)
 
-    monkeypatch.setattr(erase_user, "_look_at", land_another)
+    monkeypatch.setattr(erase_landed, "_look_at", land_another)
     assert empty_of_u1(tmp_path) == 2
 
 
@@ -177,7 +177,9 @@ def landed_bytes(root: Path, name: str, content: bytes) -> Path:
 
 def empty_of_u1(root: Path) -> int:
     """Do what `forget u1 --landing-too` does to landed files; returns how many records it says that it took."""
-    found = erase_user._landed(load(root), IdMatchers.of(["u1"]), [root / "landing"], is_to_be_emptied=True)["u1"]
+    found = erase_landed.landed_records(load(root), IdMatchers.of(["u1"]), [root / "landing"], is_to_be_emptied=True)[
+        "u1"
+    ]
     assert not [each.problem for each in found if each.problem]
     return sum(each.records for each in found)
 

@@ -10,8 +10,9 @@ import pytest
 from pipelines.core.settings import Settings
 from pipelines.landing.suggestions import of_header, of_rejections
 from pipelines.landing.values import NO_OFFSET
-from pipelines.raw.index import describe_unreadable, raw_files, suggest_mapping
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import describe_unreadable, suggest_mapping
 
 
 def line_of(sentence: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.core.durable_files import sha256_of
 from pipelines.raw.deliveries import LandedSessions, judge, named_day
-from pipelines.raw.index import RawFile
+from pipelines.raw.raw_file import RawFile
 from pipelines.raw.writer import WrittenFile
 from pipelines.snapshots.gates import probably_incomplete
 

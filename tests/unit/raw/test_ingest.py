@@ -21,7 +21,7 @@ import pytest
 import zstandard
 
 from pipelines.core.durable_files import checksum_of, sha256_of
-from pipelines.core.errors import Damaged, UsageError
+from pipelines.core.errors import UsageError
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Settings
 from pipelines.landing import Source
@@ -29,8 +29,10 @@ from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.schema import ENTITIES, RAW_SCHEMAS
 from pipelines.raw import writer as raw_writer
-from pipelines.raw.index import PARSER_VERSION, quarantine, raw_files, raw_key, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.layout import PARSER_VERSION, raw_key
+from pipelines.raw.rejected_records import rejected_records
 
 SESSION = '{"sessionId":"s%s","creatorId":"c","startedAt":"2026-01-%02dT10:00:00Z"}\n'
 FOLLOW = b'{"userId":"u","creatorId":"c"}\n'
@@ -307,52 +309,13 @@ def test_changed_bytes_are_another_file(home: Settings, land: Land) -> None:
     assert len(raw_files(home)) == 2
 
 
-def test_raw_that_was_removed_or_damaged_is_made_again(home: Settings, land: Land) -> None:
-    """From what landed, with the same rows."""
-    land("follows/a.ndjson", FOLLOW)
-    ingest(home)
-    (raw,) = raw_files(home)
-    quarantine(raw.folder)
-    assert raw_files(home) == []
-    assert ingest(home).new == (raw,)
-    for content in (None, b"{"):
-        (raw.folder / "index.json").unlink()
-        if content is not None:
-            (raw.folder / "index.json").write_bytes(content)
-        with pytest.raises(Damaged, match=r"index\.json"):
-            raw_files(home)
-        assert ingest(home).new == (raw,)
-        assert raw_files(home) == [raw]
-
-
-def test_damaged_raw_whose_landed_file_is_gone_is_kept_and_complained_of(home: Settings, land: Land) -> None:
-    """Nothing is lost: the folder stays, the run fails, and landing the file again mends it."""
-    path = land("follows/a.ndjson", FOLLOW)
-    land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
-    ingest(home)
-    (raw,) = [raw for raw in raw_files(home) if raw.landed_name == "follows/a.ndjson"]
-    index = raw.folder / "index.json"
-    index.write_bytes(index.read_bytes().replace(b'"accepted":1', b'"accepted":2', 1))
-    path.unlink()
-    for _ in range(2):
-        with pytest.raises(Damaged, match="land that file again"):
-            ingest(home)
-        assert (raw.folder / "all.parquet").exists()
-    land("follows/again.ndjson", FOLLOW)
-    ingest(home)
-    assert raw.accepted == 1
-    assert [found.accepted for found in raw_files(home) if found.key == raw.key] == [1]
-    assert not list(raw.folder.parent.glob(".damaged-*"))
-
-
-def test_a_later_parser_takes_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_parser_takes_over(home: Settings, land: Land, set_parser_version: Callable[[int], None]) -> None:
     """What landed is read again; of two readings of the same bytes only the later counts."""
     path = land("follows/a.ndjson", FOLLOW)
     land("follows/b.ndjson", FOLLOW.replace(b"u", b"v"))
     ingest(home)
     path.unlink()
-    for module in ("raw.index", "raw.ingest", "raw.packs"):
-        monkeypatch.setattr(f"pipelines.{module}.PARSER_VERSION", PARSER_VERSION + 1)
+    set_parser_version(PARSER_VERSION + 1)
     assert ingest(home).new_files == 1
     assert sorted((raw.landed_name, raw.parser_version) for raw in raw_files(home)) == [
         ("follows/a.ndjson", PARSER_VERSION), ("follows/b.ndjson", PARSER_VERSION + 1)

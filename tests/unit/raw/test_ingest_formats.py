@@ -17,8 +17,9 @@ import zstandard
 from test_ingest import SESSION, Land, rejects, rows
 
 from pipelines.core.settings import Settings
-from pipelines.raw.index import describe_unreadable, raw_files, rejected_records
+from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
+from pipelines.raw.rejected_records import describe_unreadable, rejected_records
 
 
 def test_the_same_records_in_every_format(home: Settings, land: Land, tmp_path: Path) -> None:

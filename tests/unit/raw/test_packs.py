@@ -7,41 +7,21 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
+from small_files import Land, land_files, session
 
-from pipelines.core.errors import Damaged
 from pipelines.core.row_digest import row_digest
 from pipelines.core.settings import Settings
 from pipelines.raw import packs
-from pipelines.raw.folders import PackDamaged, folders_of
-from pipelines.raw.index import RawFile, RawFolder, every_raw_file, quarantine, raw_files, rejected_records
+from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
-
-SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT10:00:00Z","app":"tv"}\n'
-
-Land = Callable[[str, bytes | str], Path]
-
-
-def session(number: int, day: int = 5) -> str:
-    return SESSION % (number, number % 3, number % 7, day)
-
-
-def land_files(land: Land, count: int, lines: int = 4, first: int = 0) -> None:
-    for file in range(first, first + count):
-        text = "".join(session(file * lines + line, 5 + file % 3) for line in range(lines))
-        land(f"viewing_sessions/{file:05}.ndjson", text)
-
-
-def session_ids(raw: list[RawFile]) -> Counter[str]:
-    """Of the rows in the folders that hold them."""
-    tables = [
-        folder.landed[0].folder.joinpath(f"{name}.parquet") for folder in folders_of(raw) for name in folder.files
-    ]
-    return Counter(row for path in tables for row in pq.read_table(path)["session_id"].to_pylist())
+from pipelines.raw.pack_parts import folders_of
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder
+from pipelines.raw.rejected_records import rejected_records
 
 
 @pytest.fixture
@@ -134,79 +114,6 @@ def test_a_file_that_lands_again_is_known(home: Settings, land: Land) -> None:
     land("viewing_sessions/later.ndjson", (home.landing / "viewing_sessions/00004.ndjson").read_bytes())
     assert ingest(home).new_files == 0
     assert len(raw_files(home)) == 5
-
-
-def test_a_part_of_a_pack_is_read_without_the_rest(home: Settings, land: Land) -> None:
-    """What other landed files put into the same folder does not count with it; the copy is made once."""
-    land_files(land, 6)
-    land("viewing_sessions/bad.ndjson", "oops\n" + session(900))
-    ingest(home)
-    meant = [raw for raw in raw_files(home) if raw.landed_name[-8] in "135d"]
-    expected = Counter(row["session_id"] for raw in meant for name in raw.files for row in raw.table(name).to_pylist())
-    assert session_ids(meant) == expected
-    (folder,) = folders_of(meant)
-    assert folder.path_of_folder.parents[1].name == "raw_parts"
-    inode = folder.path("2026-01-05").stat().st_ino
-    (again,) = folders_of(list(reversed(meant)))
-    assert again.path("2026-01-05").stat().st_ino == inode
-    assert [raw.rejects is not None for raw in again.landed].count(True) == 1
-    assert {name: set(folder.digests(name)) for name in folder.files} == {
-        name: {raw.files[name].digest for raw in meant if name in raw.files} for name in folder.files
-    }
-    (alone,) = folders_of(meant[:1])
-    assert alone.key == meant[0].key
-
-
-def test_a_damaged_part_names_the_pack(home: Settings, land: Land) -> None:
-    """So that the pack is made again from what landed."""
-    land_files(land, 4)
-    ingest(home)
-    raw = raw_files(home)
-    path = raw[0].path("2026-01-05")
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    meant = [each for each in raw if "2026-01-05" in each.files][:1]
-    with pytest.raises(PackDamaged) as error:
-        folders_of(meant)
-    assert error.value.folder == raw[0].folder
-
-
-def test_a_pack_is_made_again_with_what_is_new(home: Settings, land: Land) -> None:
-    """Then its landed files share a folder with others: the damaged one goes, once all that was in it is elsewhere."""
-    land_files(land, 4)
-    ingest(home)
-    (folder,) = {raw.folder for raw in raw_files(home)}
-    quarantine(folder)
-    land_files(land, 2, first=10)
-    assert ingest(home).new_files == 6
-    assert not list(folder.parent.glob(".damaged-*"))
-    assert not folder.exists()
-    assert len(raw_files(home)) == 6
-
-
-@pytest.mark.parametrize("index", ["whole", "damaged"])
-def test_a_pack_stays_until_all_of_it_is_read_again(home: Settings, land: Land, index: str) -> None:
-    """Where a landed file of it is gone, nothing of it is thrown away, and landing that file mends it."""
-    land_files(land, 4)
-    ingest(home)
-    (folder,) = {raw.folder for raw in raw_files(home)}
-    gone = home.landing / "viewing_sessions/00002.ndjson"
-    content = gone.read_bytes()
-    gone.unlink()
-    if index == "damaged":
-        (folder / "index.json").write_bytes(b"{")
-    else:
-        quarantine(folder)
-    with pytest.raises(Damaged, match="land that file again"):
-        ingest(home)
-    assert (folder / "2026-01-05.parquet").exists()
-    land("viewing_sessions/again.ndjson", content)
-    ingest(home)
-    if index == "damaged":
-        assert not folder.exists()
-    assert sorted(raw.landed_sha256 for raw in raw_files(home)) == sorted(
-        {raw.landed_sha256 for raw in raw_files(home)}
-    )
-    assert session_ids(raw_files(home)) == Counter({f"s{number}": 1 for number in range(16)})
 
 
 def test_a_run_that_dies_in_a_pack_leaves_nothing_of_it(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections import Counter
@@ -13,31 +11,33 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
+from small_files import AT_AN_HOUR, Land, land_days
 
 from pipelines.core.errors import Damaged
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.landing import finding
-from pipelines.raw import deliveries, index, ingest, seen_cache
-from pipelines.raw.index import INDEXES, RawFiles, every_raw_file, keys_of, latest_parsed, read_raw
+from pipelines.landing.named_day import named_day
+from pipelines.raw import (
+    catalog,
+    deliveries,
+    index,
+    ingest,
+    layout,
+    quarantine,
+    raw_folder,
+    seen_cache,
+)
+from pipelines.raw.catalog import read_raw
 from pipelines.raw.packs import PackWriter
+from pipelines.raw.raw_folder import keys_of
+from pipelines.raw.readings import latest_parsed
+from pipelines.snapshots import inputs
 
-SESSION = '{"sessionId":"s%d","creatorId":"c%d","viewerId":"v%d","startedAt":"2026-01-%02dT%02d:00:00Z"}\n'
 AS_OF = date(2026, 1, 9)
 
-Land = Callable[[str, bytes | str], Path]
-
-
-def land_days(land: Land, days: int = 4, files: int = 5, first: int = 5) -> None:
-    """Small files of sessions in a folder a day, as if they had landed long ago."""
-    for day in range(first, first + days):
-        for file in range(files):
-            number = day * files + file
-            text = SESSION % (number, number % 3, number % 7, day, file)
-            path = land(f"viewing_sessions/2026-01-{day:02}/{file:02}.ndjson", text)
-            os.utime(path, (1_700_000_000, 1_700_000_000))
+SetVersion = Callable[[int], None]
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         monkeypatch.setattr(owner, name, counted)
 
     watch(finding, "landed_file")
-    watch(index, "from_index")
+    for module in (catalog, index, quarantine, raw_folder):
+        watch(module, "from_index")
     watch(seen_cache.LandedCache, "get")
     return counts
 
@@ -67,13 +68,20 @@ def unchanged(home: Settings) -> str:
     return report.snapshot_id
 
 
-def test_a_run_without_news_looks_at_no_file_by_itself(home: Settings, land: Land, calls: Counter[str]) -> None:
-    """Neither where it landed nor in raw, but those of the newest day: by their names it is told what names mean."""
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_run_without_news_looks_at_no_file_by_itself(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """Neither where it landed nor in raw, but those of the newest day: by their names it is told what names mean.
+
+    Of a large pack not even those: what is needed of them is remembered.
+    """
+    monkeypatch.setattr(raw_folder, "_LARGE_PACK", 3 if is_large else 300)
     land_days(land)
     nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
     calls.clear()
     unchanged(home)
-    assert calls == {"from_index": 1}
+    assert calls == ({} if is_large else {"from_index": 1})
 
 
 def test_a_new_file_has_its_block_looked_at(
@@ -84,10 +92,28 @@ def test_a_new_file_has_its_block_looked_at(
     land_days(land, days=3, files=40)
     ingest.ingest(home)
     calls.clear()
-    land("viewing_sessions/2026-01-06/09a.ndjson", SESSION % (999, 1, 1, 6, 1))
+    land("viewing_sessions/2026-01-06/09a.ndjson", AT_AN_HOUR % (999, 1, 1, 6, 1))
     report = ingest.ingest(home)
     assert (report.landed_files, report.new_files) == (121, 1)
     assert 1 <= calls["landed_file"] <= 30
+
+
+@pytest.mark.slow
+def test_a_new_file_has_no_pack_of_before_read(
+    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs to be known of all of them together is remembered, also of those with rejected records."""
+    monkeypatch.setattr(inputs, "LISTED_INSIDE", 0)
+    found = []
+    for day in range(1, 9):
+        land_days(land, days=1, files=20, first=day)
+        text = AT_AN_HOUR % (day, 1, 1, day, 1) + f'{{"day":{day}}}\n'
+        old(land(f"viewing_sessions/2026-01-{day:02}/bad.ndjson", text))
+        calls.clear()
+        nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
+        found.append(calls["from_index"])
+    assert len(list(home.lake.glob("raw/viewing_sessions/*/keys.json"))) == len(found)
+    assert found == [1, 2, 3, 3, 3, 3, 3, 3]  # the new one, and as many as show a reason three times
 
 
 def old(path: Path) -> Path:
@@ -145,16 +171,15 @@ def test_beside_a_mapping_other_entities_are_passed_over(home: Settings, land: L
 
 
 def test_what_an_earlier_parser_read_and_is_gone_has_nothing_looked_at(
-    home: Settings, land: Land, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+    home: Settings, land: Land, calls: Counter[str], set_parser_version: SetVersion
 ) -> None:
     """It counts, as what can no longer be read again; the rest is passed over."""
     land_days(land, days=2)
-    gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", SESSION % (999, 1, 1, 5, 9)))
+    gone = old(land("viewing_sessions/2026-01-05/gone.ndjson", AT_AN_HOUR % (999, 1, 1, 5, 9)))
     ingest.ingest(home)
     gone.unlink()
-    later = index.PARSER_VERSION + 1
-    for module in ("index", "ingest", "packs"):
-        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    later = layout.PARSER_VERSION + 1
+    set_parser_version(later)
     assert ingest.ingest(home).new_files == 10
     ingest.ingest(home)
     calls.clear()
@@ -193,53 +218,11 @@ def test_a_file_that_changed_is_read_again(home: Settings, land: Land, change: C
 
 def test_a_file_that_has_just_landed_is_looked_at_again(home: Settings, land: Land, calls: Counter[str]) -> None:
     """A change in the same tick of the clock could leave the same stamp."""
-    land("viewing_sessions/new.ndjson", SESSION % (1, 1, 1, 5, 1))
+    land("viewing_sessions/new.ndjson", AT_AN_HOUR % (1, 1, 1, 5, 1))
     ingest.ingest(home)
     calls.clear()
     ingest.ingest(home)
     assert calls["landed_file"] == 1
-
-
-def lost(cache: Path) -> None:
-    cache.unlink()
-
-
-def damaged(cache: Path) -> None:
-    """As its content is, but for what it says of one number."""
-    content = cache.read_bytes()
-    assert b'"accepted":' in content
-    cache.write_bytes(content.replace(b'"accepted":', b'"accepted":1', 1))
-
-
-def of_an_earlier_form(cache: Path) -> None:
-    checksum, _, content = cache.read_bytes().partition(b"\n")
-    form, root, parser_version, folders, _ = json.loads(content)
-    content = json.dumps([form - 1, root, parser_version, folders, []]).encode()
-    cache.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    assert checksum
-
-
-@pytest.mark.parametrize("spoil", [lost, damaged, of_an_earlier_form], ids=lambda spoil: str(spoil.__name__))
-def test_what_is_remembered_of_raw_may_be_lost(home: Settings, land: Land, spoil: Callable[[Path], None]) -> None:
-    """It is made again, the same, and nothing is read twice."""
-    land_days(land)
-    first = nightly.run(home, AS_OF, accept_rejects=True, allow_incomplete=True)
-    cache = home.lake / INDEXES
-    content = cache.read_bytes()
-    spoil(cache)
-    assert unchanged(home) == first.snapshot_id
-    assert cache.read_bytes() == content
-
-
-def test_the_cache_of_a_home_that_was_moved_is_not_believed(home: Settings, land: Land, tmp_path: Path) -> None:
-    """It names folders by where they were."""
-    land_days(land)
-    ingest.ingest(home)
-    home.home.rename(tmp_path / "moved")
-    moved = Settings(home=tmp_path / "moved")
-    report = ingest.ingest(moved)
-    assert report.new_files == 0
-    assert {raw.folder.parents[3] for raw in report.raw} == {moved.lake.parent}
 
 
 def test_raw_that_is_gone_is_read_again(home: Settings, land: Land) -> None:
@@ -260,7 +243,7 @@ def test_a_file_in_two_packs_counts_once(home: Settings, land: Land) -> None:
     land_days(land)
     first = ingest.ingest(home)
     (folder,) = {raw.folder for raw in first.raw}
-    index.quarantine(folder)
+    quarantine.quarantine(folder)
     (home.landing / "viewing_sessions/2026-01-05/00.ndjson").unlink()
     with pytest.raises(Damaged, match="land that file again"):
         ingest.ingest(home)
@@ -269,35 +252,12 @@ def test_a_file_in_two_packs_counts_once(home: Settings, land: Land) -> None:
     assert sum(each.records for each in latest_parsed(raw).folders) == 20
 
 
-def test_an_index_that_was_damaged_unnoticed_is_noticed_and_mended(home: Settings, land: Land) -> None:
-    """Its stamp is what it was, so that nothing but reading it tells: the run after that reads them all."""
-    land_days(land)
-    ingest.ingest(home)
-    (folder,) = {raw.folder for raw in every_raw_file(home)}
-    path = folder / "index.json"
-    path.write_bytes(path.read_bytes().replace(b'"accepted":1', b'"accepted":2', 1))
-    remembered = index._remembered(home)
-    stamps = {name: (index._stamp_of(str(path)), known) for name, (_, known) in remembered.folders.items()}
-    index.save_indexes(
-        home,
-        RawFiles([known for _, known in stamps.values()], {n: s for n, (s, _) in stamps.items()}),
-        remembered.settled,
-    )
-    for known in index._remembered(home).folders.values():
-        known[1].__dict__.clear()
-    with pytest.raises(Damaged, match="The next run"):
-        every_raw_file(home)
-    assert ingest.ingest(home).new_files == 20
-    assert len(every_raw_file(home)) == 20
-
-
-def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_parser_passes_nothing_over(home: Settings, land: Land, set_parser_version: SetVersion) -> None:
     """What an earlier one read is read again."""
     land_days(land, days=1)
     ingest.ingest(home)
-    later = index.PARSER_VERSION + 1
-    for module in ("index", "ingest", "packs"):
-        monkeypatch.setattr(f"pipelines.raw.{module}.PARSER_VERSION", later)
+    later = layout.PARSER_VERSION + 1
+    set_parser_version(later)
     assert ingest.ingest(home).new_files == 5
     assert len(latest_parsed(read_raw(home, index.raise_damaged))) == 5
 
@@ -315,22 +275,33 @@ def test_a_mapping_that_joins_has_everything_looked_at(home: Settings, land: Lan
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Istanbul", "America/St_Johns"])
 @pytest.mark.parametrize("days_later", [0, 1])
+@pytest.mark.parametrize("is_large", [False, True])
 def test_files_told_of_together_say_what_they_say_one_by_one(
-    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch, zone: str, days_later: int
+    home: Settings, land: Land, monkeypatch: pytest.MonkeyPatch, zone: str, days_later: int, is_large: bool
 ) -> None:
-    """Of every day in every zone, in one pack or in several, with names that mean the day or the day before."""
+    """Of every day in every zone, in one pack or in several, large or small, with names that mean the day or the day
+    before."""
     monkeypatch.setattr(PackWriter, "finish", _finish_in_two(PackWriter.finish))
+    if is_large:
+        monkeypatch.setattr(raw_folder, "_LARGE_PACK", 1)
+        for module in (raw_folder, deliveries):
+            monkeypatch.setattr(module, "LEARNED_FROM", 3)
     for day in (5, 6, 8):
         for file, hour in enumerate((1, 12, 20, 22, 23)):
-            text = SESSION % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
+            text = AT_AN_HOUR % (day * 10 + file, file % 3, file, day, hour) * (file != 3)
             land(f"viewing_sessions/2026-01-{day + days_later:02}/{file}.ndjson", text)
     land("viewing_sessions/2026-01-04/0.ndjson", '{"sessionId":1}\n')
-    land("viewing_sessions/all.ndjson", SESSION % (999, 1, 1, 7, 1))
+    land("viewing_sessions/all.ndjson", AT_AN_HOUR % (999, 1, 1, 7, 1))
     raw = latest_parsed(ingest.ingest(home).raw)
     days = [date(2026, 1, 3) + timedelta(days=ahead) for ahead in range(8)]
     apart = deliveries.landed_sessions(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
     together = deliveries.landed_by_folder(raw, [], ["viewing_sessions/2026-01-03/9.ndjson"], ZoneInfo(zone))
     assert len(together) < len(apart)
+    shifts = [
+        deliveries.usual_shift((day, each) for each in files if (day := named_day(each.name)))
+        for files in (together, apart)
+    ]
+    assert shifts == [days_later, days_later]
     assert deliveries.judge(days, together) == deliveries.judge(days, apart)
     assert deliveries.states(days, together) == deliveries.states(days, apart)
     for day in days:
@@ -349,18 +320,3 @@ def _finish_in_two(finish: Callable[[PackWriter], Any]) -> Callable[[PackWriter]
         return finish(self)
 
     return finish_in_two
-
-
-def test_what_is_said_of_a_folder_is_said_of_its_files(home: Settings, land: Land) -> None:
-    """Read back from the cache it is what it was."""
-    land_days(land)
-    land("viewing_sessions/bad.ndjson", SESSION % (1, 1, 1, 5, 1) + "{}\n")
-    land("follows/a.ndjson", '{"userId":"u","creatorId":"c","followedAt":"2026-01-02T00:00:00Z"}\n')
-    report = ingest.ingest(home)
-    index._read_remembered.cache_clear()
-    read = read_raw(home, index.raise_damaged)
-    assert [index.RawFolder.of(folder.landed) for folder in read.folders] == read.folders
-    assert (len(read), sum(folder.records for folder in read.folders)) == (22, 23)
-    assert [msgspec.structs.asdict(raw) for raw in read] == [
-        msgspec.structs.asdict(raw) for raw in sorted(report.raw, key=lambda raw: (raw.entity, raw.key))
-    ]

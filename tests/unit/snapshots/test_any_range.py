@@ -48,6 +48,7 @@ def warehouse(night: Night, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 # --- ranges --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(days=ranges)
 def test_a_range_is_what_a_scan_of_all_sessions_says(night, days):
     """For any range that the snapshot holds, the sums over the cube are the distinct counts of the oracle."""

@@ -18,7 +18,7 @@ from world import World
 from pipelines.core import durable_files
 from pipelines.core.errors import Damaged, NoSnapshot, UsageError
 from pipelines.jobs import nightly, prune
-from pipelines.raw.index import raw_files
+from pipelines.raw.catalog import raw_files
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots import ranking
 
@@ -253,6 +253,7 @@ def test_pruning_keeps_the_newest_and_the_current(home):
     assert [snapshot.damage() for snapshot in snapshots.listed(folder)] == [[], []]
 
 
+@pytest.mark.slow
 def test_pruning_takes_no_more_than_it_says(home):
     """Files and bytes are what is gone of the lake; raw stays; a second time there is nothing to do."""
     land_noise(home, seed=12, sessions=10, days=6)

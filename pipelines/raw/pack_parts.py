@@ -21,7 +21,10 @@ import pyarrow as pa
 from pipelines.core.durable_files import make_folder, new_folder, parquet_writer, sha256_of
 from pipelines.core.errors import Damaged
 from pipelines.landing.schema import RAW_SCHEMAS, REJECTS_SCHEMA
-from pipelines.raw.index import INDEX, RawFile, RawFolder, as_index, by_folder, files_of, from_index
+from pipelines.raw.index import as_index, files_of, from_index
+from pipelines.raw.layout import INDEX
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.raw.writer import WrittenFile
 
 PARTS = "raw_parts"
