@@ -139,17 +139,18 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
     Without an ID to the one before. They stay on it, whatever runs publish, until --release.
     """
     from pipelines.core.durable_files import lock_home
-    from pipelines.snapshots import manifest
+    from pipelines.snapshots import kept_warehouses, manifest
 
     if release and snapshot_id:
         raise click.UsageError("Give an ID or --release, not both.")
+    prepare = kept_warehouses.restored(settings)
     with lock_home(settings.home), remote.mounted(settings):
         if release:
-            target = manifest.release(settings.snapshots)
+            target = manifest.release(settings.snapshots, prepare)
             remote.push(settings)
             click.echo(f"Released: {target.id} is current, and runs move the pointer again.")
         else:
-            target = manifest.roll_back(settings.snapshots, snapshot_id)
+            target = manifest.roll_back(settings.snapshots, snapshot_id, prepare)
             remote.push(settings)
             click.echo(f"{target.id} is current and pinned until `mostwatched snapshots rollback --release`.")
 
@@ -163,10 +164,10 @@ def remove(settings: Settings, snapshot_id: str) -> None:
     what it was made of.
     """
     from pipelines.core.durable_files import lock_home
-    from pipelines.snapshots import manifest
+    from pipelines.snapshots import kept_warehouses, manifest
 
     with lock_home(settings.home), remote.mounted(settings):
-        instead = manifest.remove_one(settings.snapshots, snapshot_id)
+        instead = manifest.remove_one(settings.snapshots, snapshot_id, kept_warehouses.restored(settings))
         remote.tidy(settings)
     click.echo(f"Removed snapshot {snapshot_id}." + (f" {instead.id} is current now." if instead else ""))
 
@@ -195,7 +196,8 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
     """Remove old snapshots, and what nothing needs any more.
 
     MOSTWATCHED_KEEP_SNAPSHOTS snapshots stay, and sessions of MOSTWATCHED_KEEP_DAYS days before the newest as_of (0: of
-    all days). Derived files that nothing kept needs go.
+    all days). Of the snapshots MOSTWATCHED_KEEP_WAREHOUSES keep their warehouse.duckdb (0: all). Derived files that
+    nothing kept needs go.
     """
     from pipelines.core import progress
     from pipelines.jobs import prune
@@ -203,12 +205,17 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
     with progress.show_progress() as shown:
         report = prune.prune(settings, dry_run=dry_run, progress=shown)
     if as_json:
-        print_json(vars(report))
+        print_json(report.as_json())
         return
     click.echo(
         f"{'Would remove' if dry_run else 'Removed'} {counted(len(report.snapshots), 'snapshot')} and "
         f"{counted(report.lake_files, 'file')} of the lake ({report.lake_bytes / 1e6:,.1f} MB)."
     )
+    if report.warehouses:
+        click.echo(
+            f"{'Would remove' if dry_run else 'Removed'} the warehouse.duckdb of "
+            f"{counted(len(report.warehouses), 'kept snapshot')}."
+        )
     if report.days:
         click.echo(
             f"{'Would remove' if dry_run else 'Removed'} {counted(report.records, 'session')} of "

@@ -17,7 +17,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,12 @@ def temporary_beside(final: Path) -> Path:
 
 
 @contextmanager
-def new_file(final: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably."""
-    temporary = temporary_beside(final)
+def new_file(final: Path, beside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write to; when the block succeeds it is renamed to `final`, durably.
+
+    It stands beside `final`, or `beside` another path of the same file system.
+    """
+    temporary = temporary_beside(beside or final)
     try:
         yield temporary
         fsync(temporary)  # safeguard: file-fsynced-before-its-name
@@ -137,14 +140,19 @@ _NOT_WORTH_A_DICTIONARY = _LIKE_NOISE | {
 }
 
 
-def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of the one kind of Parquet file that raw and the lake consist of."""
+def parquet_writer(path: Path, schema: pa.Schema, all_different: Collection[str] = ()) -> pq.ParquetWriter:
+    """A writer of the one kind of Parquet file that raw and the lake consist of.
+
+    `all_different` are columns that are nearly so in this file: see _NOT_WORTH_A_DICTIONARY.
+    """
     return pq.ParquetWriter(
         path,
         schema,
         compression={name: "NONE" if name in _LIKE_NOISE else "ZSTD" for name in schema.names},
         compression_level={name: 1 for name in schema.names if name not in _LIKE_NOISE},
-        use_dictionary=[name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY],
+        use_dictionary=[
+            name for name in schema.names if name not in _NOT_WORTH_A_DICTIONARY and name not in all_different
+        ],
     )
 
 

@@ -86,6 +86,7 @@ class Settings:
     spark_master: str | None = None  # as Spark writes it; None: that of spark-submit, else local[*]
     spark_options: tuple[tuple[str, str], ...] = ()  # Spark's own, by name
     keep_snapshots: int = 30  # that `snapshots prune` leaves, besides the current one
+    keep_warehouses: int = 0  # of the snapshots that `snapshots prune` leaves, besides the current one's; 0: all
     keep_days: int = 0  # of sessions in raw, before the newest as_of, that `snapshots prune` leaves; 0: all
     forgotten_key: Path | None = None  # a file outside of the home with the key of the register of the forgotten
     # what a run tells
@@ -430,6 +431,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "engine": _engine,
     "spark_options": _options,
     "keep_snapshots": _whole(1),
+    "keep_warehouses": _whole(0),
     "keep_days": _whole(0),
     "forgotten_key": lambda text: Path(text).absolute(),
     "notify_command": _command,

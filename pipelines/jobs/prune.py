@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines import remote
 from pipelines.core import durable_files
@@ -16,7 +17,7 @@ from pipelines.lake import plan
 from pipelines.lake.derive import Lake
 from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.raw_file import RawFile
-from pipelines.snapshots import manifest
+from pipelines.snapshots import kept_warehouses, manifest
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class PruneReport:
     days: list[str]  # UTC days of sessions, too old for MOSTWATCHED_KEEP_DAYS
     records: int  # accepted records of those days
     is_dry_run: bool = False
+    warehouses: list[str] | None = None  # snapshots that lost theirs; None: MOSTWATCHED_KEEP_WAREHOUSES keeps all
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON values; without warehouses where all are kept."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_progress) -> PruneReport:
@@ -41,6 +47,8 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
         return _foreseen(settings)
     with locked_home(settings), open_lake(settings, progress) as lake:
         removed = manifest.prune(settings.snapshots, settings.keep_snapshots)
+        keep = settings.keep_warehouses
+        warehouses = kept_warehouses.remove_old(settings.snapshots, keep) if keep else None
         report.prune(settings)
         days, records = _expire(settings)
         if days and (pointer := manifest.current(settings.snapshots)) is not None:
@@ -51,7 +59,7 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
             )
         count, size = prune_derived(settings, lake)
         remote.tidy(settings)
-        return PruneReport(removed, count, size, days, records)
+        return PruneReport(removed, count, size, days, records, warehouses=warehouses)
 
 
 def _foreseen(settings: Settings) -> PruneReport:
@@ -62,7 +70,10 @@ def _foreseen(settings: Settings) -> PruneReport:
         files = _not_needed(settings, lake, without=doomed)
         size = sum(path.stat().st_size for path in files)
     records = sum(sum(each.records.values()) for each in going)
-    return PruneReport(doomed, len(files), size, sorted(days), records, is_dry_run=True)
+    keep = settings.keep_warehouses
+    losing = kept_warehouses.to_remove(settings.snapshots, keep, without=doomed) if keep else None
+    warehouses = None if losing is None else [snapshot.id for snapshot in losing]
+    return PruneReport(doomed, len(files), size, sorted(days), records, is_dry_run=True, warehouses=warehouses)
 
 
 def _expire(settings: Settings) -> tuple[list[str], int]:

@@ -84,6 +84,7 @@ class Model:
     is_batched: bool = False  # whether several days may share a statement: each row meets rows of its own day alone
     has_reach: bool = False  # or those of days that the statement itself names by theirs, so that all else is left out
     is_keyed_by_raw: bool = False  # or by its sources, which must then be found before it is
+    is_sliced: bool = False  # whether rows meet those of the same value of its first key alone, which all sources have
 
     @cached_property
     def canonical(self) -> str:
@@ -218,6 +219,7 @@ def parse(name: str, statement: str) -> Model:
         is_batched=fields.get("batched", "no").startswith("yes"),
         has_reach=fields.get("batched", "no").startswith("yes, by its reach"),
         is_keyed_by_raw=fields.get("keyed", "").startswith("by raw"),
+        is_sliced=fields.get("sliced", "no").startswith("yes"),
         columns={match["name"]: match["comment"].strip() for match in _COLUMN.finditer(_final_select(statement))},
     )
 
@@ -243,7 +245,9 @@ def _final_select(statement: str) -> str:
 
 
 _HEADER = re.compile(r"\A(?:--[^\n]*\n)+")
-_FIELD = re.compile(r"^-- (?P<field>grain|keys|stored|batched|keyed|sources|params):(?P<value>.*)$", re.MULTILINE)
+_FIELD = re.compile(
+    r"^-- (?P<field>grain|keys|stored|batched|sliced|keyed|sources|params):(?P<value>.*)$", re.MULTILINE
+)
 _COLUMN = re.compile(r"(?P<name>\w+),?\s*-- (?P<comment>[^\n]+)$", re.MULTILINE)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|(?:--[^\n]*|\s)+")  # a string, or a run of comments and white space
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)")

@@ -39,9 +39,8 @@ class NamedTogether(msgspec.Struct, frozen=True, array_like=True):
     first: list[RowsOfFile] | None = None
 
 
-LEARNED_FROM = (
-    15  # files of the latest days, by which it is told what the days in names mean: see deliveries.usual_shift
-)
+# Files of the latest days, by which it is told what the days in names mean: see deliveries.usual_shift.
+LEARNED_FROM = 15
 _LARGE_PACK = 200  # landed files: the index of a smaller one is read in less time than is worth remembering it
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -120,6 +120,11 @@ class Snapshot:
         """What the manifest says of every file, by its path inside the snapshot."""
         return dict(self.manifest["files"])
 
+    @property
+    def removed(self) -> dict[str, dict[str, Any]]:
+        """What the manifest said of the files that it counts as removed, likewise: see kept_warehouses."""
+        return dict(self.manifest.get("removed", {}))
+
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a Parquet file such as "creators.parquet", with `columns` only those.
 
@@ -173,10 +178,15 @@ class Snapshot:
                 durable_files.verify(self.path / name, facts["sha256"])
             except Damaged as error:
                 found.append(str(error))
-        known = {self.path / name for name in (*self.files, MANIFEST)}
+        known = {self.path / name for name in (*self.files, *self.removed, MANIFEST)}
         # safeguard: verify-finds-strange-files
         strangers = sorted(path for path in self.path.rglob("*") if path.is_file() and path not in known)
         return found + [f"{path} does not belong to the snapshot." for path in strangers]
+
+
+def facts_without_rows(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file that is no table of its own."""
+    return {"rows": None, "bytes": path.stat().st_size, "sha256": durable_files.sha256_of(path), "rows_sha256": None}
 
 
 def cube_folder(min_cell: int) -> str:
@@ -404,10 +414,19 @@ def accepted_keys(snapshots: Path, pointer: Pointer) -> frozenset[str]:
     return landed_list.keys(snapshots, pointer.landed.sha256)
 
 
-def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
+# Makes a snapshot ready to be pointed to, such as `kept_warehouses.restored`; returns it as it is then.
+Prepare: TypeAlias = Callable[[Snapshot], Snapshot]
+
+
+def as_it_is(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, which needs no preparing."""
+    return snapshot
+
+
+def roll_back(snapshots: Path, snapshot_id: str | None, prepare: Prepare = as_it_is) -> Snapshot:
     """Point to an earlier snapshot and pin it there: to `snapshot_id`, or to the one before the current.
 
-    Raises UsageError when there is no such snapshot, Damaged when it is not whole.
+    It is prepared before that. Raises UsageError when there is no such snapshot, Damaged when it is not whole.
     """
     if snapshot_id is None:
         now = open_current(snapshots)
@@ -418,14 +437,16 @@ def roll_back(snapshots: Path, snapshot_id: str | None) -> Snapshot:
     else:
         target = open_snapshot(snapshots, snapshot_id)
     _require_whole(target)  # safeguard: rollback-to-a-whole-snapshot
+    target = prepare(target)
     point_to(snapshots, target, pinned=True)
     return target
 
 
-def release(snapshots: Path) -> Snapshot:
-    """Undo a roll-back: point to the newest whole snapshot and let runs move the pointer again."""
-    for target in reversed(listed(snapshots)):
-        if not target.files_damage():  # snapshots share a list: damage to it must not keep readers from all of them
+def release(snapshots: Path, prepare: Prepare = as_it_is) -> Snapshot:
+    """Undo a roll-back: point to the newest whole snapshot, prepared, and let runs move the pointer again."""
+    for newest in reversed(listed(snapshots)):
+        if not newest.files_damage():  # snapshots share a list: damage to it must not keep readers from all of them
+            target = prepare(newest)
             point_to(snapshots, target, pinned=False)
             return target
     raise NoSnapshot(f"There is no whole snapshot in {snapshots} to point to.")
@@ -448,8 +469,9 @@ def to_prune(snapshots: Path, keep: int) -> list[str]:
     return [name for name in snapshot_ids(snapshots) if name not in kept]
 
 
-def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
-    """Remove a snapshot. Of the current one the newest other whole one takes the place first, and is returned.
+def remove_one(snapshots: Path, snapshot_id: str, prepare: Prepare = as_it_is) -> Snapshot | None:
+    """Remove a snapshot. Of the current one the newest other whole one, prepared, takes the place first, and is
+    returned.
 
     Raises UsageError when there is none of that name, NoSnapshot when it is the current one and no other is whole.
     """
@@ -464,6 +486,7 @@ def remove_one(snapshots: Path, snapshot_id: str) -> Snapshot | None:
         )
         if instead is None:
             raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
+        instead = prepare(instead)
         # safeguard: pointer-moves-before-removal
         point_to(snapshots, instead, pinned=False)
     remove(snapshots, [snapshot_id])

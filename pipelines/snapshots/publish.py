@@ -36,7 +36,7 @@ from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.unknown_fields import UnknownField
-from pipelines.snapshots import changed_days, delivered_days, gates, landed_list, warehouse
+from pipelines.snapshots import changed_days, delivered_days, gates, kept_warehouses, landed_list, warehouse
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -185,13 +185,15 @@ def publish(
             raise Damaged(f"Snapshot {snapshot_id} does not read back as it was written: {damage[0]} Run again.")
     progress("move the pointer", 0, 1)
     if is_lost:  # to the newest whole snapshot, which may be this one; readers saw none
-        snapshots.release(settings.snapshots)
+        snapshots.release(settings.snapshots, kept_warehouses.restored(settings))
         pointer = snapshots.current(settings.snapshots)
         warnings += (_POINTER_LOST,)
     # safeguard: pointer-moves-forward, rollback-stays
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
+    # safeguard: what-becomes-current-has-a-warehouse
+    snapshot = kept_warehouses.restore(settings, snapshot) if moves else snapshot
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
     says = (snapshot.manifest_sha256, landed.keys_sha256, lost_as_json, completeness)
     if moves and (
@@ -451,7 +453,7 @@ def _write(
             progress("write the report", 0, 1)
             path = folder / REPORT
             path.write_bytes(observer.page(Snapshot(folder, manifest | {"files": facts}, "")))
-            facts[path.name] = _facts_without_rows(path)
+            facts[path.name] = snapshots.facts_without_rows(path)
         (folder / snapshots.MANIFEST).write_bytes(
             durable_files.json_bytes(durable_files.with_checksum(manifest | {"files": facts}))
         )
@@ -464,7 +466,7 @@ def _add_warehouse(settings: Settings, built: Built, files: Mapping[str, Stored]
     Only one of the same as_of can have the same: there are few of those.
     """
     path = folder / warehouse.WAREHOUSE
-    public = {name: stored.digest for name, stored in files.items() if not name.startswith("private/")}
+    public = warehouse.public_digests({name: stored.digest for name, stored in files.items()})
     held = warehouse.Facts(built.as_of, cube_days(built.as_of, built.policy), built.policy, public)
     key = held.key()
     for other in reversed(snapshots.listed(settings.snapshots, of=built.as_of)):
@@ -476,15 +478,8 @@ def _add_warehouse(settings: Settings, built: Built, files: Mapping[str, Stored]
                 existing = other.verified(path.name)  # safeguard: shared-warehouse-verified
                 durable_files.link_or_copy(existing, path)
                 return known
-    tables: dict[str, list[Path]] = {}
-    for name in public:
-        tables.setdefault(warehouse.table_of(name), []).append(folder / name)
-    warehouse.write(settings, path, tables, held)
-    return _facts_without_rows(path) | {"key": key}
-
-
-def _facts_without_rows(path: Path) -> dict[str, Any]:
-    return {"rows": None, "bytes": path.stat().st_size, "sha256": durable_files.sha256_of(path), "rows_sha256": None}
+    warehouse.write(settings, path, folder, held)
+    return snapshots.facts_without_rows(path) | {"key": key}
 
 
 def _manifest(

@@ -1,7 +1,8 @@
 """Run SQL over a published snapshot: its warehouse.duckdb, opened read-only.
 
 The caller may pass a function that attaches the file where it lies, in a bucket (remote/httpfs.py). Otherwise, or if
-the local copy has it already, that copy is opened, checked against the manifest as everywhere.
+the local copy has it already, that copy is opened, checked against the manifest as everywhere. One that `prune` removed
+is made again for as long as it is asked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from pipelines.core import durable_files
 from pipelines.core.errors import UsageError, os_error_message
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
+from pipelines.snapshots import kept_warehouses
 from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.warehouse import WAREHOUSE
 
@@ -52,11 +54,17 @@ def open_warehouse(
     Whatever it is asked, it reaches nothing else on this machine or the network, but for files in `allowed_folders`.
     Raises Damaged, NoSnapshot, Unreachable.
     """
-    with snapshot.being_read(), engine.session(settings, "query") as connection:
+    with snapshot.being_read(), ExitStack() as stack:
+        is_removed = WAREHOUSE in snapshot.removed
         path = snapshot.path / WAREHOUSE
+        if is_removed:
+            path = stack.enter_context(kept_warehouses.made_for_now(settings, snapshot))
+        connection = stack.enter_context(engine.session(settings, "query"))
         name = f"snapshots/{snapshot.id}/{WAREHOUSE}"
         if path.exists() or attach_in_place is None or not attach_in_place(connection, name, "warehouse"):
-            durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])  # safeguard: damaged-warehouse-not-asked
+            if not is_removed:
+                # safeguard: damaged-warehouse-not-asked
+                durable_files.verify(path, snapshot.files[WAREHOUSE]["sha256"])
             engine.attach(connection, path, "warehouse")
         connection.execute("use warehouse")
         engine.lock(connection, allowed_folders)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -73,16 +73,24 @@ class Facts:
         return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
+def public_digests(digests: Mapping[str, str]) -> dict[str, str]:
+    """Of the digests of rows by file of a snapshot those of the files that its warehouse holds the rows of."""
+    return {name: digest for name, digest in digests.items() if not name.startswith("private/")}
+
+
 def table_of(path: str) -> str:
     """The table that a Parquet file of a snapshot belongs to: its name, or that of the folder of its days."""
     return PurePath(path).parts[0].removesuffix(".parquet")
 
 
-def write(settings: Settings, path: Path, tables: Mapping[str, Sequence[Path]], facts: Facts) -> None:
-    """Write the database to `path`, which must not exist. `tables` holds the Parquet files of each public table.
+def write(settings: Settings, path: Path, folder: Path, facts: Facts) -> None:
+    """Write the database to `path`, which must not exist, of the public Parquet files in the `folder` of a snapshot.
 
     Without creator_reach among them it has no macros: there is nothing that they could add up.
     """
+    tables: dict[str, list[Path]] = {}
+    for name in facts.digests:
+        tables.setdefault(table_of(name), []).append(folder / name)
     with engine.run_session(settings, "warehouse") as connection, _attached(connection, path):
         try:
             connection.execute("set preserve_insertion_order = false")  # files of a day each, whichever comes first

@@ -1,6 +1,7 @@
 -- Say who follows whom by the base alone, erased users and all, as it was known at as_of.
 -- grain:   one row per follow that stands
 -- keys:    user_id, creator_id
+-- sliced:  yes
 -- sources: follow_versions
 -- params:  as_of_instant (exclusive)
 with newest_first as (

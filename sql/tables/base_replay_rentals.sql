@@ -1,6 +1,7 @@
 -- Keep the newest version of every replay rental by the base alone, erased users and all, as it was known at as_of.
 -- grain:   one row per rental
 -- keys:    user_id, stream_id, rented_at
+-- sliced:  yes
 -- sources: replay_rental_versions
 -- params:  as_of_instant (exclusive)
 with newest_first as (

@@ -2,6 +2,7 @@
 -- erased user count as never landed.
 -- grain:   one row per follow that stands
 -- keys:    user_id, creator_id
+-- sliced:  yes
 -- sources: base_follows, changed_follows
 -- params:  as_of_instant (exclusive)
 with newest_first as (

@@ -2,6 +2,7 @@
 -- since. Records of an erased user count as never landed.
 -- grain:   one row per rental
 -- keys:    user_id, stream_id, rented_at
+-- sliced:  yes
 -- sources: base_replay_rentals, changed_replay_rentals
 -- params:  as_of_instant (exclusive)
 with newest_first as (

@@ -33,6 +33,7 @@ SNAPSHOT_FILES = ("tests/unit/snapshots/test_manifest.py",)
 LISTS = ("tests/unit/snapshots/test_landed_list.py",)
 LISTS_IN_BUCKETS = ("tests/remote/test_landed_lists.py",)
 UNCHANGED = ("tests/unit/jobs/test_unchanged_nights.py",)
+KEPT_WAREHOUSES = ("tests/spec/test_kept_warehouses.py",)
 FORGETTING = ("tests/spec/test_forgetting.py",)
 REWRITING = ("tests/unit/landing/test_rewrite.py",)
 SHARED_FOLDERS = ("tests/spec/test_shared_folders.py",)
@@ -139,6 +140,10 @@ SAFEGUARDS = (
     Safeguard("key-holds-digests-of-inputs", drop, STORED),
     Safeguard("shared-warehouse-verified", replace("other.verified(path.name)", "other.path / path.name"), UNCHANGED),
     Safeguard("warehouse-shared-for-the-same-rows", instead("is_same = bool(known)"), UNCHANGED),
+    Safeguard("current-keeps-its-warehouse", instead("kept = listed[-keep:]"), KEPT_WAREHOUSES),
+    Safeguard("warehouse-stays-beside-damaged-files", replace("_can_be_made_again(one)", "True"), KEPT_WAREHOUSES),
+    Safeguard("warehouse-made-of-checked-files", drop, KEPT_WAREHOUSES),
+    Safeguard("what-becomes-current-has-a-warehouse", drop, KEPT_WAREHOUSES),
     Safeguard("section-kept-for-the-same-inputs", instead("is_same = bool(self._last)"), UNCHANGED),
     # --- a file rests on its own step, and on all of it
     Safeguard("days-that-read-others-are-built-alone", instead("is_alone = False"), ("tests/spec/test_holes.py",)),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from world import Night, World
 
 from pipelines.lake import plan_states
+from pipelines.lake.engines import duckdb, writing
 
 AS_OF = date(2026, 1, 31)
 EVERYTHING_ALLOWED = {"accept_rejects": True, "allow_incomplete": True}
@@ -113,11 +114,12 @@ def rentals_are_right(night: Night) -> None:
 @given(
     draw=st.randoms(use_true_random=False),
     base_rows=st.sampled_from([1, 2, 3, 5, 8]),
+    slice_rows=st.sampled_from([1, 2, 1 << 20]),
     nights=st.lists(st.integers(-2, 2), min_size=2, max_size=4),
 )
-def test_every_night_over_any_base_is_what_all_records_say(draw, base_rows, nights):
+def test_every_night_over_any_base_is_what_all_records_say(draw, base_rows, slice_rows, nights):
     """With versions known later, erasures, other currencies, exports again and nights out of order; and no name stands
-    for other rows where all of it is worked out at once."""
+    for other rows where all of it is worked out at once, nor where tables are worked out slice by slice."""
     dealt = landings(draw, len(nights))
     note(dealt)
     names = NamedByRows()
@@ -129,7 +131,11 @@ def test_every_night_over_any_base_is_what_all_records_say(draw, base_rows, nigh
             for entity, records in files:
                 for each in (world, at_once):
                     each.land(entity, records)
-            night = world.run(AS_OF + timedelta(days=as_of), night=EVERYTHING_ALLOWED)
+            with (
+                mock.patch.object(duckdb, "SLICE_ROWS", slice_rows),
+                mock.patch.object(writing, "ROW_GROUP_ROWS", slice_rows),
+            ):
+                night = world.run(AS_OF + timedelta(days=as_of), night=EVERYTHING_ALLOWED)
             rentals_are_right(night)
             names.look_at(world.settings.lake)
         last = at_once.run(AS_OF + timedelta(days=nights[-1]), night=EVERYTHING_ALLOWED)

@@ -30,7 +30,7 @@ from pipelines.core.errors import Unreachable, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly, prune, status
 from pipelines.jobs.erase_user import forget
-from pipelines.snapshots import manifest
+from pipelines.snapshots import manifest, range_query
 
 pytestmark = pytest.mark.xdist_group("bucket")
 
@@ -118,6 +118,34 @@ def test_prune_removes_there_what_it_removes_here(bucket: Bucket, machines: Mach
         assert manifest.open_current(settings.snapshots).damage() == []
     with in_bucket.mounted(machines.settings("one")):
         assert manifest.snapshot_ids(machines.settings("one").snapshots) == [second], "pruned elsewhere, gone here"
+
+
+@pytest.mark.slow
+def test_warehouses_are_removed_there_and_made_again(
+    bucket: Bucket, machines: Machines, platform: Any, monkeypatch: Any
+) -> None:
+    """Each step on another machine; what the bucket holds is whole after each."""
+    landing, (first, second) = platform
+    run(machines, "one", FIRST, landing)
+    run(machines, "one", SECOND, landing)
+    report = prune.prune(machines.settings("two", MOSTWATCHED_KEEP_WAREHOUSES="1"))
+    assert report.warehouses == [first]
+    assert [name.split("/")[2] for name in bucket.names("home/snapshots") if "warehouse" in name] == [second]
+    settings = machines.settings("three")
+    with in_bucket.mounted(settings):
+        assert not any(manifest.damage(settings.snapshots).values())
+        snapshot = manifest.open_snapshot(settings.snapshots, first)
+        with range_query.open_warehouse(settings, snapshot) as connection:
+            ranked = connection.execute("select count(*) from ranking(date '2026-01-30', 30)").fetchone()
+        assert ranked == (snapshot.table("creator_rankings.parquet")["window_days"].to_pylist().count(30),)
+    for name, value in machines.environ("four").items():
+        monkeypatch.setenv(name, value)
+    cli.main(["snapshots", "rollback"], standalone_mode=False)
+    assert len([name for name in bucket.names("home/snapshots") if "warehouse" in name]) == 2
+    settings = machines.settings("five")
+    with in_bucket.mounted(settings):
+        assert manifest.open_current(settings.snapshots).id == first
+        assert not any(manifest.damage(settings.snapshots).values())
 
 
 @pytest.mark.slow

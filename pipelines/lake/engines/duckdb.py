@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.core.durable_files import ROW_GROUP_ROWS, remove_leftover
 from pipelines.core.row_digest import RowDigest
@@ -164,10 +165,18 @@ class DuckDBEngine:
                 # Sorting takes more than twice as long once its keys are longer than 24 bytes, as with a day too many.
                 keys, condition = keys[1:], f"where {keys[0]} = date '{day}'"
             order = ", ".join(f"{key} nulls first" for key in keys)
-            query = f"{_with(files)}select * from ({model.statement}\n) {condition} order by {order}"
-            reader = connection.sql(query, params=dict(params)).to_arrow_reader(ROW_GROUP_ROWS)
-            plain = _plain(reader)
-            return write_split(plain, plain.schema, targets)
+
+            def rows_of(part: Slice) -> pa.RecordBatchReader:
+                query = (
+                    f"{_with(files, part.condition)}select * from ({model.statement}\n) {condition} order by {order}"
+                )
+                rows = connection.sql(query, params={**params, **part.bounds})
+                return _plain(rows.to_arrow_reader(ROW_GROUP_ROWS))
+
+            first, *others = _slices(model, sources)
+            rows = rows_of(first)
+            batches = itertools.chain(rows, itertools.chain.from_iterable(map(rows_of, others)))
+            return write_split(batches, rows.schema, targets)
 
     def _hold(self, wanted: EphemeralModel | None) -> None:
         """Hold the rows of the one ephemeral model that is being read, and of no other."""
@@ -234,10 +243,57 @@ def _read_parquet(files: Sequence[Path], options: str = "filename = false") -> s
     return f"read_parquet([{', '.join(literal(str(path)) for path in paths)}], hive_partitioning = false, {options})"
 
 
-def _with(sources: Mapping[str, Relation]) -> str:
-    """The clause that makes files visible to a query under their names. A view would open them all once more."""
+SLICE_ROWS = 1 << 20  # some 100 MB while they are sorted
+
+
+class Slice(NamedTuple):
+    """Some rows of every source of a model: a condition, and the values that are bound in it."""
+
+    condition: str
+    bounds: Mapping[str, str]
+
+
+def _slices(model: Model, sources: Mapping[str, Relation]) -> list[Slice]:
+    """What the rows of a model are made of in turn, so that in order they are all: of most models all at once.
+
+    However many rows there are, a slice of them is held at once. The bounds are the least keys of some row groups of
+    the largest source. Since that is sorted by them, a slice reads its own row groups; of one that is not, it would
+    read more, and come to the same rows.
+    """
+    files = [path for each in sources.values() if isinstance(each, Sequence) for path in each]
+    is_sliced = model.is_sliced and all(isinstance(each, Sequence) for each in sources.values())
+    bounds = _bounds(max(files, key=lambda path: path.stat().st_size), model.keys[0]) if is_sliced else []
+    if not bounds:
+        return [Slice("", {})]
+    key = model.keys[0]
+    first = Slice(f" where {key} < $slice_end or {key} is null", {"slice_end": bounds[0]})
+    between = f" where {key} >= $slice_begin and {key} < $slice_end"
+    others = [Slice(between, {"slice_begin": low, "slice_end": high}) for low, high in itertools.pairwise(bounds)]
+    return [first, *others, Slice(f" where {key} >= $slice_begin", {"slice_begin": bounds[-1]})]
+
+
+def _bounds(path: Path, column: str) -> list[str]:
+    """Ascending values of a text column of a Parquet file, with some SLICE_ROWS rows between each two."""
+    with pq.ParquetFile(path) as file:
+        place = file.schema_arrow.get_field_index(column)
+        found: list[str] = []
+        rows = 0
+        for number in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(number)
+            least = group.column(place).statistics
+            if rows >= SLICE_ROWS and least is not None and least.has_min_max and least.min > (found or [""])[-1]:
+                found.append(least.min)
+                rows = 0
+            rows += group.num_rows
+    return found
+
+
+def _with(sources: Mapping[str, Relation], condition: str = "") -> str:
+    """The clause that makes files visible to a query under their names. A view would open them all once more.
+
+    `condition` says which rows of each."""
     named = [
-        f'"{name}" as not materialized (from {_read_parquet(relation)})'
+        f'"{name}" as not materialized (from {_read_parquet(relation)}{condition})'
         for name, relation in sources.items()
         if not isinstance(relation, pa.Table | EphemeralModel)
     ]

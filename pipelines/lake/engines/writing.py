@@ -35,7 +35,7 @@ def write_split(
                 if writer is None or day != writing:
                     if writer is not None:
                         writer.close()
-                    writer = parquet_writer(targets[day], schema)
+                    writer = parquet_writer(targets[day], schema, _all_different(rows))
                     writing = day
                     written.add(day)
                 writer.write_batch(rows, row_group_size=ROW_GROUP_ROWS)
@@ -46,6 +46,23 @@ def write_split(
     for day in set(targets) - written:
         parquet_writer(targets[day], schema).close()
     return digests
+
+
+# Times that a text must stand in a row group on average: else its dictionary is given up, or no smaller than the texts.
+_REPEATED = 2
+
+
+def _all_different(rows: pa.RecordBatch) -> list[str]:
+    """The text columns that by the first rows are hardly worth a dictionary, if those are enough to tell.
+
+    Ids of creators are, in a table of theirs; beside users, and in their order, there may be 100,000 in a row group.
+    """
+    if rows.num_rows < ROW_GROUP_ROWS // 2:
+        return []
+    texts = [
+        field.name for field in rows.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    return [name for name in texts if pc.count_distinct(rows[name]).as_py() * _REPEATED > rows.num_rows]
 
 
 def _by_day(batches: Iterable[pa.RecordBatch], *, single: bool) -> Iterator[tuple[date | None, pa.RecordBatch]]:

@@ -34,6 +34,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "spark_master": ("spark://head:7077", "spark://head:7077"),
     "spark_options": ('{"spark.executor.memory": "4g"}', (("spark.executor.memory", "4g"),)),
     "keep_snapshots": ("3", 3),
+    "keep_warehouses": ("2", 2),
     "keep_days": ("800", 800),
     "home_mode": ("group", "group"),
     "notify_command": ("/usr/local/bin/page --night", "/usr/local/bin/page --night"),
