@@ -16,6 +16,7 @@ def asked(server: str, **query: Any) -> Any:
     return httpx.get(f"{server}/api/v1/creators/reach", params=query).raise_for_status().json()["data"]
 
 
+@pytest.mark.slow
 def test_from_the_ranking_and_back(visit: Callable[..., Visit], server: str) -> None:
     """The chosen range goes along."""
     one = visit(server)

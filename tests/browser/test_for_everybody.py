@@ -68,6 +68,7 @@ SHIFTS = """
 """
 
 
+@pytest.mark.slow
 def test_a_page_is_there_at_once(visit: Callable[..., Visit], server: str) -> None:
     """Its first paint is the ranking, and nothing moves afterwards. The times are printed, not judged."""
     one = visit(server)
@@ -96,6 +97,7 @@ def test_a_page_is_there_at_once(visit: Callable[..., Visit], server: str) -> No
     assert set(cached) == {0}
 
 
+@pytest.mark.slow
 def test_nothing_moves_when_a_page_comes_in_pieces(visit: Callable[..., Visit], home: Path) -> None:
     """As over a slow line, where a browser would paint the first pieces before the others are there."""
 

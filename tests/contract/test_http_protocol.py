@@ -143,6 +143,7 @@ def test_a_slow_client_is_not_waited_for(
     assert PATIENCE * 0.9 < time.monotonic() - started < PATIENCE + 5
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_given_up(address: tuple[str, int], caplog: pytest.LogCaptureFixture) -> None:
     """Its answers are not kept for ever, and nothing unexpected comes of it."""
     with socket.socket() as connection:

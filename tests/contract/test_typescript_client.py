@@ -60,6 +60,7 @@ def test_a_validator_finds_nothing(served: str) -> None:
     assert list(OpenAPIV31SpecValidator(httpx.get(f"{served}/openapi.json").json()).iter_errors()) == []
 
 
+@pytest.mark.slow
 def test_a_linter_finds_nothing(folder: Path) -> None:
     """No error and no warning by Redocly's recommended rules."""
     assert done(folder, "node", "judge.mjs", "openapi.json") == ""

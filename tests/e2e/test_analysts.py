@@ -96,6 +96,7 @@ def test_the_short_queries_answer(script, sample):
             assert connection.execute(query).fetchall(), query
 
 
+@pytest.mark.slow
 def test_the_page_of_metrics_says_what_there_is(script, sample):
     """`make guide` would write docs/reference/metrics.md again as it is."""
     home = settings.load(sample.parents[1], environ={})

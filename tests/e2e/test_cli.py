@@ -194,6 +194,7 @@ def test_a_second_run_at_the_same_time_is_exit_code_4(mostwatched, home):
         assert mostwatched("top").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stdin", [b"v1\n", b"v1"])
 def test_an_id_is_read_from_stdin(mostwatched, home, monkeypatch, stdin):
     """Where others share the machine: they can read arguments. Nothing but the end of the line is cut off."""

@@ -118,6 +118,7 @@ def asked(world: World, *arguments: object) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_report(world):
     """Of a first night and of the one after it."""
     compare("report", *(asked(world, "report", "--as-of", f"2026-01-{day}") for day in (30, 31)))
@@ -164,6 +165,7 @@ def test_an_object_that_is_shown_as_one(world, command, arguments):
     assert sorted(outer_keys(command)) == sorted(one)
 
 
+@pytest.mark.slow
 def test_a_difference(world):
     """Of the two nights."""
     before, *_, after = sorted(path.name for path in world.settings.snapshots.glob("2026-*"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_acceptance import all_of
@@ -93,6 +94,7 @@ def cells(draw: st.DrawFn, names: list[tuple[str, LandedField]], lines: int) -> 
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_csv_by_columns(data: st.DataObject) -> None:
@@ -109,6 +111,7 @@ def test_csv_by_columns(data: st.DataObject) -> None:
     assert fast == all_of(read_csv(ENTITY, blocks_of_lines(chunks, size), fast=False, mapping=mapping))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_ndjson_by_its_form(data: st.DataObject) -> None:

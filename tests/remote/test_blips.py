@@ -33,6 +33,7 @@ def events(hook: Path) -> list[str]:
     return [json.loads(line)["event"] for line in notified.read_text().splitlines()] if notified.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["pull", "push"])
 def test_a_blip_in_the_middle_of_a_run(
     first: str, machines: Machines, bucket: Bucket, platform: Any, hook: Path, monkeypatch: pytest.MonkeyPatch

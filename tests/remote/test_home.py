@@ -93,6 +93,7 @@ def test_a_night_without_news_writes_nothing(bucket: Bucket, machines: Machines,
     assert {name for name in after if after[name] != before.get(name)} == {f"home/{name}" for name in own}
 
 
+@pytest.mark.slow
 def test_what_says_that_something_exists_is_written_after_it(bucket: Bucket, machines: Machines, platform: Any) -> None:
     """The lake's data before its sidecars, a snapshot before its manifest, the pointer last; removed the other way."""
     asked = len(bucket.server.requests)
@@ -221,6 +222,7 @@ def published_meanwhile(machines: Machines, name: str, as_of: date, landing: Pat
     return stage
 
 
+@pytest.mark.slow
 def test_many_that_read_in_one_copy_after_a_prune_elsewhere(bucket: Bucket, machines: Machines) -> None:
     """All take out of it what is gone, and none minds the others."""
     settings = machines.settings("one")

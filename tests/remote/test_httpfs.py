@@ -70,6 +70,7 @@ def by_httpfs(machines: Machines, name: str, **access: Any) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_copy_is_asked_that_was_checked(bucket: Bucket, machines: Machines, published: str) -> None:
     """Where there is no httpfs: the file is brought here, and one that is not as it was published is refused."""
     there, visitor = machines.settings("one"), machines.settings("two")
@@ -95,6 +96,7 @@ def test_httpfs_that_does_not_load(
     assert caplog.text == "", "the copy is here by then"
 
 
+@pytest.mark.slow
 def test_httpfs_reads_it_where_it_lies(machines: Machines, published: str) -> None:
     """A true httpfs, of DuckDB 1.2: found only when it is installed; the same answer; nothing can be written."""
     seen = by_httpfs(machines, published)
@@ -124,6 +126,7 @@ def test_what_httpfs_is_refused_says_no_secret(machines: Machines, published: st
     assert seen["rows"] == []
 
 
+@pytest.mark.slow
 def test_only_what_a_question_needs_is_read(bucket: Bucket, machines: Machines, published: str) -> None:
     """No copy is made of it, and other objects are left alone."""
     before = len(bucket.server.requests)

@@ -70,6 +70,7 @@ def test_a_list_goes_up_before_what_names_it(bucket: Bucket, machines: Machines,
         assert there.damage() == []
 
 
+@pytest.mark.slow
 def test_a_month_goes_up_once(bucket: Bucket, machines: Machines, landing: Path) -> None:
     """From a machine that has never seen it, a night writes the list of its own month alone."""
     night(machines, "one", landing)

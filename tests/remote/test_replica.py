@@ -81,6 +81,7 @@ def test_the_copy_does_not_grow(
     assert here(api) == {served(api)} == {published[-1]}
 
 
+@pytest.mark.slow
 def test_what_the_bucket_keeps_stays(
     machines: Machines, api: Settings, platform: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_the_bucket_keeps_stays(
         assert here(api) == {first, second}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_what_another_snapshot_here_holds_is_not_fetched(
     bucket: Bucket, machines: Machines, api: Settings, platform: Any, damaged: bool
@@ -120,6 +122,7 @@ def test_what_another_snapshot_here_holds_is_not_fetched(
     assert all(((after.path / name).stat().st_ino in held) is not damaged for name in same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_missing_or_damaged_is_fetched_again(
     bucket: Bucket, machines: Machines, api: Settings, platform: Any, restarted: bool
@@ -194,6 +197,7 @@ class _holds:
     def __exit__(self, *_: object) -> None: ...
 
 
+@pytest.mark.slow
 def test_servers_that_share_a_copy(machines: Machines, api: Settings, platform: Any) -> None:
     """All at once, while the pointer moves: each finds a whole snapshot at any time, and nothing is left over."""
     problems: list[str] = []

@@ -92,7 +92,6 @@ def night(world: World) -> Any:
     return world.run(AS_OF, compare=False).report
 
 
-@pytest.mark.slow
 def test_a_night_costs_the_same(homes: list[World]):
     """Without news, on a new day, with a late session on the oldest day: the same files are opened and built."""
     counts: dict[str, list[Counted]] = {}
@@ -134,7 +133,6 @@ def test_a_night_costs_the_same(homes: list[World]):
     assert counts["nothing new"][1].report.built == {}
 
 
-@pytest.mark.slow
 def test_a_backfill_asks_for_an_old_month_once(homes: list[World]):
     """Ten as_ofs over an older home open the files of its old months once, not ten times."""
     opened = []

@@ -147,6 +147,7 @@ def test_wrong_funding_is_found(world, night):
     assert (found.published, found.counted_again) == (7, 2)
 
 
+@pytest.mark.slow
 def test_the_ranges_are_drawn_by_the_seed(world, night):
     """By the snapshot's id, unless another is given; the first one holds the days that no other question reaches."""
     once, again, other = (audited(world, night, seed=seed, ranges=3) for seed in (None, night.id, "7"))

@@ -106,6 +106,7 @@ def test_an_empty_file_of_a_day_says_that_it_had_none(world: World) -> None:
     assert list(stored.completeness.missing) == days_before(17, 5), "what is published never changes"
 
 
+@pytest.mark.slow
 def test_a_day_that_lands_late_is_no_longer_missing(world: World) -> None:
     world.run(AS_OF, night=ACCEPT)
     land_day(world, *days_before(17), name="late.ndjson")

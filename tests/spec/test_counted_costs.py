@@ -145,6 +145,7 @@ def small_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_run_without_news_opens_no_file_of_sessions(small_files: list[Path]) -> None:
     """However many have landed it opens the same files, and none that landed, nor any of raw; it waits as often."""
     few, many = (counted(folder) for folder in small_files)
@@ -154,6 +155,7 @@ def test_a_run_without_news_opens_no_file_of_sessions(small_files: list[Path]) -
     assert few.fsyncs == many.fsyncs < 30
 
 
+@pytest.mark.slow
 def test_one_more_small_file_costs_the_same(small_files: list[Path]) -> None:
     """Of what landed it alone is opened. Files that are made of it or read for it, indexes of raw among them, and waits
     for the disk are as many beside four times as many files."""
@@ -171,6 +173,7 @@ def test_one_more_small_file_costs_the_same(small_files: list[Path]) -> None:
     assert few.fsyncs == many.fsyncs
 
 
+@pytest.mark.slow
 def test_one_more_follow_reads_what_is_known_once(tmp_path: Path) -> None:
     """What is known of every key is read once, to find those that have changed and to write the table: nothing else is
     more beside four times as many follows, nor is any follow read that had landed before."""

@@ -25,6 +25,7 @@ def left_out(one: Explanation) -> dict[str, int]:
     return {reason: count for reason, count in one.left_out.items() if count}
 
 
+@pytest.mark.slow
 def test_every_record_that_names_a_creator_is_accounted_for(world):
     """Records = those left out, each for one reason, + the sessions in the window."""
     world.sessions(EVERYTHING["viewing_sessions"])

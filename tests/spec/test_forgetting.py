@@ -92,6 +92,7 @@ def test_no_byte_under_home_holds_the_id(full, tmp_path):
     assert pair_keys(full) <= pair_keys(strangers)
 
 
+@pytest.mark.slow
 def test_what_is_published_is_what_a_landed_erasure_gives(full, tmp_path):
     """The id is gone, and every published row is the one that the platform's own erasure would have left."""
     other = World(tmp_path / "other")
@@ -107,6 +108,7 @@ def test_what_is_published_is_what_a_landed_erasure_gives(full, tmp_path):
     assert manifest.damage(full.settings.snapshots) == {erased.snapshot_id: []}
 
 
+@pytest.mark.slow
 def test_the_oracle_agrees(world):
     """An independent judge, told of an erasure, says the same of what is published next."""
     platform(world)
@@ -118,6 +120,7 @@ def test_the_oracle_agrees(world):
     world.run()
 
 
+@pytest.mark.slow
 def test_it_says_which_published_counts_changed_by_how_much(world):
     """Every count that differs between the snapshots, and no other."""
     platform(world)
@@ -141,6 +144,7 @@ def test_it_says_which_published_counts_changed_by_how_much(world):
     assert "bob" not in rows
 
 
+@pytest.mark.slow
 def test_what_lands_later_does_not_bring_the_id_back(after, made, done):
     """A redelivery, a late session, a rejected line: they are read as if the id was not in them."""
     landing = after.settings.landing
@@ -156,6 +160,7 @@ def test_what_lands_later_does_not_bring_the_id_back(after, made, done):
     assert any(record.text == erasure_register.FORGOTTEN_TEXT for record in all_rejected(after.settings))
 
 
+@pytest.mark.slow
 def test_the_lake_can_be_made_again(full):
     """From landed files that still hold the id, without it."""
     done = forgotten_in(full, landing_too=False)
@@ -166,6 +171,7 @@ def test_the_lake_can_be_made_again(full):
     assert [path for path in holding(full.settings.home, USER) if not path.startswith("landing/")] == []
 
 
+@pytest.mark.slow
 def test_landed_files_are_named_and_left_alone(full):
     """They are the platform's: without --landing-too not one byte of them changes, and it is not said to be done."""
     landing = full.settings.landing
@@ -236,6 +242,7 @@ def test_other_snapshots_that_hold_the_id_are_removed(world):
     assert manifest.snapshot_ids(world.settings.snapshots) == [first, done.snapshot_after]
 
 
+@pytest.mark.slow
 def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
     """Readers who were rolled back stay where they are, without the person."""
     platform(world)
@@ -249,6 +256,7 @@ def test_a_pinned_snapshot_is_replaced_and_stays_pinned(world):
     assert holding(world.settings.home, USER) == []
 
 
+@pytest.mark.slow
 def test_the_command_can_be_given_again(after, done):
     """A second time there is nothing to do, and nothing changes; somebody else can be forgotten as well."""
     files = {path: path.stat().st_ino for path in after.settings.home.rglob("*") if path.parent.name != ".lock"}
@@ -363,6 +371,7 @@ def test_what_is_no_id_is_refused(world):
         forget(world.settings, "", NOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("entity", "spoil"), [("viewing_sessions", one_byte), ("pledges", Path.unlink)])
 def test_damaged_raw_is_said_to_be(full, entity, spoil):
     """Whom it names cannot be told: nothing is said to be done. As soon as it is parsed again, the command goes on."""

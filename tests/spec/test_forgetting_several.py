@@ -111,6 +111,7 @@ def test_an_id_that_is_none_stops_all(made, tmp_path):
     assert not erasure_register.folder(world.settings).exists()
 
 
+@pytest.mark.slow
 def test_a_folder_named_by_one_of_them(world):
     """Is theirs alone."""
     platform(world)

@@ -92,6 +92,7 @@ def pointer_damage(world: World) -> list[str]:
     return manifest.pointer_damage(world.settings.snapshots)
 
 
+@pytest.mark.slow
 def test_by_default_every_snapshot_keeps_its_own(world, nights):
     """And the answer of `prune --json` is what it was."""
     said = json.loads(mostwatched(world, "snapshots", "prune", "--json"))
@@ -99,6 +100,7 @@ def test_by_default_every_snapshot_keeps_its_own(world, nights):
     assert all(has_warehouse(nights))
 
 
+@pytest.mark.slow
 def test_older_snapshots_answer_the_same_without_a_file(world, nights):
     """Every table, comment and macro, from Parquet; their other files and their ids stay, and all are whole."""
     before = [asked(world, night.snapshot_id) for night in nights]
@@ -123,6 +125,7 @@ def test_a_dry_run_says_it_and_removes_none(world, nights):
     assert all(has_warehouse(nights))
 
 
+@pytest.mark.slow
 def test_what_readers_are_pointed_to_has_one(world, nights):
     """A roll-back, its release and the removal of the current snapshot make it again, with the same answers."""
     before = [answers(night) for night in nights]

@@ -40,6 +40,7 @@ def published(world: World) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_ids_that_are_given_out_again_refuse(published):
     """Thirty new sessions with the ids of thirty old ones put those aside: the day of those shrank."""
     published.land("viewing_sessions", sessions("2026-01-30", 30))
@@ -73,6 +74,7 @@ DELIBERATE: dict[str, Callable[[World], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DELIBERATE)
 def test_what_was_taken_away_on_purpose_is_published(published, how):
     """A retraction, a correction and an erasure are meant; the run names the day."""
@@ -81,6 +83,7 @@ def test_what_was_taken_away_on_purpose_is_published(published, how):
     assert [warning for warning in warnings if f"{SHRUNK} has 10 sessions, of 40 in the last snapshot" in warning]
 
 
+@pytest.mark.slow
 def test_who_was_forgotten_shrinks_no_day(world):
     """A day of one person's sessions is gone with them, and the next night says nothing of it."""
     world.busy_days("2026-01-05", 26, sessions=10)

@@ -271,6 +271,7 @@ def held(path: Path) -> Iterator[int]:
         holder.communicate(timeout=10)
 
 
+@pytest.mark.slow
 def test_a_lock_holds_whatever_becomes_of_its_file(tmp_path):
     """Somebody who removes the file, or writes into it, frees nothing: the folder is locked as well."""
     path = tmp_path / ".lock"

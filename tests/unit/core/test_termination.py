@@ -139,6 +139,7 @@ class TheirSignal(BaseException):
     """Of somebody else's handler."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_somebody_elses_handler_raises_ends_a_query(threads: int) -> None:
     """As in a flow of Prefect's, which a worker tells to end while one task of a query lasts for hours."""

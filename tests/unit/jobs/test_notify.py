@@ -106,6 +106,7 @@ def land_days(world: World, *numbers: int, sessions: int = 4) -> None:
 # --- what is told when ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_somebody_should_know(tmp_path, collector):
     """Refused, then well again; a late day once, and when it has landed; an ordinary night tells nothing."""
     command, told = collector

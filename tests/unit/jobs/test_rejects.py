@@ -158,6 +158,7 @@ def peak_kb(folder: Path, *arguments: str) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [("rejects", "--json"), ("rejects",), ("forget", "x", "--dry-run")])
 def test_memory_does_not_follow_what_was_rejected(many, how):
     """Listed, or looked through for somebody."""

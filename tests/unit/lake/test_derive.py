@@ -529,6 +529,7 @@ def fresh(world: World, folder: Path) -> str:
     return night(other).snapshot_id
 
 
+@pytest.mark.slow
 def test_every_damaged_file_is_mended(tmp_path, ten_days):
     """With every derived file damaged, the next nights still publish what an undamaged home would."""
     current = ten_days.current()

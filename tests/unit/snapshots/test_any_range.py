@@ -98,6 +98,7 @@ def test_a_ranking_is_read_from_the_bytes_that_were_checked(tmp_path, night, mon
         ranking.ranking(night.settings, snapshot, days)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 7, 30])
 def test_the_published_windows_are_ranges_like_any_other(night, warehouse, window):
     """The last N days, asked for as a range, are the published table."""

@@ -342,6 +342,7 @@ def test_a_run_that_dies_before_its_snapshot_stands_leaves_a_list_that_prune_rem
 # --- of earlier versions ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_snapshots_of_earlier_versions_are_read_as_before(world, outside):
     """Verified, listed, compared, explained, audited, rolled back to and pruned; the next night lists beside them."""
     three_nights(world)

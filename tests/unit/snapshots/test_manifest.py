@@ -57,6 +57,7 @@ def replace(path: Path, content: bytes) -> None:
 # --- opening and verifying -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whole_snapshot_has_no_damage(published):
     """Every snapshot that was published is whole."""
     found = snapshots.listed(published.settings.snapshots)
@@ -101,6 +102,7 @@ def test_a_changed_bit_is_found_anywhere_in_the_manifest(published, tmp_path_fac
     assert snapshots.listed(folder) == []
 
 
+@pytest.mark.slow
 def test_a_strange_file_does_not_belong_to_a_snapshot(home):
     """What the manifest does not name was not published."""
     snapshot = snapshots.open_current(home.settings.snapshots)
@@ -287,6 +289,7 @@ def test_after_pruning_the_next_night_costs_what_it_costs(tmp_path, home):
     assert reports[0].built == reports[1].built
 
 
+@pytest.mark.slow
 def test_nothing_is_left_that_nothing_needs(tmp_path, home):
     """After late data and a prune the home holds what a new one would hold after one night, and no file more.
 
