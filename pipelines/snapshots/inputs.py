@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.core.errors import Damaged
+from pipelines.core.errors import Damaged, UsageError
 from pipelines.core.settings import Settings
 from pipelines.landing.named_day import named_day
 from pipelines.raw import erasure_register
@@ -108,7 +108,7 @@ class LandedFiles:
                 return self.keys
             if pointer.landed.sha256 is not None:
                 return self._keys_of(pointer.landed.sha256)
-            with suppress(Damaged):
+            with suppress(Damaged, UsageError):
                 return {file["key"] for file in manifest.open_snapshot(self._snapshots, pointer.snapshot_id).landed}
         if newest is None:
             return frozenset()

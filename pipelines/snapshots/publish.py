@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from pipelines import __version__
 from pipelines.core import calendar_days, durable_files
 from pipelines.core.completeness import Completeness
-from pipelines.core.errors import Damaged, RefusedToPublish
+from pipelines.core.errors import Damaged, RefusedToPublish, UsageError
 from pipelines.core.home_modes import share_like
 from pipelines.core.progress import Progress, no_progress
 from pipelines.core.settings import Settings
@@ -567,7 +567,7 @@ def _snapshot_before(folder: Path, pointer: snapshots.Pointer | None) -> Snapsho
         return next(reversed(snapshots.listed(folder)), None)
     try:
         return snapshots.open_snapshot(folder, pointer.snapshot_id) if pointer else None
-    except Damaged:
+    except (Damaged, UsageError):  # damaged, or gone: a run that was killed had taken the damaged one away
         return None
 
 

@@ -228,6 +228,16 @@ def test_a_damaged_snapshot_is_written_again_by_the_next_run(tmp_path, noisy, ho
     assert [path.name for path in world.settings.snapshots.iterdir() if path.is_dir()] == [current.id]
 
 
+def test_a_snapshot_that_a_killed_repair_took_away_is_written_again(tmp_path, noisy):
+    """The pointer names a folder that is gone; nothing of it is known any more but its name."""
+    world = World(tmp_path)
+    shutil.copytree(noisy.settings.home, world.settings.home)
+    current = manifest.open_current(world.settings.snapshots)
+    shutil.rmtree(current.path)
+    assert world.run(compare=False, night=ACCEPT).snapshot_id == current.id
+    assert manifest.open_current(world.settings.snapshots).damage() == []
+
+
 def test_a_pinned_snapshot_that_was_damaged_stays_pinned(tmp_path, noisy):
     """Writing it again does not release it."""
     world = World(tmp_path)
