@@ -207,18 +207,16 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json(report.as_json())
         return
+    removed = "Would remove" if dry_run else "Removed"
     click.echo(
-        f"{'Would remove' if dry_run else 'Removed'} {counted(len(report.snapshots), 'snapshot')} and "
+        f"{removed} {counted(len(report.snapshots), 'snapshot')} and "
         f"{counted(report.lake_files, 'file')} of the lake ({report.lake_bytes / 1e6:,.1f} MB)."
     )
     if report.warehouses:
-        click.echo(
-            f"{'Would remove' if dry_run else 'Removed'} the warehouse.duckdb of "
-            f"{counted(len(report.warehouses), 'kept snapshot')}."
-        )
+        click.echo(f"{removed} the warehouse.duckdb of {counted(len(report.warehouses), 'kept snapshot')}.")
     if report.days:
         click.echo(
-            f"{'Would remove' if dry_run else 'Removed'} {counted(report.records, 'session')} of "
+            f"{removed} {counted(report.records, 'session')} of "
             f"{counted(len(report.days), 'day')}, "
             f"{report.days[0]} to {report.days[-1]}, from raw."
         )
