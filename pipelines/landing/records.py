@@ -59,11 +59,17 @@ FRACTION_AS_TEXT = "expected text, got a number with a fraction or an exponent: 
 
 
 # Texts by which programs write that there is nothing. In the id of a person each would be one viewer that many are, so
-# that they are refused there unless a mapping says which of them are null. A short list: ids are not guessed about.
+# that they are refused there unless a mapping says which of them are null. Words that people choose, such as `unknown`,
+# are not among them: ids are not guessed about.
 NULL_SPELLINGS = frozenset(
-    {"\\N", "NULL", "null", "None", "nan", "NaN", "undefined", "<NA>", "<nil>", "<null>", "(null)"}
+    {
+        *("\\N", "NULL", "null", "[NULL]", "(NULL)", "(null)", "<null>"),  # of databases and what shows them
+        *("None", "nan", "NaN", "NaT", "<NA>", "NA", "#N/A"),  # Python, pandas, R, spreadsheets
+        *("undefined", "[object Object]", "nil", "<nil>"),  # JavaScript, Ruby, Go
+        "00000000-0000-0000-0000-000000000000",  # the nil UUID: phones that allow no tracking give it, too
+        "000000000000000000000000",  # the nil ObjectId
+    }
 )
-LONGEST_NULL_SPELLING = max(map(len, NULL_SPELLINGS))
 IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
 NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 
@@ -199,12 +205,7 @@ class Acceptor:
         """Whether a text is taken as it is."""
         if text in self._null:
             return False
-        is_refused = (
-            len(text) <= LONGEST_NULL_SPELLING
-            and text in NULL_SPELLINGS
-            and field.column in IDS_OF_PERSONS
-            and self.mapping.null is None
-        )
+        is_refused = field.column in IDS_OF_PERSONS and text in NULL_SPELLINGS and self.mapping.null is None
         if is_refused:  # safeguard: null-as-text-is-nobody
             raise Rejected(None, NULL_AS_TEXT)
         return True

@@ -245,6 +245,8 @@ SAFEGUARDS = (
     Safeguard("null-as-text-is-nobody", never, LANDED_VALUES),
     Safeguard("zeros-are-unreadable", never, UNREADABLE),
     Safeguard("page-of-an-error-is-unreadable", never, UNREADABLE),
+    Safeguard("several-records-are-unreadable", never, UNREADABLE),
+    Safeguard("columns-are-unreadable", never, UNREADABLE),
     Safeguard("white-space-is-unreadable", never, UNREADABLE),
     Safeguard("another-encoding-is-unreadable", never, UNREADABLE),
     Safeguard("array-that-does-not-end", never, UNREADABLE),
