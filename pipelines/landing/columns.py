@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.landing.records import IDS_OF_PERSONS, NULL_SPELLINGS
+from pipelines.landing.records import IDS_OF_PERSONS, NULL_SPELLINGS, ROUNDED_ID
 from pipelines.landing.schema import LandedField
 from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, Rejected, parse_instant
 
@@ -59,7 +59,7 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
         return None
     good: Mask = None
     if field.column in IDS_OF_PERSONS and not is_null_named:
-        good = _not_null_spelled(texts, size["min"], size["max"])
+        good = _names_somebody(texts, size["min"], size["max"])
     if size["min"] >= field.min_chars and size["max"] <= field.max_chars:
         return good
     chars = pc.utf8_length(texts)
@@ -67,15 +67,23 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
     return both(good, none_if_all(pc.fill_null(fit, True)))
 
 
-def _not_null_spelled(texts: pa.Array, shortest: int, longest: int) -> Mask:
-    """Where ids, of so many bytes, are none of NULL_SPELLINGS. Most ids have one length, and few spellings have it."""
+def _names_somebody(texts: pa.Array, shortest: int, longest: int) -> Mask:
+    """Where ids, of so many bytes, are no rounded number and none of NULL_SPELLINGS.
+
+    Most ids have one length, and few spellings have it.
+    """
     lengths = {shortest, longest}
     if shortest < longest and not _NULL_LENGTHS.isdisjoint(range(shortest, longest + 1)):
         lengths.update(pc.unique(pc.binary_length(texts)).to_pylist())
-    likely = [each for each in NULL_SPELLINGS if len(each) in lengths]
-    return none_if_all(pc.invert(pc.is_in(texts, pa.array(likely, pa.string())))) if likely else None
+    good: Mask = None
+    if likely := [each for each in NULL_SPELLINGS if len(each) in lengths]:
+        good = none_if_all(pc.invert(pc.is_in(texts, pa.array(likely, texts.type))))
+    if shortest <= _MAX_ROUNDED_BYTES and pc.any(pc.match_substring(texts, "+")).as_py():
+        good = both(good, none_if_all(pc.invert(pc.match_substring_regex(texts, f"^{ROUNDED_ID.pattern}$"))))
+    return good
 
 
+_MAX_ROUNDED_BYTES = 24  # the longest shortest form of a float has as many
 _NULL_LENGTHS = frozenset(map(len, NULL_SPELLINGS))
 
 

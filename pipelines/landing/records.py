@@ -71,6 +71,9 @@ NULL_SPELLINGS = frozenset(
     }
 )
 IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
+# What a spreadsheet, or a float, makes of a long id of digits alone: several ids become one.
+ROUNDED_ID = re.compile(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,3}")
+ROUNDED = "the id is a number that was rounded, as a spreadsheet shows it: export ids as text"
 NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 
 
@@ -208,6 +211,8 @@ class Acceptor:
         is_refused = field.column in IDS_OF_PERSONS and text in NULL_SPELLINGS and self.mapping.null is None
         if is_refused:  # safeguard: null-as-text-is-nobody
             raise Rejected(None, NULL_AS_TEXT)
+        if field.column in IDS_OF_PERSONS and "+" in text and ROUNDED_ID.fullmatch(text):
+            raise Rejected(None, ROUNDED)  # safeguard: rounded-ids-are-nobody
         return True
 
     def _of_text(self, field: LandedField, text: str) -> Any:

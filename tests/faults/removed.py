@@ -178,6 +178,7 @@ SAFEGUARDS = (
         LISTS_IN_BUCKETS,
     ),
     # --- publishing
+    Safeguard("no-erasure-is-lost", never, ("tests/spec/test_lost_records.py",)),
     Safeguard("gate-of-rejected-records", never, ("tests/spec/test_refusals.py",)),
     Safeguard("gate-of-unreadable-files", instead("found: list[RawFile] = []"), UNREADABLE),
     Safeguard("gate-of-missing-records", drop, (*PUBLISHED, *STORED)),
@@ -243,6 +244,7 @@ SAFEGUARDS = (
     Safeguard("superseded-mapping-does-not-count", drop, MAPPED),
     Safeguard("local-time-is-not-guessed", never, MAPPED),
     Safeguard("null-as-text-is-nobody", never, LANDED_VALUES),
+    Safeguard("rounded-ids-are-nobody", drop, LANDED_VALUES),
     Safeguard("zeros-are-unreadable", never, UNREADABLE),
     Safeguard("page-of-an-error-is-unreadable", never, UNREADABLE),
     Safeguard("several-records-are-unreadable", never, UNREADABLE),
