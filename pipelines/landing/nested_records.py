@@ -37,7 +37,8 @@ def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[str], s
         if count > (1 if _is_json(text) else MOST_IN_DAMAGED):  # safeguard: several-records-are-unreadable
             return SEVERAL_RECORDS
         kinds = {kind for _, kind in found}
-        if "list" in kinds or kinds in ({"value"}, {"object"}):  # safeguard: columns-are-unreadable
+        is_header = kinds == {"value"} and text.lstrip().startswith(("{", "["))
+        if "list" in kinds or kinds == {"object"} or is_header:  # safeguard: columns-are-unreadable
             return COLUMNS
         return None
 
