@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,13 +16,24 @@ from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, Values, lines_
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, Landed, landed_fields
-from pipelines.landing.unreadable import NO_RECORD, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
+from pipelines.landing.several import SeveralRecords
+from pipelines.landing.unreadable import NO_RECORD, NO_TEXT, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
 
 NOT_UTF8 = "not valid UTF-8"
 LINE_TOO_LONG = "the line is longer than 1 MiB"
 
 
 _ZEROS = "\0" * 8  # a block of a disk that was never written; in a text in UTF-16 no two stand together
+
+
+_LEAST_ODD = 8  # bytes of a line, and a third of them, beyond ASCII or of control: no name is written so
+_TEXT_BYTES = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+
+
+def _is_no_text(line: bytes) -> bool:
+    """Whether a line that is no UTF-8 is no text in another encoding of single bytes either; it may be any number."""
+    odd = len(line.translate(None, _TEXT_BYTES))
+    return odd >= _LEAST_ODD and odd * 3 >= len(line)
 
 
 class RejectedLine(NamedTuple):
@@ -53,6 +65,7 @@ class Rows:
         self.blank = 0
         self.unreadable: str | None = None
         self._schema = RAW_SCHEMAS[entity]
+        self._several = SeveralRecords(entity, mapping)
         self._rows: list[tuple[object, ...]] = []
 
     def accept(self, line: int, record: Landed) -> None:
@@ -63,6 +76,12 @@ class Rows:
         """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes, of a longer text its beginning."""
         if _ZEROS in text if isinstance(text, str) else _ZEROS.encode() in text:  # safeguard: zeros-are-unreadable
             self.unreadable = self.unreadable or ZEROS
+        if several := self._several.reason(text):  # safeguard: many-records-are-not-one
+            self.unreadable = self.unreadable or several
+            reason = several
+        if reason == NOT_UTF8 and isinstance(text, bytes) and _is_no_text(text):  # safeguard: no-text-is-unreadable
+            self.unreadable = self.unreadable or NO_TEXT
+            reason = NO_TEXT
         self.rejected.append(RejectedLine(line, field, reason, printable(text[:MAX_LINE_BYTES])))
 
     def give_up(self, line: int, reason: str, text: bytes | str = "") -> None:
@@ -132,7 +151,8 @@ def with_records(
     `may_be_empty`: its white space stands in something, such as an array, that says that there are none.
     """
     fields = [each.name for each in landed_fields(entity) if each.required and each.name not in _COMMON_NAMES]
-    names = {f'"{spelling}"' for spelling, name in mapped_spellings(entity, mapping).items() if name in fields}
+    names = [re.escape(spelling) for spelling, name in mapped_spellings(entity, mapping).items() if name in fields]
+    key = re.compile(rf'"(?:{"|".join(names)})"\s*:')
     records = blank = 0
     is_found = False
     for batch in batches:
@@ -142,7 +162,7 @@ def with_records(
             is_found
             or batch.accepted.num_rows > 0
             or batch.unreadable is not None
-            or any(name in each.text for each in batch.rejected for name in names)
+            or any(key.search(each.text) for each in batch.rejected)
         )
         yield batch
     rows = Rows(entity)
