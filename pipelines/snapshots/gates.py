@@ -5,6 +5,7 @@ And the warnings that do not refuse one.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -162,7 +163,7 @@ def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: d
     had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=7))
     if had_begun and statistics.median(week):
         lowest_of_week = min(each for each in week if each)
-        lowest = min([each for each in weekday if each] or [lowest_of_week])
+        lowest = min(weekday or [lowest_of_week])  # 0 where the weekday is a day off
         if count * 2 < lowest and (lowest >= SMALL_DAY or count < lowest_of_week):
             return f"{counted(count, 'session')}, under half of the {lowest:,} of an earlier day like it"
     return None
@@ -230,10 +231,15 @@ def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
 
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
-    """The first UTC day of which sessions landed, kept or not; None before the first."""
+    """The first UTC day of which sessions landed, kept or not, and of another within a week; None before the first.
+
+    A lone day long before, of a test or of 1970, is not when the platform began: the days in between are not missing,
+    and not days on which usually nothing lands.
+    """
     sessions = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
-    days = [day for folder in sessions for day in (*folder.files, *folder.removed_days)]
-    return date.fromisoformat(min(days)) if days else None
+    days = sorted(map(date.fromisoformat, {day for each in sessions for day in (*each.files, *each.removed_days)}))
+    begun = (day for day, later in itertools.pairwise(days) if later - day <= timedelta(weeks=1))
+    return next(begun, days[0] if days else None)
 
 
 def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
