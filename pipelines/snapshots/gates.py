@@ -252,20 +252,36 @@ def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
         )
 
 
-def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
+def days_without_sessions(
+    newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str
+) -> Iterator[str]:
     """Yield a sentence if no session starts on the last days before as_of.
 
     It refuses nothing. What refuses the first nights of an outage does not refuse later ones: the days that the last
     one is compared with are then empty as well.
     """
-    if newest_session is None:
-        return
-    try:
-        first = newest_session.astimezone(zone).date() + timedelta(days=1)
-    except OverflowError:  # the last day of the calendar
-        return
-    if first < as_of:
+    first = _first_day_without(newest_session, zone)
+    if first and first < as_of:
         yield (
-            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
-            "day that was asked for by mistake is taken back with `mostwatched snapshots remove ID`."
+            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. If the day was "
+            f"asked for by mistake, take its snapshot back with `mostwatched snapshots remove {snapshot_id}`."
         )
+
+
+def current_is_mistaken(newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str) -> str | None:
+    """Say that the snapshot that readers stay on, of a later as_of than that of a run, may be of a mistaken day."""
+    first = _first_day_without(newest_session, zone)
+    if first is None or first >= as_of:
+        return None
+    return (
+        f"Readers stay on {snapshot_id}, of a later day, though no session starts from {first} on. If that day was "
+        f"asked for by mistake, take it back with `mostwatched snapshots remove {snapshot_id}`."
+    )
+
+
+def _first_day_without(newest_session: datetime | None, zone: ZoneInfo) -> date | None:
+    """The day after the newest session; None without one, and after the last day of the calendar."""
+    try:
+        return newest_session and newest_session.astimezone(zone).date() + timedelta(days=1)
+    except OverflowError:
+        return None

@@ -169,7 +169,8 @@ def publish(
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += tuple(gates.retracted(shrunk_days))
     warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
-    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
+    zone = ZoneInfo(built.policy.day_timezone)
+    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, zone, snapshot_id))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
@@ -192,6 +193,8 @@ def publish(
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
+    if not moves and pointer is not None and not pointer.pinned:
+        warnings += tuple(_mistaken(settings, pointer))
     # safeguard: what-becomes-current-has-a-warehouse
     snapshot = kept_warehouses.restore(settings, snapshot) if moves else snapshot
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
@@ -222,6 +225,17 @@ def publish(
         unknown_fields=signals.unknown,
         completeness=completeness,
     )
+
+
+def _mistaken(settings: Settings, pointer: snapshots.Pointer) -> Iterator[str]:
+    """Yield a sentence if the current snapshot, of a later as_of, may be of a day that was asked for by mistake."""
+    with suppress(Damaged, UsageError):  # a run of its own as_of says so
+        current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
+        newest = current.manifest["freshness"]["newest_session_at"]
+        zone = ZoneInfo(current.manifest["policy"]["day_timezone"])
+        said = gates.current_is_mistaken(newest and datetime.fromisoformat(newest), current.as_of, zone, current.id)
+        if said:
+            yield said
 
 
 _LIST_LOST = "What is listed there is taken for newly landed; this run lists it again."
