@@ -193,8 +193,7 @@ def publish(
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
-    if not moves and pointer is not None and not pointer.pinned:
-        warnings += tuple(_mistaken(settings, pointer))
+    warnings += tuple(_mistaken(settings, pointer, moves))
     # safeguard: what-becomes-current-has-a-warehouse
     snapshot = kept_warehouses.restore(settings, snapshot) if moves else snapshot
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
@@ -227,8 +226,10 @@ def publish(
     )
 
 
-def _mistaken(settings: Settings, pointer: snapshots.Pointer) -> Iterator[str]:
-    """Yield a sentence if the current snapshot, of a later as_of, may be of a day that was asked for by mistake."""
+def _mistaken(settings: Settings, pointer: snapshots.Pointer | None, moves: bool) -> Iterator[str]:
+    """Yield a sentence if the current snapshot stays for its later as_of, which may have been asked for by mistake."""
+    if moves or pointer is None or pointer.pinned:
+        return
     with suppress(Damaged, UsageError):  # a run of its own as_of says so
         current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
         newest = current.manifest["freshness"]["newest_session_at"]
@@ -298,7 +299,9 @@ def _count_commonest(
 # every so many lines of landed files: of short ones that would be none.
 _COMMONEST = """
     with likely as (
-        select mode(creator_id) as creator_id, mode(viewer_id) as viewer_id, mode(started_at) as started_at
+        select
+            mode(creator_id) as creator_id, mode(viewer_id) as viewer_id, mode(started_at) as started_at,
+            mode(ended_at) as ended_at, mode(device_id) as device_id, mode(stream_id) as stream_id
         from sessions
         where (file_row_number + hash(parse_path(filename)[-2:]) % 1_000_000::ubigint) % $one_in = 0
     )
@@ -306,7 +309,11 @@ _COMMONEST = """
         count(*) as sessions,
         count(*) filter (sessions.creator_id = likely.creator_id) as creator_id,
         count(*) filter (sessions.viewer_id = likely.viewer_id) as viewer_id,
-        count(*) filter (sessions.started_at = likely.started_at) as started_at
+        count(*) filter (sessions.started_at = likely.started_at) as started_at,
+        count(*) filter (sessions.ended_at = likely.ended_at) as ended_at,
+        count(*) filter (sessions.device_id = likely.device_id) as device_id,
+        count(*) filter (sessions.stream_id = likely.stream_id) as stream_id,
+        count(*) filter (sessions.ended_at = sessions.started_at) as no_length
     from sessions, likely
 """
 

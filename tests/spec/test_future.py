@@ -90,6 +90,6 @@ def test_a_damaged_one_does_not_take_its_place(mistaken):
     world, (first, second, mistake) = mistaken
     (world.settings.snapshots / second / "creators.parquet").unlink()  # it may be the same file as in the others
     assert manifest.remove_one(world.settings.snapshots, mistake).id == first
-    with pytest.raises(NoSnapshot, match="no other whole snapshot.*mostwatched run --as-of DATE"):
+    with pytest.raises(NoSnapshot, match=r"no other whole snapshot.*mostwatched run --as-of DATE"):
         manifest.remove_one(world.settings.snapshots, first)
     assert world.current() == first
