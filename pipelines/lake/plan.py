@@ -188,6 +188,7 @@ def _private_tables(
     conflicts |= {
         "pledge_conflicts": [table("pledge_conflicts", versions)],
         "changed_pledges": [changed_pledges],
+        **streams,
     }
     return _PrivateTables(tables, table("rejected_pledges", rejected | delta | streams), conflicts)
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
+from pipelines.landing.schema import RECORDS, landed_fields
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import by_folder, divide_new, keys_of
@@ -72,6 +73,25 @@ class Lost:
         return Lost(max(0, self.rejected_later - before.rejected_later), max(0, self.conflicting - before.conflicting))
 
 
+OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
+
+
+def rejected_later(lost: Mapping[str, Lost]) -> dict[str, dict[str, int]]:
+    """The records that were rejected after they had been accepted, by entity and reason."""
+    return {entity: {OTHER_CURRENCY: each.rejected_later} for entity, each in lost.items() if each.rejected_later}
+
+
+def count_records(raw: Iterable[RawFile], lost: Mapping[str, Lost]) -> dict[str, int]:
+    """The records of the lake, accepted and rejected: what was rejected later is no longer accepted."""
+    folders = list(by_folder(raw))
+    later = sum(each.rejected_later for each in lost.values())
+    return {
+        "records": sum(folder.records for folder in folders),
+        "accepted": sum(folder.accepted for folder in folders) - later,
+        "rejected": sum(folder.rejected for folder in folders) + later,
+    }
+
+
 def too_many_lost(
     settings: Settings,
     raw: Iterable[RawFile],
@@ -96,7 +116,7 @@ def too_many_lost(
             ways = {
                 "rejected": rejected,
                 "rejected later, as not of the currency of their stream": later.rejected_later,
-                "put aside, since another record has the same id and version": later.conflicting,
+                f"put aside, since {_another_version(entity)}": later.conflicting,
             }
             said = [(way, number) for way, number in ways.items() if number]
             how = said[0][0] if len(said) == 1 else "lost (" + ", ".join(f"{n} {way}" for way, n in said) + ")"
@@ -105,7 +125,11 @@ def too_many_lost(
                 f"{count} {whose} were {how}: "
                 f"{100 * count / of:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
                 f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(new[entity] or new['live_streams'])}. "
-                + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
+                + (
+                    "See `mostwatched rejects`, then land them corrected"
+                    if count > later.conflicting
+                    else _own_ids(entity)
+                )
                 + ", or publish without them with --accept-rejects."
             )
             yield " ".join([refusal, *suggest_mapping(new[entity])])
@@ -116,7 +140,25 @@ def _landed_in(files: Iterable[RawFile]) -> str:
     return f", in {first_named(names)}" if names else ""
 
 
-_OWN_IDS = "Land them with ids of their own, or with a higher revision (or updatedAt) where they are corrections"
+def _another_version(entity: str) -> str:
+    """How two records come to contradict each other, by the names of the fields as they land."""
+    key = ", ".join(field.name for field in landed_fields(entity) if field.column in RECORDS[entity].key)
+    age = _age(entity)
+    none = "" if age == "revision" else ", or none"
+    return f"another record with other content has the same {key} and the same {age}{none}"
+
+
+def _own_ids(entity: str) -> str:
+    age = _age(entity)
+    if age == "revision":
+        return "Land them with ids of their own, or with a higher revision where they are corrections"
+    return f"Have {age} exported, which says which of them is the newest, or land them with ids of their own"
+
+
+def _age(entity: str) -> str:
+    """The landed field that says which version is the newest."""
+    columns = {field.column: field.name for field in landed_fields(entity)}
+    return columns.get("revision") or columns.get("updated_at") or "version"
 
 
 def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:

@@ -47,7 +47,6 @@ from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.signals import Signals, find_signals
 
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
-OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
 
 # Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
@@ -519,9 +518,9 @@ def _manifest(
     for folder in by_folder(raw):
         for reason, count in folder.rejected_by_reason.items():
             rejected[folder.entity][reason] += count
-    for entity, each in lost.items():
-        if each.rejected_later:
-            rejected[entity][OTHER_CURRENCY] += each.rejected_later
+    for entity, reasons in gates.rejected_later(lost).items():
+        for reason, count in reasons.items():
+            rejected[entity][reason] += count
     return {
         "schema_version": 1 if isinstance(listed, list) else snapshots.SCHEMA_VERSION,
         "snapshot_id": snapshot_id,
