@@ -75,13 +75,16 @@ def find_signals(
     rows_on = _rows_by_day(new)
     if sum(rows_on.values()) < LEAST_SESSIONS:
         return found
-    # Not the last day: of many devices one has a clock that is years ahead.
-    last = max(rows_on, key=lambda day: (rows_on[day], day))
+    # The last day of some sessions: of many devices one has a clock that is years ahead.
+    last = max(rows_on, key=lambda day: (min(rows_on[day], LEAST_SESSIONS), day))
     days_before = _days_before(old.folders, last)
     rows_before, before = _shares(old.folders, days_before)
     if rows_before < LEAST_SESSIONS:
         before = {}
     where = f"in {first_named(sorted(file.landed_name for file in new))}"
+    if before:  # days that lie longer before are compared with none that lie after them
+        first = _first_before(last)
+        rows_on = {day: rows for day, rows in rows_on.items() if day >= first}
     parts: list[tuple[AbstractSet[str], str]] = [(rows_on.keys(), where)]
     if before:
         parts += [({day}, f"of {day}, {where}") for day in _whole_days(rows_on, old.folders)]
@@ -180,9 +183,13 @@ def _shares(files: Sequence[RawFile | RawFolder], days: AbstractSet[str]) -> tup
 
 def _days_before(files: Sequence[RawFolder], last: str) -> set[str]:
     """The latest days with sessions among those before a day, or that day."""
-    first = (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
+    first = _first_before(last)
     days = {name for file in files for name in file.files if first <= name <= last}
     return set(sorted(days)[-DAYS_COMPARED:])
+
+
+def _first_before(last: str) -> str:
+    return (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
 
 
 def _read_elsewhere(unknown: Sequence[UnknownField], fields: Sequence[str], rows: int) -> UnknownField | None:
