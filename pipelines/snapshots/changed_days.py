@@ -88,6 +88,7 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
     if published.manifest["policy"]["day_timezone"] != built.policy.day_timezone:
         return
     zone = ZoneInfo(built.policy.day_timezone)
+    is_same_policy = published.manifest["policy"] == built.policy.as_json()  # another one leaves out others on purpose
     for day, stored in built.creator_reach.items():
         facts = published.files.get(name := f"{published.cube}{day}.parquet")
         if facts is None or facts["rows_sha256"] == stored.digest:
@@ -101,7 +102,9 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
         names = [str(each) for each in days]
         left = sum(folder.files[name].rows for folder in by_folder(raw) for name in names if name in folder.files)
         gone = max(0, was - left)
-        yield ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+        found = ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+        if is_same_policy or not found.is_deliberate:
+            yield found
 
 
 def _conflicts(outcomes: pa.Table) -> int:

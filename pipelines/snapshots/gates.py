@@ -263,13 +263,15 @@ def shrunk(days: Iterable[ShrunkDay]) -> Iterator[str]:
 
 
 def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence for each day that lost most of its sessions on purpose: it refuses nothing."""
-    for day in days:
-        if day.is_deliberate:
-            yield (
-                f"{day.day} has {counted(day.sessions, 'session')}, of {day.sessions_before:,} in the last snapshot: "
-                "newer versions retract or move the others, or their viewers were erased."
-            )
+    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
+    found = [day for day in days if day.is_deliberate]
+    if found:
+        first = found[0]
+        yield (
+            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
+            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
+            "others, or their viewers were erased."
+        )
 
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
