@@ -142,6 +142,7 @@ def publish(
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
     newly_lost = lost_since(settings.snapshots, pointer, lost)
+    before: Snapshot | None = None
     shrunk_days: list[ShrunkDay] = []
     signals = Signals()
     if not replace_current:
@@ -167,6 +168,7 @@ def publish(
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(_unlike(before, lake, built, files))
     warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
     zone = ZoneInfo(built.policy.day_timezone)
     warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, zone, snapshot_id))
@@ -223,6 +225,16 @@ def publish(
         unknown_fields=signals.unknown,
         completeness=completeness,
     )
+
+
+def _unlike(before: Snapshot | None, lake: Lake, built: Built, files: Mapping[str, Stored]) -> Iterator[str]:
+    """Yield what is strange beside the snapshot before."""
+    if before is not None:
+        rows = {name: stored.rows for name, stored in files.items()}
+        longest = _longest_window(lake, built)
+        yield from changed_days.unlike_before(
+            before, built, rows, longest.get("creators", 0), longest.get("unknown_creators", 0)
+        )
 
 
 def _mistaken(settings: Settings, pointer: snapshots.Pointer | None, moves: bool) -> Iterator[str]:
