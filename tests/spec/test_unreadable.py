@@ -84,8 +84,11 @@ def test_an_accepted_unreadable_file_is_told_every_night_that_it_is_there(world)
     world.land_text("viewing_sessions", GOOD)
     path = unreadable(world)
     for _ in range(3):
-        night = world.run(compare=False, night={"accept_rejects": True}).report.as_json()
+        report = world.run(compare=False, night={"accept_rejects": True}).report
+        night = report.as_json()
         assert [each["file"] for each in night["unreadable"]] == ["viewing_sessions/bad.parquet"]
+        assert report.facts["landed"]["unreadable"] == night["unreadable"]
+        assert "Unreadable:" in report.page.read_text()
         assert any("bad.parquet cannot be read" in warning for warning in night["warnings"])
         world.land_text("viewing_sessions", GOOD)
     path.unlink()
