@@ -183,12 +183,19 @@ class RunRecorder:
         """Those of a cube, given as its checked files and their digests, after what this run's new files lack."""
         paths = {day: path for day, (path, _) in cube.items()}
         least = self.settings.min_cell
+        of_sessions = self.built.outcomes["session_outcomes"] if self.built else ()
+        outcomes = {each.day: (each.path, each.digest) for each in of_sessions if each.day and each.is_there}
 
         def find() -> list[dict[str, Any]]:
+            ends = {day: path for day, (path, _) in outcomes.items()}
             found = anomalies.find(self.settings, paths, self.as_of)
-            return [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
+            shown = [one.as_json() for one in found if one.creator_id is None or min(one.value, one.median) >= least]
+            early = anomalies.find_early_end(self.settings, ends, self.as_of)
+            return [*([early.as_json()] if early else []), *shown]
 
-        inputs = [least, *anomalies.inputs({day: digest for day, (_, digest) in cube.items()}, self.as_of)]
+        digests = {day: digest for day, (_, digest) in cube.items()}
+        of_outcomes = {day: digest for day, (_, digest) in outcomes.items()}
+        inputs = [least, *anomalies.inputs(digests, of_outcomes, self.as_of)]
         found: list[dict[str, Any]] = self._section("anomalies", inputs, "anomalies", find, [])
         weaker = [
             {"kind": _SIGNAL, "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}

@@ -17,6 +17,11 @@ A day has far fewer sessions than its weekday when its sessions (started on it) 
     of the 8 weeks before by at least 5 spreads: by a quarter or more.
   Judged are the 7 days before as_of. Weeks before the first session that is known of are left out; with fewer than 3
   nothing is said.
+
+The last day ends early when the time without a session at its end is over an hour, and over twice the longest of the 14
+    days before: it was probably cut off there, however many sessions it has.
+  Days without sessions are left out; with fewer than 7 nothing is said. Of 351 days of flights one is named wrongly (a
+  blizzard), and of days that are cut off after 60 to 90 % of their sessions 96 %.
 """
 
 from __future__ import annotations
@@ -25,10 +30,12 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from pipelines.core import calendar_days
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
 
@@ -40,6 +47,8 @@ DAYS_JUDGED = 7
 WEEKS_COMPARED = 8
 LEAST_WEEKS = 3
 DAY_SPREADS = 5.0
+END_DAYS = 14
+LEAST_LEFT = timedelta(hours=1)
 _OF_NORMAL_NOISE = 1.4826  # standard deviations in one median distance from the median
 
 
@@ -104,6 +113,41 @@ def judge_day(day: date, sessions: int, history: Sequence[int]) -> Anomaly | Non
     return Anomaly("day", day, None, sessions, middle, spreads) if spreads <= -DAY_SPREADS else None
 
 
+@dataclass(frozen=True)
+class EarlyEnd:
+    """A last day on which sessions end long before it does."""
+
+    day: date
+    newest: datetime  # when the last session starts, in the zone of the policy
+    usual: timedelta  # the longest time without a session at the end of the days before
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the sentence."""
+        empty = dict.fromkeys(("creator_id", "value", "median", "spreads"))
+        return {"kind": "end", "day": self.day.isoformat(), **empty, "sentence": self.sentence}
+
+    @property
+    def sentence(self) -> str:
+        """The anomaly as a sentence."""
+        minutes = max(1, round(self.usual / timedelta(minutes=1)))
+        return (
+            f"No session of {self.day} starts after {self.newest:%H:%M}, and on the days before the last one started "
+            f"at most {minutes:,} minutes before the end: it was probably cut off"
+        )
+
+
+def judge_end(newest: Mapping[date, datetime], as_of: date, zone: ZoneInfo) -> EarlyEnd | None:
+    """Whether the last day before as_of ends early, of the newest session of each day that has any."""
+    last_day = as_of - timedelta(days=1)
+    left = {day: calendar_days.day_bounds(day, zone)[1] - instant for day, instant in newest.items()}
+    before = [left[day] for day in left if 0 < (last_day - day).days <= END_DAYS]
+    if last_day not in left or len(before) < LEAST_ACTIVE_DAYS:
+        return None
+    usual = max(before)
+    is_early = left[last_day] > max(LEAST_LEFT, 2 * usual)
+    return EarlyEnd(last_day, newest[last_day].astimezone(zone), usual) if is_early else None
+
+
 def judge_days(sessions: Mapping[date, int], as_of: date) -> Iterator[Anomaly]:
     """Of the last days before as_of, those with far fewer sessions than their weekday. A day without any may be left
     out of `sessions`, which reach back as far as there is anything to compare with."""
@@ -137,11 +181,29 @@ def find(settings: Settings, cube: Mapping[date, Path], as_of: date) -> list[Ano
     return days + sorted((found for found in reach if found), key=lambda one: (-abs(one.spreads), one.creator_id or ""))
 
 
-def inputs(digests: Mapping[date, str], as_of: date) -> list[object]:
-    """Return all that decides what is found in a cube, given as the digests of its days' rows."""
+def find_early_end(settings: Settings, outcomes: Mapping[date, Path], as_of: date) -> EarlyEnd | None:
+    """Whether the last day ends early, by the `session_outcomes` of UTC days."""
+    near = [path for day, path in outcomes.items() if _is_near_the_end(day, as_of)]
+    if not near:
+        return None
+    with engine.run_session(settings, "report") as connection:
+        engine.register(connection, "session_outcomes", near)
+        newest = {row["day"]: row["newest"] for row in engine.query(connection, _NEWEST).to_pylist()}
+    return judge_end(newest, as_of, ZoneInfo(settings.day_timezone))
+
+
+def inputs(digests: Mapping[date, str], of_outcomes: Mapping[date, str], as_of: date) -> list[object]:
+    """Return all that decides what is found, given as the digests of the days' rows."""
     bounds = (DAYS_JUDGED, WEEKS_COMPARED, LEAST_WEEKS, DAY_SPREADS, HISTORY_DAYS, LEAST_ACTIVE_DAYS)
     rows = [(day.isoformat(), digest) for day, digest in sorted(digests.items()) if _first(as_of) <= day < as_of]
-    return [_DAYS, _SUSPECTS, *bounds, REACH_SPREADS, LEAST_PEOPLE, as_of.isoformat(), rows]
+    ends = [(day.isoformat(), digest) for day, digest in sorted(of_outcomes.items()) if _is_near_the_end(day, as_of)]
+    at_end = (END_DAYS, LEAST_LEFT.total_seconds(), _NEWEST, ends)
+    return [_DAYS, _SUSPECTS, *bounds, REACH_SPREADS, LEAST_PEOPLE, as_of.isoformat(), rows, at_end]
+
+
+def _is_near_the_end(day: date, as_of: date) -> bool:
+    """Whether sessions of a UTC day may start on one of the days whose ends are compared."""
+    return -END_DAYS - 2 <= (day - as_of).days <= 1
 
 
 def _first(as_of: date) -> date:
@@ -152,6 +214,13 @@ _DAYS = """
     select day, cast(sum(sessions_started) as bigint) as sessions
     from creator_reach
     group by day
+"""
+
+_NEWEST = """
+    select first_day as day, max(newest_started_at) as newest
+    from session_outcomes
+    where outcome = 'counted' and first_day is not null
+    group by first_day
 """
 
 # Those who can be an anomaly at all, so that few histories leave the engine: outside of theirs, and by enough people

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 import statistics
-from datetime import date, timedelta
+from collections import defaultdict
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from world import AS_OF, World, days
 
+from pipelines.core.calendar_days import day_bounds
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.jobs.report import anomalies
-from pipelines.jobs.report.anomalies import judge_day, judge_days, judge_reach, robust_scale
+from pipelines.jobs.report.anomalies import judge_day, judge_days, judge_end, judge_reach, robust_scale
 from pipelines.landing.synthetic import generate
 
 LAST = AS_OF - timedelta(days=1)
@@ -169,3 +174,73 @@ def test_the_engine_and_plain_python_agree(tmp_path):
     }
     assert found == expected >= {"c0"}
     assert math.isfinite(sum(one.spreads for one in anomalies.find(night.settings, cube, AS_OF)))
+
+
+# --- a last day that ends early -------------------------------------------------------------------------------------
+
+
+def at_the_end(left: list[int], zone: ZoneInfo) -> dict[date, datetime]:
+    """The newest session of each of the last days: so many minutes before the day ends."""
+    found = {}
+    for back, minutes in enumerate(reversed(left), 1):
+        on = AS_OF - timedelta(days=back)
+        found[on] = day_bounds(on, zone)[1] - timedelta(minutes=minutes)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("left", "is_early"),
+    [
+        ([5] * 7 + [61], True),
+        ([5] * 7 + [60], False),  # an hour
+        ([5] * 6 + [600], False),  # too short a history
+        ([5] * 6 + [40, 81], True),
+        ([5] * 6 + [40, 80], False),  # twice the longest
+        ([600] + [5] * 14 + [61], True),  # longer ago than 14 days
+        ([600] + [5] * 13 + [61], False),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Istanbul", "America/St_Johns"])
+def test_a_last_day_that_ends_early(left, is_early, zone):
+    found = judge_end(at_the_end(left, ZoneInfo(zone)), AS_OF, ZoneInfo(zone))
+    assert (found is not None) == is_early
+    if found:
+        assert f"No session of {LAST} starts after 22:{'59' if left[-1] == 61 else '39'}, and" in found.sentence
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Istanbul"])
+def test_a_day_that_was_cut_off_is_worth_a_look(tmp_path, zone):
+    """Two thirds of it are there: too many for the gate of the last day, which does not look at the clock."""
+    world = World(tmp_path, day_timezone=zone)
+    lines = ["creator | viewer | started_at"]
+    for on in days("2026-01-01", 31):
+        lines += [f"ada | v{hour} | {on} {hour:02}:{minute}" for hour in range(24) for minute in ("15", "45")]
+    until = {"UTC": f"{LAST} 16:00", "Europe/Istanbul": f"{LAST} 13:00"}[zone]  # 16 hours of the day
+    world.sessions("\n".join(lines[:1] + [line for line in lines[1:] if line.rsplit("| ", 1)[1] < until]))
+    (sentence,) = world.run(compare=False).report.as_json()["anomalies"]
+    assert sentence.startswith(
+        f"No session of {LAST} starts after 15:45, and on the days before the last one started at"
+    )
+    world.sessions("\n".join(lines[:1] + [line for line in lines[1:] if line.rsplit("| ", 1)[1] >= until]))
+    night = world.run(compare=False).report
+    assert (night.as_json()["anomalies"], night.facts["problems"]) == ([], [])
+
+
+def test_on_flights(test_data):
+    """Real ones, over a year, and each last day cut off after three quarters of its sessions: both are printed."""
+    starts: dict[date, list[datetime]] = defaultdict(list)
+    for path in sorted((test_data / "flights" / "landing" / "viewing_sessions").glob("2013-*.ndjson.gz")):
+        with gzip.open(path, "rt") as lines:
+            for line in lines:
+                at = datetime.fromisoformat(json.loads(line)["startedAt"])
+                starts[at.date()].append(at)
+    newest = {day: max(found) for day, found in starts.items()}
+    judged = sorted(starts)[14:365]
+    wrong = [day for day in judged if judge_end(newest, day + timedelta(days=1), ZoneInfo("UTC"))]
+    cut = {day: sorted(starts[day])[len(starts[day]) * 3 // 4] for day in judged}
+    caught = [day for day in judged if judge_end(newest | {day: cut[day]}, day + timedelta(days=1), ZoneInfo("UTC"))]
+    print(
+        f"\nflights: {len(wrong)} of {len(judged)} days said to end early, {len(caught) / len(judged):.1%} of cut ones"
+    )
+    assert wrong == [date(2013, 2, 8)], "a blizzard"
+    assert len(caught) >= 0.95 * len(judged)
