@@ -369,7 +369,7 @@ def _grounds(settings: Settings, as_of: date, seen: _Seen) -> tuple[list[str], l
     if signals.unread:
         grounds, flags = grounds + signals.unread, [*flags, "--accept-rejects"]
     if signals.gone:
-        grounds, flags = grounds + signals.gone, [*flags, "--allow-incomplete"]
+        grounds, flags = grounds + signals.refusals, [*flags, "--allow-incomplete"]
     totalled = plan.totalled_days(as_of, settings.policy)
     if seen.sessions and all(seen.sessions.get(day) is not None for day in totalled):
         known = {day: count for day, count in seen.sessions.items() if count is not None}

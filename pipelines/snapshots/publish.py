@@ -162,7 +162,9 @@ def publish(
         if not allow_incomplete:
             refusals += gates.incomplete_last_day(*_last_days(lake, built, raw))  # safeguard: gate-of-the-last-day
             refusals += gates.shrunk(shrunk_days)  # safeguard: gate-of-days-that-shrank
-            refusals += signals.gone  # safeguard: gate-of-signals-that-are-gone
+            refusals += signals.refusals  # safeguard: gate-of-signals-that-are-gone
+        else:
+            signals.weaker = [*signals.gone, *signals.weaker]  # what is published all the same is worth a look
     if observer is not None:
         observer.judged(funnel, newest_session, results, refusals, lost, newly_lost, signals)
     if refusals:

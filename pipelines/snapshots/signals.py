@@ -62,6 +62,11 @@ class Signals:
     weaker: list[str] = field(default_factory=list)  # many more than before lack it
     unknown: list[UnknownField] = field(default_factory=list)  # of all new records
 
+    @property
+    def refusals(self) -> list[str]:
+        """Why what is gone refuses, and what to do."""
+        return [f"{sentence}. {_LAND}" for sentence in self.gone]
+
 
 def find_signals(
     raw: Sequence[RawFile], seen_before: AbstractSet[str], count_commonest: CountCommonest | None = None
@@ -125,10 +130,10 @@ def _find_lacking(
             )
         elif was is None and name == "person" and shares[name] <= NEARLY_NONE:
             said.add(name)
-            found.gone.append(f"{lacking}: nobody would be counted. {_LAND}")
+            found.gone.append(f"{lacking}: nobody would be counted")
         elif was is not None and was >= least_before and shares[name] <= was / 10:
             said.add(name)
-            found.gone.append(f"{lacking}; on the days before {was:.0%} had. {_LAND}")
+            found.gone.append(f"{lacking}; on the days before {was:.0%} had it")
         elif was is not None and was >= least_before and rows >= LEAST_FOR_HALF and shares[name] <= HALF_GONE * was:
             said.add(name)
             found.weaker.append(f"{lacking}; on the days before {was:.0%} had it")
@@ -243,5 +248,5 @@ def _one_for_all(
                 said.add(column)
                 yield (
                     f"{counts[column]:,} of {rows:,} newly landed sessions have {SINGLE_VALUES[column]}, {whose}; "
-                    f"on the days before that was so of {usual:.0%}. {_LAND}"
+                    f"on the days before that was so of {usual:.0%}"
                 )

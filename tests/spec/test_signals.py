@@ -147,7 +147,8 @@ def test_a_signal_that_is_gone_refuses(ordinary, what):
     land(ordinary, NEW, **fields)
     with pytest.raises(RefusedToPublish, match=f"100 of 100 newly landed sessions have {said}.*{NEW}.ndjson"):
         run(ordinary)
-    run(ordinary, allow_incomplete=True)
+    anomalies = run(ordinary, allow_incomplete=True).report.as_json()["anomalies"]
+    assert [one for one in anomalies if f"100 of 100 newly landed sessions have {said}" in one], "but not in silence"
     land(ordinary, "2026-01-31", 5, **fields)
     run(ordinary)  # published once, it is settled, and a few sessions say nothing
 
