@@ -357,7 +357,7 @@ def first_day_landed(raw: Iterable[RawFile]) -> date | None:
     sessions = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
     days = sorted(map(date.fromisoformat, {day for each in sessions for day in (*each.files, *each.removed_days)}))
     begun = (day for day, later in itertools.pairwise(days) if later - day <= timedelta(weeks=1))
-    return next(begun, days[0] if days else None)
+    return next(begun, days[0] if days else None)  # safeguard: lone-day-is-no-beginning
 
 
 def too_far_ahead(as_of: date, today: date) -> Iterator[str]:

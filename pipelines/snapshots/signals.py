@@ -92,6 +92,7 @@ def find_signals(
         rows_on = {day: rows for day, rows in rows_on.items() if day >= first}
     parts: list[tuple[AbstractSet[str], str]] = [(rows_on.keys(), where)]
     if before:
+        # safeguard: signals-judged-day-by-day
         parts += [({day}, f"of {day}, {where}") for day in _whole_days(rows_on, old.folders)]
     said: set[str] = set()  # what is true of all is not said of each day again
     for days, whose in parts:
