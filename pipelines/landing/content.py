@@ -7,11 +7,13 @@ import csv
 import os
 from typing import NamedTuple
 
+from pipelines.landing.csv_dialect import Dialect
 from pipelines.landing.files import DamagedArchive, Source, decompressed
 from pipelines.landing.lines import BYTE_ORDER_MARK
-from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, in_folders, mapped_spellings
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders, mapped_spellings
 from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
+from pipelines.landing.values import Rejected
 
 HEAD_BYTES = 1 << 14  # looked at, of the file and of the text in an archive
 _PEEKED_BYTES = 64  # of an archive at a time: a few thousand may hold 64 MiB, of which HEAD_BYTES are wanted
@@ -176,8 +178,8 @@ def _has_header(entity: str, mapping: EntityMapping, start: bytes) -> bool:
     """Whether a text begins with a line of CSV that names the required fields."""
     line = start.splitlines()[0] if start else b""
     try:
-        names = next(csv.reader([line.decode()], delimiter=mapping.delimiter or COMMA), [])
-    except (UnicodeDecodeError, csv.Error):
+        names = next(Dialect(mapping).records([line.decode()]), [])
+    except (UnicodeDecodeError, csv.Error, Rejected):
         return False
     known = mapped_spellings(entity, mapping)
     given = {known.get(name) for name in names} | {field for field, _ in mapping.in_folders}
