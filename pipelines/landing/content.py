@@ -47,6 +47,8 @@ _OTHERS = {
     b"ARROW1": "it is an Arrow file: land Parquet",
     b"PARE": "it is an encrypted Parquet file: land it unencrypted",
     b"\xd0\xcf\x11\xe0": "it is a workbook: land CSV",
+    b"PGCOPY\n\xff\r\n\x00": "it is the binary format of PostgreSQL's COPY: land CSV",
+    b"PGDMP": "it is a dump of PostgreSQL: land CSV",
     b"SQLite format 3\x00": "it is a SQLite database: land CSV, NDJSON or Parquet",
 }
 _ARCHIVES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"} | {

@@ -61,8 +61,8 @@ FRACTION_AS_TEXT = "expected text, got a number with a fraction or an exponent: 
 # Texts by which programs write that there is nothing. In the id of a person each would be one viewer that many are, so
 # that they are refused there unless a mapping says which of them are null. A short list: ids are not guessed about.
 _NULL_SPELLINGS = (
-    r"\N NULL null Null None none NONE nil NIL nan NaN NAN NaT undefined NA N/A n/a #N/A <NA> <nil> <null> <NULL> (null) "
-    "(NULL) [null] [NULL]"
+    r"\N NULL null Null None none NONE nil NIL nan NaN NAN NaT undefined NA N/A n/a #N/A <NA> <nil> <null> <NULL> "
+    "(null) (NULL) [null] [NULL]"
 )
 NULL_SPELLINGS = frozenset(_NULL_SPELLINGS.split(" "))
 LONGEST_NULL_SPELLING = max(map(len, NULL_SPELLINGS))
