@@ -1,8 +1,8 @@
 """The same small platform, as other programs write it: by its recipe in the docs it is the same snapshot.
 
 What is installed writes its files itself: DuckDB, Polars, PyArrow, gzip, bson; ClickHouse and pandas where `make
-exporters` has installed them; Spark in tests/spark. What the others write is written to the letter of their documented
-formats.
+exporters` has installed them; databases and other programs in test_programs.py; Spark in tests/spark. What the others
+write (BigQuery, Snowflake, mongoexport, Kafka Connect's sinks) is written to the letter of their documented formats.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import test_programs
 from exported import RECIPES, TABLES, Rows, as_lines, by_contract, drop, published, recipe, tables
 
 
@@ -331,4 +332,5 @@ def test_a_platform_is_the_same_in_every_dialect(tmp_path: Path, expected: str, 
 def test_every_recipe_is_landed() -> None:
     """What the how-to says of a program, a test has done."""
     sections = set(re.findall(r"^## (.+)$", RECIPES.read_text(encoding="utf-8"), re.MULTILINE))
-    assert sections == {name for name, _ in DIALECTS.values()}
+    by_programs = set(re.findall(r'recipe\("(.+?)"\)', Path(test_programs.__file__).read_text(encoding="utf-8")))
+    assert sections == {name for name, _ in DIALECTS.values()} | by_programs
