@@ -41,9 +41,9 @@ from pipelines.landing.lines import (
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.ndjson import ReadLine, read_piece
 from pipelines.landing.records import Acceptor
-from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
 from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
-from pipelines.landing.values import Number, Rejected, shown_object_id
+from pipelines.landing.values import MAX_NUMBER_CHARS, Number, Rejected, shown_object_id
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
 csv.field_size_limit(2 * MAX_LINE_BYTES)
@@ -58,6 +58,7 @@ _CSV_REASONS = {
 # An id as it is once a spreadsheet (1.23456789012346E+018), or a column of floating-point numbers (7.0), has held it.
 # An id of letters and digits has no sign in it: 12e4 may be one.
 _REWRITTEN_ID = re.compile(r"-?[0-9]+(?:\.0|(?:\.[0-9]+)?[eE]\+[0-9]+)")
+_WITH_EXPONENT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?[eE][+-]?[0-9]+")
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'
 
@@ -395,6 +396,8 @@ def cell_value(field: LandedField | None, cell: str) -> Any:
         return None
     if field.kind is str and cell.startswith(_OBJECT_ID):
         return shown_object_id(cell) or cell
+    if field.kind is Money and len(cell) <= MAX_NUMBER_CHARS and _WITH_EXPONENT.fullmatch(cell):  # R writes 1e+05
+        return Number(cell)
     return cell
 
 

@@ -242,6 +242,7 @@ SAFEGUARDS = (
     Safeguard("folder-and-record-agree", never, MAPPED),
     Safeguard("superseded-mapping-does-not-count", drop, MAPPED),
     Safeguard("local-time-is-not-guessed", never, MAPPED),
+    Safeguard("instants-of-parquet-in-range", never, ("tests/property/test_one_rule_of_types.py",)),
     Safeguard("backslash-is-not-guessed", never, MAPPED),
     Safeguard("unknown-escape-rejected", never, MAPPED),
     Safeguard("rewritten-id-rejected", never, ("tests/spec/test_types.py",)),
