@@ -46,7 +46,9 @@ def of_header(entity: str, header: str) -> str:
     if found := _SEPARATOR_LINE.match(header):
         return f'Its first line is one for Excel: leave it out, and say delimiter = "{found[1]}" in {MAPPING_NAME}'
     delimiter = suspected_delimiter(header)
-    names = [name.strip().strip('"') for name in header.split(delimiter or ",")]
+    names = [name.strip('"') for name in header.split(delimiter or ",")]
+    if any(name != name.strip() for name in names):
+        return "White space stands around its names, and perhaps around what is below them: write it without"
     return _sentence(entity, [*_delimiter(delimiter), *_rename(entity, names)])
 
 

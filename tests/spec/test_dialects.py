@@ -22,6 +22,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import test_programs
@@ -116,10 +117,16 @@ def duckdb_copies(landing: Path, zone: str, how: str, name: str) -> None:
             connection.execute(f"copy exported to '{target}' {by}")
 
 
-def polars_csv(landing: Path) -> None:
+def polars_text(landing: Path, method: str, name: str, **options: Any) -> None:
     for entity, table in tables().items():
         (landing / entity).mkdir(parents=True)
-        pl.DataFrame(table).write_csv(landing / entity / "a.csv")
+        getattr(pl.DataFrame(table), method)(landing / entity / name, **options)
+
+
+def pyarrow_csv(landing: Path) -> None:
+    for entity, table in tables().items():
+        (landing / entity).mkdir(parents=True)
+        pa_csv.write_csv(table, landing / entity / "a.csv")
 
 
 def polars_parquet(landing: Path) -> None:
@@ -298,7 +305,15 @@ DIALECTS: dict[str, tuple[str, Callable[[Path], None]]] = {
         "DuckDB",
         lambda landing: duckdb_copies(landing, "UTC", "(format parquet, partition_by (is_deleted))", "a.parquet"),
     ),
-    "Polars CSV": ("Polars", polars_csv),
+    "DuckDB JSON": ("DuckDB", lambda landing: duckdb_copies(landing, "UTC", "(format json)", "a.ndjson")),
+    "DuckDB JSON array": (
+        "DuckDB",
+        lambda landing: duckdb_copies(landing, "UTC", "(format json, array true)", "a.json"),
+    ),
+    "Polars CSV": ("Polars", lambda landing: polars_text(landing, "write_csv", "a.csv")),
+    "Polars NDJSON": ("Polars", lambda landing: polars_text(landing, "write_ndjson", "a.ndjson")),
+    "Polars JSON": ("Polars", lambda landing: polars_text(landing, "write_json", "a.json")),
+    "PyArrow CSV": ("Polars", pyarrow_csv),
     "Polars Parquet": ("Polars", polars_parquet),
     "pandas": ("pandas", pandas),
     "pandas itself, CSV": ("pandas", exported_by("pandas_csv", "csv")),

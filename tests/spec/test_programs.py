@@ -30,6 +30,7 @@ from database_servers import MariaDB, Postgres, mariadb, postgres, program
 from exported import RECIPES, SCHEMAS, TABLES, Rows, by_contract, drop, published, recipe, tables
 
 from pipelines.core.settings import Settings
+from pipelines.jobs.erase_user import forget
 from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.raw.rejected_records import describe_unreadable, rejected_records, suggest_mapping
@@ -202,6 +203,21 @@ def test_what_postgres_can_be_asked_for_and_is_not_read(
     assert raw.rejected
     heard = " ".join([describe_unreadable(raw)] if raw.unreadable else suggest_mapping([raw]))
     assert said in heard + " ".join(each.reason for each in rejected_records(home))
+
+
+def test_a_person_is_found_by_what_a_backslash_stands_for(tmp_path: Path, pg: Postgres) -> None:
+    """`forget` takes the line out that COPY wrote with other letters than the id has."""
+    pg.ask(
+        "create table people (id text, user_id text, channel_id text, started_at timestamptz default '2026-03-09Z')",
+        r"insert into people values ('s1', e'a\\b\tc', 'c'), ('s2', 'other', 'c')",
+    )
+    home = landed(tmp_path, "a.tsv", pg.ask("copy people to stdout (header)"), recipe("Text between tabs"))
+    path = home.landing / "viewing_sessions" / "a.tsv"
+    assert rb"a\\b\tc" in path.read_bytes()
+    done = forget(home, "a\\b\tc", datetime(2026, 3, 10, tzinfo=UTC), landing_too=True)
+    assert (done.is_forgotten, done.records["viewing_sessions"]) == (True, 1)
+    assert b"s1" not in path.read_bytes()
+    assert b"s2" in path.read_bytes()
 
 
 # --- MySQL and MariaDB -----------------------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ def test_what_is_no_envelope_is_not_called_one(record: dict[str, Any], reason: s
         ("┌────┬─────────┐", "a table drawn for people"),
         ("| id | user_id |", "a table drawn for people"),
         ("        id = 65ec2a", "a table drawn for people"),
+        ("sessionId, creatorId, startedAt", "White space stands around its names"),
         ("sep=;", 'leave it out, and say delimiter = ";"'),
     ],
 )
