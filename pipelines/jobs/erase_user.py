@@ -193,7 +193,7 @@ def _forget(
     with open_lake(settings, progress) as lake:
         after, raw = None, None
         if (pointer := manifest.current(settings.snapshots)) is not None:
-            current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
+            current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id, pointer.manifest_sha256)
             raw = _inputs_with_erasures(settings, current, manifest.accepted_keys(settings.snapshots, pointer))
             policy = Policy.from_json(current.manifest["policy"])
             _require_days(raw, policy, current)

@@ -53,7 +53,7 @@ def prune(settings: Settings, *, dry_run: bool = False, progress: Progress = no_
         days, records = _expire(settings)
         if days and (pointer := manifest.current(settings.snapshots)) is not None:
             # What is left gives other keys: build what the next night would else build, before it is judged.
-            current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
+            current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id, pointer.manifest_sha256)
             plan.build(
                 lake, plan.arranged(raw_files(settings)), Policy.from_json(current.manifest["policy"]), current.as_of
             )

@@ -38,7 +38,7 @@ def first_day_kept(settings: Settings, without: Collection[str] = ()) -> date | 
     """
     if not settings.keep_days or (pointer := manifest.current(settings.snapshots)) is None:
         return None
-    current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id)
+    current = manifest.open_snapshot(settings.snapshots, pointer.snapshot_id, pointer.manifest_sha256)
     published = [each for each in manifest.listed(settings.snapshots) if each.id not in without]
     newest = max([*published, current], key=manifest.age)
     said = newest.manifest["freshness"]["newest_session_at"]

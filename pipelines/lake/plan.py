@@ -127,7 +127,7 @@ def build(lake: Lake, landed: Landed, policy: Policy, as_of: date) -> Built:
         shown["live_stream_funding"] = table("shown_stream_funding", funding, **params)
     ranking_totals = table("ranking_totals", {name: [tables[name]] for name in ("creator_rankings", "creators")})
     counts = (funnel, ranking_totals, day_totals, version_conflicts, people.rejected_pledges)
-    offenders = _offenders(lake, tables, cube)
+    offenders = _offenders(lake, {**tables, **people.checked_with}, cube)
     return Built(as_of, policy, tables, shown, cube, offenders, outcomes, *counts)
 
 
@@ -146,6 +146,7 @@ class _PrivateTables:
     """What is made of follows, pledges and replay rentals."""
 
     tables: Mapping[str, Stored]
+    checked_with: Mapping[str, Stored]  # what checks read beside the tables
     rejected_pledges: Stored
     conflicts: Mapping[str, Sequence[Stored]]  # what version_conflicts reads of them
 
@@ -179,17 +180,20 @@ def _private_tables(
     of_changed = {"changed_pledges": [changed_pledges], **streams}
     current_pledges = table("pledges", {"base_pledges": [base_pledges], **of_changed}, as_of_instant=pledges.until)
     of_changed["pledges"] = [current_pledges]
+    checked_with = {"pledges": current_pledges, "changed_pledges": changed_pledges}
     for model, base_model in (
         ("live_stream_funding", "base_stream_funding"),
         ("funded_streams", "base_funded_streams"),
     ):
         of_base = table(base_model, {"base_pledges": [base_pledges]})
         tables[model] = table(model, {base_model: [of_base], **of_changed})
+        checked_with[base_model] = of_base
     conflicts |= {
         "pledge_conflicts": [table("pledge_conflicts", versions)],
         "changed_pledges": [changed_pledges],
     }
-    return _PrivateTables(tables, table("rejected_pledges", rejected | delta | streams), conflicts)
+    rejected_pledges = table("rejected_pledges", rejected | delta | streams)
+    return _PrivateTables(tables, checked_with, rejected_pledges, conflicts)
 
 
 def _offenders(lake: Lake, tables: Mapping[str, Stored], cube: Days) -> dict[models.Check, list[Stored]]:

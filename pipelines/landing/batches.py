@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 
 from pipelines.landing.lines import MAX_LINE_BYTES, Block, Piece, Values, lines_of
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.nested_records import nesting
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, Landed, landed_fields
 from pipelines.landing.unreadable import NO_RECORD, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
+from pipelines.landing.values import DuplicateKey
 
 NOT_UTF8 = "not valid UTF-8"
 LINE_TOO_LONG = "the line is longer than 1 MiB"
@@ -127,15 +129,17 @@ def _as_bytes(text: str) -> bytes:
 def with_records(
     entity: str, batches: Iterable[Batch], mapping: EntityMapping = UNMAPPED, *, may_be_empty: bool
 ) -> Iterator[Batch]:
-    """The batches of a text of JSON. Without a single record of the entity the file is unreadable.
+    """The batches of a text of JSON. Unreadable is one without a record of the entity, or with one that holds several.
 
     `may_be_empty`: its white space stands in something, such as an array, that says that there are none.
     """
+    why_nested = nesting(entity, mapping)
     fields = [each.name for each in landed_fields(entity) if each.required and each.name not in _COMMON_NAMES]
     names = {f'"{spelling}"' for spelling, name in mapped_spellings(entity, mapping).items() if name in fields}
     records = blank = 0
     is_found = False
-    for batch in batches:
+    for read in batches:
+        batch = _with_nesting(read, why_nested) if read.rejected and read.unreadable is None else read
         records += batch.accepted.num_rows + len(batch.rejected)
         blank += batch.blank
         is_found = (
@@ -155,6 +159,15 @@ def with_records(
 
 
 _COMMON_NAMES = {"id", "status"}  # which the answer of a server has that says what went wrong
+
+
+def _with_nesting(batch: Batch, why_nested: Callable[[str], str | None]) -> Batch:
+    """The batch, unreadable if a rejected record in it is more than one: that is then why it was rejected."""
+    for place, each in enumerate(batch.rejected):
+        if each.reason != DuplicateKey.REASON and (reason := why_nested(each.text)):
+            rejected = [*batch.rejected[:place], each._replace(field=None, reason=reason), *batch.rejected[place + 1 :]]
+            return replace(batch, rejected=rejected, unreadable=reason)
+    return batch
 
 
 class Encoding:

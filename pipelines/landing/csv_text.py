@@ -40,7 +40,7 @@ from pipelines.landing.lines import (
 )
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.ndjson import ReadLine, read_piece
-from pipelines.landing.records import Acceptor
+from pipelines.landing.records import IDS_OF_PERSONS, ROUNDED_ID, Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
 from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
 from pipelines.landing.values import MAX_NUMBER_CHARS, Number, Rejected, shown_object_id
@@ -282,10 +282,10 @@ class Header:
 
     def _value(self, field: LandedField | None, cell: str) -> Any:
         value = cell_value(field, cell)
-        is_rewritten = field is not None and field.is_id and type(value) is str and _REWRITTEN_ID.fullmatch(value)
-        if is_rewritten and cell not in (self._mapping.null or ()):  # safeguard: rewritten-id-rejected
-            return Number(cell)
-        return value
+        if field is None or not field.is_id or type(value) is not str or not _REWRITTEN_ID.fullmatch(value):
+            return value
+        is_said = cell in (self._mapping.null or ()) or (field.column in IDS_OF_PERSONS and ROUNDED_ID.fullmatch(cell))
+        return value if is_said else Number(cell)  # safeguard: rewritten-id-rejected
 
     def _check_backslashes(self, cells: list[str]) -> None:
         null = self._mapping.null or ()

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import msgspec
 import zstandard
 
-from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders
+from pipelines.core.errors import UsageError
+from pipelines.landing.mapping import MAPPING_NAME, UNMAPPED, EntityMapping, in_folders
 from pipelines.landing.schema import ENTITIES
 
 CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ratio costs no more memory than this
@@ -125,8 +126,12 @@ def landed_file(
 ) -> LandedFile | Ignored:
     """What is to be read of a file, by its name under the landing root; `location` is where it is.
 
-    `is_data`: its first bytes say that it is read, whatever its name says.
+    `is_data`: its first bytes say that it is read, whatever its name says. Raises UsageError for a mapping.
     """
+    if PurePosixPath(name).name == MAPPING_NAME:
+        raise UsageError(
+            f"{location} would map nothing: move it up, to where the folder {entity} is. Nothing was read."
+        )
     file_format, compression = named_format(name)
     if file_format == NO_FORMAT and compression is None and not is_data:
         return Ignored(Path(location), UNKNOWN_KIND)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines import __version__
 from pipelines.landing import schema
-from pipelines.landing.records import IDS_OF_PERSONS, NULL_SPELLINGS
+from pipelines.landing.records import IDS_OF_PERSONS, NULL_SPELLINGS, ROUNDED_ID
 from pipelines.landing.schema import Instant, JsonArray, JsonObject, LandedField, Money, spellings
 from pipelines.landing.values import MAX_MONEY
 
@@ -165,7 +165,8 @@ def _forms(entities: Iterable[str]) -> dict[str, Any]:
 def _alternatives(field: LandedField) -> Iterator[dict[str, Any]]:
     if field.kind is str:
         bounds = {"minLength": field.min_chars, "maxLength": field.max_chars}
-        nobody = {"not": {"enum": sorted(NULL_SPELLINGS)}} if field.column in IDS_OF_PERSONS else {}
+        nobody = {"not": {"anyOf": [{"enum": sorted(NULL_SPELLINGS)}, {"pattern": f"^{ROUNDED_ID.pattern}$"}]}}
+        nobody = nobody if field.column in IDS_OF_PERSONS else {}
         yield {"type": "string", **{name: value for name, value in bounds.items() if value}, **nobody}
         yield {"type": "integer"}
         yield _wrapped("$oid", {"type": "string", "pattern": "^[0-9a-fA-F]{24}$"})

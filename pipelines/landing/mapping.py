@@ -105,7 +105,7 @@ def in_folders(entity: str, name: str, mapping: EntityMapping) -> EntityMapping:
 def parse_mappings(content: bytes, place: str) -> dict[str, EntityMapping]:
     """The mappings by entity of a `mostwatched.toml`; `place` names it in errors. Raises UsageError."""
     try:
-        said = tomllib.loads(content.decode())
+        said = tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{place} is not TOML: {error}. Nothing was read.") from None
     for entity, table in said.items():

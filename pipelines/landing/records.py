@@ -59,14 +59,21 @@ FRACTION_AS_TEXT = "expected text, got a number with a fraction or an exponent: 
 
 
 # Texts by which programs write that there is nothing. In the id of a person each would be one viewer that many are, so
-# that they are refused there unless a mapping says which of them are null. A short list: ids are not guessed about.
-_NULL_SPELLINGS = (
-    r"\N NULL null Null None none NONE nil NIL nan NaN NAN NaT undefined NA N/A n/a #N/A <NA> <nil> <null> <NULL> "
-    "(null) (NULL) [null] [NULL]"
+# that they are refused there unless a mapping says which of them are null. Words that people choose, such as `unknown`,
+# are not among them: ids are not guessed about.
+NULL_SPELLINGS = frozenset(
+    {
+        *("\\N", "NULL", "null", "[NULL]", "(NULL)", "(null)", "<null>"),  # of databases and what shows them
+        *("None", "nan", "NaN", "NaT", "<NA>", "NA", "#N/A"),  # Python, pandas, R, spreadsheets
+        *("undefined", "[object Object]", "nil", "<nil>"),  # JavaScript, Ruby, Go
+        "00000000-0000-0000-0000-000000000000",  # the nil UUID: phones that allow no tracking give it, too
+        "000000000000000000000000",  # the nil ObjectId
+    }
 )
-NULL_SPELLINGS = frozenset(_NULL_SPELLINGS.split(" "))
-LONGEST_NULL_SPELLING = max(map(len, NULL_SPELLINGS))
 IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
+# What a spreadsheet, or a float, makes of a long id of digits alone: several ids become one.
+ROUNDED_ID = re.compile(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,3}")
+ROUNDED = "the id is a number that was rounded, as a spreadsheet shows it: export ids as text"
 NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 
 
@@ -201,14 +208,11 @@ class Acceptor:
         """Whether a text is taken as it is."""
         if text in self._null:
             return False
-        is_refused = (
-            len(text) <= LONGEST_NULL_SPELLING
-            and text in NULL_SPELLINGS
-            and field.column in IDS_OF_PERSONS
-            and self.mapping.null is None
-        )
+        is_refused = field.column in IDS_OF_PERSONS and text in NULL_SPELLINGS and self.mapping.null is None
         if is_refused:  # safeguard: null-as-text-is-nobody
             raise Rejected(None, NULL_AS_TEXT)
+        if field.column in IDS_OF_PERSONS and "+" in text and ROUNDED_ID.fullmatch(text):
+            raise Rejected(None, ROUNDED)  # safeguard: rounded-ids-are-nobody
         return True
 
     def _of_text(self, field: LandedField, text: str) -> Any:

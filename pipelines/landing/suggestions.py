@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipelines.landing.csv_dialect import BACKSLASH_OPEN
-from pipelines.landing.envelopes import envelope_of
+from pipelines.landing.envelopes import Envelope, envelope_of
 from pipelines.landing.mapping import MAPPING_NAME
 from pipelines.landing.records import MISSING, NULL_AS_TEXT, NULL_SPELLINGS
 from pipelines.landing.resemblance import resembled_field
@@ -93,6 +93,11 @@ def of_rejections(entity: str, rejected: Iterable[Rejection]) -> str:
         others = " (Or the time zone of the clock that they were read off.)" if is_local else ""
         said[_sentence(entity, keys) + others] = None
     return " ".join(said)
+
+
+def envelope_of_text(entity: str, text: str) -> Envelope | None:
+    """The envelope that the fields of a rejected record stand in, by its text."""
+    return envelope_of(entity, _object(text))
 
 
 def _otherwise_written(reason: str, text: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.landing import suggestions
+from pipelines.landing.nested_records import COLUMNS, SEVERAL_RECORDS, jq_filter
 from pipelines.landing.records import MISSING
 from pipelines.landing.schema import landed_fields
 
@@ -32,24 +33,36 @@ def describe(entity: str, name: str, reason: str, text: str) -> str:
 
     `text` is that of its rejected record: the header that was found, where the reason is about the header.
     """
-    return " ".join([f"{name} cannot be read: {reason}.", *_found(text), *_suggestions(entity, reason, text), _REMEDY])
+    found = _found(reason, text)
+    return " ".join([f"{name} cannot be read: {reason}.", *found, *_suggestions(entity, reason, text), _REMEDY])
 
 
-def _found(text: str) -> list[str]:
-    return [f"It begins with `{text[:_SHOWN_CHARS]}{'…' * (len(text) > _SHOWN_CHARS)}`."] if text else []
+def _found(reason: str, text: str) -> list[str]:
+    what = "That record" if reason in (SEVERAL_RECORDS, COLUMNS) else "It"
+    return [f"{what} begins with `{text[:_SHOWN_CHARS]}{'…' * (len(text) > _SHOWN_CHARS)}`."] if text else []
 
 
 _SHOWN_CHARS = 300  # of a header; one with every field of the contract is shorter
 
 
-def _suggestions(entity: str, reason: str, header: str) -> list[str]:
+def _suggestions(entity: str, reason: str, text: str) -> list[str]:
     """Sentences that say how the file could be read after all."""
-    if reason == NO_RECORD and (suggestion := suggestions.of_rejections(entity, [(MISSING, header)])):
+    if reason == NO_RECORD and (suggestion := suggestions.of_rejections(entity, [(MISSING, text)])):
         return [f"{suggestion}."]
+    if reason == COLUMNS:
+        return [
+            "Land an object for each record, which names its values, as pandas does by orient='records', lines=True."
+        ]
+    if reason == SEVERAL_RECORDS:
+        envelope = suggestions.envelope_of_text(entity, text)
+        if envelope is not None and envelope.is_change:  # the row before is no record of its own
+            return [envelope.remedy()]
+        chosen = jq_filter(entity, text)
+        return [f"Land each of them by itself{f', as jq -c {chosen!r} writes them' if chosen else ''}."]
     if not reason.startswith(_LACKS):
         return []
-    delimiter = suggestions.suspected_delimiter(header)
+    delimiter = suggestions.suspected_delimiter(text)
     said = [f"Its columns seem to be separated by {suggestions.DELIMITERS[delimiter]}."] if delimiter else []
     names = ", ".join(each.name for each in landed_fields(entity))
-    suggestion = suggestions.of_header(entity, header)
+    suggestion = suggestions.of_header(entity, text)
     return [*said, f"{suggestion}." if suggestion else f"The first line must name the columns: {names}."]

@@ -34,8 +34,10 @@ class Rejected(Exception):
 class DuplicateKey(Rejected):
     """An object gives one key twice; `field` is that key, at whatever depth it stands."""
 
+    REASON = "the key is given twice"
+
     def __init__(self, key: str) -> None:
-        super().__init__(key, "the key is given twice")
+        super().__init__(key, self.REASON)
 
 
 @dataclass(frozen=True, slots=True)

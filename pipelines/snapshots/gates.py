@@ -6,11 +6,12 @@ And the warnings that do not refuse one.
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.raw_file import RawFile
-from pipelines.raw.raw_folder import by_folder, divide_new, keys_of
+from pipelines.raw.raw_folder import RawFolder, by_folder, divide_new, keys_of
 from pipelines.raw.readings import resolve_landed
 from pipelines.raw.rejected_records import describe_unreadable, suggest_mapping
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -91,7 +92,11 @@ def too_many_lost(
         records = sum(file.records for file in new[entity])
         rejected = sum(file.rejected for file in new[entity])
         count, of = rejected + later.records, max(records, later.records)
-        if count > settings.max_rejected_share * of:  # safeguard: gate-of-rejected-records
+        limit = settings.max_rejected_share
+        said_limit = f"limit {100 * float(limit):.3g} % (MOSTWATCHED_MAX_REJECTED_SHARE)"
+        if entity == "erasures" and limit < 1:  # safeguard: no-erasure-is-lost
+            limit, said_limit = Decimal(0), "and no erasure may be"
+        if count > limit * of:  # safeguard: gate-of-rejected-records
             ways = {
                 "rejected": rejected,
                 "rejected later, as not of the currency of their stream": later.rejected_later,
@@ -102,12 +107,79 @@ def too_many_lost(
             whose = f"of {of} newly landed records of {entity}" if records else f"records of {entity}"
             refusal = (
                 f"{count} {whose} were {how}: "
-                f"{100 * count / of:.3g} %, limit {100 * float(settings.max_rejected_share):.3g} % "
-                f"(MOSTWATCHED_MAX_REJECTED_SHARE){_landed_in(new[entity] or new['live_streams'])}. "
+                f"{100 * count / of:.3g} %, {said_limit}{_landed_in(new[entity] or new['live_streams'])}. "
+                f"{_reasons(new[entity])}"
                 + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
                 + ", or publish without them with --accept-rejects."
             )
             yield " ".join([refusal, *suggest_mapping(new[entity])])
+
+
+def _reasons(files: Iterable[RawFile]) -> str:
+    """A sentence that says for what most records of some files were rejected; the empty text where none was."""
+    reasons: Counter[str] = Counter()
+    for each in files:
+        reasons.update(each.rejected_by_reason)
+    said = [f"{reason} ({count:,})" for reason, count in reasons.most_common(MAX_REASONS_NAMED)]
+    more = len(reasons) - len(said)
+    return f"Why: {'; '.join(said)}{f'; {more} more reasons' if more else ''}. " if said else ""
+
+
+MAX_REASONS_NAMED = 2
+
+
+def nothing_accepted(raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
+    """Yield a sentence for new files with records none of which was accepted: however few, all of a writer are lost."""
+    found = [each for each in divide_new(raw, seen_before)[0] if each.records and not each.accepted | each.erased]
+    found = sorted((each for each in found if not each.unreadable), key=lambda each: each.landed_name)
+    for each in found[:MAX_UNREADABLE_NAMED]:
+        records = counted(each.records, "record")
+        yield f"None of the {records} in {each.landed_name} was accepted. {_reasons([each])}".rstrip()
+    if len(found) > MAX_UNREADABLE_NAMED:
+        yield f"Of {len(found) - MAX_UNREADABLE_NAMED:,} more files no record was accepted: see `mostwatched rejects`."
+
+
+def far_from_all_others(raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
+    """Yield a sentence for new sessions on days that lie more than a year from those on which most sessions start.
+
+    So lies what was never set (1970-01-01, 0001-01-01), another calendar (2569), a year that was mistyped.
+    """
+    new = [each for each in divide_new(raw, seen_before)[0] if each.entity == "viewing_sessions"]
+    new_on = _rows_by_day(new)
+    if not new_on:
+        return
+    spans: list[dict[str, int]] = []
+    last = date.min
+    for name, rows in sorted(
+        _rows_by_day(each for each in by_folder(raw) if each.entity == "viewing_sessions").items()
+    ):
+        day = date.fromisoformat(name)
+        if not spans or (day - last).days > MOST_DAYS_APART:
+            spans.append({})
+        spans[-1][name] = rows
+        last = day
+    usual = max(spans, key=lambda span: sum(span.values()))
+    far = [name for span in spans if span is not usual for name in span if name in new_on]
+    if far:
+        where = first_named(sorted(each.landed_name for each in new if not each.files.keys().isdisjoint(far)))
+        sessions = sum(new_on[name] for name in far)
+        verb = "starts" if sessions == 1 else "start"
+        days = f"on {far[0]}" + (f" and {counted(len(far) - 1, 'more day')}" if far[1:] else "")
+        yield (
+            f"{counted(sessions, 'newly landed session')} {verb} more than a year from all others, {days}, in {where}: "
+            "see how their startedAt was written."
+        )
+
+
+MOST_DAYS_APART = 366
+
+
+def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for each in files:
+        for name, written in each.files.items():
+            rows[name] += written.rows
+    return rows
 
 
 def _landed_in(files: Iterable[RawFile]) -> str:

@@ -145,6 +145,7 @@ def publish(
     newly_lost = lost_since(settings.snapshots, pointer, lost)
     shrunk_days: list[ShrunkDay] = []
     signals = Signals()
+    unusual: tuple[str, ...] = ()
     if not replace_current:
         before = _snapshot_before(settings.snapshots, pointer)
         shrunk_days = list(changed_days.shrunk_days(before, lake, built, raw)) if before else []
@@ -153,6 +154,7 @@ def publish(
         refusals += gates.missing_inputs(gone, raw, erasure_register.read(settings))
         seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
+        unusual = (*gates.nothing_accepted(raw, seen_before), *gates.far_from_all_others(raw, seen_before))
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
             refusals += signals.unread  # safeguard: gate-of-renamed-fields
@@ -167,6 +169,7 @@ def publish(
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
+    warnings += unusual
     warnings += tuple(gates.retracted(shrunk_days))
     warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
     warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))

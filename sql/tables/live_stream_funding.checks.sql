@@ -24,3 +24,21 @@ where (funding_percentage is null) <> (coalesce(funding_goal, 0) = 0 or collecte
 select stream_id, collected_funding, backers
 from live_stream_funding
 where backers > 0 and collected_funding = 0
+
+-- check: what was collected is for streams that are known   severity: warn
+with backed as (
+    select stream_id, count(distinct user_id) as backers
+    from pledges
+    where is_backing
+    group by stream_id
+    union all
+    select base_stream_funding.stream_id, base_stream_funding.backers
+    from base_stream_funding
+    anti join changed_pledges on base_stream_funding.stream_id = changed_pledges.stream_id
+    where base_stream_funding.backers > 0
+)
+
+select backed.stream_id, backed.backers
+from backed
+anti join live_streams on backed.stream_id = live_streams.stream_id
+order by backed.stream_id

@@ -49,7 +49,24 @@ def typed(entity: str, name: str, kind: Callable[[Any], Any], value: Any) -> Any
 
 
 TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-NOTHING = ("\\N", "NULL", "null", "None", "nan", "NaN", "undefined", "<NA>", "<nil>", "<null>", "(null)")
+NOTHING = {
+    *(
+        "\\N",
+        "NULL",
+        "null",
+        "None",
+        "nan",
+        "NaN",
+        "undefined",
+        "<NA>",
+        "<nil>",
+        "<null>",
+        "(null)",
+        "[NULL]",
+        "(NULL)",
+    ),
+    *("NA", "NaT", "#N/A", "nil", "[object Object]", 24 * "0", "-".join(length * "0" for length in (8, 4, 4, 4, 12))),
+}
 
 
 def _truth(value: Any) -> bool:
@@ -68,8 +85,11 @@ def _text(entity: str, name: str, value: Any) -> str:
     value = value if whole is None else _whole(whole)
     if isinstance(value, int) and not isinstance(value, bool) and (entity, name) not in CHOICES:
         value = str(value)
-    if name in ("viewerId", "deviceId", "userId") and value in NOTHING:
-        raise Bad("null in words")
+    if name in ("viewerId", "deviceId", "userId") and isinstance(value, str):
+        if value in NOTHING:
+            raise Bad("null in words")
+        if re.fullmatch(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9][0-9][0-9]?", value):
+            raise Bad("a rounded number")
     if not isinstance(value, str):
         raise Bad("no text")
     last = name.rsplit(".", maxsplit=1)[-1]

@@ -290,6 +290,27 @@ def test_pledges_to_an_unknown_stream_have_no_row(world):
     assert night.funded() == []
 
 
+def test_money_for_an_unknown_stream_is_said(world):
+    """Until the stream lands: the next night is quiet, as it is of what was given back or never captured."""
+    world.land("live_streams", "stream | funding_goal\ns1 | 100")
+    world.land(
+        "pledges",
+        """
+        pledge | user | stream | amount | status   | captured_at      | refunded_at
+        p1     | ann  | s1     | 50     | captured | 2026-01-05 10:00 |
+        p2     | ann  | S1     | 50     | captured | 2026-01-05 10:00 |
+        p3     | bob  | S1     | 50     | captured | 2026-01-05 10:00 |
+        p4     | bob  | s7     | 50     | pending  |                  |
+        p5     | bob  | s8     | 50     | refunded | 2026-01-05 10:00 | 2026-01-06 10:00
+    """,
+    )
+    (warning,) = world.run().report.published.warnings
+    assert "what was collected is for streams that are known" in warning
+    assert "1 row, such as stream_id S1, backers 2" in warning
+    world.land("live_streams", "stream | funding_goal\nS1 | 100", "later.ndjson")
+    assert world.run().report.published.warnings == ()
+
+
 def test_five_hundred_published_percentages(world, test_data):
     """The percentages of 500 real campaigns come out as their site published them."""
     with (test_data / "funding" / "fongogo_published_percentages.csv").open(newline="") as file:

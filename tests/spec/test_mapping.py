@@ -441,6 +441,19 @@ def test_a_mapping_is_a_regular_file(tmp_path, home, kind):
         ingest(home)
 
 
+def test_a_mapping_in_the_folder_of_an_entity_is_wrong_usage(home):
+    """It is no file of that entity, and would map nothing; a byte order mark before one is none of its text."""
+    drop(home.landing, "viewing_sessions/a.csv", MAPPED_CSV)
+    say(home.landing, RENAMED)
+    ours = home.landing / "mostwatched.toml"
+    theirs = ours.rename(home.landing / "viewing_sessions" / "mostwatched.toml")
+    with pytest.raises(UsageError, match=r"viewing_sessions/mostwatched\.toml would map nothing: move it up"):
+        ingest(home)
+    theirs.rename(ours)
+    ours.write_text(RENAMED, encoding="utf-8-sig")
+    assert len(accepted(home)) == MAPPED_CSV.count("\n") - 1
+
+
 # --- key=value folders ----------------------------------------------------------------------------------------------
 
 PARTS = "creator_id=ada/viewerId=a%2Fb%20%C3%A9/deviceId=__HIVE_DEFAULT_PARTITION__/revision=3/day=2026-03-09/hour=10"

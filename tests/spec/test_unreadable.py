@@ -6,10 +6,13 @@ import base64
 import bz2
 import gzip
 import lzma
+import re
 import shutil
+import subprocess
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -188,6 +191,63 @@ def test_a_file_that_is_not_what_lands_is_refused(world, name):
     assert reason in str(refusal.value)
     facts = world.run(compare=False, night={"accept_rejects": True}).report.as_json()
     assert [each["file"] for each in facts["unreadable"]] == [f"viewing_sessions/{name}"]
+
+
+ROWS = """(
+    select 'n' || i as sessionId, 'ada' as creatorId, timestamptz '2026-01-05 10:00Z' as startedAt from range(9) t(i)
+)"""
+LISTS = f"(select list(sessionId) as sessionId, list(creatorId) as creatorId, list(startedAt) as startedAt from {ROWS})"
+NESTED = {  # by DuckDB: nine records in one
+    "answer": f"select {{data: list(r), next: null}} from {ROWS} r",
+    "deep": f"select {{hits: {{total: 9, hits: list({{_source: r}})}}}} from {ROWS} r",
+    "by id": f"select map_from_entries(list((sessionId, r))) from {ROWS} r",
+    "array in an array": f"select [list(r)] from {ROWS} r",
+    "text": f"select {{message: to_json(list(r))::text}} from {ROWS} r",
+    "columns": f"select lists from {LISTS} lists",
+    "names apart": f"select {{names: ['sessionId', 'creatorId'], data: list([sessionId, creatorId])}} from {ROWS}",
+}
+
+
+@pytest.mark.parametrize("behind", ["", GOOD], ids=["alone", "behind a record"])
+@pytest.mark.parametrize("name", NESTED)
+def test_a_record_that_holds_several_is_no_record(world, name, behind):
+    """It would be one rejected record of 400, however many are lost with it."""
+    world.land_text("viewing_sessions", "".join(GOOD.replace("g1", f"many{number}") for number in range(400)))
+    ((line,),) = duckdb.sql(f"select to_json(record)::text from ({NESTED[name]}) found(record)").fetchall()
+    path = unreadable(world, "nested.ndjson", f"{behind}{line}\n".encode())
+    with pytest.raises(RefusedToPublish) as refusal:
+        world.run(compare=False)
+    assert "viewing_sessions/nested.ndjson cannot be read: one of its records holds " in str(refusal.value)
+    assert world.run(compare=False, night={"accept_rejects": True}).report.as_json()["rejected"] == 1
+    remedy = re.search("as jq -c '(.*)' writes", str(refusal.value))
+    assert (remedy is None) == (name in ("text", "columns", "names apart"))
+    if remedy is None:
+        return
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed")
+    written = subprocess.run(
+        ["jq", "-c", remedy[1], path], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    unreadable(world, "nested.ndjson", written.encode())
+    assert world.run(compare=False).report.as_json()["new_accepted"] == 9 + bool(behind)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"sessionId": "s1", "creatorId": {"sessionId": "s1", "name": "Ada"}, "startedAt": "2026-01-05T10:00:00Z"}',
+        '{"before": null, "after": {"sessionId": "s1", "creatorId": "ada", "startedAt": "2026-01-05T10:00:00Z"}}',
+        '{"schema": {"fields": [{"field": "sessionId"}]}, "payload": {"sessionId": "s1", "creatorId": "ada"}}',
+        '{"sessionId": "s1", "creatorId": "ada", "startedAt": "yesterday, or \\"sessionId\\": 3"}',
+        '{"sessionId": "s1", "creatorId": "ada", "sta{"sessionId": "s2", "creatorId": "ada", "startedAt": ""}',
+        '{"sessionId": "s", "creatorId": "ada", "startedAt": "", "sessionId": "s", "creatorId": "bo", "startedAt": ""}',
+    ],
+)
+def test_one_rejected_record_is_one(world, line):
+    """One that is wrapped, or damaged, costs itself alone."""
+    world.land_text("viewing_sessions", "".join(GOOD.replace("g1", f"many{number}") for number in range(400)) + line)
+    facts = world.run(compare=False).report.as_json()
+    assert (facts["rejected"], facts["unreadable"]) == (1, [])
 
 
 @pytest.mark.parametrize(

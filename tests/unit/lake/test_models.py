@@ -360,6 +360,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         "update live_stream_funding set collected_funding = 0 where stream_id = 's1'",
         {"stream_id": "s1", "backers": 1},
     ),
+    "what was collected is for streams that are known": (
+        "delete from live_streams where stream_id = 's1'",
+        {"stream_id": "s1", "backers": 1},
+    ),
 }
 ALL_CHECKS = [check for name in models.LINE for check in models.checks(name)]
 every_check = pytest.mark.parametrize("check", ALL_CHECKS, ids=lambda check: check.title)
@@ -390,6 +394,8 @@ def good_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]
     )
     folder = world.run(AS_OF).snapshot.path
     tables = {name: [str(folder / f"{name}.parquet")] for name in publish.PUBLIC_TABLES}
+    for name in ("base_stream_funding", "changed_pledges", "pledges"):
+        tables[name] = [str(path) for path in (world.settings.lake / name).glob("**/*.parquet")]
     return tables | {"creator_reach": [str(path) for path in (folder / "creator_reach").iterdir()]}
 
 

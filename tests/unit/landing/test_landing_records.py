@@ -15,6 +15,7 @@ from pipelines.landing.records import (
     MISSING,
     NULL_AS_TEXT,
     NULL_SPELLINGS,
+    ROUNDED,
     TWO_SPELLINGS,
     Acceptor,
 )
@@ -129,6 +130,16 @@ def test_null_as_a_text_is_nobody(text: str) -> None:
     assert reject("viewing_sessions", endedAt=text) == ("endedAt", NULL_AS_TEXT)
     assert accept("viewing_sessions", viewerId=f"{text}1")["viewer_id"] == f"{text}1"
     assert accept("live_streams", title=text)["title"] == text
+
+
+@pytest.mark.parametrize("text", ["1.77305E+12", "-1E+12", "1.7730504e+18", "1.7976931348623157e+308"])
+def test_a_rounded_id_is_nobody(text: str) -> None:
+    """A spreadsheet makes one id of all that begin alike. What only looks a little like it is an id, as all else is."""
+    for name in ("viewerId", "deviceId"):
+        assert reject("viewing_sessions", {name: text}) == (name, ROUNDED)
+    for other in (f"{text}0a", text.replace("+", ""), f"a{text}", "user+1e@x", "1E+1"):
+        assert accept("viewing_sessions", viewerId=other)["viewer_id"] == other
+    assert accept("viewing_sessions", sessionId=text)["session_id"] == text
 
 
 @pytest.mark.parametrize("entity", ENTITIES)

@@ -89,7 +89,8 @@ def test_an_envelope_is_named_and_comes_off_as_it_is_told(tmp_path: Path, envelo
     path = home.landing / "viewing_sessions" / "a.ndjson"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(ENVELOPES[envelope]) + "\n")
-    renamed = 'viewing_sessions = { rename = { id = "sessionId", user_id = "viewerId", channel_id = "creatorId" } }'
+    names = 'id = "sessionId", user_id = "viewerId", channel_id = "creatorId", start_time = "startedAt"'
+    renamed = f'viewing_sessions = {{ rename = {{ {names}, end_time = "endedAt" }} }}'
     if mapped:
         (home.landing / "mostwatched.toml").write_text(renamed)
     ingest(home)
@@ -103,7 +104,7 @@ def test_an_envelope_is_named_and_comes_off_as_it_is_told(tmp_path: Path, envelo
     flat = again.landing / "viewing_sessions" / "a.ndjson"
     flat.parent.mkdir(parents=True)
     flat.write_bytes(subprocess.run([jq, "-c", found[1]], input=path.read_bytes(), stdout=-1, check=True).stdout)
-    (again.landing / "mostwatched.toml").write_text(line_of(sentence))
+    (again.landing / "mostwatched.toml").write_text(renamed if mapped else line_of(sentence))
     ingest(again)
     (raw,) = raw_files(again)
     assert (raw.accepted, raw.rejected, raw.unknown_fields) == (1, 0, {})

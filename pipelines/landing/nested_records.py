@@ -1,0 +1,61 @@
+"""Rejected records of JSON that are more than one record: an answer of an API around a list, a table by columns.
+
+Such a record would count as one that was lost, however many are in it. Looked at is the text alone, so that it is found
+also in what is no JSON, or only the beginning of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.schema import landed_fields, spellings
+
+SEVERAL_RECORDS = "one of its records holds several records"
+COLUMNS = "one of its records holds columns, or the names of columns"
+
+MOST_IN_DAMAGED = 10  # records whose beginnings a damaged line may hold, and be one that is lost
+_COMMON_NAMES = {"id", "_id", "status"}  # of required fields: other objects have them too
+# What stands behind the name of a field: several values of it, one, or nothing, where the name is itself a value.
+_BEHIND = r"\s*(?:(?P<list>:\s*\[[^\[\]{}]*,)|(?P<object>:\s*\{[^\[\]{}]*,)|(?P<key>:)|(?P<value>(?=[,\]}])))"
+
+
+def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[str], str | None]:
+    """A function that says of the text of a rejected record why it is more than one; None where it is not."""
+    required = {each.name for each in landed_fields(entity) if each.required} - _COMMON_NAMES
+    known = {spelling: name for spelling, name in mapped_spellings(entity, mapping).items() if name in required}
+    names = "|".join(map(re.escape, known))
+    behind = re.compile(rf'"({names})\\*"{_BEHIND}')
+
+    def why(text: str) -> str | None:
+        found = [(known[match[1]], match.lastgroup) for match in behind.finditer(text)]
+        keys = Counter(name for name, kind in found if kind != "value")
+        count = min(keys.values(), default=0)
+        if count > (1 if _is_json(text) else MOST_IN_DAMAGED):  # safeguard: several-records-are-unreadable
+            return SEVERAL_RECORDS
+        kinds = {kind for _, kind in found}
+        is_header = kinds == {"value"} and text.lstrip().startswith(("{", "["))
+        if "list" in kinds or kinds == {"object"} or is_header:  # safeguard: columns-are-unreadable
+            return COLUMNS
+        return None
+
+    return why
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def jq_filter(entity: str, text: str) -> str | None:
+    """The filter of jq that writes every record of a file that holds such a text; None for one within a string."""
+    required = {each.name for each in landed_fields(entity) if each.required} - _COMMON_NAMES
+    names = (spelling for spelling, name in spellings(entity).items() if name in required)
+    found = next((name for name in names if re.search(rf'(?<!\\)"{re.escape(name)}"\s*:', text)), None)
+    return f'.. | objects | select(has("{found}"))' if found else None
