@@ -123,7 +123,8 @@ $(MANIFESTS)/.installed: requirements-manifests.txt
 	$(MANIFESTS)/bin/python $(PIP) --only-binary :all: --require-hashes -r requirements-manifests.txt
 	@touch $@
 
-# ClickHouse and pandas: where they are found, the tests land what they write.
+# ClickHouse, pandas, AWS's driver with a stand-in for its services, Debezium: where they are found, the tests land what
+# they write.
 exporters: $(EXPORTERS)/.installed
 
 $(EXPORTERS)/.installed: requirements-exporters.txt

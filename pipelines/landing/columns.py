@@ -58,8 +58,10 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
     if size["min"] is None:
         return None
     good: Mask = None
+    if field.column in IDS_OF_PERSONS:
+        good = _not_rounded(texts, size["min"])
     if field.column in IDS_OF_PERSONS and not is_null_named:
-        good = _names_somebody(texts, size["min"], size["max"])
+        good = both(good, _names_somebody(texts, size["min"], size["max"]))
     if size["min"] >= field.min_chars and size["max"] <= field.max_chars:
         return good
     chars = pc.utf8_length(texts)
@@ -68,19 +70,22 @@ def fits(texts: pa.Array, field: LandedField, *, is_null_named: bool = False) ->
 
 
 def _names_somebody(texts: pa.Array, shortest: int, longest: int) -> Mask:
-    """Where ids, of so many bytes, are no rounded number and none of NULL_SPELLINGS.
+    """Where ids, of so many bytes, are none of NULL_SPELLINGS.
 
     Most ids have one length, and few spellings have it.
     """
     lengths = {shortest, longest}
     if shortest < longest and not _NULL_LENGTHS.isdisjoint(range(shortest, longest + 1)):
         lengths.update(pc.unique(pc.binary_length(texts)).to_pylist())
-    good: Mask = None
-    if likely := [each for each in NULL_SPELLINGS if len(each) in lengths]:
-        good = none_if_all(pc.invert(pc.is_in(texts, pa.array(likely, texts.type))))
-    if shortest <= _MAX_ROUNDED_BYTES and pc.any(pc.match_substring(texts, "+")).as_py():
-        good = both(good, none_if_all(pc.invert(pc.match_substring_regex(texts, f"^{ROUNDED_ID.pattern}$"))))
-    return good
+    likely = [each for each in NULL_SPELLINGS if len(each) in lengths]
+    return none_if_all(pc.invert(pc.is_in(texts, pa.array(likely, texts.type)))) if likely else None
+
+
+def _not_rounded(texts: pa.Array, shortest: int) -> Mask:
+    """Where ids are no rounded number."""
+    if shortest > _MAX_ROUNDED_BYTES or not pc.any(pc.match_substring(texts, "+")).as_py():
+        return None
+    return none_if_all(pc.fill_null(pc.invert(pc.match_substring_regex(texts, f"^{ROUNDED_ID.pattern}$")), True))
 
 
 _MAX_ROUNDED_BYTES = 24  # the longest shortest form of a float has as many

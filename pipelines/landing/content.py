@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipelines.landing.csv_dialect import Dialect
 from pipelines.landing.files import NO_FORMAT, DamagedArchive, Source, decompressed, read_as
 from pipelines.landing.lines import without_marks
-from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, in_folders, mapped_spellings
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders, mapped_spellings
 from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
+from pipelines.landing.values import Rejected
 
 HEAD_BYTES = 1 << 14  # looked at, of the file and of the text in an archive
 _PEEKED_BYTES = 64  # of an archive at a time: a few thousand may hold 64 MiB, of which HEAD_BYTES are wanted
@@ -62,6 +64,8 @@ _OTHERS = {
     b"age-encryption.org/": _ENCRYPTED,
     b"PARE": "it is an encrypted Parquet file: land it unencrypted",
     b"\xd0\xcf\x11\xe0": "it is a workbook: land CSV",
+    b"PGCOPY\n\xff\r\n\x00": "it is the binary format of PostgreSQL's COPY: land CSV",
+    b"PGDMP": "it is a dump of PostgreSQL: land CSV",
     b"SQLite format 3\x00": "it is a SQLite database: land CSV, NDJSON or Parquet",
 }
 _ARCHIVES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"} | {
@@ -219,8 +223,8 @@ def _has_header(entity: str, mapping: EntityMapping, start: bytes) -> bool:
     """Whether a text begins with a line of CSV that names the required fields."""
     line = start.splitlines()[0] if start else b""
     try:
-        names = next(csv.reader([line.decode()], delimiter=mapping.delimiter or COMMA), [])
-    except (UnicodeDecodeError, csv.Error):
+        names = next(Dialect(mapping).records([line.decode()]), [])
+    except (UnicodeDecodeError, csv.Error, Rejected):
         return False
     known = mapped_spellings(entity, mapping)
     given = {known.get(name) for name in names} | {field for field, _ in mapping.in_folders}

@@ -22,6 +22,7 @@ from pipelines.landing import columns
 from pipelines.landing.batches import LINE_TOO_LONG, NOT_UTF8, Batch, Rows, is_utf8
 from pipelines.landing.columns import Mask
 from pipelines.landing.common_form import Matched
+from pipelines.landing.csv_dialect import BACKSLASH_OPEN, Dialect
 from pipelines.landing.csv_quotes import without_quotes
 from pipelines.landing.fast import BlockReading, is_fit
 from pipelines.landing.lines import (
@@ -37,12 +38,12 @@ from pipelines.landing.lines import (
     is_blank,
     lines_of,
 )
-from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.ndjson import ReadLine, read_piece
-from pipelines.landing.records import Acceptor
-from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
+from pipelines.landing.records import IDS_OF_PERSONS, ROUNDED_ID, Acceptor
+from pipelines.landing.schema import RAW_SCHEMAS, RECORDS, Instant, LandedField, Money, landed_fields
 from pipelines.landing.unreadable import HEADER_UNREADABLE, ONLY_WHITE_SPACE, ZEROS, lacking
-from pipelines.landing.values import Rejected, shown_object_id
+from pipelines.landing.values import MAX_NUMBER_CHARS, Number, Rejected, shown_object_id
 
 # Of one field. Records are cut off sooner (see _Lines); the reader's own limit must not be the lower one.
 csv.field_size_limit(2 * MAX_LINE_BYTES)
@@ -57,6 +58,10 @@ _CSV_REASONS = {
     "unexpected end of data": "a quoted cell does not end",
     "new-line": "a carriage return outside of quotes",
 }
+# An id as it is once a spreadsheet (1.23456789012346E+018), or a column of floating-point numbers (7.0), has held it.
+# An id of letters and digits has no sign in it: 12e4 may be one.
+_REWRITTEN_ID = re.compile(r"-?[0-9]+(?:\.0|(?:\.[0-9]+)?[eE]\+[0-9]+)")
+_WITH_EXPONENT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?[eE][+-]?[0-9]+")
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'
 
@@ -69,8 +74,8 @@ def read_csv(
     `fast=False` asks the standard library's reader throughout, for the same result.
     """
     rows = Rows(entity, mapping)
-    lines = _Lines(pieces, mapping.delimiter or COMMA)
-    separator = (mapping.delimiter or COMMA).encode()
+    dialect = Dialect(mapping)
+    lines = _Lines(pieces, dialect)
     header: Header | None = None
     has_begun = is_any_blank = False  # begun: also with a header that cannot be believed
     while (piece := lines.next_piece()) is not None:
@@ -86,10 +91,10 @@ def read_csv(
             continue
         by_columns = header if fast and header and header.is_by_columns else None
         if by_columns and isinstance(piece, Block):
-            plain = without_quotes(piece, separator) if _QUOTE in piece.data else piece
-            if plain is not None and is_fit(plain, _QUOTE, separator):
+            plain = _plain(piece, dialect)
+            if plain is not None:
                 read_line = by_columns.read_line if plain is piece else _line_reader(by_columns, piece)
-                reading = BlockReading(plain, rows, read_line, _QUOTE, separator=separator)
+                reading = BlockReading(plain, rows, read_line, dialect.special, separator=dialect.separator)
                 reading.match(by_columns)
                 with suppress(OtherHeader):
                     yield reading.finish()
@@ -129,6 +134,25 @@ class OtherHeader(Exception):
         self.text = text
 
 
+def _plain(block: Block, dialect: Dialect) -> Block | None:
+    """The same records, one a line, without quotation marks; None where they are not sure to be that.
+
+    Lines with a backslash that may escape are left as they are, to be read one by one.
+    """
+    data = dialect.without_nulls(block.data)
+    plain = block if data is block.data else Block(block.first_line, data, block.lines)
+    if dialect.quote_byte in data:
+        stripped = without_quotes(plain, dialect.separator) if dialect.quote_byte == _QUOTE else None
+        if stripped is None:
+            return None
+        plain = stripped
+    if dialect.escapes and (b"\\\n" in plain.data or b"\\\r" in plain.data):  # the record goes on
+        return None
+    unescaped = plain.data.replace(b"\\", b"/") if dialect.special == b"\\" else plain.data
+    whole = Block(plain.first_line, unescaped, plain.lines)
+    return plain if is_fit(whole, dialect.quote_byte, dialect.separator) else None
+
+
 def _line_reader(header: Header, piece: Block) -> ReadLine:
     """What reads a line of a block as it landed, with its quotation marks."""
     landed = lru_cache(1)(lambda: lines_of(piece.data))
@@ -151,7 +175,7 @@ class CsvRecord(NamedTuple):
 
 def csv_records(pieces: Iterable[Piece], mapping: EntityMapping = UNMAPPED) -> Iterator[CsvRecord]:
     """Every record as `read_csv` reads it, the header and blank lines too."""
-    lines = _Lines(pieces, mapping.delimiter or COMMA)
+    lines = _Lines(pieces, Dialect(mapping))
     while (piece := lines.next_piece()) is not None:
         lines.push(piece)
         while lines.any_left():
@@ -209,7 +233,7 @@ class Header:
         self.unknown: tuple[str, ...] = ()
         self._entity = entity
         self._mapping = mapping
-        self._delimiter = mapping.delimiter or COMMA
+        self._dialect = Dialect(mapping)
         self._acceptor = Acceptor(entity, mapping)
         self._constants: dict[str, Any] | None = None  # by column, what stands in folders; None: read record by record
         self._names = _unmarked(names or [])
@@ -256,9 +280,11 @@ class Header:
         problem = None
         cells: list[str] = []
         try:
-            cells = next(csv.reader([landed.decode()], delimiter=self._delimiter, strict=True))
+            cells = next(self._dialect.records([landed.decode()]))
         except csv.Error as error:
             problem = Rejected(None, _csv_reason(error))
+        except Rejected as error:
+            problem = error
         self.read_record(line, cells, problem, landed, rows)
 
     def read_record(self, line: int, cells: list[str], problem: Rejected | None, text: bytes, rows: Rows) -> None:
@@ -280,8 +306,10 @@ class Header:
                 raise Rejected(None, HEADER_AGAIN)
             if len(cells) != len(self._names):
                 raise Rejected(None, WRONG_CELLS)
+            if self._dialect.is_backslash_open and b"\\" in text:  # safeguard: backslash-is-not-guessed
+                self._check_backslashes(cells)
             landed = {
-                name: cell_value(field, cell)
+                name: self._value(field, cell)
                 for name, field, cell in zip(self._names, self._fields, cells, strict=True)
             }
             rows.accept(line, rows.acceptor.accept(landed))
@@ -304,7 +332,7 @@ class Header:
         """
         found = []
         for number, each in enumerate(re.split(rb"\r\n|\r|\n", text)):
-            if self._is_good(each.replace(_QUOTE, b""), acceptor):
+            if self._is_good(each.replace(self._dialect.quote_byte, b""), acceptor):
                 found.append((line + number, each))
             elif not number:
                 return []
@@ -313,18 +341,31 @@ class Header:
     def _is_good(self, text: bytes, acceptor: Acceptor) -> bool:
         """Whether it is a good record that has more in it than texts, which may be anything."""
         try:
-            cells = next(csv.reader([text.decode()], delimiter=self._delimiter, strict=True), [])
+            cells = next(self._dialect.records([text.decode()]), [])
             if len(cells) != len(self._names):
                 return False
             known = [(field, cell) for field, cell in zip(self._fields, cells, strict=True) if field]
-            acceptor.accept({field.name: cell_value(field, cell) for field, cell in known})
+            acceptor.accept({field.name: self._value(field, cell) for field, cell in known})
         except (csv.Error, UnicodeDecodeError, Rejected):
             return False
         return any(cell and (field.kind is not str or field.choices) for field, cell in known)
 
+    def _value(self, field: LandedField | None, cell: str) -> Any:
+        value = cell_value(field, cell)
+        if field is None or not field.is_id or type(value) is not str or not _REWRITTEN_ID.fullmatch(value):
+            return value
+        is_said = cell in (self._mapping.null or ()) or (field.column in IDS_OF_PERSONS and ROUNDED_ID.fullmatch(cell))
+        return value if is_said else Number(cell)  # safeguard: rewritten-id-rejected
+
+    def _check_backslashes(self, cells: list[str]) -> None:
+        null = self._mapping.null or ()
+        for field, cell in zip(self._fields, cells, strict=True):
+            if field is not None and "\\" in cell and cell not in null:
+                raise Rejected(field.name, BACKSLASH_OPEN)
+
     def match(self, data: bytes, count: int) -> Matched:
         """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
-        cells, places = _split(data, len(self._names), self._delimiter)
+        cells, places = _split(data, len(self._names), self._dialect.delimiter)
         by_column = {each.column: cell for each, cell in zip(self._fields, cells, strict=True) if each}
         schema = RAW_SCHEMAS[self._entity].remove(RAW_SCHEMAS[self._entity].get_field_index("line"))
         constants = self._constants or {}
@@ -364,7 +405,8 @@ class Header:
         if field.kind is str and not field.choices:
             if filled is not None and field.default != "" and not field.required:
                 cells = pc.if_else(filled, cells, None)
-            return cells, columns.fits(cells, field, is_null_named=self._mapping.null is not None)
+            fit = columns.fits(cells, field, is_null_named=self._mapping.null is not None)
+            return cells, columns.both(fit, _not_rewritten(cells)) if field.is_id else fit
         if field.kind is Instant:
             if filled is None:
                 return columns.instants(cells, self._acceptor.instant)
@@ -383,6 +425,14 @@ class Header:
 def _unmarked(names: Sequence[str]) -> Sequence[str]:
     """The names of columns, the first without the byte order mark of a file that others were put before."""
     return [names[0].lstrip("\ufeff"), *names[1:]] if names and names[0].startswith("\ufeff") else names
+
+
+def _not_rewritten(cells: pa.Array) -> Mask:
+    """Where ids are none that a spreadsheet has rewritten."""
+    if not pc.or_(pc.ends_with(cells, ".0"), pc.match_substring(cells, "+")).true_count:
+        return None
+    is_rewritten = pc.match_substring_regex(cells, f"^(?:{_REWRITTEN_ID.pattern})$")
+    return columns.none_if_all(pc.invert(pc.fill_null(is_rewritten, False)))
 
 
 def _split(data: bytes, cells: int, delimiter: str) -> tuple[list[pa.Array], pa.Array | None]:
@@ -423,6 +473,8 @@ def cell_value(field: LandedField | None, cell: str) -> Any:
         return None
     if field.kind is str and cell.startswith(_OBJECT_ID):
         return shown_object_id(cell) or cell
+    if field.kind is Money and len(cell) <= MAX_NUMBER_CHARS and _WITH_EXPONENT.fullmatch(cell):  # R writes 1e+05
+        return Number(cell)
     return cell
 
 
@@ -438,8 +490,8 @@ class _Lines:
     open cell skips them.
     """
 
-    def __init__(self, pieces: Iterable[Piece], delimiter: str) -> None:
-        self.records = csv.reader(self, delimiter=delimiter, strict=True)
+    def __init__(self, pieces: Iterable[Piece], dialect: Dialect) -> None:
+        self.records = dialect.records(self)
         self.taken: list[bytes] = []  # the lines of the record that is being read, but for those that were skipped
         self.has_skipped = False
         self.line = 1  # the next line's number

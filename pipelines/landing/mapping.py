@@ -6,6 +6,8 @@
     epoch = "ms"                   # what instants that are numbers count since 1970
     null = ["\\\\N"]                 # texts that stand for null
     delimiter = ";"                # of CSV
+    escape = "\\\\"                  # a backslash in CSV escapes what follows
+    quote = ""                     # and cells stand in no quotation marks
 
 Without it nothing is guessed. What a file is read by is a part of the name of its raw folder (raw/layout.py).
 """
@@ -29,6 +31,7 @@ from pipelines.landing.values import EPOCH_UNITS
 
 MAPPING_NAME = "mostwatched.toml"
 COMMA = ","  # between the cells of CSV, unless a mapping says another
+BACKSLASH = "\\"
 MAX_MAPPING_BYTES = 1 << 20
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # what Hive and Spark name a folder after whose key is null
 
@@ -42,6 +45,8 @@ class EntityMapping(msgspec.Struct, frozen=True, order=True, dict=True):
     null: tuple[str, ...] | None = None  # texts that stand for null; None: nobody said
     delimiter: str | None = None  # of CSV
     in_folders: tuple[tuple[str, str | None], ...] = ()  # (field, text) out of `key=value` folders
+    escape: str | None = None  # of CSV: a backslash, or "" for none; None: nobody said
+    quote: str | None = None  # around cells of CSV; "": nothing; None: "
 
     @functools.cached_property
     def digest(self) -> str:
@@ -49,7 +54,9 @@ class EntityMapping(msgspec.Struct, frozen=True, order=True, dict=True):
         said = msgspec.structs.replace(self, in_folders=())
         if said == UNMAPPED:
             return ""
-        return hashlib.sha256(msgspec.json.encode(msgspec.structs.asdict(said))).hexdigest()
+        keys = msgspec.structs.asdict(said)
+        keys = {key: value for key, value in keys.items() if value is not None or key not in _LATER_KEYS}
+        return hashlib.sha256(msgspec.json.encode(keys)).hexdigest()
 
     @functools.cached_property
     def folders_digest(self) -> str:
@@ -64,6 +71,7 @@ class EntityMapping(msgspec.Struct, frozen=True, order=True, dict=True):
         return ZoneInfo(self.timezone) if self.timezone else None
 
 
+_LATER_KEYS = {"escape", "quote"}  # mappings that do not say them have the digests that they had before these were
 UNMAPPED = EntityMapping()
 
 
@@ -116,6 +124,8 @@ def _entity_mapping(entity: str, table: Mapping[str, Any], place: str) -> Entity
         if key not in _KEYS:
             raise UsageError(f'{place}: there is no key "{key}". Known are {", ".join(_KEYS)}.')
         values[key] = _KEYS[key](entity, value, place)
+    if values.get("quote") == (values.get("delimiter") or COMMA):
+        raise UsageError(f"{place}: quote and delimiter are the same character.")
     return EntityMapping(**values)
 
 
@@ -158,9 +168,28 @@ def _null(_: str, value: Any, place: str) -> tuple[str, ...]:
 
 
 def _delimiter(_: str, value: Any, place: str) -> str:
-    is_one = isinstance(value, str) and len(value) == 1 and value.isascii()
-    if not is_one or value.isalnum() or value in '"\r\n\\\0':
+    if not _is_mark(value) or value == '"':
         raise UsageError(f'{place}: delimiter = {_shown(value)} is not one character such as ";", "|" or "\\t".')
+    return str(value)
+
+
+def _is_mark(value: Any) -> bool:
+    is_one = isinstance(value, str) and len(value) == 1 and value.isascii()
+    return is_one and not value.isalnum() and value not in "\r\n\\\0"
+
+
+def _escape(_: str, value: Any, place: str) -> str:
+    if value not in ("", BACKSLASH):
+        raise UsageError(
+            f"{place}: escape = {_shown(value)} is neither '\\', for files in which a backslash escapes what follows "
+            f"it, nor '', for those in which it is just a backslash."
+        )
+    return str(value)
+
+
+def _quote(_: str, value: Any, place: str) -> str:
+    if value != "" and not _is_mark(value):
+        raise UsageError(f"{place}: quote = {_shown(value)} is neither one character nor '' for cells in none.")
     return str(value)
 
 
@@ -170,6 +199,8 @@ _KEYS: dict[str, Callable[[str, Any, str], Any]] = {
     "epoch": _epoch,
     "null": _null,
     "delimiter": _delimiter,
+    "escape": _escape,
+    "quote": _quote,
 }
 
 

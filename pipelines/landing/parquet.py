@@ -32,6 +32,7 @@ BATCH_ROWS = 16_384
 BATCH_BYTES = 16 << 20  # of the texts in it, once each row has its own: a dictionary can hold one for all of them
 NOT_PARQUET = "not a Parquet file, or a damaged one"
 TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
+OUTSIDE = "an instant outside the years 1 to 9999"
 _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
 
 
@@ -130,11 +131,13 @@ class _Part:
 
     def good(self) -> pa.RecordBatch:
         """The rows that are not too long."""
+        if not self.too_long.true_count:  # Arrow cannot filter nested views
+            return _unpacked(self.packed)
         return _unpacked(self.packed.filter(pc.invert(self.too_long)))
 
     def long(self) -> pa.RecordBatch:
         """The beginnings of those that are."""
-        return _unpacked(self.cut.filter(self.too_long))
+        return _unpacked(self.cut.filter(self.too_long) if self.too_long.true_count else self.cut.slice(0, 0))
 
 
 def _parts(batch: pa.RecordBatch) -> Iterator[_Part]:
@@ -301,14 +304,12 @@ def _typed(field: LandedField, column: pa.Array, kind: pa.DataType, acceptor: Ac
             return None
         values, good = columns.instants_or_null(column, acceptor.instant)
     elif field.kind is Instant and pa.types.is_timestamp(given) and given.tz is not None:
-        if given.unit == "s":
+        if given.unit == "s" or not _is_in_range(column):
             return None  # widening could overflow
         # The same instants by a name that Arrow is sure to know: floor_temporal looks the zone up, and fails for "utc".
         instants = column.cast(pa.timestamp(given.unit, "UTC"))
         cut = pc.floor_temporal(instants, unit="millisecond") if given.unit in ("us", "ns") else instants
         values = cut.cast(INSTANT_TYPE)
-        milliseconds = values.view(pa.int64())
-        good = pc.and_(pc.greater_equal(milliseconds, FIRST_INSTANT), pc.less_equal(milliseconds, LAST_INSTANT))
     elif field.kind is int and pa.types.is_integer(given) and not pa.types.is_uint64(given):
         values = column.cast(kind)
         good = pc.greater_equal(values, 0)
@@ -353,7 +354,8 @@ def _in_utc(column: pa.Array, mapping: EntityMapping) -> pa.Array:
             if per_second <= 1000:
                 return pc.multiply(numbers, 1000 // per_second).view(INSTANT_TYPE)
             return pc.divide(numbers, per_second // 1000).view(INSTANT_TYPE)
-    if mapping.timezone is not None and pa.types.is_timestamp(kind) and kind.tz is None and kind.unit != "s":
+    is_local = pa.types.is_timestamp(kind) and kind.tz is None and kind.unit != "s"
+    if mapping.timezone is not None and is_local and _is_in_range(column):
         try:
             first, second = (
                 pc.assume_timezone(column, mapping.timezone, ambiguous=choice, nonexistent=choice)
@@ -395,7 +397,7 @@ def landed_values(array: pa.Array) -> list[Any]:
     if types.is_map(kind):
         keys, items = landed_values(array.keys), landed_values(array.items)
         return _where_valid(array, [_as_object(keys[start:end], items[start:end]) for start, end in _ranges(array)])
-    if types.is_list(kind) or types.is_large_list(kind):
+    if any(is_list(kind) for is_list in _LISTS):
         values = landed_values(array.values)
         return _where_valid(array, [values[start:end] for start, end in _ranges(array)])
     if types.is_timestamp(kind):
@@ -425,7 +427,14 @@ def _landed_as(kind: pa.DataType) -> Callable[[Any], Any] | None:
 
 
 def _foreign(array: pa.Array, kind: str) -> list[Any]:
-    return [None if value is None else Foreign(kind, str(value)) for value in array.to_pylist()]
+    return [None if not value.is_valid else Foreign(kind, _shown(value)) for value in array]
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return str(value.as_py())
+    except (OverflowError, ValueError):  # a date that Python has not, a time of no day
+        return "a value out of range"
 
 
 def _where_valid(array: pa.Array, values: list[Any]) -> list[Any]:
@@ -434,8 +443,23 @@ def _where_valid(array: pa.Array, values: list[Any]) -> list[Any]:
     return [value if valid else None for value, valid in zip(values, array.is_valid().to_pylist(), strict=True)]
 
 
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+    pa.types.is_fixed_size_list,
+)
+
+
 def _ranges(array: pa.Array) -> list[tuple[int, int]]:
+    """Where the values of each list or map begin and end. Arrow's own cast of nested views loses some."""
+    if pa.types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        return [(place * size, (place + 1) * size) for place in range(array.offset, array.offset + len(array))]
     offsets = array.offsets.to_pylist()
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        return [(start, start + size) for start, size in zip(offsets, array.sizes.to_pylist(), strict=True)]
     return list(pairwise(offsets))
 
 
@@ -446,15 +470,35 @@ def _as_object(keys: list[Any], items: list[Any]) -> Any:
 
 
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+# Counts in a column of timestamps by which DuckDB writes them.
+_INFINITIES = {(1 << 63) - 1: "infinity", 1 - (1 << 63): "-infinity"}
 
 
 def _landed_instants(array: pa.Array) -> list[Any]:
-    if array.type.tz is None:
-        return _foreign(array.cast(pa.string()), LOCAL_TIME)
     per_second = _PER_SECOND[array.type.unit]
-    return [
-        None if value is None else Instant(value * 1000 // per_second) for value in array.view(pa.int64()).to_pylist()
-    ]
+    is_local = array.type.tz is None
+    texts = array.cast(pa.string()).to_pylist() if is_local else [""] * len(array)
+
+    def landed(count: int, text: str) -> Any:
+        instant = count * 1000 // per_second
+        if not FIRST_INSTANT <= instant <= LAST_INSTANT:  # safeguard: instants-of-parquet-in-range
+            return Foreign(OUTSIDE, _INFINITIES.get(count, str(count)))
+        return Foreign(LOCAL_TIME, text) if is_local else Instant(instant)
+
+    counts = array.view(pa.int64()).to_pylist()
+    return [None if count is None else landed(count, text) for count, text in zip(counts, texts, strict=True)]
+
+
+_ROOM = 1 << 60  # that Arrow's own functions have left in a timestamp; nanoseconds of 36 years
+
+
+def _is_in_range(column: pa.Array) -> bool:
+    """Whether every timestamp is an instant that may land, and none is so far off that Arrow fails to work with it."""
+    extremes = pc.min_max(column.view(pa.int64())).as_py()
+    per_second = _PER_SECOND[column.type.unit]
+    first, last = (limit * per_second // 1000 for limit in (FIRST_INSTANT, LAST_INSTANT))
+    room = (1 << 63) - _ROOM
+    return extremes["min"] is None or max(first, -room) <= extremes["min"] <= extremes["max"] <= min(last, room)
 
 
 def _landed_float(value: float) -> Any:

@@ -286,6 +286,11 @@ class LandedField(typing.NamedTuple):
     max_chars: int | None  # of a text that may be of any value
     annotation: typing.Any  # what msgspec checks a value against
 
+    @property
+    def is_id(self) -> bool:
+        """Whether it is a short text that must be there: an id, mostly."""
+        return self.kind is str and not self.choices and (self.min_chars, self.max_chars) == (1, MAX_ID_CHARS)
+
 
 @functools.cache
 def landed_fields(entity: str) -> tuple[LandedField, ...]:

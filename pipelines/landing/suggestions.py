@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pipelines.landing.csv_dialect import BACKSLASH_OPEN
+from pipelines.landing.envelopes import Envelope, envelope_of
 from pipelines.landing.mapping import MAPPING_NAME
 from pipelines.landing.records import MISSING, NULL_AS_TEXT, NULL_SPELLINGS
 from pipelines.landing.resemblance import resembled_field
 from pipelines.landing.schema import landed_fields, spellings
-from pipelines.landing.values import NO_OFFSET, NO_TIME_ZONE, NUMBER_AS_INSTANT
+from pipelines.landing.values import NO_OFFSET, NO_TIME_ZONE, NOT_AN_INSTANT, NOT_JSON, NUMBER_AS_INSTANT
 
 DELIMITERS = {";": '";"', "\t": '"\\t"', "|": '"|"'}  # how TOML writes each
 _OWN_ID = {"viewing_sessions": "sessionId", "pledges": "pledgeId"}  # what a column that is just called id probably is
@@ -24,13 +26,29 @@ _CELLS = re.compile(r'[,;|\t"]')
 _UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}  # by the digits of an instant of our time
 _COUNT = re.compile(r"(?<!\d)(?:\d{10}|\d{13}|\d{16}|\d{19})(?!\d)")
 
+_DRAWN = re.compile(r"\s*[+|┌┏╭]|.*\S  *\|  *\S|\s+\S+ = ")  # psql, mysql, sqlite3 and others, on a terminal
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*$")
+_LOCAL_DATE = re.compile(r"(?<!\d)\d{1,2}([./])\d{1,2}\1\d{4}(?!\d)|(?<!\w)(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ")
+_DOUBLED = re.compile(r'(?<!\\)\\\\"|^\s*\\n')  # a quotation mark that two backslashes stand before
+
+_LOOKED_INTO = 10  # records, for an envelope: each may be as large as a line may be
+
 Rejection = tuple[str, str]  # (reason, text)
 
 
 def of_header(entity: str, header: str) -> str:
     """A sentence for a file whose header lacks required fields; the empty text where nothing in it resembles one."""
+    if _DRAWN.match(header):
+        return (
+            "It seems to be a table drawn for people: write CSV (psql --csv, mysql --batch, sqlite3 -csv, "
+            "clickhouse-client --format CSVWithNames)"
+        )
+    if found := _SEPARATOR_LINE.match(header):
+        return f'Its first line is one for Excel: leave it out, and say delimiter = "{found[1]}" in {MAPPING_NAME}'
     delimiter = suspected_delimiter(header)
-    names = [name.strip().strip('"') for name in header.split(delimiter or ",")]
+    names = [name.strip('"') for name in header.split(delimiter or ",")]
+    if any(name != name.strip() for name in names):
+        return "White space stands around its names, and perhaps around what is below them: write it without"
     return _sentence(entity, [*_delimiter(delimiter), *_rename(entity, names)])
 
 
@@ -42,15 +60,24 @@ def suspected_delimiter(header: str) -> str | None:
 
 
 def of_rejections(entity: str, rejected: Iterable[Rejection]) -> str:
-    """A sentence for files some records of which were rejected; the empty text where no mapping would help."""
+    """Sentences for files some records of which were rejected; the empty text where it is not plain what would help."""
     names: dict[str, None] = {}
+    said: dict[str, None] = {}
     units: dict[str, None] = {}
     nulls: set[str] = set()
     is_local = False
+    looked_into = 0
     for reason, text in rejected:
         is_local |= reason in (NO_OFFSET, NO_TIME_ZONE)
-        if reason == MISSING:
-            names |= dict.fromkeys(_object(text))
+        said |= dict.fromkeys(_otherwise_written(reason, text))
+        if reason == MISSING or reason.endswith("got an object"):
+            record = _object(text)
+            looked_into += 1
+            if looked_into <= _LOOKED_INTO and (envelope := envelope_of(entity, record)):
+                said[envelope.remedy()] = None
+                names |= dict.fromkeys(envelope.record)
+            elif reason == MISSING:
+                names |= dict.fromkeys(record)
         elif reason == NULL_AS_TEXT:
             nulls |= NULL_SPELLINGS & _values(text)
         elif reason == NUMBER_AS_INSTANT:
@@ -62,7 +89,37 @@ def of_rejections(entity: str, rejected: Iterable[Rejection]) -> str:
         keys.append(f'epoch = "{next(iter(units))}"')
     if nulls:
         keys.append("null = [" + ", ".join(f"'{each}'" for each in sorted(nulls)) + "]")
-    return _sentence(entity, keys) + (" (Or the time zone of the clock that they were read off.)" if is_local else "")
+    if keys:
+        others = " (Or the time zone of the clock that they were read off.)" if is_local else ""
+        said[_sentence(entity, keys) + others] = None
+    return " ".join(said)
+
+
+def envelope_of_text(entity: str, text: str) -> Envelope | None:
+    """The envelope that the fields of a rejected record stand in, by its text."""
+    return envelope_of(entity, _object(text))
+
+
+def _otherwise_written(reason: str, text: str) -> Iterator[str]:
+    """Sentences for what a program writes otherwise once it is asked to, or means otherwise."""
+    if reason == NOT_AN_INSTANT and _LOCAL_DATE.search(text):
+        yield _ISO_DATES
+    if reason.startswith(NOT_JSON) and _DOUBLED.search(text):
+        yield _NOT_DOUBLED
+    if reason == BACKSLASH_OPEN:
+        yield _ESCAPES
+
+
+_ISO_DATES = (
+    "Write instants as 2026-03-09T10:00:00Z (PostgreSQL: set datestyle = 'ISO'): days and months are not guessed."
+)
+_ESCAPES = (
+    "Say escape = '\\' and quote = '' of it in mostwatched.toml if a database wrote it (COPY, mysql --batch, "
+    "TabSeparated), and escape = '' if a backslash is just that."
+)
+_NOT_DOUBLED = (
+    "Its backslashes seem to be doubled, as COPY and mysql --batch do with JSON: use psql -At -c, or mysql --raw."
+)
 
 
 def _sentence(entity: str, keys: Sequence[str]) -> str:

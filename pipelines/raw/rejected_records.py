@@ -49,7 +49,11 @@ def describe_unreadable(raw: RawFile) -> str:
     """Say in sentences why a landed file could not be read, and what to do."""
     assert raw.unreadable is not None
     text = next((found for found in _texts_of(raw, raw.unreadable)), "")
-    return describe(raw.entity, raw.landed_name, raw.unreadable, text)
+    said = describe(raw.entity, raw.landed_name, raw.unreadable, text)
+    if raw.unreadable in OF_EVERY_RECORD:
+        return said
+    others = [(reason, text) for reason, text in _looked_at(raw) if reason != raw.unreadable]
+    return " ".join([said, *filter(None, [suggestions.of_rejections(raw.entity, others)])])
 
 
 def _texts_of(raw: RawFile, reason: str) -> Iterator[str]:
@@ -70,7 +74,13 @@ def suggest_mapping(raw: Iterable[RawFile]) -> Iterator[str]:
         if each.rejects and not each.unreadable and len(by_entity[each.entity]) < _FILES_LOOKED_AT:
             by_entity[each.entity].append(each)
     for entity, files in by_entity.items():
-        batches = (batch for each in files for batch in itertools.islice(each.rejected_records(), 1))
-        rows = [row for batch in batches for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist()]
-        if suggestion := suggestions.of_rejections(entity, ((row["reason"], row["text"]) for row in rows)):
+        rejections = itertools.chain.from_iterable(map(_looked_at, files))
+        if suggestion := suggestions.of_rejections(entity, rejections):
             yield suggestion
+
+
+def _looked_at(raw: RawFile) -> Iterator[tuple[str, str]]:
+    """(reason, text) of the first records of a file that were rejected."""
+    for batch in itertools.islice(raw.rejected_records(), 1):
+        for row in batch.slice(0, _REJECTS_LOOKED_AT).to_pylist():
+            yield row["reason"], row["text"]

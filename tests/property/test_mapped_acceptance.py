@@ -44,6 +44,14 @@ TEXTS = [
     "ObjectId(64d15f9e2e6c8f4d5a123456)",
     'ObjectId("x")',
     "ObjectIde",
+    "back\\\\slash",
+    "t\\tab",
+    "end\\",
+    "\\'",
+    "'q\\'x'",
+    "c:\\new",
+    "7.0",
+    "1.2E+18",
 ]
 OTHERS = ["", "-", "true", "f", "0", "1", "3.0", "NULL", "x"]
 
@@ -59,6 +67,8 @@ def mappings(draw: st.DrawFn) -> EntityMapping:
         epoch=draw(st.sampled_from([None, "s", "ms", "us", "ns"])),
         null=draw(st.sampled_from([None, (), ("-",), ("NULL", "\\N")])),
         delimiter=draw(st.sampled_from([None, ";", "\t", "|"])),
+        escape=draw(st.sampled_from([None, "", "\\"])),
+        quote=draw(st.sampled_from([None, "", "'"])),
         in_folders=tuple(draw(st.lists(folders, max_size=2, unique=True))),
     )
 

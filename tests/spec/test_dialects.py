@@ -1,8 +1,8 @@
 """The same small platform, as other programs write it: by its recipe in the docs it is the same snapshot.
 
 What is installed writes its files itself: DuckDB, Polars, PyArrow, gzip, bson; ClickHouse and pandas where `make
-exporters` has installed them; Spark in tests/spark. What the others write is written to the letter of their documented
-formats.
+exporters` has installed them; databases and other programs in test_programs.py; Spark in tests/spark. What the others
+write (BigQuery, Snowflake, mongoexport, Kafka Connect's sinks) is written to the letter of their documented formats.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+import test_programs
 from exported import RECIPES, TABLES, Rows, as_lines, by_contract, drop, published, recipe, tables
 
 
@@ -115,10 +117,16 @@ def duckdb_copies(landing: Path, zone: str, how: str, name: str) -> None:
             connection.execute(f"copy exported to '{target}' {by}")
 
 
-def polars_csv(landing: Path) -> None:
+def polars_text(landing: Path, method: str, name: str, **options: Any) -> None:
     for entity, table in tables().items():
         (landing / entity).mkdir(parents=True)
-        pl.DataFrame(table).write_csv(landing / entity / "a.csv")
+        getattr(pl.DataFrame(table), method)(landing / entity / name, **options)
+
+
+def pyarrow_csv(landing: Path) -> None:
+    for entity, table in tables().items():
+        (landing / entity).mkdir(parents=True)
+        pa_csv.write_csv(table, landing / entity / "a.csv")
 
 
 def polars_parquet(landing: Path) -> None:
@@ -297,7 +305,15 @@ DIALECTS: dict[str, tuple[str, Callable[[Path], None]]] = {
         "DuckDB",
         lambda landing: duckdb_copies(landing, "UTC", "(format parquet, partition_by (is_deleted))", "a.parquet"),
     ),
-    "Polars CSV": ("Polars", polars_csv),
+    "DuckDB JSON": ("DuckDB", lambda landing: duckdb_copies(landing, "UTC", "(format json)", "a.ndjson")),
+    "DuckDB JSON array": (
+        "DuckDB",
+        lambda landing: duckdb_copies(landing, "UTC", "(format json, array true)", "a.json"),
+    ),
+    "Polars CSV": ("Polars", lambda landing: polars_text(landing, "write_csv", "a.csv")),
+    "Polars NDJSON": ("Polars", lambda landing: polars_text(landing, "write_ndjson", "a.ndjson")),
+    "Polars JSON": ("Polars", lambda landing: polars_text(landing, "write_json", "a.json")),
+    "PyArrow CSV": ("Polars", pyarrow_csv),
     "Polars Parquet": ("Polars", polars_parquet),
     "pandas": ("pandas", pandas),
     "pandas itself, CSV": ("pandas", exported_by("pandas_csv", "csv")),
@@ -331,4 +347,5 @@ def test_a_platform_is_the_same_in_every_dialect(tmp_path: Path, expected: str, 
 def test_every_recipe_is_landed() -> None:
     """What the how-to says of a program, a test has done."""
     sections = set(re.findall(r"^## (.+)$", RECIPES.read_text(encoding="utf-8"), re.MULTILINE))
-    assert sections == {name for name, _ in DIALECTS.values()}
+    by_programs = set(re.findall(r'recipe\("(.+?)"\)', Path(test_programs.__file__).read_text(encoding="utf-8")))
+    assert sections == {name for name, _ in DIALECTS.values()} | by_programs

@@ -20,6 +20,7 @@ from pipelines.core.errors import RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import nightly
 from pipelines.jobs.erase_user import forget
+from pipelines.landing.mapping import EntityMapping
 from pipelines.raw.catalog import every_raw_file, raw_files
 from pipelines.raw.ingest import ingest
 from pipelines.raw.rejected_records import rejected_records
@@ -249,6 +250,44 @@ def test_csv_may_have_another_delimiter(home, delimiter, end, count):
     assert {row["creator_id"] for row in rows} == {"ada, the first", f'ada, {delimiter} "b"'}
 
 
+TABS = '[viewing_sessions]\ndelimiter = "\\t"\n'
+
+
+@pytest.mark.parametrize("cell", ["back\\\\slash", "\\N", "a\\tb", "c:\\x"])
+@pytest.mark.parametrize("count", [1, 300])
+def test_what_a_backslash_is_between_tabs_is_not_guessed(home, cell, count):
+    """Most programs that write tabs escape by it; nothing shows whether this one did."""
+    say(home.landing, TABS)
+    lines = ["sessionId\tcreatorId\tviewerId\tstartedAt"]
+    lines += [f"s{number}\tc\t{cell}\t2026-03-09T10:00:00Z" for number in range(count)]
+    path = drop(home.landing, "viewing_sessions/a.csv", "\n".join(lines))
+    ((field, reason),) = reasons(home)
+    assert field == "viewerId"
+    assert "escape = '\\'" in reason
+    say(home.landing, TABS + "escape = ''\nnull = []\n")
+    assert {row["viewer_id"] for row in accepted(home)} == {cell}
+    assert path.exists()
+
+
+def test_a_backslash_that_does_not_escape_after_all_is_noticed(home):
+    """Of Spark, and of COPY with an escape character, cells without quotation marks hold backslashes as they are."""
+    say(home.landing, "[viewing_sessions]\nescape = '\\'\n")
+    header = "sessionId,creatorId,viewerId,startedAt\n"
+    line = "s,c,{},2026-03-09T10:00:00Z\n"
+    drop(home.landing, "viewing_sessions/a.csv", header + line.format("back\\slash"))
+    drop(home.landing, "viewing_sessions/b.csv", header + line.format('"a\\"b"') + line.format("back\\slash") * 300)
+    assert [row["viewer_id"] for row in accepted(home)] == ['a"b']
+    ((field, reason),) = reasons(home)
+    assert field is None
+    assert "does not escape in this file" in reason
+
+
+def test_a_mapping_of_before_keeps_its_files_read(home):
+    """Its digest is part of the names of raw: new keys that it does not say must not change it."""
+    assert EntityMapping(null=("x",)).digest == "de06a2f0723ffd166bc6b431250e7be3ab2cd8b8f54aaff34dd0986d113860e7"
+    assert EntityMapping(null=("x",), escape="").digest != EntityMapping(null=("x",)).digest
+
+
 def test_a_nested_field_can_be_renamed(home):
     """By its whole name, or with the object that it stands in."""
     say(home.landing, "[creators]\nrename = { photo = 'profilePhoto', link = 'profilePhoto.url' }\n")
@@ -363,6 +402,10 @@ def test_bytes_in_two_folders_are_read_by_the_mapping_of_the_first(tmp_path, hom
         ("[viewing_sessions]\ndelimiter = ';;'\n", "is not one character"),
         ("[viewing_sessions]\ndelimiter = '\"'\n", "is not one character"),
         ("[viewing_sessions]\ndelimiter = 'a'\n", "is not one character"),
+        ("[viewing_sessions]\nescape = '/'\n", "in which a backslash escapes"),
+        ("[viewing_sessions]\nescape = ['x']\n", "in which a backslash escapes"),
+        ("[viewing_sessions]\nquote = '<<'\n", "neither one character nor"),
+        ("[viewing_sessions]\nquote = ','\n", "the same character"),
     ],
 )  # fmt: skip
 def test_a_bad_mapping_is_wrong_usage(home, text, said):

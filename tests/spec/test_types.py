@@ -199,6 +199,26 @@ def test_a_number_is_no_instant_and_the_remedy_is_named(home, name, content):
     assert 'epoch = "s" (or "ms", "us", "ns") in mostwatched.toml' in reason
 
 
+@pytest.mark.parametrize("cell", ["7.0", "-1.0", "1.23456789012346E+018", "1e+05", "123E+3"])
+@pytest.mark.parametrize("count", [1, 300])
+def test_an_id_that_a_spreadsheet_has_rewritten_is_rejected(home, cell, count):
+    """Many ids have become one; in few lines, and in many, which are read as columns."""
+    lines = [",".join(["sessionId", "creatorId", "startedAt"])]
+    lines += [f"s{number},{cell},2026-03-09T10:00:00Z" for number in range(count)]
+    land(home, "a.csv", "\n".join(lines).encode())
+    ingest(home)
+    assert [(each.field, "export ids as text" in each.reason) for each in rejected_records(home)] == [
+        ("creatorId", True)
+    ] * count
+
+
+@pytest.mark.parametrize("cell", ["12e4", "652e10000000000000000000", "1.0.0", "7.50", "+1", "1e5", "7,0"])
+def test_an_id_that_only_looks_like_a_number_is_taken(home, cell):
+    """An id of hexadecimal digits may have one e in it."""
+    land(home, "a.csv", f'sessionId,creatorId,startedAt\ns,"{cell}",2026-03-09T10:00:00Z\n'.encode())
+    assert found(home, "creator_id") == cell
+
+
 def test_nested_entities_land_as_nested_parquet(home):
     """Structs, lists, maps and instants inside of them, as Spark writes them."""
     photo = {"_id": 5, "url": "u", "type": "image", "variants": {"40": "a"}, "createdAt": AT}
