@@ -251,6 +251,34 @@ def test_an_ordinary_day_says_nothing(ordinary):
     ]
 
 
+def land_in(world: World, folder: str, **fields: object) -> None:
+    path = world.settings.landing / "viewing_sessions" / folder / "a.ndjson"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(session(NEW, number, **fields)) + "\n" for number in range(100)))
+
+
+def test_a_folder_that_resembles_a_field_is_named(ordinary):
+    """Below `isDeleted=true/` nothing is deleted. Days and regions are no fields, and resemble none."""
+    land_in(ordinary, "day=2026-01-30/region=eu/isDeleted=true/streamId=live")
+    unknown = run(ordinary).report.as_json()["unknown_fields"]
+    assert unknown == [{"entity": "viewing_sessions", "field": "isDeleted", "records": 100, "resembles": "deleted"}]
+
+
+def test_a_folder_that_holds_what_all_lack_refuses(ordinary):
+    """As a field of another name does; the remedy helps."""
+    land_in(ordinary, "viewer%5Fkey=ann", viewerId=None)
+    with pytest.raises(
+        RefusedToPublish, match=r'100 records have viewer_key, .*rename = \{ viewer_key = "viewerId" \}'
+    ):
+        run(ordinary)
+    (ordinary.settings.landing / "mostwatched.toml").write_text(
+        '[viewing_sessions]\nrename = { viewer_key = "viewerId" }'
+    )
+    night = run(ordinary, allow_incomplete=True)  # for they all have one viewer
+    assert night.report.as_json()["unknown_fields"] == []
+    assert max(count for _, count in night.viewers(window=1)) == 1
+
+
 # --- the bounds
 
 
