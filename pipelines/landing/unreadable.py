@@ -12,6 +12,7 @@ from pipelines.landing import suggestions
 from pipelines.landing.nested_records import COLUMNS, SEVERAL_RECORDS, jq_filter
 from pipelines.landing.records import MISSING
 from pipelines.landing.schema import landed_fields
+from pipelines.landing.values import NOT_JSON
 
 HEADER_UNREADABLE = "the header cannot be read"
 ONLY_WHITE_SPACE = "it holds nothing but white space"
@@ -57,6 +58,8 @@ def _suggestions(entity: str, reason: str, text: str) -> list[str]:
         envelope = suggestions.envelope_of_text(entity, text)
         if envelope is not None and envelope.is_change:  # the row before is no record of its own
             return [envelope.remedy()]
+        if otherwise := list(suggestions.otherwise_written(NOT_JSON, text)):  # which jq cannot read
+            return otherwise
         chosen = jq_filter(entity, text)
         return [f"Land each of them by itself{f', as jq -c {chosen!r} writes them' if chosen else ''}."]
     if not reason.startswith(_LACKS):
