@@ -38,7 +38,6 @@ from pipelines.raw.layout import raw_folders
 from pipelines.raw.pack_parts import PackDamaged
 from pipelines.raw.quarantine import quarantine, restore_quarantined
 from pipelines.raw.raw_file import RawFile
-from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.readings import latest_parsed
 from pipelines.remote import Landing
 from pipelines.snapshots import gates
@@ -80,15 +79,12 @@ class NightReport:
 
     def as_json(self) -> dict[str, Any]:
         """The documented object of `mostwatched run --json`: counts of the whole lake, `new_…` of this run."""
-        later = sum(lost.rejected_later for lost in self.published.lost.values())
         return {
             "snapshot_id": self.snapshot_id,
             "as_of": self.as_of.isoformat(),
             "is_new": self.published.is_new,
             "is_current": self.published.is_current,
-            "records": sum(folder.records for folder in by_folder(self.raw)),
-            "accepted": sum(folder.accepted for folder in by_folder(self.raw)) - later,
-            "rejected": sum(folder.rejected for folder in by_folder(self.raw)) + later,
+            **gates.count_records(self.raw, self.published.lost),
             "lost": [{"entity": entity} | asdict(lost) for entity, lost in self.published.lost.items()],
             "new_files": self.ingested.new_files,
             "new_records": self.ingested.new_records,

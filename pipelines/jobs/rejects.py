@@ -21,7 +21,7 @@ from pipelines.raw.catalog import raw_files
 from pipelines.raw.raw_file import RUN_AGAIN, RawFile
 from pipelines.raw.rejected_records import RejectedRecord, rejected_records
 from pipelines.snapshots import manifest
-from pipelines.snapshots.publish import OTHER_CURRENCY
+from pipelines.snapshots.gates import OTHER_CURRENCY
 
 
 def all_rejected(settings: Settings) -> Iterator[RejectedRecord]:

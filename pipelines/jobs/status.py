@@ -95,7 +95,7 @@ def status(settings: Settings, as_of: date, landing: Sequence[Landing] | None, n
         "landing": _landing(roots, seen, now),
         "last_run": _last_run(seen),
         "last_audit": seen.last_audit and asdict(seen.last_audit),
-        "next_run": _next_run(settings, as_of, landing, seen),
+        "next_run": _next_run(settings, as_of, landing, seen, now),
         "problems": seen.problems,
     }
 
@@ -301,9 +301,13 @@ def _last_run(seen: _Seen) -> dict[str, Any] | None:
     return said | {"postponed": list(said["postponed"])}
 
 
-def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None, seen: _Seen) -> dict[str, Any]:
+def _next_run(
+    settings: Settings, as_of: date, landing: Sequence[Landing] | None, seen: _Seen, now: datetime
+) -> dict[str, Any]:
     """What a run with the same arguments would do, as far as that can be known without reading what is new."""
     grounds, flags = _grounds(settings, as_of, seen)
+    if ahead := list(gates.too_far_ahead(as_of, now.astimezone(ZoneInfo(settings.day_timezone)).date())):
+        grounds, flags = [*ahead, *grounds], [*flags, "--allow-future"]
     register = _register(settings, seen)
     if register and (found := list(_missing_inputs(settings, seen, register))):
         grounds, flags = [*found, *grounds], []  # which nothing overrides
@@ -317,6 +321,8 @@ def _next_run(settings: Settings, as_of: date, landing: Sequence[Landing] | None
     is_current = _would_be_current(seen, as_of)
     if register is None:
         outcome = "unknown"
+    elif ahead:
+        outcome = "refuses"
     elif seen.unread:
         outcome = "reads"
     elif seen.built is None:

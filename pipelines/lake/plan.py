@@ -191,6 +191,7 @@ def _private_tables(
     conflicts |= {
         "pledge_conflicts": [table("pledge_conflicts", versions)],
         "changed_pledges": [changed_pledges],
+        **streams,
     }
     rejected_pledges = table("rejected_pledges", rejected | delta | streams)
     return _PrivateTables(tables, checked_with, rejected_pledges, conflicts)

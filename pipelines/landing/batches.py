@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.nested_records import nesting
 from pipelines.landing.records import Acceptor
 from pipelines.landing.schema import RAW_SCHEMAS, Landed, landed_fields
-from pipelines.landing.unreadable import NO_RECORD, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
+from pipelines.landing.unreadable import NO_RECORD, NO_TEXT, ONLY_WHITE_SPACE, SINGLE_BYTES, ZEROS
 from pipelines.landing.values import DuplicateKey
 
 NOT_UTF8 = "not valid UTF-8"
@@ -24,6 +25,16 @@ LINE_TOO_LONG = "the line is longer than 1 MiB"
 
 
 _ZEROS = "\0" * 8  # a block of a disk that was never written; in a text in UTF-16 no two stand together
+
+
+_LEAST_ODD = 8  # bytes of a line, and a third of them, beyond ASCII or of control: no name is written so
+_TEXT_BYTES = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+
+
+def _is_no_text(line: bytes) -> bool:
+    """Whether a line that is no UTF-8 is no text in another encoding of single bytes either; it may be any number."""
+    odd = len(line.translate(None, _TEXT_BYTES))
+    return odd >= _LEAST_ODD and odd * 3 >= len(line)
 
 
 class RejectedLine(NamedTuple):
@@ -55,6 +66,7 @@ class Rows:
         self.blank = 0
         self.unreadable: str | None = None
         self._schema = RAW_SCHEMAS[entity]
+        self._why_several = nesting(entity, mapping)
         self._rows: list[tuple[object, ...]] = []
 
     def accept(self, line: int, record: Landed) -> None:
@@ -65,6 +77,12 @@ class Rows:
         """Add a rejected one; bytes that are no UTF-8 are kept as backslash escapes, of a longer text its beginning."""
         if _ZEROS in text if isinstance(text, str) else _ZEROS.encode() in text:  # safeguard: zeros-are-unreadable
             self.unreadable = self.unreadable or ZEROS
+        if reason != DuplicateKey.REASON and (several := self._why_several(text)):
+            self.unreadable = self.unreadable or several
+            field, reason = None, several
+        if reason == NOT_UTF8 and isinstance(text, bytes) and _is_no_text(text):  # safeguard: no-text-is-unreadable
+            self.unreadable = self.unreadable or NO_TEXT
+            reason = NO_TEXT
         self.rejected.append(RejectedLine(line, field, reason, printable(text[:MAX_LINE_BYTES])))
 
     def give_up(self, line: int, reason: str, text: bytes | str = "") -> None:
@@ -129,24 +147,23 @@ def _as_bytes(text: str) -> bytes:
 def with_records(
     entity: str, batches: Iterable[Batch], mapping: EntityMapping = UNMAPPED, *, may_be_empty: bool
 ) -> Iterator[Batch]:
-    """The batches of a text of JSON. Unreadable is one without a record of the entity, or with one that holds several.
+    """The batches of a text of JSON. Without a single record of the entity the file is unreadable.
 
     `may_be_empty`: its white space stands in something, such as an array, that says that there are none.
     """
-    why_nested = nesting(entity, mapping)
     fields = [each.name for each in landed_fields(entity) if each.required and each.name not in _COMMON_NAMES]
-    names = {f'"{spelling}"' for spelling, name in mapped_spellings(entity, mapping).items() if name in fields}
+    names = [re.escape(spelling) for spelling, name in mapped_spellings(entity, mapping).items() if name in fields]
+    key = re.compile(rf'"(?:{"|".join(names)})"\s*:')
     records = blank = 0
     is_found = False
-    for read in batches:
-        batch = _with_nesting(read, why_nested) if read.rejected and read.unreadable is None else read
+    for batch in batches:
         records += batch.accepted.num_rows + len(batch.rejected)
         blank += batch.blank
         is_found = (
             is_found
             or batch.accepted.num_rows > 0
             or batch.unreadable is not None
-            or any(name in each.text for each in batch.rejected for name in names)
+            or any(key.search(each.text) for each in batch.rejected)
         )
         yield batch
     rows = Rows(entity)
@@ -159,15 +176,6 @@ def with_records(
 
 
 _COMMON_NAMES = {"id", "status"}  # which the answer of a server has that says what went wrong
-
-
-def _with_nesting(batch: Batch, why_nested: Callable[[str], str | None]) -> Batch:
-    """The batch, unreadable if a rejected record in it is more than one: that is then why it was rejected."""
-    for place, each in enumerate(batch.rejected):
-        if each.reason != DuplicateKey.REASON and (reason := why_nested(each.text)):
-            rejected = [*batch.rejected[:place], each._replace(field=None, reason=reason), *batch.rejected[place + 1 :]]
-            return replace(batch, rejected=rejected, unreadable=reason)
-    return batch
 
 
 class Encoding:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.landing.csv_dialect import Dialect
-from pipelines.landing.files import DamagedArchive, Source, decompressed
-from pipelines.landing.lines import BYTE_ORDER_MARK
+from pipelines.landing.files import NO_FORMAT, DamagedArchive, Source, decompressed, read_as
+from pipelines.landing.lines import without_marks
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders, mapped_spellings
 from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
@@ -33,6 +35,8 @@ class Content(NamedTuple):
     is_by_value: bool = False  # of JSON: not a value a line
 
 
+_ENCRYPTED = "it is encrypted: land it decrypted"
+_ZLIB = "it is compressed with zlib, without the frame of gzip: use gzip or zstd"
 # What begins with these, and is not read; each with what to do.
 _OTHERS = {
     b"BZh": "it is compressed with bzip2: use gzip or zstd",
@@ -40,11 +44,24 @@ _OTHERS = {
     b"PK\x03\x04": "it is a zip archive (or a workbook): land the files in it, as CSV, NDJSON or Parquet",
     b"7z\xbc\xaf\x27\x1c": "it is a 7z archive: use gzip or zstd",
     b"\x04\x22\x4d\x18": "it is compressed with LZ4: use gzip or zstd",
+    b"\x5d\x00\x00": "it is compressed with LZMA: use gzip or zstd",
+    b"\x78\x01": _ZLIB,
+    b"\x78\x5e": _ZLIB,
+    b"\x78\x9c": _ZLIB,
+    b"\x78\xda": _ZLIB,
+    b"\x1f\x9d": "it is compressed with compress: use gzip or zstd",
+    b"PK\x05\x06": "it is a zip archive without a file in it: land CSV, NDJSON or Parquet",
     b"\xff\x06\x00\x00sNaPpY": "it is compressed with Snappy: use gzip or zstd",
     b"\x89LZO": "it is compressed with LZO: use gzip or zstd",
     b"ORC": "it is an ORC file: land Parquet",
     b"Obj\x01": "it is an Avro file: land Parquet or NDJSON",
     b"ARROW1": "it is an Arrow file: land Parquet",
+    b"\xff\xff\xff\xff": "it is a stream of Arrow: land Parquet",
+    b"FEA1": "it is a Feather file: land Parquet",
+    b"SEQ\x06": "it is a Hadoop sequence file: land CSV, NDJSON or Parquet",
+    b"RCF\x01": "it is an RCFile: land CSV, NDJSON or Parquet",
+    b"Salted__": _ENCRYPTED,
+    b"age-encryption.org/": _ENCRYPTED,
     b"PARE": "it is an encrypted Parquet file: land it unencrypted",
     b"\xd0\xcf\x11\xe0": "it is a workbook: land CSV",
     b"PGCOPY\n\xff\r\n\x00": "it is the binary format of PostgreSQL's COPY: land CSV",
@@ -56,6 +73,10 @@ _ARCHIVES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"} | {
     for number in range(16)  # a frame to be skipped
 }
 _PARQUET = b"PAR1"
+_TAR = "it is a tar archive: land the files in it, as CSV, NDJSON or Parquet"
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_DUCKDB = "it is a DuckDB database: land CSV, NDJSON or Parquet"
+_DUCKDB_MAGIC, _DUCKDB_MAGIC_AT = b"DUCK", 8
 
 
 def content_of(entity: str, read_as: str, source: Source, mapping: EntityMapping = UNMAPPED) -> Content:
@@ -65,9 +86,8 @@ def content_of(entity: str, read_as: str, source: Source, mapping: EntityMapping
     if not head:
         is_text = not compression and named != "parquet"
         return Content(_text_format(entity, mapping, named, b""), None, None if is_text else _ZERO_LENGTH)
-    for start, reason in _OTHERS.items():
-        if head.startswith(start) and not _is_plain(head):
-            return Content(named, None, reason)
+    if reason := _other_kind(head):
+        return Content(named, None, reason)
     if head.startswith(_PARQUET):
         return Content("parquet", None)
     found = next((name for start, name in _ARCHIVES.items() if head.startswith(start)), None)
@@ -79,17 +99,40 @@ def content_of(entity: str, read_as: str, source: Source, mapping: EntityMapping
             return Content("parquet", None)
         return content
     text = _first_text(head, found)
-    if text.startswith((_PARQUET, *_ARCHIVES, *_OTHERS)) and not _is_plain(text):
+    if text.startswith((_PARQUET, *_ARCHIVES)) and not _is_plain(text):
         return Content(named, found, "it is an archive within an archive: compress text once, and Parquet not at all")
+    if reason := _other_kind(text):
+        return Content(named, found, f"what is compressed in it cannot be read: {reason}")
     return _content_of_text(entity, mapping, named, text)._replace(compression=found)
 
 
 def looks_landed(entity: str, name: str, mapping: EntityMapping, head: bytes) -> bool:
     """Whether a file of an unknown extension is one of those that are read, or refused, by its first HEAD_BYTES."""
     mapping = in_folders(entity, name, mapping)
-    if head.startswith((_PARQUET, *_ARCHIVES)):
+    if head.startswith((_PARQUET, *_ARCHIVES)) or _other_kind(head):
         return True
+    if _CONTROL.search(head) and any(read_as(part) != NO_FORMAT for part in _inner_names(name)):
+        return True  # such as sessions.csv.gpg: it is no note about the file, and nobody would know that it is one
     return _is_ours(entity, mapping, _text_format(entity, mapping, "", head), head)
+
+
+def _other_kind(head: bytes) -> str | None:
+    """Why a file that begins so is of a kind that is not read; None: it may be read."""
+    if head.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+        return _TAR
+    if head.startswith(_DUCKDB_MAGIC, _DUCKDB_MAGIC_AT) and not _is_plain(head):
+        return _DUCKDB
+    return next((why for start, why in _OTHERS.items() if head.startswith(start) and not _is_plain(head)), None)
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # in no text of single bytes
+
+
+def _inner_names(name: str) -> Iterator[str]:
+    """The name of a file without its last extension, and without those before."""
+    while (dot := name.rfind(".")) > name.rfind("/") + 1:
+        name = name[:dot]
+        yield name
 
 
 def _first_text(head: bytes, compression: str) -> bytes:
@@ -115,7 +158,7 @@ _LINE_ENDS = str.maketrans("\t\r\n", "   ")
 
 def _content_of_text(entity: str, mapping: EntityMapping, named: str, head: bytes) -> Content:
     file_format = _text_format(entity, mapping, named, head)
-    if head.startswith(BYTE_ORDER_MARK) and len(head) == len(BYTE_ORDER_MARK):
+    if head and not without_marks(head):
         return Content(file_format, None, ONLY_WHITE_SPACE)
     if encoding := encoding_of(head):
         shown = head.decode(encoding, "replace").removeprefix("\ufeff").partition("\n")[0][:SHOWN_BYTES]
@@ -123,7 +166,7 @@ def _content_of_text(entity: str, mapping: EntityMapping, named: str, head: byte
         return Content(file_format, None, f"the text is {name}: {_CONVERT}", shown.encode("utf-8", "replace"))
     if head and not head.strip(b"\0"):
         return Content(file_format, None, ZEROS)
-    start = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    start = without_marks(head).lstrip()
     if named == "csv" and start and entity not in FLAT_ENTITIES and not start.startswith((b"{", b"[")):
         return Content(file_format, None, f"{entity} have nested fields, which CSV cannot hold: land NDJSON or Parquet")
     if start.startswith(b"<"):
@@ -158,7 +201,7 @@ _ZEROS_AT = (("utf-16-le", (1, 3)), ("utf-16-be", (0, 2)), ("utf-32-le", (1, 2, 
 
 def _text_format(entity: str, mapping: EntityMapping, named: str, head: bytes) -> str:
     """JSON begins with a bracket and CSV with a header; where neither is plain it is what the name says."""
-    start = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    start = without_marks(head).lstrip()
     if named == "json" and entity == "lls_streams":
         return "json"
     if entity not in FLAT_ENTITIES:
@@ -172,7 +215,7 @@ def _text_format(entity: str, mapping: EntityMapping, named: str, head: bytes) -
 
 def _is_ours(entity: str, mapping: EntityMapping, file_format: str, head: bytes) -> bool:
     """Whether a text is plainly of an entity."""
-    start = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    start = without_marks(head).lstrip()
     return start.startswith((b"{", b"[")) if file_format != "csv" else _has_header(entity, mapping, start)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -49,6 +49,9 @@ from pipelines.landing.values import MAX_NUMBER_CHARS, Number, Rejected, shown_o
 csv.field_size_limit(2 * MAX_LINE_BYTES)
 
 COLUMN_TWICE = "the header has a column twice"
+HEADER_AGAIN = "the header again: files were put together"
+OTHER_HEADER = "a header of other columns begins in the middle: land each of the files that were put together by itself"
+SWALLOWED = "a quotation mark before it makes it a part of another record"
 WRONG_CELLS = "not as many cells as the header has"
 NOT_CSV = "not valid CSV"
 _CSV_REASONS = {
@@ -93,11 +96,18 @@ def read_csv(
                 read_line = by_columns.read_line if plain is piece else _line_reader(by_columns, piece)
                 reading = BlockReading(plain, rows, read_line, dialect.special, separator=dialect.separator)
                 reading.match(by_columns)
-                yield reading.finish()
-                continue
+                with suppress(OtherHeader):
+                    yield reading.finish()
+                    continue
+                rows = Rows(entity, mapping)  # read it again, record by record, up to that header
         lines.push(piece)
         while lines.any_left():
-            before, header = header, _read_record(lines, header, rows)
+            try:
+                before, header = header, _read_record(lines, header, rows)
+            except OtherHeader as other:
+                rows.give_up(other.line, OTHER_HEADER, other.text)
+                yield rows.batch()
+                return
             if header is not before:
                 if header and header.problem:
                     yield rows.batch()
@@ -132,6 +142,15 @@ def _plain(block: Block, dialect: Dialect) -> Block | None:
     unescaped = plain.data.replace(b"\\", b"/") if dialect.special == b"\\" else plain.data
     whole = Block(plain.first_line, unescaped, plain.lines)
     return plain if is_fit(whole, dialect.quote_byte, dialect.separator) else None
+
+
+class OtherHeader(Exception):
+    """In the middle of a file stands the header of one with other columns, or in another order."""
+
+    def __init__(self, line: int, text: bytes) -> None:
+        super().__init__(line)
+        self.line = line
+        self.text = text
 
 
 def _line_reader(header: Header, piece: Block) -> ReadLine:
@@ -217,17 +236,24 @@ class Header:
         self._dialect = Dialect(mapping)
         self._acceptor = Acceptor(entity, mapping)
         self._constants: dict[str, Any] | None = None  # by column, what stands in folders; None: read record by record
-        self._names = names or []
+        self._names = _unmarked(names or [])
         self._fields: list[LandedField | None] = []
         if names is None:
             self.problem = HEADER_UNREADABLE
             return
         known = mapped_spellings(entity, mapping)
         by_name = {each.name: each for each in landed_fields(entity)}
-        self._fields = [by_name.get(known.get(name, "")) for name in names]
-        self.unknown = tuple(name for name, each in zip(names, self._fields, strict=True) if each is None)
+        self._fields = [by_name.get(known.get(name, "")) for name in self._names]
+        self.unknown = tuple(name for name, each in zip(self._names, self._fields, strict=True) if each is None)
         self.problem = self._problem()
         self._known = {name: columns.ValueCache() for name in by_name}
+        self._spellings = known
+        self._required = {each.name for each in by_name.values() if each.required}
+        self._required -= {field for field, _ in mapping.in_folders}
+        # Where any text is a good value of all that a record needs, a header would be taken for one.
+        needs_looks = all(each.kind is str and not each.choices for each in by_name.values() if each.required)
+        self._looked_at = next((each for each in self._fields if each and each.name in self._required), None)
+        self._looked_at = self._looked_at if needs_looks else None
         landed = {each.name for each in self._fields if each is not None}
         if not landed & {field for field, _ in mapping.in_folders}:
             with suppress(Rejected):
@@ -262,12 +288,22 @@ class Header:
         self.read_record(line, cells, problem, landed, rows)
 
     def read_record(self, line: int, cells: list[str], problem: Rejected | None, text: bytes, rows: Rows) -> None:
-        """Accept or reject one record."""
+        """Accept or reject one record. Raises OtherHeader."""
         try:
+            if b"\n" in text or b"\r" in text.rstrip(b"\r"):
+                swallowed = self._swallowed(line, text, rows.acceptor)
+                if swallowed:  # safeguard: swallowed-records-are-counted
+                    for number, each in swallowed:
+                        rows.reject(number, None, SWALLOWED, each)
+                    return
             if problem:
                 raise problem
             if b"\0\0\0\0\0\0\0\0" in text:
                 raise Rejected(None, ZEROS)
+            if self._is_header(cells):
+                if self._fields_of(cells) != self._fields:  # safeguard: other-header-ends-the-file
+                    raise OtherHeader(line, text)
+                raise Rejected(None, HEADER_AGAIN)
             if len(cells) != len(self._names):
                 raise Rejected(None, WRONG_CELLS)
             if self._dialect.is_backslash_open and b"\\" in text:  # safeguard: backslash-is-not-guessed
@@ -293,6 +329,40 @@ class Header:
             if field is not None and "\\" in cell and cell not in null:
                 raise Rejected(field.name, BACKSLASH_OPEN)
 
+    def _fields_of(self, cells: Sequence[str]) -> list[LandedField | None]:
+        by_name = {each.name: each for each in landed_fields(self._entity)}
+        return [by_name.get(self._spellings.get(cell, "")) for cell in _unmarked(cells)]
+
+    def _is_header(self, cells: Sequence[str]) -> bool:
+        """Whether a record names the fields that each file has to have."""
+        return self._required <= {self._spellings.get(cell) for cell in _unmarked(cells)}
+
+    def _swallowed(self, line: int, text: bytes, acceptor: Acceptor) -> list[tuple[int, bytes]]:
+        """The lines of a record that would be good ones by themselves, but for their quotation marks.
+
+        None where its first line is none of them: then a cell may hold a line end, and what is behind it looks like a
+        record by chance.
+        """
+        found = []
+        for number, each in enumerate(re.split(rb"\r\n|\r|\n", text)):
+            if self._is_good(each.replace(self._dialect.quote_byte, b""), acceptor):
+                found.append((line + number, each))
+            elif not number:
+                return []
+        return found if len(found) > 1 else []
+
+    def _is_good(self, text: bytes, acceptor: Acceptor) -> bool:
+        """Whether it is a good record that has more in it than texts, which may be anything."""
+        try:
+            cells = next(self._dialect.records([text.decode()]), [])
+            if len(cells) != len(self._names):
+                return False
+            known = [(field, cell) for field, cell in zip(self._fields, cells, strict=True) if field]
+            acceptor.accept({field.name: cell_value(field, cell) for field, cell in known})
+        except (csv.Error, UnicodeDecodeError, Rejected):
+            return False
+        return any(cell and (field.kind is not str or field.choices) for field, cell in known)
+
     def match(self, data: bytes, count: int) -> Matched:
         """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
         cells, places = _split(data, len(self._names), self._dialect.delimiter)
@@ -312,6 +382,8 @@ class Header:
                     mask = pa.repeat(False, len(cells[0]))
                 continue
             column = by_column[field.column]
+            if field is self._looked_at:  # safeguard: header-again-is-no-record
+                mask = columns.both(mask, pc.invert(pc.is_in(column, pa.array(list(self._spellings), pa.string()))))
             if field.kind is str and (pc.max(pc.binary_length(column)).as_py() or 0) >= _SHOWN_OBJECT_ID_CHARS:
                 mask = columns.both(mask, pc.invert(pc.starts_with(column, _OBJECT_ID)))
             values[field.column], good = self._typed(field, column, kind)
@@ -356,6 +428,11 @@ def _not_rewritten(cells: pa.Array) -> Mask:
         return None
     is_rewritten = pc.match_substring_regex(cells, f"^(?:{_REWRITTEN_ID.pattern})$")
     return columns.none_if_all(pc.invert(pc.fill_null(is_rewritten, False)))
+
+
+def _unmarked(names: Sequence[str]) -> Sequence[str]:
+    """The names of columns, the first without the byte order mark of a file that others were put before."""
+    return [names[0].lstrip("\ufeff"), *names[1:]] if names and names[0].startswith("\ufeff") else names
 
 
 def _split(data: bytes, cells: int, delimiter: str) -> tuple[list[pa.Array], pa.Array | None]:

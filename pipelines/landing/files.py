@@ -26,8 +26,21 @@ CHUNK_BYTES = 1 << 20  # read, and decompressed, at a time: an archive of any ra
 # Not the landed file's fault: to publish without it would be to publish less than landed for want of a descriptor.
 _OF_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
-_UNFINISHED_PREFIXES = (".", "_")
-_UNFINISHED_SUFFIXES = (".part", ".tmp")
+_UNFINISHED_PREFIXES = (".", "_", "~$")  # the last of Office, beside a workbook that is open
+# In letters of either case: what programs call a file that they are still writing (browsers, WinSCP, Flink, vim, …).
+_UNFINISHED_SUFFIXES = (
+    ".part",
+    ".tmp",
+    ".temp",
+    ".partial",
+    ".filepart",
+    ".crdownload",
+    ".download",
+    ".inprogress",
+    ".incomplete",
+    ".uploading",
+    ".swp",
+)
 # What a name says, in letters of either case. What is read is told by the bytes: see content.py.
 _FORMATS = {
     ".ndjson": "ndjson",
@@ -118,7 +131,7 @@ class CorruptionStart:
 
 
 def is_unfinished(name: str) -> bool:
-    return name.startswith(_UNFINISHED_PREFIXES) or name.endswith(_UNFINISHED_SUFFIXES)
+    return name.startswith(_UNFINISHED_PREFIXES) or name.lower().endswith(_UNFINISHED_SUFFIXES)
 
 
 def landed_file(
@@ -373,9 +386,7 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
                 out = frame.decompress(rest)
             except zstandard.ZstdError:
                 reason = "a zstd frame is not what its checksum says, or is not zstd"
-                if _needs_dictionary(header):
-                    reason = "it was compressed with a zstd dictionary, which does not land: compress it without one"
-                raise DamagedArchive(reason, CorruptionStart(lines.sound, offset)) from None
+                raise DamagedArchive(_unmet_need(header) or reason, CorruptionStart(lines.sound, offset)) from None
             if out:
                 lines.add(out)
                 yield out
@@ -387,11 +398,21 @@ def _unzstd(slices: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
         raise DamagedArchive("it ends in the middle")
 
 
-def _needs_dictionary(frame: bytes) -> bool:
+_MAX_ZSTD_WINDOW = 1 << 27  # what zstd decompresses unless it is told otherwise
+
+
+def _unmet_need(frame: bytes) -> str | None:
+    """What a sound frame of zstd needs that it does not get here."""
     try:
-        return bool(zstandard.get_frame_parameters(frame).dict_id)
+        needed = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError:
-        return False
+        return None
+    if needed.dict_id:
+        return "it was compressed with a zstd dictionary, which does not land: compress it without one"
+    if needed.window_size > _MAX_ZSTD_WINDOW:
+        size = needed.window_size >> 20
+        return f"its zstd window is of {size:,} MiB, and at most 128 MiB are read: compress it without --long"
+    return None
 
 
 class _VerifiedLines:

@@ -261,6 +261,13 @@ def as_series(data: bytes) -> pl.Series:
     return pl.Series(pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)]))
 
 
+def without_marks(text: bytes) -> bytes:
+    """A text without the byte order marks that it begins with: of a file, or of one that others were put before."""
+    while text.startswith(BYTE_ORDER_MARK):
+        text = text[len(BYTE_ORDER_MARK) :]
+    return text
+
+
 def _without_byte_order_mark(chunks: Iterable[bytes]) -> Iterator[bytes]:
     start = b""
     chunks = iter(chunks)

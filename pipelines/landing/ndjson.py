@@ -21,6 +21,7 @@ from pipelines.landing.lines import (
     Values,
     is_blank,
     lines_of,
+    without_marks,
 )
 from pipelines.landing.mapping import UNMAPPED, EntityMapping
 from pipelines.landing.objects import NEXT_OBJECT, NotByLine
@@ -79,7 +80,7 @@ def read_line(line: int, landed: bytes, rows: Rows) -> None:
 
 
 def _may_hold_others(landed: bytes) -> bool:
-    text = landed.decode("latin-1").strip(" \t\r")
+    text = without_marks(landed).decode("latin-1").strip(" \t\r")
     if text.startswith("[") or NEXT_OBJECT.search(text):
         return True
     if not text.startswith("{"):
@@ -101,6 +102,7 @@ def read_value(line: int, landed: bytes, rows: Rows) -> None:
     if len(landed) > MAX_LINE_BYTES:
         rows.reject(line, None, LINE_TOO_LONG, landed[:LONG_LINE_TEXT_BYTES])
         return
+    landed = without_marks(landed)
     if not landed.strip():
         rows.blank += 1
         return

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.schema import landed_fields, spellings
@@ -17,24 +18,27 @@ from pipelines.landing.schema import landed_fields, spellings
 SEVERAL_RECORDS = "one of its records holds several records"
 COLUMNS = "one of its records holds columns, or the names of columns"
 
-MOST_IN_DAMAGED = 10  # records whose beginnings a damaged line may hold, and be one that is lost
+_MOST_IN_TORN = 2  # records in a text that is no JSON: one line that another was written into
 _COMMON_NAMES = {"id", "_id", "status"}  # of required fields: other objects have them too
 # What stands behind the name of a field: several values of it, one, or nothing, where the name is itself a value.
 _BEHIND = r"\s*(?:(?P<list>:\s*\[[^\[\]{}]*,)|(?P<object>:\s*\{[^\[\]{}]*,)|(?P<key>:)|(?P<value>(?=[,\]}])))"
 
 
-def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[str], str | None]:
+@lru_cache(maxsize=256)
+def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[bytes | str], str | None]:
     """A function that says of the text of a rejected record why it is more than one; None where it is not."""
     required = {each.name for each in landed_fields(entity) if each.required} - _COMMON_NAMES
     known = {spelling: name for spelling, name in mapped_spellings(entity, mapping).items() if name in required}
     names = "|".join(map(re.escape, known))
-    behind = re.compile(rf'"({names})\\*"{_BEHIND}')
+    behind = re.compile(rf"""(?<!\w)["']?({names})\\*["']?{_BEHIND}""")
 
-    def why(text: str) -> str | None:
+    def why(landed: bytes | str) -> str | None:
+        text = landed if isinstance(landed, str) else landed.decode("latin-1")
         found = [(known[match[1]], match.lastgroup) for match in behind.finditer(text)]
         keys = Counter(name for name, kind in found if kind != "value")
         count = min(keys.values(), default=0)
-        if count > (1 if _is_json(text) else MOST_IN_DAMAGED):  # safeguard: several-records-are-unreadable
+        # safeguard: several-records-are-unreadable
+        if count > 1 and (count > _MOST_IN_TORN or _is_json(text)):
             return SEVERAL_RECORDS
         kinds = {kind for _, kind in found}
         is_header = kinds == {"value"} and text.lstrip().startswith(("{", "["))

@@ -71,6 +71,10 @@ class Scanner:
     _line_is_used: bool = False  # something other than white space stands in the line before `_at`
     _arrays: int = 0
     _comma: tuple[int, int] | None = field(default=None)
+    _indent: str | None = ""  # all that stands in the line before `_at`, if it is white space
+    _element_indent: str | None = None  # of the last object in the array that begins a line
+    _lost_indent: str | None = None  # the same of an array that was damaged
+    _is_lost: bool = False  # the value before is where it was
 
     def values(self) -> Iterator[Value]:
         """Every value. Raises DamagedArchive after those that stand before the damage."""
@@ -83,13 +87,12 @@ class Scanner:
         while self._skip_space():
             letter = self._text[self._at]
             self._line_is_used = True
-            if array and is_behind_value and letter not in ",]":
-                self._damaged("an array is damaged", self.line)
-                array = 0
-            is_behind_value = False
+            array = self._array_here(array, letter, is_behind_value)
+            is_behind_value = self._is_lost = False
             if not array and letter == "[":
                 self._arrays += 1
                 array, array_line, self._comma, self.has_array = self._arrays, self.line, None, True
+                self._element_indent = self._lost_indent = None
                 self._at += 1
             elif array and letter == "]":
                 array, self._at = 0, self._at + 1
@@ -110,12 +113,15 @@ class Scanner:
         """The value that begins here, or what is left of the line without one."""
         self._fill(MAX_LINE_BYTES)
         start = self._at
-        end = self._end_of_value(start) if array or self._text[start] == "{" else None
+        if array and self._text[start] == "{" and self._indent is not None:
+            self._element_indent = self._indent
+        is_within = not array and self._lost_indent is not None  # what was damaged, as it stands otherwise
+        end = self._end_of_value(start) if array or (self._text[start] == "{" and not is_within) else None
         if end is not None and self._is_followed_well(end, array):
             is_long = end - start > MAX_LINE_BYTES
             return self._take(end, array, is_long=is_long)
         if array:
-            self._damaged("an array is damaged", self.line)
+            self._lose_array()
         return self._rest_of_line(array)
 
     def _end_of_value(self, start: int) -> int | None:
@@ -180,6 +186,11 @@ class Scanner:
             match = _SPACE.match(self._text, self._at)
             assert match is not None
             line = self.line
+            space = match[0]
+            if "\n" in space:
+                self._indent = space[space.rindex("\n") + 1 :]
+            else:
+                self._indent = None if self._line_is_used else f"{self._indent or ''}{space}"
             self._move(match.end())
             if self.line > line:
                 self.blank += self.line - line - self._line_is_used
@@ -208,6 +219,26 @@ class Scanner:
             self._ended, self._damage = True, error
         self._line_start -= self._at
         self._text, self._at = "".join(parts), 0
+
+    def _array_here(self, array: int, letter: str, is_behind_value: bool) -> int:
+        """The array that the next letter is in, where we were in `array`: damaged, it ends, or goes on after it was."""
+        if array and is_behind_value and letter not in ",]":
+            if not self._is_lost:
+                self._lose_array()
+            array = 0
+        if not array and letter == "{" and self._lost_indent is not None and self._lost_indent == self._indent:
+            array, self._lost_indent = self._arrays, None  # safeguard: array-goes-on
+        return array
+
+    def _lose_array(self) -> None:
+        """Note that an array is damaged here, and where its next element may be.
+
+        Behind the damage nothing says what is within a text, or how deep. Only where elements begin on lines of their
+        own does an object that begins as they do, behind the same white space, stand beside them: JSON has no line
+        end within a text, and writers indent by depth.
+        """
+        self._damaged("an array is damaged", self.line)
+        self._lost_indent, self._is_lost = self._element_indent, True
 
     def _damaged(self, problem: str, line: int) -> None:
         if self.problem is None:
@@ -268,6 +299,6 @@ def value_pieces(chunks: Iterable[bytes], corruption: CorruptionStart | None = N
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # a line end is white space between the parts of a value
 _MARK = BYTE_ORDER_MARK.decode("latin-1")
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # a number may be as long as it likes
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(r"[ \t\r\n]*(?:\xef\xbb\xbf[ \t\r\n]*)*")  # with the mark of a file that another was put before
 _IN_LINE_SPACE = re.compile(r"[ \t\r]*")
 NEXT_OBJECT = re.compile(r"\}[ \t]*(?=\{)")  # never within an object

@@ -7,7 +7,7 @@ rejected records, not an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -54,12 +54,6 @@ def read_parquet(entity: str, source: Source, fast: bool = True, mapping: Entity
     row = 1
     try:
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as opened:
-            file = pq.ParquetFile(
-                handle,
-                metadata=opened.metadata,
-                read_dictionary=_texts(opened.schema),
-                coerce_int96_timestamp_unit="us",  # in nanoseconds, its default, the year 9999 becomes another one
-            )
             reader = _Reader(entity, opened.schema_arrow, fast, mapping)
             if reader.missing:
                 rows.give_up(1, lacking(reader.missing), ", ".join(opened.schema_arrow.names))
@@ -67,14 +61,23 @@ def read_parquet(entity: str, source: Source, fast: bool = True, mapping: Entity
                 return
             read = reader.columns or opened.schema_arrow.names  # where folders say all, rows are to be counted
             sizes = Sizes(opened, read)
+            file = pq.ParquetFile(
+                handle,
+                metadata=opened.metadata,
+                read_dictionary=_texts(opened.schema, sizes.encodings()),
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, its default, the year 9999 becomes another one
+                page_checksum_verification=True,  # safeguard: page-checksums-are-verified
+            )
             for group in range(file.num_row_groups):
                 if sizes.is_too_large(group):
                     rows.give_up(row, TOO_LARGE_GROUP)
                     yield rows.batch()
                     row += opened.metadata.row_group(group).num_rows
                     continue
-                for batch in file.iter_batches(BATCH_ROWS, [group], columns=read, use_threads=False):
-                    for part in _parts(batch):
+                rows_at_once = sizes.rows_at_once(group, BATCH_ROWS)
+                batches = file.iter_batches(rows_at_once, [group], columns=read, use_threads=False)
+                for batch in batches if rows_at_once == BATCH_ROWS else _gathered(batches):
+                    for part in _parts(_packed(batch)):
                         yield reader.read(part, row)
                         row += part.packed.num_rows
     except MemoryError as error:
@@ -86,11 +89,44 @@ def read_parquet(entity: str, source: Source, fast: bool = True, mapping: Entity
         yield rows.batch()
 
 
-def _texts(schema: pq.ParquetSchema) -> list[str]:
-    """The columns that are read as dictionaries, so that a text that a page holds once is held once."""
+def _texts(schema: pq.ParquetSchema, encodings: Mapping[str, Collection[str]]) -> list[str]:
+    """The columns that are read as dictionaries, so that a text that a page holds once is held once.
+
+    Arrow reads none so that is encoded as what it has beyond, or behind, the text before.
+    """
     columns = [schema.column(number) for number in range(len(schema))]
     texts = [each for each in columns if each.physical_type == "BYTE_ARRAY" and each.converted_type != "DECIMAL"]
-    return [each.path for each in texts if each.path == each.name]
+    return [
+        each.path
+        for each in texts
+        if each.path == each.name and not any(how.startswith("DELTA_") for how in encodings.get(each.path, ()))
+    ]
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of about BATCH_ROWS, or BATCH_BYTES: each costs as much as some hundred rows."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield pa.concat_batches(waiting)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
+def _packed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its texts as dictionaries, as far as Arrow did not read them so."""
+    kinds = batch.schema.types
+    if not any(pa.types.is_string(kind) or pa.types.is_binary(kind) for kind in kinds):
+        return batch
+    arrays = [
+        each.dictionary_encode() if pa.types.is_string(kind) or pa.types.is_binary(kind) else each
+        for each, kind in zip(batch.columns, kinds, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from contextlib import suppress
 import pyarrow.parquet as pq
 
 MAX_COLUMN_BYTES = 256 << 20  # of one column of a row group, unpacked: a page of it may be as large
+MAX_SHARED_BYTES = 256 << 20  # of texts read at once, were each as long as all that is said of any of them
+DELTA_BYTES = "DELTA_BYTE_ARRAY"  # of each text what it has beyond the beginning that it shares with the one before
 MAX_NESTED_VALUES = 1 << 24  # of one column of a row group; a billion nulls in a list take no space at all
 
 
@@ -26,18 +28,43 @@ class Sizes:
         self._nested = {number for number in self._columns if columns[number].max_repetition_level > 0}
         self._metadata = file.metadata
         self._without_pages = pq.ParquetFile(_WithoutPages(), metadata=file.metadata)
+        self._probed: set[int] = set()  # groups
+
+    def encodings(self) -> dict[str, set[str]]:
+        """By column, how its values are encoded in any group. Raises as `is_too_large`."""
+        found: dict[str, set[str]] = {}
+        for group in range(self._metadata.num_row_groups):
+            self._probe(group)
+            for number in self._columns:
+                column = self._metadata.row_group(group).column(number)
+                found.setdefault(column.path_in_schema, set()).update(column.encodings)
+        return found
+
+    def rows_at_once(self, group: int, most: int) -> int:
+        """How many rows of a group are read at a time: of texts that each begin like the one before, few enough."""
+        rows = most
+        for number in self._columns:
+            column = self._metadata.row_group(group).column(number)
+            if DELTA_BYTES in column.encodings:  # safeguard: shared-beginnings-are-bounded
+                rows = min(rows, max(1, MAX_SHARED_BYTES // max(1, column.total_uncompressed_size)))
+        return rows
 
     def is_too_large(self, group: int) -> bool:
         """Whether a column of a row group takes too much memory. Raises what Arrow raises for one that cannot be."""
+        self._probe(group)
         for number in self._columns:
-            with suppress(_Unread):
-                next(self._without_pages.reader.iter_batches(1, [group], [number], use_threads=False), None)
             column = self._metadata.row_group(group).column(number)
             if column.total_uncompressed_size > MAX_COLUMN_BYTES:
                 return True
             if number in self._nested and column.num_values > MAX_NESTED_VALUES:
                 return True
         return False
+
+    def _probe(self, group: int) -> None:
+        for number in self._columns if group not in self._probed else ():
+            with suppress(_Unread):
+                next(self._without_pages.reader.iter_batches(1, [group], [number], use_threads=False), None)
+        self._probed.add(group)
 
 
 class _Unread(Exception):

@@ -18,6 +18,7 @@ HEADER_UNREADABLE = "the header cannot be read"
 ONLY_WHITE_SPACE = "it holds nothing but white space"
 ZEROS = "it holds zero bytes in place of a text, as after a writer that was cut off"
 NO_RECORD = "nothing in it has a required field"
+NO_TEXT = "a part of it is no text: it is in another encoding, compressed, or of another file"
 SINGLE_BYTES = "the text is not UTF-8 but, as it seems, Latin-1, Windows-1252 or alike: land it as UTF-8"
 OF_EVERY_RECORD = {NO_RECORD, SINGLE_BYTES}  # reasons that are not about one line
 _LACKS = "the header lacks "

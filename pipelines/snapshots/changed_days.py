@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core import calendar_days
+from pipelines.core.text import counted
 from pipelines.lake.derive import Lake
 from pipelines.lake.plan import Built
 from pipelines.raw.raw_file import RawFile
@@ -88,6 +89,7 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
     if published.manifest["policy"]["day_timezone"] != built.policy.day_timezone:
         return
     zone = ZoneInfo(built.policy.day_timezone)
+    is_same_policy = published.manifest["policy"] == built.policy.as_json()  # another one leaves out others on purpose
     for day, stored in built.creator_reach.items():
         facts = published.files.get(name := f"{published.cube}{day}.parquet")
         if facts is None or facts["rows_sha256"] == stored.digest:
@@ -101,7 +103,41 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
         names = [str(each) for each in days]
         left = sum(folder.files[name].rows for folder in by_folder(raw) for name in names if name in folder.files)
         gone = max(0, was - left)
-        yield ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+        found = ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+        if is_same_policy or not found.is_deliberate:
+            yield found
+
+
+DAYS_COMPARABLE = 7  # between two snapshots; what rolls out of the windows meanwhile is no loss
+_COMPARED = ("creator_rankings", "creators", "live_streams", "lls_streams")
+_COMPARED_PRIVATE = ("follows", "funded_streams", "replay_rentals")
+
+
+def unlike_before(
+    published: Snapshot, built: Built, rows: Mapping[str, int], ranked: int, unknown_creators: int
+) -> Iterator[str]:
+    """Yield sentences about what is strange beside the last snapshot, and refuses nothing.
+
+    Those are tables that lost most of their rows, as when all creators are banned or all follows deleted, and creators
+    most of whom are suddenly without a profile, as when their ids are spelled in another way. `rows` are those of the
+    files to be published; `ranked` creators are in the longest window, `unknown_creators` of them without a profile.
+    """
+    is_next = 0 <= (built.as_of - published.as_of).days <= DAYS_COMPARABLE
+    if not is_next or published.manifest["policy"] != built.policy.as_json():
+        return
+    for name in (*_COMPARED, *(f"private/{each}" for each in _COMPARED_PRIVATE)):
+        was, now = published.files[f"{name}.parquet"]["rows"], rows[f"{name}.parquet"]
+        if now * 2 < was and was - now >= LEAST_LOST:
+            yield (
+                f"{PurePosixPath(name).name} has {counted(now, 'row')}, of {was:,} in the last snapshot. If it was not "
+                "meant that newer versions, bans, deletions or erasures take the others away, land them right."
+            )
+    newly = unknown_creators - published.manifest["unknown_creators"]
+    if newly >= LEAST_LOST and newly * 2 >= ranked:
+        yield (
+            f"{newly:,} of {ranked:,} ranked creators have no profile, and were not ranked so in the last snapshot: "
+            "land their profiles, or look whether ids are spelled in another way than before."
+        )
 
 
 def _conflicts(outcomes: pa.Table) -> int:

@@ -5,6 +5,7 @@ And the warnings that do not refuse one.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
+from pipelines.landing.schema import RECORDS, landed_fields
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import RawFolder, by_folder, divide_new, keys_of
@@ -72,6 +74,25 @@ class Lost:
         return Lost(max(0, self.rejected_later - before.rejected_later), max(0, self.conflicting - before.conflicting))
 
 
+OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
+
+
+def rejected_later(lost: Mapping[str, Lost]) -> dict[str, dict[str, int]]:
+    """The records that were rejected after they had been accepted, by entity and reason."""
+    return {entity: {OTHER_CURRENCY: each.rejected_later} for entity, each in lost.items() if each.rejected_later}
+
+
+def count_records(raw: Iterable[RawFile], lost: Mapping[str, Lost]) -> dict[str, int]:
+    """The records of the lake, accepted and rejected: what was rejected later is no longer accepted."""
+    folders = list(by_folder(raw))
+    later = sum(each.rejected_later for each in lost.values())
+    return {
+        "records": sum(folder.records for folder in folders),
+        "accepted": sum(folder.accepted for folder in folders) - later,
+        "rejected": sum(folder.rejected for folder in folders) + later,
+    }
+
+
 def too_many_lost(
     settings: Settings,
     raw: Iterable[RawFile],
@@ -100,7 +121,7 @@ def too_many_lost(
             ways = {
                 "rejected": rejected,
                 "rejected later, as not of the currency of their stream": later.rejected_later,
-                "put aside, since another record has the same id and version": later.conflicting,
+                f"put aside, since {_another_version(entity)}": later.conflicting,
             }
             said = [(way, number) for way, number in ways.items() if number]
             how = said[0][0] if len(said) == 1 else "lost (" + ", ".join(f"{n} {way}" for way, n in said) + ")"
@@ -109,7 +130,11 @@ def too_many_lost(
                 f"{count} {whose} were {how}: "
                 f"{100 * count / of:.3g} %, {said_limit}{_landed_in(new[entity] or new['live_streams'])}. "
                 f"{_reasons(new[entity])}"
-                + ("See `mostwatched rejects`, then land them corrected" if count > later.conflicting else _OWN_IDS)
+                + (
+                    "See `mostwatched rejects`, then land them corrected"
+                    if count > later.conflicting
+                    else _own_ids(entity)
+                )
                 + ", or publish without them with --accept-rejects."
             )
             yield " ".join([refusal, *suggest_mapping(new[entity])])
@@ -183,11 +208,31 @@ def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
 
 
 def _landed_in(files: Iterable[RawFile]) -> str:
-    names = [file.landed_name for file in sorted(files, key=lambda file: (-file.rejected, file.landed_name))]
+    files = list(files)
+    with_rejects = [file for file in files if file.rejected] or files
+    names = [file.landed_name for file in sorted(with_rejects, key=lambda file: (-file.rejected, file.landed_name))]
     return f", in {first_named(names)}" if names else ""
 
 
-_OWN_IDS = "Land them with ids of their own, or with a higher revision (or updatedAt) where they are corrections"
+def _another_version(entity: str) -> str:
+    """How two records come to contradict each other, by the names of the fields as they land."""
+    key = ", ".join(field.name for field in landed_fields(entity) if field.column in RECORDS[entity].key)
+    age = _age(entity)
+    none = "" if age == "revision" else ", or none"
+    return f"another record with other content has the same {key} and the same {age}{none}"
+
+
+def _own_ids(entity: str) -> str:
+    age = _age(entity)
+    if age == "revision":
+        return "Land them with ids of their own, or with a higher revision where they are corrections"
+    return f"Have {age} exported, which says which of them is the newest, or land them with ids of their own"
+
+
+def _age(entity: str) -> str:
+    """The landed field that says which version is the newest."""
+    columns = {field.column: field.name for field in landed_fields(entity)}
+    return columns.get("revision") or columns.get("updated_at") or "version"
 
 
 def missing_inputs(landed: Iterable[Mapping[str, Any]], raw: Iterable[RawFile], register: Register) -> Iterator[str]:
@@ -234,7 +279,7 @@ def probably_incomplete(sessions: Mapping[date, int], day: date, first_landed: d
     had_begun = bool(week[-1]) or (first_landed is not None and first_landed < day - timedelta(days=7))
     if had_begun and statistics.median(week):
         lowest_of_week = min(each for each in week if each)
-        lowest = min([each for each in weekday if each] or [lowest_of_week])
+        lowest = min(weekday or [lowest_of_week])  # 0 where the weekday is a day off
         if count * 2 < lowest and (lowest >= SMALL_DAY or count < lowest_of_week):
             return f"{counted(count, 'session')}, under half of the {lowest:,} of an earlier day like it"
     return None
@@ -292,20 +337,27 @@ def shrunk(days: Iterable[ShrunkDay]) -> Iterator[str]:
 
 
 def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence for each day that lost most of its sessions on purpose: it refuses nothing."""
-    for day in days:
-        if day.is_deliberate:
-            yield (
-                f"{day.day} has {counted(day.sessions, 'session')}, of {day.sessions_before:,} in the last snapshot: "
-                "newer versions retract or move the others, or their viewers were erased."
-            )
+    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
+    found = [day for day in days if day.is_deliberate]
+    if found:
+        first = found[0]
+        yield (
+            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
+            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
+            "others, or their viewers were erased."
+        )
 
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
-    """The first UTC day of which sessions landed, kept or not; None before the first."""
+    """The first UTC day of which sessions landed, kept or not, and of another within a week; None before the first.
+
+    A lone day long before, of a test or of 1970, is not when the platform began: the days in between are not missing,
+    and not days on which usually nothing lands.
+    """
     sessions = [folder for folder in by_folder(raw) if folder.entity == "viewing_sessions"]
-    days = [day for folder in sessions for day in (*folder.files, *folder.removed_days)]
-    return date.fromisoformat(min(days)) if days else None
+    days = sorted(map(date.fromisoformat, {day for each in sessions for day in (*each.files, *each.removed_days)}))
+    begun = (day for day, later in itertools.pairwise(days) if later - day <= timedelta(weeks=1))
+    return next(begun, days[0] if days else None)
 
 
 def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
@@ -318,20 +370,36 @@ def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
         )
 
 
-def days_without_sessions(newest_session: datetime | None, as_of: date, zone: ZoneInfo) -> Iterator[str]:
+def days_without_sessions(
+    newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str
+) -> Iterator[str]:
     """Yield a sentence if no session starts on the last days before as_of.
 
     It refuses nothing. What refuses the first nights of an outage does not refuse later ones: the days that the last
     one is compared with are then empty as well.
     """
-    if newest_session is None:
-        return
-    try:
-        first = newest_session.astimezone(zone).date() + timedelta(days=1)
-    except OverflowError:  # the last day of the calendar
-        return
-    if first < as_of:
+    first = _first_day_without(newest_session, zone)
+    if first and first < as_of:
         yield (
-            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. A snapshot of a "
-            "day that was asked for by mistake is taken back with `mostwatched snapshots remove ID`."
+            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. If the day was "
+            f"asked for by mistake, take its snapshot back with `mostwatched snapshots remove {snapshot_id}`."
         )
+
+
+def current_is_mistaken(newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str) -> str | None:
+    """Say that the snapshot that readers stay on, of a later as_of than that of a run, may be of a mistaken day."""
+    first = _first_day_without(newest_session, zone)
+    if first is None or first >= as_of:
+        return None
+    return (
+        f"Readers stay on {snapshot_id}, of a later day, though no session starts from {first} on. If that day was "
+        f"asked for by mistake, take it back with `mostwatched snapshots remove {snapshot_id}`."
+    )
+
+
+def _first_day_without(newest_session: datetime | None, zone: ZoneInfo) -> date | None:
+    """The day after the newest session; None without one, and after the last day of the calendar."""
+    try:
+        return newest_session and newest_session.astimezone(zone).date() + timedelta(days=1)
+    except OverflowError:
+        return None

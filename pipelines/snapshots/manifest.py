@@ -485,7 +485,10 @@ def remove_one(snapshots: Path, snapshot_id: str, prepare: Prepare = as_it_is) -
             (one for one in reversed(listed(snapshots)) if one.id != snapshot_id and not one.files_damage()), None
         )
         if instead is None:
-            raise NoSnapshot(f"{snapshot_id} is current, and there is no other whole snapshot to show in its place.")
+            raise NoSnapshot(
+                f"{snapshot_id} is current, and there is no other whole snapshot to show in its place. Publish one "
+                "first, with `mostwatched run --as-of DATE`."
+            )
         instead = prepare(instead)
         # safeguard: pointer-moves-before-removal
         point_to(snapshots, instead, pinned=False)

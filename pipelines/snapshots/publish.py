@@ -47,7 +47,6 @@ from pipelines.snapshots.manifest import Snapshot
 from pipelines.snapshots.signals import Signals, find_signals
 
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
-OTHER_CURRENCY = "not the currency of the stream"  # why sql/tables/rejected_pledges.sql rejects
 REPORT = "report.html"  # of the run that published the snapshot
 
 # Records that are accepted but not ranked, and the ones that are; with `conflict` apart they add up to all accepted.
@@ -143,6 +142,7 @@ def publish(
     refusals = [f"{result.message} {_CORRECT}" for result in results if result.offenders and result.check.fails]
     refusals += differing
     newly_lost = lost_since(settings.snapshots, pointer, lost)
+    before: Snapshot | None = None
     shrunk_days: list[ShrunkDay] = []
     signals = Signals()
     unusual: tuple[str, ...] = ()
@@ -171,8 +171,10 @@ def publish(
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += unusual
     warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(_unlike(before, lake, built, files))
     warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
-    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, ZoneInfo(built.policy.day_timezone)))
+    zone = ZoneInfo(built.policy.day_timezone)
+    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, zone, snapshot_id))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
@@ -195,6 +197,7 @@ def publish(
     stays = pointer is not None and (pointer.pinned or pointer.as_of > built.as_of)
     lost_as_json = {entity: asdict(each) for entity, each in lost.items()}
     moves = replace_current or not stays or (pointer is not None and pointer.snapshot_id == snapshot_id)
+    warnings += tuple(_mistaken(settings, pointer, moves))
     # safeguard: what-becomes-current-has-a-warehouse
     snapshot = kept_warehouses.restore(settings, snapshot) if moves else snapshot
     # A snapshot that was damaged and written again has another manifest: the pointer must name that one.
@@ -225,6 +228,29 @@ def publish(
         unknown_fields=signals.unknown,
         completeness=completeness,
     )
+
+
+def _unlike(before: Snapshot | None, lake: Lake, built: Built, files: Mapping[str, Stored]) -> Iterator[str]:
+    """Yield what is strange beside the snapshot before."""
+    if before is not None:
+        rows = {name: stored.rows for name, stored in files.items()}
+        longest = _longest_window(lake, built)
+        yield from changed_days.unlike_before(
+            before, built, rows, longest.get("creators", 0), longest.get("unknown_creators", 0)
+        )
+
+
+def _mistaken(settings: Settings, pointer: snapshots.Pointer | None, moves: bool) -> Iterator[str]:
+    """Yield a sentence if the current snapshot stays for its later as_of, which may have been asked for by mistake."""
+    if moves or pointer is None or pointer.pinned:
+        return
+    with suppress(Damaged, UsageError):  # a run of its own as_of says so
+        current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
+        newest = current.manifest["freshness"]["newest_session_at"]
+        zone = ZoneInfo(current.manifest["policy"]["day_timezone"])
+        said = gates.current_is_mistaken(newest and datetime.fromisoformat(newest), current.as_of, zone, current.id)
+        if said:
+            yield said
 
 
 _LIST_LOST = "What is listed there is taken for newly landed; this run lists it again."
@@ -287,7 +313,9 @@ def _count_commonest(
 # every so many lines of landed files: of short ones that would be none.
 _COMMONEST = """
     with likely as (
-        select mode(creator_id) as creator_id, mode(viewer_id) as viewer_id, mode(started_at) as started_at
+        select
+            mode(creator_id) as creator_id, mode(viewer_id) as viewer_id, mode(started_at) as started_at,
+            mode(ended_at) as ended_at, mode(device_id) as device_id, mode(stream_id) as stream_id
         from sessions
         where (file_row_number + hash(parse_path(filename)[-2:]) % 1_000_000::ubigint) % $one_in = 0
     )
@@ -295,7 +323,11 @@ _COMMONEST = """
         count(*) as sessions,
         count(*) filter (sessions.creator_id = likely.creator_id) as creator_id,
         count(*) filter (sessions.viewer_id = likely.viewer_id) as viewer_id,
-        count(*) filter (sessions.started_at = likely.started_at) as started_at
+        count(*) filter (sessions.started_at = likely.started_at) as started_at,
+        count(*) filter (sessions.ended_at = likely.ended_at) as ended_at,
+        count(*) filter (sessions.device_id = likely.device_id) as device_id,
+        count(*) filter (sessions.stream_id = likely.stream_id) as stream_id,
+        count(*) filter (sessions.ended_at = sessions.started_at) as no_length
     from sessions, likely
 """
 
@@ -501,9 +533,9 @@ def _manifest(
     for folder in by_folder(raw):
         for reason, count in folder.rejected_by_reason.items():
             rejected[folder.entity][reason] += count
-    for entity, each in lost.items():
-        if each.rejected_later:
-            rejected[entity][OTHER_CURRENCY] += each.rejected_later
+    for entity, reasons in gates.rejected_later(lost).items():
+        for reason, count in reasons.items():
+            rejected[entity][reason] += count
     return {
         "schema_version": 1 if isinstance(listed, list) else snapshots.SCHEMA_VERSION,
         "snapshot_id": snapshot_id,

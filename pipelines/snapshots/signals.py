@@ -25,6 +25,7 @@ LEAST_FOR_HALF = 100  # for what is only weaker than before
 DAYS_BEFORE = 28
 DAYS_COMPARED = 14  # of those, the latest with sessions
 LEAST_DAYS = 3  # with LEAST_SESSIONS each, to tell what is usual of one value
+MOST_DAYS = 7  # that landed at once and are judged one by one, the latest
 NEARLY_NONE = 0.05
 NEARLY_ALL = 0.95
 HALF_GONE = 0.6  # of the share before
@@ -37,9 +38,18 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], float]] = {
     "device_id": (("deviceId",), 0.9),
     "stream_id": (("streamId",), 0.9),
 }
-SINGLE_VALUES = {"creator_id": "creatorId", "viewer_id": "viewerId", "started_at": "startedAt"}
+# What nearly all sessions may have, as (the column of) CountCommonest counts it.
+SINGLE_VALUES = {
+    "creator_id": "the same creatorId",
+    "viewer_id": "the same viewerId",
+    "started_at": "the same startedAt",
+    "ended_at": "the same endedAt",
+    "device_id": "the same deviceId",
+    "stream_id": "the same streamId",
+    "no_length": "an endedAt that is their startedAt",
+}
 
-# (sessions, for each column of SINGLE_VALUES how many of them have the commonest value) of some files of raw
+# (sessions, for each of SINGLE_VALUES how many of them have the commonest) of some files of raw on some days
 CountCommonest = Callable[[Sequence[RawFile], AbstractSet[str]], tuple[int, Mapping[str, int]]]
 
 
@@ -61,20 +71,49 @@ def find_signals(
     unknown = unknown_fields(all_new)
     found = Signals(unknown=unknown)
     new = [file for file in all_new if file.entity == "viewing_sessions"]
-    days = {name for file in new for name in file.files}
+    old = RawFiles([folder for folder in others.folders if folder.entity == "viewing_sessions"])
+    rows_on = _rows_by_day(new)
+    if sum(rows_on.values()) < LEAST_SESSIONS:
+        return found
+    # The last day of some sessions: of many devices one has a clock that is years ahead.
+    last = max(rows_on, key=lambda day: (min(rows_on[day], LEAST_SESSIONS), day))
+    days_before = _days_before(old.folders, last)
+    rows_before, before = _shares(old.folders, days_before)
+    if rows_before < LEAST_SESSIONS:
+        before = {}
+    where = f"in {first_named(sorted(file.landed_name for file in new))}"
+    if before:  # days that lie longer before are compared with none that lie after them
+        first = _first_before(last)
+        rows_on = {day: rows for day, rows in rows_on.items() if day >= first}
+    parts: list[tuple[AbstractSet[str], str]] = [(rows_on.keys(), where)]
+    if before:
+        parts += [({day}, f"of {day}, {where}") for day in _whole_days(rows_on, old.folders)]
+    said: set[str] = set()  # what is true of all is not said of each day again
+    for days, whose in parts:
+        _find_lacking(new, days, before, unknown, whose, found, said)
+    if count_commonest is not None:
+        found.gone += _one_for_all(new, old, parts, days_before, count_commonest)
+    return found
+
+
+def _find_lacking(
+    new: Sequence[RawFile],
+    days: AbstractSet[str],
+    before: Mapping[str, float],
+    unknown: Sequence[UnknownField],
+    whose: str,
+    found: Signals,
+    said: set[str],
+) -> None:
+    """Add to `found` what the new sessions of some days lack, beside the shares of those before that had it."""
     rows, shares = _shares(new, days)
     if rows < LEAST_SESSIONS:
-        return found
-    old = RawFiles([folder for folder in others.folders if folder.entity == "viewing_sessions"])
-    days_before = _days_before(old.folders, max(days))
-    rows_before, before = _shares(old.folders, days_before)
-    where = f"in {first_named(sorted(file.landed_name for file in new))}"
-    said = set()
+        return
     for name, (fields, least_before) in FIELDS.items():
-        if name in ("viewer_id", "device_id") and "person" in said:
+        if name in said or (name in ("viewer_id", "device_id") and "person" in said):
             continue
-        lacking = f"{_lacking(rows - round(rows * shares[name]), rows)} {_neither(fields)}, {where}"
-        was = before.get(name, 0.0) if rows_before >= LEAST_SESSIONS else None
+        lacking = f"{_lacking(rows - round(rows * shares[name]), rows)} {_neither(fields)}, {whose}"
+        was = before.get(name)
         other = _read_elsewhere(unknown, fields, rows) if shares[name] <= NEARLY_NONE else None
         if other is not None and name in ("person", "viewer_id", "ended_at"):
             said.add(name)
@@ -93,9 +132,25 @@ def find_signals(
         elif was is not None and was >= least_before and rows >= LEAST_FOR_HALF and shares[name] <= HALF_GONE * was:
             said.add(name)
             found.weaker.append(f"{lacking}; on the days before {was:.0%} had it")
-    if count_commonest is not None:
-        found.gone += _one_for_all(new, old, days, days_before, count_commonest, where)
-    return found
+
+
+def _rows_by_day(files: Sequence[RawFile | RawFolder]) -> dict[str, int]:
+    rows: dict[str, int] = defaultdict(int)
+    for file in files:
+        for name, written in file.files.items():
+            if written.missing is not None:
+                rows[name] += written.rows
+    return rows
+
+
+def _whole_days(rows_on: Mapping[str, int], old: Sequence[RawFolder]) -> list[str]:
+    """The latest days that are new, where several landed at once: each has enough sessions, and most of them are new.
+
+    Beside days that are all right one without viewers would only be a third of the new sessions.
+    """
+    rows_before = _rows_by_day([folder for folder in old if not rows_on.keys().isdisjoint(folder.files)])
+    days = [day for day, rows in rows_on.items() if rows >= LEAST_SESSIONS and rows > rows_before.get(day, 0)]
+    return sorted(days)[-MOST_DAYS:] if len(rows_on) > 1 else []
 
 
 _LAND = "Land them whole, or publish as it is with --allow-incomplete."
@@ -128,9 +183,13 @@ def _shares(files: Sequence[RawFile | RawFolder], days: AbstractSet[str]) -> tup
 
 def _days_before(files: Sequence[RawFolder], last: str) -> set[str]:
     """The latest days with sessions among those before a day, or that day."""
-    first = (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
+    first = _first_before(last)
     days = {name for file in files for name in file.files if first <= name <= last}
     return set(sorted(days)[-DAYS_COMPARED:])
+
+
+def _first_before(last: str) -> str:
+    return (date.fromisoformat(last) - timedelta(days=DAYS_BEFORE)).isoformat() if last > "0002" else last
 
 
 def _read_elsewhere(unknown: Sequence[UnknownField], fields: Sequence[str], rows: int) -> UnknownField | None:
@@ -155,28 +214,34 @@ _IS_ID = re.compile(r"id|key|viewer|user", re.IGNORECASE)
 def _one_for_all(
     new: Sequence[RawFile],
     old: RawFiles,
-    days: AbstractSet[str],
+    parts: Sequence[tuple[AbstractSet[str], str]],
     days_before: AbstractSet[str],
     count_commonest: CountCommonest,
-    where: str,
 ) -> Iterator[str]:
-    """Yield a sentence for each column of which nearly all new sessions have one value, and those before had many."""
-    rows_on: dict[str, int] = defaultdict(int)
+    """Yield a sentence for each column of which nearly all new sessions have one value, and those before had many.
+
+    `parts` are days, and whose sessions those are in a sentence.
+    """
+    rows_before: dict[str, int] = defaultdict(int)
     for folder in old.folders:
         for name in folder.files.keys() & days_before:
-            rows_on[name] += folder.files[name].rows
-    judged = sorted(name for name, rows in rows_on.items() if rows >= LEAST_SESSIONS)[-7:]
+            rows_before[name] += folder.files[name].rows
+    judged = sorted(name for name, rows in rows_before.items() if rows >= LEAST_SESSIONS)[-7:]
     if len(judged) < LEAST_DAYS:
         return
-    rows, counts = count_commonest(new, days)
-    suspects = [column for column, count in counts.items() if count >= NEARLY_ALL * rows]
-    if not suspects or rows < LEAST_SESSIONS:
-        return
-    daily = [count_commonest(old, {name}) for name in judged]
-    for column in suspects:
-        usual = statistics.median(each[column] / max(1, of) for of, each in daily)
-        if usual <= 0.5:
-            yield (
-                f"{counts[column]:,} of {rows:,} newly landed sessions have the same {SINGLE_VALUES[column]}, {where}; "
-                f"on the days before the commonest was that of {usual:.0%}. {_LAND}"
-            )
+    daily: list[tuple[int, Mapping[str, int]]] = []
+    said: set[str] = set()
+    for days, whose in parts:
+        rows, counts = count_commonest(new, days)
+        suspects = [column for column, count in counts.items() if count >= NEARLY_ALL * rows and column not in said]
+        if not suspects or rows < LEAST_SESSIONS:
+            continue
+        daily = daily or [count_commonest(old, {name}) for name in judged]
+        for column in suspects:
+            usual = statistics.median(each[column] / max(1, of) for of, each in daily)
+            if usual <= 0.5:
+                said.add(column)
+                yield (
+                    f"{counts[column]:,} of {rows:,} newly landed sessions have {SINGLE_VALUES[column]}, {whose}; "
+                    f"on the days before that was so of {usual:.0%}. {_LAND}"
+                )

@@ -4,7 +4,7 @@
 -- keys:    entity
 -- sources: creator_conflicts, live_stream_conflicts, lls_stream_conflicts
 -- sources: pledge_conflicts, follow_conflicts, replay_rental_conflicts
--- sources: changed_pledges, changed_follows, changed_replay_rentals
+-- sources: changed_pledges, changed_follows, changed_replay_rentals, live_streams
 -- params:  none
 with counted as (
     select entity, conflicts from creator_conflicts
@@ -22,10 +22,17 @@ with counted as (
     union all
     select
         'pledges' as entity,
-        greatest(count(case when not is_erased then 1 end) - 1, 0)
-        - greatest(count(case when is_in_base then 1 end) - 1, 0) as conflicts
+        -- A record in another currency than its stream's is rejected, and no version: it is not lost twice.
+        greatest(
+            count(case
+                when not changed_pledges.is_erased
+                    and (changed_pledges.currency <> live_streams.currency) is not true then 1
+            end) - 1, 0
+        )
+        - greatest(count(case when changed_pledges.is_in_base then 1 end) - 1, 0) as conflicts
     from changed_pledges
-    group by pledge_id, updated_at, status
+    left join live_streams on changed_pledges.stream_id = live_streams.stream_id
+    group by changed_pledges.pledge_id, changed_pledges.updated_at, changed_pledges.status
     union all
     select
         'follows' as entity,

@@ -20,6 +20,7 @@ from faults.campaign import TEST_DATA, Effort, Figure, not_tried
 from faults.costs import attack_costs
 from faults.dialects import attack_dialects
 from faults.folder import attack_folder
+from faults.kinds import attack_kinds
 from faults.landing import PACKED, Expected, Ground
 from faults.line_judge import judge_cells
 from faults.mutations import csv_writer, mutated, mutated_cells, writer
@@ -36,6 +37,7 @@ def attack(effort: Effort) -> Iterator[Figure]:
     yield hostile_lines(effort)
     yield mutations(effort)
     yield from attack_dialects(effort)
+    yield from attack_kinds(effort)
     yield from attack_archives(effort)
     yield from attack_folder(effort)
     yield from attack_sheets(effort)

@@ -45,40 +45,50 @@ def split_values(text: bytes) -> tuple[list[tuple[int, bytes]], int, int | None]
     which an array is damaged, or does not end).
 
     A value is an object or an element of an array; what is neither ends with its line, or before an object that
-    follows an object in it.
+    follows an object in it. A damaged array goes on with an object that begins a line behind the same white space as
+    the element that was damaged; one behind other white space is a part of that element.
     """
-    content = re.sub(r"\r(?!\n)", "\n", text.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))
-    lines = content.split("\n")
+    content = re.sub(r"\r(?!\n)", "\n", text.decode("latin-1"))
+    lines = content.replace(_MARK, "").split("\n")
     blank = sum(not line.strip(" \t\r") for line in lines[:-1]) + (lines[-1] != "" and not lines[-1].strip(" \t\r"))
     found: list[tuple[int, bytes]] = []
     at, line, is_in_array = 0, 1, False
     damaged: int | None = None
-    is_behind_value = False
+    is_behind_value = is_failed = False
+    element: str | None = None  # the white space before the last element that is an object on a line of its own
+    lost: str | None = None  # the same, once the array is damaged
     while True:
         begin = at
-        while at < len(content) and content[at] in " \t\r\n":
-            at += 1
+        while at < len(content) and (content[at] in " \t\r\n" or content.startswith(_MARK, at)):
+            at += len(_MARK) if content.startswith(_MARK, at) else 1
         line += content.count("\n", begin, at)
         if at >= len(content):
             return found, blank, damaged if damaged or not is_in_array else line
+        before = content[content.rfind("\n", 0, at) + 1 : at].replace(_MARK, "")
+        indent = None if before.strip(" \t\r") else before
         if is_in_array and is_behind_value and content[at] not in ",]":
+            lost = lost if is_failed else element
             damaged, is_in_array = damaged or line, False
-        is_behind_value = False
+        if not is_in_array and content[at] == "{" and lost is not None and lost == indent:
+            is_in_array, lost = True, None
+        is_behind_value = is_failed = False
         if (content[at] == "[") > is_in_array or (is_in_array and content[at] in ",]"):
             is_in_array = content[at] != "]"
+            element, lost = (None, None) if content[at] == "[" else (element, lost)
             at += 1
             continue
         is_behind_value = True
-        end, is_value = _end_of_value(content, at, is_in_array)
+        element = indent if is_in_array and content[at] == "{" and indent is not None else element
+        end, is_value = _end_of_value(content, at, is_in_array, is_lost=lost is not None)
         if is_in_array and not is_value:
-            damaged = damaged or line
+            damaged, lost, is_failed = damaged or line, element, True
         found.append((line, content[at:end].replace("\n", " ").replace("\r", " ").encode("latin-1")))
         line += content.count("\n", at, end)
         at = end
 
 
-def _end_of_value(content: str, at: int, is_in_array: bool) -> tuple[int, bool]:
-    if is_in_array or content[at] == "{":
+def _end_of_value(content: str, at: int, is_in_array: bool, *, is_lost: bool) -> tuple[int, bool]:
+    if is_in_array or (content[at] == "{" and not is_lost):
         try:
             _, end = _LENIENT.raw_decode(content, at)
         except (ValueError, RecursionError):
@@ -93,6 +103,7 @@ def _end_of_value(content: str, at: int, is_in_array: bool) -> tuple[int, bool]:
     return (after.start() + 1 if after else end_of_line), False
 
 
+_MARK = b"\xef\xbb\xbf".decode("latin-1")
 _SPACES = re.compile(r"[ \t\r]*")
 _FOLLOWED = re.compile(r"\}[ \t]*(?=\{)")
 _LENIENT = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -102,6 +113,8 @@ def judge_line(entity: str, landed: bytes) -> list[Verdict] | None:
     """The records of one line of NDJSON, given without its newline; None: the line is blank."""
     if len(landed) > LINE_BYTES:
         return [Refused(frozenset({None}), kept(landed[:LONG_LINE_KEPT]))]
+    while landed.startswith(b"\xef\xbb\xbf"):
+        landed = landed[3:]
     if not landed.strip():
         return None
     text = kept(landed)
@@ -269,9 +282,9 @@ def _rules(entity: str, values: dict[str, Any]) -> set[str | None]:
 
 def judge_cells(entity: str, header: list[str], landed: bytes) -> Verdict | None:
     """The record of one line of CSV without quotation marks, under a header of known columns; None: it is blank."""
+    text = kept(landed)
     if not landed.strip():
         return None
-    text = kept(landed)
     try:
         cells = landed.decode().rstrip("\r").split(",")
     except UnicodeDecodeError:

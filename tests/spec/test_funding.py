@@ -8,9 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from calling import Client, StoppedClock
 from oracle import Funding
 from world import World
 
+from pipelines.api.app import create_app
 from pipelines.jobs.rejects import all_rejected
 from pipelines.snapshots.audit import audit
 
@@ -178,6 +180,14 @@ def test_currencies_are_not_added_up(world):
     (row,) = night.warehouse("select collected_funding, funding_percentage, backers from live_stream_funding")
     assert row == (None, None, 3)
     assert audit(night.settings, night.snapshot, 1).differing == 0
+    client = Client(create_app(night.settings, StoppedClock().clock))
+    reach = client.get("/api/v1/creators/reach?creatorId=c1&days=30").json()["data"]
+    (stream,) = [one for one in reach["scheduledStreams"] if one["id"] == "st1"]
+    assert (stream["collectedFunding"], stream["fundingPercentage"], stream["backers"]) == (None, None, 3)
+    page = client.get("/creator?id=c1").text
+    assert "Pledges are in several currencies, which are not added up" in page
+    assert "Too few backers" not in page
+    assert "3 backers" in page
 
 
 def test_only_money_that_is_held_disagrees(world):

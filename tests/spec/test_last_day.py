@@ -89,7 +89,7 @@ def test_on_real_series(test_data):
         "sample": landed_days(TESTS.parent / "data" / "sample"),
     }
     figures = {name: measure(series) for name, series in real.items()}
-    total = sum(figures.values(), Figures(0, [], 0, 0))
+    total = sum(figures.values(), NONE)
     for name, each in (figures | {"all three": total}).items():
         each.show(name)
     assert total.wrong < 0.01
@@ -97,6 +97,19 @@ def test_on_real_series(test_data):
     # Storms, of which counts alone cannot tell that the day was all there.
     assert total.refused == [date(2014, 2, 2), date(2014, 2, 8), date(2014, 2, 9), date(2013, 2, 9)]
     assert figures["sample"].refused == []
+    # Each half by itself, as if it were all there is: that of the storms is the one that is wrong.
+    halves = [half for each in real.values() for half in halved(each)]
+    for name, parts in (("first halves", halves[::2]), ("second halves", halves[1::2])):
+        sum(map(measure, parts), NONE).show(name)
+    assert sum(map(measure, halves[1::2]), NONE).wrong == 0
+    assert sum(map(measure, halves), NONE).wrong < 0.01
+    assert sum(map(measure, halves), NONE).right >= 0.95
+
+
+def halved(series: Series) -> tuple[Series, Series]:
+    days = sorted(series)
+    first, second = days[: len(days) // 2], days[len(days) // 2 :]
+    return {day: series[day] for day in first}, {day: series[day] for day in second}
 
 
 def made(base: float, weekend: float, noise: float, growth: float = 0.0, *, seed: int, days: int = 730) -> Series:
@@ -111,6 +124,15 @@ def made(base: float, weekend: float, noise: float, growth: float = 0.0, *, seed
 
     return {date(2024, 1, 1) + number * DAY: count(number) for number in range(days)}
 
+
+def from_any_start(series: Series, days: int = 28) -> Figures:
+    """The same for homes that begin on every tenth day of a series: three weeks have fewer than three days before."""
+    first, last = min(series), max(series)
+    begun = [first + back * DAY for back in range(0, (last - first).days - days, 10)]
+    return sum((measure({day: series[day] for day in series if 0 <= (day - each).days < days}) for each in begun), NONE)
+
+
+NONE = Figures(0, [], 0, 0)
 
 SHAPES = {
     "quiet weekends": {"base": 1000, "weekend": 0.15, "noise": 0.12},
@@ -131,10 +153,17 @@ def test_on_made_shapes(shape):
     assert figures.caught / (figures.judged - days_off) >= 0.95
 
 
+def test_days_off_of_a_platform_that_begins():
+    """Where it is closed on weekends none of them is refused, whenever it begins."""
+    figures = from_any_start(made(**SHAPES["closed weekends"], seed=17))
+    figures.show("closed weekends, four weeks from any start")
+    assert figures.refused == []
+
+
 @pytest.mark.parametrize("base", [2, 5, 10, 20])
 def test_a_small_home_is_let_be(base):
     """Of a few sessions a day chance alone makes a few less. (What may be missing of them, nobody can tell.)"""
-    figures = sum((measure(made(base, 1, 0, seed=seed)) for seed in range(3)), Figures(0, [], 0, 0))
+    figures = sum((measure(made(base, 1, 0, seed=seed)) for seed in range(3)), NONE)
     figures.show(f"{base} sessions a day")
     assert figures.wrong < 0.03
 
@@ -225,6 +254,20 @@ def test_a_monday_like_a_sunday_is_refused(weekend_dip):
     weekend_dip.busy_days("2026-02-02", 1, sessions=4)
     with pytest.raises(RefusedToPublish, match=r"under half of the 10 that a Monday usually has .* --allow-incomplete"):
         weekend_dip.run("2026-02-03")
+
+
+@pytest.mark.parametrize("last", [0, 4])
+def test_a_lone_record_of_long_before_changes_nothing(world, last):
+    """A session that starts in 1970, or one of a test: the weeks in between had no sessions, and that is not usual."""
+    world.busy_days("2026-01-05", 20, sessions=10)
+    world.busy_days("1970-01-01", 1, sessions=1)
+    world.busy_days("2025-12-20", 1, sessions=1)
+    night = world.run("2026-01-25")
+    assert night.report.published.completeness.missing == ()
+    if last:
+        world.busy_days("2026-01-25", 1, sessions=last)
+    with pytest.raises(RefusedToPublish, match=f"{last} sessions, under half of the 10"):
+        world.run("2026-01-26")
 
 
 def test_a_short_cube_has_fewer_weeks(weekend_dip):

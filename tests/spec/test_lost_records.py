@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,26 @@ def test_profiles_of_one_age_refuse_too(world):
     """Every entity is judged: of two versions without updatedAt the older may be the one that counts."""
     world.land("viewing_sessions", [session(1)])
     world.land("creators", [{"_id": "ada", "username": name} for name in ("ada", "lovelace")])
-    with pytest.raises(RefusedToPublish, match=r"1 of 2 newly landed records of creators .* higher revision \(or upda"):
+    said = (
+        "1 of 2 newly landed records of creators were put aside, since another record with other content has the same "
+        "_id and the same updatedAt, or none: .* Have updatedAt exported, which says which of them is the newest, or "
+    )
+    with pytest.raises(RefusedToPublish, match=said):
         world.run(night={"accept_rejects": False})
+
+
+@pytest.mark.parametrize(
+    ("entity", "said"),
+    {
+        "viewing_sessions": "same sessionId, source and the same revision: .*with a higher revision where",
+        "lls_streams": "same id and the same updated, or none: .*Have updated exported",
+        "replay_rentals": "same userId, streamId, rentedAt and the same updatedAt, or none: .*Have updatedAt exported",
+    }.items(),
+)
+def test_the_message_names_the_fields_of_the_contract(entity, said):
+    """Which make two records versions of one thing, and which would say which of them is the newest."""
+    (refusal,) = too_many_lost(Settings(home=Path("home")), [], set(), {entity: Lost(conflicting=1)})
+    assert re.search(said, refusal)
 
 
 # --- rejected after they were read

@@ -83,6 +83,24 @@ def test_what_was_taken_away_on_purpose_is_published(published, how):
     assert [warning for warning in warnings if f"{SHRUNK} has 10 sessions, of 40 in the last snapshot" in warning]
 
 
+def test_many_days_that_shrank_on_purpose_are_one_warning(world):
+    """An erasure of somebody who was there every day, and retracted days."""
+    world.busy_days("2026-01-05", 26, sessions=30)
+    world.run(FIRST, compare=False)
+    world.land("erasures", [{"userId": f"w{number}"} for number in range(30)])
+    (warning, *others) = world.run(FIRST, compare=False, night={"allow_incomplete": True}).report.published.warnings
+    assert "2026-01-05 has 0 sessions, of 30 in the last snapshot; 24 more days shrank so: newer versions" in warning
+    assert not any("in the last snapshot" in other for other in others)
+
+
+def test_another_policy_is_no_retraction(world):
+    """Sessions that are too short now are not said to have been retracted."""
+    world.busy_days("2026-01-05", 26, sessions=30)
+    world.run(FIRST, compare=False)
+    night = world.run(FIRST, compare=False, min_watched_seconds=86_000, night={"allow_incomplete": True})
+    assert not any("in the last snapshot" in warning for warning in night.report.published.warnings)
+
+
 @pytest.mark.slow
 def test_who_was_forgotten_shrinks_no_day(world):
     """A day of one person's sessions is gone with them, and the next night says nothing of it."""

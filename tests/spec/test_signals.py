@@ -39,11 +39,19 @@ def session(day: str, number: int, **fields: object) -> dict[str, object]:
     } | fields
 
 
+def whole(day: str) -> list[dict[str, object]]:
+    return [session(day, number) for number in range(100)]
+
+
+def land_records(world: World, name: str, records: list[dict[str, object]]) -> None:
+    world.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in records), name)
+
+
 def land(world: World, day: str, count: int = 100, rename: dict[str, str] | None = None, **fields: object) -> None:
     """Land the sessions of a day; `fields` take the place of theirs, those that are `rename`d have another name."""
     records = [session(day, number, **fields) for number in range(count)]
     records = [{(rename or {}).get(name, name): value for name, value in each.items()} for each in records]
-    world.land_text("viewing_sessions", "".join(json.dumps(each) + "\n" for each in records), f"{day}.ndjson")
+    land_records(world, f"{day}.ndjson", records)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +134,8 @@ GONE = {
     "no stream": ({"streamId": None}, "no streamId"),
     "one creator": ({"creatorId": "c1"}, "the same creatorId"),
     "one viewer": ({"viewerId": "everybody"}, "the same viewerId"),
+    "one end": ({"endedAt": "2026-01-31T23:00:00Z"}, "the same endedAt"),
+    "one device": ({"deviceId": "unknown"}, "the same deviceId"),
     "one instant": ({"startedAt": f"{NEW}T10:00:00Z", "endedAt": f"{NEW}T11:00:00Z"}, "the same startedAt"),
 }
 
@@ -140,6 +150,56 @@ def test_a_signal_that_is_gone_refuses(ordinary, what):
     run(ordinary, allow_incomplete=True)
     land(ordinary, "2026-01-31", 5, **fields)
     run(ordinary)  # published once, it is settled, and a few sessions say nothing
+
+
+def test_sessions_that_end_where_they_start_refuse(ordinary):
+    """Nobody watched anything: the end was written into both fields."""
+    land_records(ordinary, "new.ndjson", [each | {"endedAt": each["startedAt"]} for each in whole(NEW)])
+    with pytest.raises(RefusedToPublish, match=r"100 of 100 .* have an endedAt that is their startedAt.*so of 0%"):
+        run(ordinary)
+
+
+@pytest.mark.parametrize("what", [what for what in GONE if what != "one instant"])
+def test_a_day_among_others_that_land_at_once_is_judged_by_itself(ordinary, what):
+    """Beside two days that are all right the third has a third of the new sessions."""
+    fields, said = GONE[what]
+    for number, day in enumerate(("2026-01-30", "2026-01-31", "2026-02-01")):
+        land(ordinary, day, **(fields if number == 1 else {}))
+    with pytest.raises(RefusedToPublish, match=f"100 of 100 newly landed sessions have {said}, of 2026-01-31, in "):
+        ordinary.run("2026-02-02", compare=False, night=STRICT)
+
+
+def test_what_trickles_in_of_old_days_is_no_whole_day(ordinary):
+    """A late file of a few anonymous sessions of each day before: what was there of those days is more."""
+    for number in range(5):
+        day = str(date(2026, 1, 21) + timedelta(days=number))
+        late = [each | {"sessionId": f"late {each['sessionId']}", "viewerId": None} for each in whole(day)[:30]]
+        land_records(ordinary, f"late {day}.ndjson", late)
+    land_records(ordinary, f"{NEW}.ndjson", [session(NEW, number) for number in range(600)])
+    run(ordinary)
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_days_of_long_before_are_not_compared_with_later_ones(ordinary, lacks):
+    """A backfill of a year ago, when there were no viewers and no devices, beside a new day that lacks some or not."""
+    for number in range(20):
+        day = str(date(2025, 1, 21) + timedelta(days=number))
+        old = [session(day, each, viewerId=None, deviceId=None, streamId=None, endedAt=None) for each in range(150)]
+        land_records(ordinary, f"{day}.ndjson", old)
+    land(ordinary, NEW, **({"viewerId": None} if lacks else {}))
+    if not lacks:
+        assert run(ordinary).report.as_json()["anomalies"] == []
+        return
+    with pytest.raises(RefusedToPublish, match="100 of 100 newly landed sessions have no viewerId, in"):
+        run(ordinary)
+
+
+@pytest.mark.parametrize("stray", ["2035-01-01", "1970-01-01"])
+def test_a_clock_that_is_wrong_hides_nothing(ordinary, stray):
+    """The sessions that are new are compared with the days before most of them, not before the last."""
+    land_records(ordinary, f"{NEW}.ndjson", [*(each | {"viewerId": None} for each in whole(NEW)), session(stray, 1)])
+    with pytest.raises(RefusedToPublish, match=r"100 of 10[01] newly landed sessions have no viewerId"):
+        run(ordinary)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["a folder for all", "a folder a file"])

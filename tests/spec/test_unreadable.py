@@ -84,8 +84,11 @@ def test_an_accepted_unreadable_file_is_told_every_night_that_it_is_there(world)
     world.land_text("viewing_sessions", GOOD)
     path = unreadable(world)
     for _ in range(3):
-        night = world.run(compare=False, night={"accept_rejects": True}).report.as_json()
+        report = world.run(compare=False, night={"accept_rejects": True}).report
+        night = report.as_json()
         assert [each["file"] for each in night["unreadable"]] == ["viewing_sessions/bad.parquet"]
+        assert report.facts["landed"]["unreadable"] == night["unreadable"]
+        assert "Unreadable:" in report.page.read_text()
         assert any("bad.parquet cannot be read" in warning for warning in night["warnings"])
         world.land_text("viewing_sessions", GOOD)
     path.unlink()
@@ -248,6 +251,33 @@ def test_one_rejected_record_is_one(world, line):
     world.land_text("viewing_sessions", "".join(GOOD.replace("g1", f"many{number}") for number in range(400)) + line)
     facts = world.run(compare=False).report.as_json()
     assert (facts["rejected"], facts["unreadable"]) == (1, [])
+
+
+def test_a_header_again_is_nobody_who_follows(world):
+    """In a file of follows any text is a good id: also the name of its column."""
+    rows = "".join(f"u{number},ada\n" for number in range(200))
+    text = f"userId,creatorId\n{rows}userId,creatorId\n{rows.replace('u', 'w')}"
+    world.land_text("viewing_sessions", GOOD)
+    unreadable(world, "../follows/two.csv", text.encode())
+    facts = world.run(compare=False).report.as_json()
+    assert (facts["new_accepted"], facts["new_rejected"], facts["unreadable"]) == (401, 1, [])
+    unreadable(world, "../follows/two.csv", text.replace("\nuserId,creatorId", "\ncreatorId,userId").encode())
+    with pytest.raises(RefusedToPublish, match="a header of other columns begins in the middle"):
+        world.run(compare=False)
+
+
+def test_a_file_of_another_kind_without_an_extension_is_not_passed_over(world):
+    """Its first bytes say that it is data; a note about files, whatever it is called, is ignored by name."""
+    world.land_text("viewing_sessions", GOOD)
+    for name, text in {"a.csv.md5": b"d41d8 a.csv\n", "README": b"Sessions.", "a.ndjson.done": b""}.items():
+        unreadable(world, name, text)
+    assert len(world.run(compare=False).report.ingested.ignored) == 3
+    unreadable(world, "export", bz2.compress(GOOD.encode()))
+    unreadable(world, "b.csv.gpg", b"\x85\x01\x0c\x03" + bytes(range(99)))
+    with pytest.raises(RefusedToPublish) as refusal:
+        world.run(compare=False)
+    assert "viewing_sessions/export cannot be read: it is compressed with bzip2" in str(refusal.value)
+    assert "viewing_sessions/b.csv.gpg cannot be read: " in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,11 @@ from pipelines.raw.ingest import IngestReport
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
-from pipelines.snapshots import changed_days, manifest
+from pipelines.snapshots import changed_days, gates, manifest
 from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.inputs import new_keys
 from pipelines.snapshots.manifest import Snapshot
-from pipelines.snapshots.publish import OTHER_CURRENCY, CheckResult, Published
+from pipelines.snapshots.publish import CheckResult, Published
 from pipelines.snapshots.signals import Signals
 
 SCHEMA_VERSION = 1  # of the JSON
@@ -246,7 +246,9 @@ class RunRecorder:
                 lambda: samples.rejected_by_reason(self.settings, self.raw, new),
                 [],
             )
-            self._rejected = [row for row in rejected if row["reason"] != OTHER_CURRENCY]  # counted anew each time
+            self._rejected = [
+                row for row in rejected if row["reason"] != gates.OTHER_CURRENCY
+            ]  # counted anew each time
         missing: list[date] = self._attempt("missing days", self.missing_days, [])
         facts: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -262,11 +264,11 @@ class RunRecorder:
             "seconds": 0.0,
             "landed": self._landed(),
             "unknown_fields": [one._asdict() for one in self._unknown_fields()],
-            "records": self._records(),
+            "records": gates.count_records(self.raw, self._lost) if self.raw else None,
             "funnel": None,
             "newest_session_at": None,
-            "rejected": self._rejected,
-            "lost": [],
+            "rejected": self._rejected + self._rejected_later(),
+            "lost": [{"entity": entity} | asdict(lost) for entity, lost in self._lost.items()],
             "missing_days": [day.isoformat() for day in missing],
             "late": [],
             "checks": [],
@@ -281,7 +283,6 @@ class RunRecorder:
             "code_version": __version__,
             "policy": self.settings.policy.as_json(),
         }
-        self._add_lost(facts)
         found = facts | self._judged | self._of_snapshot | more
         found |= {
             "problems": list(dict.fromkeys(self._problems)),
@@ -302,23 +303,19 @@ class RunRecorder:
             self._alike = found
         return self._alike or []
 
-    def _add_lost(self, facts: dict[str, Any]) -> None:
-        """Count what was rejected after it was read among the rejected records."""
-        later = {entity: lost.rejected_later for entity, lost in self._lost.items() if lost.rejected_later}
-        facts["lost"] = [{"entity": entity} | asdict(lost) for entity, lost in self._lost.items()]
-        facts["rejected"] = facts["rejected"] + [
+    def _rejected_later(self) -> list[dict[str, Any]]:
+        """Rows of the rejected records for what was rejected after it was read."""
+        return [
             {
                 "entity": entity,
-                "reason": OTHER_CURRENCY,
+                "reason": reason,
                 "records": records,
                 "new_records": self._newly_lost[entity].rejected_later,
                 "samples": [],
             }
-            for entity, records in later.items()
+            for entity, reasons in gates.rejected_later(self._lost).items()
+            for reason, records in reasons.items()
         ]
-        if facts["records"]:
-            facts["records"]["accepted"] -= sum(later.values())
-            facts["records"]["rejected"] += sum(later.values())
 
     def _unknown_fields(self) -> Sequence[UnknownField]:
         """Those of the files that the snapshot before did not rest on; where it was not judged, of this run's."""
@@ -344,14 +341,12 @@ class RunRecorder:
             "new_accepted": found.new_accepted,
             "new_rejected": found.new_rejected,
             "postponed": [vars(file) | {"file": file.name} for file in found.postponed],
+            "unreadable": [
+                {"entity": file.entity, "file": file.landed_name, "reason": file.unreadable}
+                for file in found.unreadable.there
+            ],
             "ignored": [{"file": printable_name(each.path), "reason": each.reason} for each in found.ignored],
         }
-
-    def _records(self) -> dict[str, int] | None:
-        if not self.raw:
-            return None
-        counts = ("records", "accepted", "rejected")
-        return {name: sum(getattr(folder, name) for folder in by_folder(self.raw)) for name in counts}
 
     def _attempt(self, what: str, work_out: Callable[[], Result], otherwise: Result) -> Result:
         """What a report says is worth no night: what fails is said in it."""

@@ -339,7 +339,12 @@ def _landed(facts: dict[str, Any]) -> Iterator[Block]:
         yield Text(
             f"The lake: {lake['records']:,} records = {lake['accepted']:,} accepted + {lake['rejected']:,} rejected."
         )
-    for what, rows in (("Postponed to the next run", landed["postponed"]), ("Ignored", landed["ignored"])):
+    for what, name in (
+        ("Postponed to the next run", "postponed"),
+        ("Unreadable", "unreadable"),
+        ("Ignored", "ignored"),
+    ):
+        rows = landed.get(name, [])
         if rows:
             yield Text(f"{what}:")
             yield Bullets([*(f"{row['file']}: {row['reason']}" for row in rows[:SHOWN]), *_more(rows)])

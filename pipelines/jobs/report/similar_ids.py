@@ -1,7 +1,8 @@
 """Ids that differ only in what people do not see: they are taken as they land, and counted here.
 
-White space around an id, another Unicode form of the same characters, characters of no width, or the case of a
-hexadecimal id make two ids of one, and of one person two. What lands is not changed: they may be two.
+White space around an id, another Unicode form of the same characters, characters of no width, letters of another
+alphabet that look the same, or the case of a hexadecimal id make two ids of one, and of one person two. What lands is
+not changed: they may be two.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cache
 from typing import Any
 
 from pipelines.core.calendar_days import InclusiveRange
@@ -24,14 +26,40 @@ from pipelines.raw.raw_folder import RawFolder
 
 MOST_UNUSUAL = 10_000  # new ids that are looked at, of each kind
 _KINDS = {"viewer_id": "user", "user_id": "user", "creator_id": "creator", "device_id": "device", "stream_id": "stream"}
-_NO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+_NO_WIDTH = frozenset(
+    "\u034f\u115f\u1160\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+)  # beside format characters
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8,}(?:-[0-9A-Fa-f]{4,})*")
 
 
 def canonical(identifier: str) -> str:
-    """The id as people see it: ids that look alike have the same."""
-    seen = unicodedata.normalize("NFKC", identifier).translate(_NO_WIDTH).strip()
+    """The id as people see it: ids that look alike have the same. Of ASCII letters each looks like itself alone."""
+    seen = "".join(char for char in identifier if char not in _NO_WIDTH and unicodedata.category(char) != "Cf")
+    seen = unicodedata.normalize("NFKC", seen).strip()
+    if not seen.isascii():
+        seen = "".join(char if char.isascii() else _look_alike(char) for char in seen)
     return seen.lower() if _HEXADECIMAL.fullmatch(seen) else seen
+
+
+@cache
+def _look_alike(char: str) -> str:
+    """One character for all that look like this one: of ASCII the one of its kind, such as a capital letter, if any."""
+    alike, todo = {char}, [char]
+    while todo:
+        new = _confusable(todo.pop()) - alike
+        alike |= new
+        todo += new
+    alike = {each for each in alike if unicodedata.is_normalized("NFKC", each)}  # as the ids are
+    ascii_ones = sorted(filter(str.isascii, alike))
+    kind = unicodedata.category(char)
+    return next((each for each in ascii_ones if unicodedata.category(each) == kind), min(ascii_ones or alike))
+
+
+def _confusable(char: str) -> set[str]:
+    from confusable_homoglyphs import confusables  # a tenth of a second, which most nights need not
+
+    found = confusables.is_confusable(char, greedy=True) or []
+    return {other["c"] for each in found for other in each["homoglyphs"] if len(other["c"]) == 1}
 
 
 def find(
@@ -72,7 +100,8 @@ def _folders_of_new(new: Sequence[RawFile], all_folders: Sequence[RawFolder]) ->
 def _sentence(kind: str, ids: int) -> str:
     return (
         f"{counted(ids, f'{kind} id')} differ only in white space around them, in their Unicode form, in characters of "
-        "no width or in the case of hexadecimal digits: each counts as an id of its own"
+        "no width, in letters of other alphabets that look the same or in the case of hexadecimal digits: each counts "
+        "as an id of its own"
     )
 
 

@@ -19,6 +19,7 @@ VARIANTS: list[Callable[[str], str]] = [
     lambda text: f"{text}\u00a0",
     lambda text: text[:1] + "\u200b" + text[1:],
     lambda text: f"\ufeff{text}",
+    lambda text: f"\u202e{text}\u00ad",  # from right to left, and a hyphen for the end of a line
     lambda text: unicodedata.normalize("NFD", text),
     lambda text: unicodedata.normalize("NFC", text),
     lambda text: "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in text),  # full width
@@ -40,9 +41,40 @@ def test_ids_that_differ_to_the_eye_stay_apart(one: str, other: str) -> None:
     assert (canonical(one) == canonical(other)) == (one == other)
 
 
+LOOK_ALIKE = {  # Cyrillic, Greek, Turkish and Armenian letters, Cherokee, dashes
+    "aceopxyijshd": "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0458\u0455\u04bb\u0501",
+    "ABCEHIKMOPTX": "\u0410\u0412\u0421\u0415\u041d\u0406\u041a\u041c\u041e\u0420\u0422\u0425",
+    "ABEZHIKMNOPTYX": "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
+    "ovaip": "\u03bf\u03bd\u03b1\u03b9\u03c1",
+    "gioo-": "\u0261\u0131\u0585\u2134\u2013",
+}
+
+
+@pytest.mark.parametrize("plain", LOOK_ALIKE)
+def test_letters_of_other_alphabets_that_look_the_same(plain: str) -> None:
+    """One by one, and all together in one id; those that look like none stay what they are."""
+    for letter, other in zip(plain, LOOK_ALIKE[plain], strict=True):
+        assert canonical(f"x{other}1") == f"x{letter}1", f"{ord(other):x}"
+    assert canonical(LOOK_ALIKE[plain]) == plain
+    assert canonical("\u0430\u0436\u0431") == canonical("a\u0436\u0431") != canonical("a\u0436b")
+
+
+@given(st.text(st.characters(min_codepoint=0x80, categories=["Lu", "Ll", "Nd"]), min_size=1, max_size=3))
+def test_a_canonical_form_looks_like_itself(text: str) -> None:
+    """However letters stand for each other, one of them stands for all."""
+    assert canonical(canonical(text)) == canonical(text)
+
+
 @pytest.mark.parametrize(
     ("plain", "alike"),
-    [("ann", "ann "), ("Zo\u00eb", "Zoe\u0308"), ("64d15f9e2e6c8f4d5a12345b", "64D15F9E2E6C8F4D5A12345B")],
+    [
+        ("ann", "\u0430nn"),
+        ("Ivan", "\u0399van"),
+        ("Zo\u00eb", "Z\u043e\u00eb"),
+        ("ann", "ann "),
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("64d15f9e2e6c8f4d5a12345b", "64D15F9E2E6C8F4D5A12345B"),
+    ],
 )
 def test_they_are_found_in_another_file_of_another_day_and_entity(tmp_path: Path, plain: str, alike: str) -> None:
     """Each counts as its own, as it landed; what has an unusual id alone is not mentioned."""

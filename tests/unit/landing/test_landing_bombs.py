@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import resource
 import subprocess
 import sys
@@ -74,6 +75,28 @@ def test_a_row_group_that_is_too_large_is_one_rejected_record(home: Settings, la
     (raw,) = raw_files(home)
     assert (raw.accepted, raw.rejected_by_reason) == (100, {parquet.TOO_LARGE_GROUP: 1})
     assert min(raw.table("all")["line"].to_pylist()) == 5001
+
+
+def test_texts_that_begin_alike_are_unpacked_a_few_at_a_time(home: Settings, land: Land, monkeypatch) -> None:
+    """A file says of each only what it has beyond the one before: a megabyte may be thousands of megabytes."""
+    monkeypatch.setattr(parquet_sizes, "MAX_SHARED_BYTES", 1 << 20)
+    sizes: list[int] = []
+    gathered = parquet._gathered
+
+    def watched(batches):
+        return gathered(each for each in batches if sizes.append(each.nbytes) or True)
+
+    monkeypatch.setattr(parquet, "_gathered", watched)
+    ids = [f"{'x' * 20_000}{number}" for number in range(2000)]
+    file = io.BytesIO()
+    how = {"userId": "DELTA_BYTE_ARRAY"}
+    pq.write_table(pa.table({"userId": ids}), file, use_dictionary=False, column_encoding=how, compression="zstd")
+    land("erasures/a.parquet", file.getvalue())
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.records == 2000
+    assert max(sizes) < 4 << 20
+    assert sum(sizes) > 36 << 20
 
 
 def test_a_list_of_nulls_takes_no_space_and_is_not_read(home: Settings, land: Land, monkeypatch) -> None:

@@ -81,6 +81,30 @@ def test_an_array_that_does_not_end_is_unreadable():
     assert by_value(text[: len(text) // 2])[3] is not None
 
 
+@pytest.mark.parametrize("indent", [None, 1, 4, "\t"])
+@pytest.mark.parametrize("bad", ['"u1', "u1", '"u1"}'])
+def test_a_bad_element_of_an_array_in_lines_costs_itself(indent, bad):
+    """The file is unreadable; what follows is read for those who accept that. Parts of the element are no records."""
+    records = [{**each, "x": [each, each]} for each in RECORDS]
+    text = json.dumps(records, indent=indent)
+    if indent is None:
+        text = "[\n" + ",\n".join(map(json.dumps, records)) + "\n]"
+    text = text.replace('"userId": "u1"', f'"userId": {bad}', 1)
+    for size in (1 << 20, 5):
+        accepted, _, _, unreadable = by_value(text.encode(), size)
+        assert [row["user_id"] for row in accepted] == ["u0", "u2", "u3"]
+        assert unreadable == "an array is damaged"
+
+
+def test_a_bad_element_of_an_array_in_one_line_ends_it():
+    """Nothing says there what is within a text: the same letters may be a record or a part of its neighbour's text."""
+    text = '[{"userId":"u0","creatorId":"c"},{"userId":"a" "x":"},{"userId":"u2","creatorId":"c"}'
+    for rest in ("]", '"},{"userId":"u3","creatorId":"c"}]'):
+        accepted, _, _, unreadable = by_value((text + rest).encode())
+        assert [row["user_id"] for row in accepted] == ["u0"]
+        assert unreadable == "an array is damaged"
+
+
 def test_a_bad_object_costs_its_line_and_none_after_it():
     """Among objects in one line it costs itself."""
     good = [json.dumps({"userId": f"u{number}", "creatorId": "c"}) for number in range(4)]
@@ -128,7 +152,7 @@ def test_reading_by_line_and_by_value_agree(parts, size, has_mark):
     text = BYTE_ORDER_MARK * has_mark + b"".join(parts)
     expected = by_value(text)
     assert by_value(text, size) == expected
-    assert by_value(text, size, "live_streams")[2:] == expected[2:]
+    assert by_value(text, size, "live_streams")[2] == expected[2]
     try:
         lines = books(read_ndjson("follows", blocks_of_lines(in_pieces(text, size))))
     except NotByLine:
