@@ -125,6 +125,15 @@ def read_csv(
 _BATCH_RECORDS = 20_000
 
 
+class OtherHeader(Exception):
+    """In the middle of a file stands the header of one with other columns, or in another order."""
+
+    def __init__(self, line: int, text: bytes) -> None:
+        super().__init__(line)
+        self.line = line
+        self.text = text
+
+
 def _plain(block: Block, dialect: Dialect) -> Block | None:
     """The same records, one a line, without quotation marks; None where they are not sure to be that.
 
@@ -142,15 +151,6 @@ def _plain(block: Block, dialect: Dialect) -> Block | None:
     unescaped = plain.data.replace(b"\\", b"/") if dialect.special == b"\\" else plain.data
     whole = Block(plain.first_line, unescaped, plain.lines)
     return plain if is_fit(whole, dialect.quote_byte, dialect.separator) else None
-
-
-class OtherHeader(Exception):
-    """In the middle of a file stands the header of one with other columns, or in another order."""
-
-    def __init__(self, line: int, text: bytes) -> None:
-        super().__init__(line)
-        self.line = line
-        self.text = text
 
 
 def _line_reader(header: Header, piece: Block) -> ReadLine:
@@ -316,19 +316,6 @@ class Header:
         except Rejected as error:
             rows.reject(line, error.field, error.reason, text[:MAX_LINE_BYTES])
 
-    def _value(self, field: LandedField | None, cell: str) -> Any:
-        value = cell_value(field, cell)
-        if field is None or not field.is_id or type(value) is not str or not _REWRITTEN_ID.fullmatch(value):
-            return value
-        is_said = cell in (self._mapping.null or ()) or (field.column in IDS_OF_PERSONS and ROUNDED_ID.fullmatch(cell))
-        return value if is_said else Number(cell)  # safeguard: rewritten-id-rejected
-
-    def _check_backslashes(self, cells: list[str]) -> None:
-        null = self._mapping.null or ()
-        for field, cell in zip(self._fields, cells, strict=True):
-            if field is not None and "\\" in cell and cell not in null:
-                raise Rejected(field.name, BACKSLASH_OPEN)
-
     def _fields_of(self, cells: Sequence[str]) -> list[LandedField | None]:
         by_name = {each.name: each for each in landed_fields(self._entity)}
         return [by_name.get(self._spellings.get(cell, "")) for cell in _unmarked(cells)]
@@ -358,10 +345,23 @@ class Header:
             if len(cells) != len(self._names):
                 return False
             known = [(field, cell) for field, cell in zip(self._fields, cells, strict=True) if field]
-            acceptor.accept({field.name: cell_value(field, cell) for field, cell in known})
+            acceptor.accept({field.name: self._value(field, cell) for field, cell in known})
         except (csv.Error, UnicodeDecodeError, Rejected):
             return False
         return any(cell and (field.kind is not str or field.choices) for field, cell in known)
+
+    def _value(self, field: LandedField | None, cell: str) -> Any:
+        value = cell_value(field, cell)
+        if field is None or not field.is_id or type(value) is not str or not _REWRITTEN_ID.fullmatch(value):
+            return value
+        is_said = cell in (self._mapping.null or ()) or (field.column in IDS_OF_PERSONS and ROUNDED_ID.fullmatch(cell))
+        return value if is_said else Number(cell)  # safeguard: rewritten-id-rejected
+
+    def _check_backslashes(self, cells: list[str]) -> None:
+        null = self._mapping.null or ()
+        for field, cell in zip(self._fields, cells, strict=True):
+            if field is not None and "\\" in cell and cell not in null:
+                raise Rejected(field.name, BACKSLASH_OPEN)
 
     def match(self, data: bytes, count: int) -> Matched:
         """The fast path: lines without quotation marks as columns. As TextMatcher.match says."""
@@ -422,17 +422,17 @@ class Header:
         return columns.by_distinct_value(cells, kind, value_of, self._known[field.name])
 
 
+def _unmarked(names: Sequence[str]) -> Sequence[str]:
+    """The names of columns, the first without the byte order mark of a file that others were put before."""
+    return [names[0].lstrip("\ufeff"), *names[1:]] if names and names[0].startswith("\ufeff") else names
+
+
 def _not_rewritten(cells: pa.Array) -> Mask:
     """Where ids are none that a spreadsheet has rewritten."""
     if not pc.or_(pc.ends_with(cells, ".0"), pc.match_substring(cells, "+")).true_count:
         return None
     is_rewritten = pc.match_substring_regex(cells, f"^(?:{_REWRITTEN_ID.pattern})$")
     return columns.none_if_all(pc.invert(pc.fill_null(is_rewritten, False)))
-
-
-def _unmarked(names: Sequence[str]) -> Sequence[str]:
-    """The names of columns, the first without the byte order mark of a file that others were put before."""
-    return [names[0].lstrip("\ufeff"), *names[1:]] if names and names[0].startswith("\ufeff") else names
 
 
 def _split(data: bytes, cells: int, delimiter: str) -> tuple[list[pa.Array], pa.Array | None]:

@@ -70,7 +70,7 @@ def of_rejections(entity: str, rejected: Iterable[Rejection]) -> str:
     looked_into = 0
     for reason, text in rejected:
         is_local |= reason in (NO_OFFSET, NO_TIME_ZONE)
-        said |= dict.fromkeys(otherwise_written(reason, text))
+        said |= dict.fromkeys(_otherwise_written(reason, text))
         if reason == MISSING or reason.endswith("got an object"):
             record = _object(text)
             looked_into += 1
@@ -101,7 +101,7 @@ def envelope_of_text(entity: str, text: str) -> Envelope | None:
     return envelope_of(entity, _object(text))
 
 
-def otherwise_written(reason: str, text: str) -> Iterator[str]:
+def _otherwise_written(reason: str, text: str) -> Iterator[str]:
     """Sentences for what a program writes otherwise once it is asked to, or means otherwise."""
     if reason == NOT_AN_INSTANT and _LOCAL_DATE.search(text):
         yield _ISO_DATES

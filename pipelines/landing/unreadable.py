@@ -56,11 +56,11 @@ def _suggestions(entity: str, reason: str, text: str) -> list[str]:
             "Land an object for each record, which names its values, as pandas does by orient='records', lines=True."
         ]
     if reason == SEVERAL_RECORDS:
+        if otherwise := suggestions.of_rejections(entity, [(NOT_JSON, text)]):  # what jq cannot read
+            return [otherwise]
         envelope = suggestions.envelope_of_text(entity, text)
         if envelope is not None and envelope.is_change:  # the row before is no record of its own
             return [envelope.remedy()]
-        if otherwise := list(suggestions.otherwise_written(NOT_JSON, text)):  # which jq cannot read
-            return otherwise
         chosen = jq_filter(entity, text)
         return [f"Land each of them by itself{f', as jq -c {chosen!r} writes them' if chosen else ''}."]
     if not reason.startswith(_LACKS):
