@@ -31,7 +31,9 @@ _ENTITY = re.compile(rb"&#?\w{2,8};")
 _PRINTABLE = re.compile(rb"=(?:[0-9A-F]{2}|\r?\n)")
 _HEX = re.compile(rb"(?<![0-9A-Za-z_-])(?:0x|\\{0,2}x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z_-])")
 _BREAKS = re.compile(rb"\\[nrt]")
-_ARCHIVES = (b"H4sI", b"UEsDB", b"Qlpo", b"/Td6WFoA", b"_Td6WFoA", b"KLUv/", b"KLUv_", b"eJ", b"eNo", b"eNp", b"eAE")
+# How archives begin in base64: gzip, zip, bzip2, xz, Zstandard; and zlib. Each is looked for before all of them are.
+_ARCHIVES = (b"H4sI", b"UEsDB", b"Qlpo", b"Td6WFoA", b"KLUv")
+_ZLIB = re.compile(rb"(?<![A-Za-z0-9+/_-])e(?:J[w-z]|N[o-r]|A[E-H])")
 _ARCHIVE = re.compile(
     rb"(?<![A-Za-z0-9+/_-])(?:H4sI|UEsDB|Qlpo|[/_]Td6WFoA|KLUv[/_]|eJ[w-z]|eN[o-r]|eA[E-H])"
     rb"(?:[A-Za-z0-9+/_-]|\\/|\r?\n[ \t]*|\\r|\\n)*"
@@ -52,6 +54,9 @@ class HiddenIds:
         self._ids = ids
         self._look_into = look_into
         self._of_hex = ids.among(user for user in ids.users if len(user.encode("utf-8", "replace")) >= _LEAST_HEX)
+        words = [user.encode("utf-8", "surrogatepass").hex() for user in self._of_hex.users]
+        # Of many ids it is sooner to decode whatever there is.
+        self._hex = None if self._of_hex.are_many else [b for word in words for b in _in_both_cases(word)]
         self._short = ids.among(user for user in ids.users if len(user.encode("utf-8", "replace")) < 3)
         self._long = ids.among(user for user in ids.users if len(user) >= _LEAST_MENTIONED)
         self._tail = b""
@@ -70,17 +75,21 @@ class HiddenIds:
         seen = self._tail + chunk
         for decoded in _decoded(seen):
             self.found |= self._ids.in_bytes(decoded)
-        if self._of_hex.users and (digits := _HEX.findall(seen)):
+        if self._may_hold_hex(seen) and (digits := _HEX.findall(seen)):
             self.found |= self._of_hex.in_bytes(b"\n".join(map(binascii.unhexlify, digits)))
         self.found |= self._ids.in_broken_base64(_BREAKS.sub(b"", seen).translate(None, b"\r\n\t "))
         if self._short.users:
             texts = [text for text in map(_text_in_base64, _SHORT.findall(seen)) if text]
             self.found |= self._short.in_bytes(b"\n".join(texts))
         self._is_cut = False
-        for match in _ARCHIVE.finditer(seen) if any(start in seen for start in _ARCHIVES) else ():
+        may_hold = any(start in seen for start in _ARCHIVES) or _ZLIB.search(seen)
+        for match in _ARCHIVE.finditer(seen) if may_hold else ():
             self._look_into_archive(match[0])
             self._is_cut |= match.end() == len(seen) and match.start() < len(seen) - KEPT_BYTES
         self._tail = seen[-KEPT_BYTES:]
+
+    def _may_hold_hex(self, seen: bytes) -> bool:
+        return bool(self._of_hex.users) and (self._hex is None or any(word in seen for word in self._hex))
 
     def look_for_mentions(self, chunk: bytes) -> None:
         """Look for ids within longer texts: a record that says something of a person, and is not theirs."""
@@ -129,6 +138,10 @@ class HiddenIds:
             self.problem = f"it holds something packed: {error}"
 
 
+def _in_both_cases(digits: str) -> tuple[bytes, bytes]:
+    return digits.encode(), digits.upper().encode()
+
+
 def _is_archive(content: bytes) -> bool:
     """Whether bytes begin as an archive, and not only with the letters of one."""
     if len(content) < _LEAST_ARCHIVE:
@@ -163,23 +176,23 @@ def _padded(rest: bytes) -> bytes:
 
 def _decoded(seen: bytes) -> Iterator[bytes]:
     """What is encoded in a text, decoded."""
-    if found := _words(seen, _SPACES, _PERCENT):
+    if (b"%" in seen or b"\\x" in seen) and (found := _encoded_tokens(seen, _SPACES, _PERCENT)):
         text = b"\n".join(found).replace(b"\\x", b"%")
         for _ in range(_MOST_TIMES):
             text = unquote_to_bytes(text)
             yield text
             if b"%" not in text:
                 break
-    if found := _words(seen, _SPACES, _NESTED_ESCAPE):
+    if b"\\\\" in seen and (found := _encoded_tokens(seen, _SPACES, _NESTED_ESCAPE)):
         yield _NESTED_ESCAPE.sub(lambda one: chr(int(one[1], 16)).encode("utf-8", "replace"), b"\n".join(found))
-    if found := _words(seen, _SPACES, _ENTITY):
+    if found := _encoded_tokens(seen, _SPACES, _ENTITY):
         yield html.unescape(b"\n".join(found).decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-    if found := _words(seen, _SPACES_IN_LINE, _PRINTABLE):
+    if found := _encoded_tokens(seen, _SPACES_IN_LINE, _PRINTABLE):
         yield binascii.a2b_qp(b"\n\n".join(found))
 
 
-def _words(seen: bytes, spaces: re.Pattern[bytes], encoded: re.Pattern[bytes]) -> list[bytes]:
-    """The words of a text in which something is encoded.
+def _encoded_tokens(seen: bytes, spaces: re.Pattern[bytes], encoded: re.Pattern[bytes]) -> list[bytes]:
+    """The tokens of a text in which something is encoded.
 
     They are split off first: a pattern that begins with any number of letters takes the square of a long word's time.
     """

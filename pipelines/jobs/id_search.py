@@ -1,9 +1,9 @@
 """Search for ids in every file under a folder, and find the records of landed files that belong to users.
 
 Files are read by what they are, whatever their names say: the values of Parquet and DuckDB files, the strings in JSON,
-the text in archives and in UTF-16 and UTF-32, base64 and what else hidden_ids.py decodes, the bytes of all others. What stands under a landing folder and
-is nothing of these is not looked into, and said not to be. Nothing here changes a file: erase_user.py and
-erase_landed.py do. Each file is read as often for a thousand ids as for one.
+the text in archives and in UTF-16 and UTF-32, base64 and what else hidden_ids.py decodes, the bytes of all others. What
+stands under a landing folder and is nothing of these is not looked into, and said not to be. Nothing here changes a
+file: erase_user.py and erase_landed.py do. Each file is read as often for a thousand ids as for one.
 """
 
 from __future__ import annotations
