@@ -60,7 +60,7 @@ _CSV_REASONS = {
 }
 # An id as it is once a spreadsheet (1.23456789012346E+018), or a column of floating-point numbers (7.0), has held it.
 # An id of letters and digits has no sign in it: 12e4 may be one.
-_REWRITTEN_ID = re.compile(r"-?[0-9]+(?:\.0|(?:\.[0-9]+)?[eE]\+[0-9]+)")
+_REWRITTEN_ID = re.compile(r"-?(?:[1-9][0-9]*\.0|[0-9]\.[0-9]+[eE]\+[0-9]+)")
 _WITH_EXPONENT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?[eE][+-]?[0-9]+")
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 _QUOTE = b'"'

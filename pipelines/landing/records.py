@@ -72,7 +72,7 @@ NULL_SPELLINGS = frozenset(
 )
 IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
 # What a spreadsheet, or a float, makes of a long id of digits alone: several ids become one.
-ROUNDED_ID = re.compile(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9]{2,3}")
+ROUNDED_ID = re.compile(r"-?[0-9]\.[0-9]+[eE]\+[0-9]{2,3}")
 ROUNDED = "the id is a number that was rounded, as a spreadsheet shows it: export ids as text"
 NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -29,6 +29,8 @@ MOST_DAYS = 7  # that landed at once and are judged one by one, the latest
 NEARLY_NONE = 0.05
 NEARLY_ALL = 0.95
 HALF_GONE = 0.6  # of the share before
+HALF_ALIKE = 0.4  # of all new sessions, and four times what is usual; of people one is rarely a tenth
+ONE_PERSON = 0.1
 
 # What a session may lack, with the landed fields that say it, and the least share before for its loss to be told.
 FIELDS: Mapping[str, tuple[tuple[str, ...], float]] = {
@@ -98,7 +100,7 @@ def find_signals(
     for days, whose in parts:
         _find_lacking(new, days, before, unknown, whose, found, said)
     if count_commonest is not None:
-        found.gone += _one_for_all(new, old, parts, days_before, count_commonest)
+        _find_one_for_all(new, old, parts, days_before, count_commonest, found)
     return found
 
 
@@ -217,14 +219,15 @@ def _read_elsewhere(unknown: Sequence[UnknownField], fields: Sequence[str], rows
 _IS_ID = re.compile(r"id|key|viewer|user", re.IGNORECASE)
 
 
-def _one_for_all(
+def _find_one_for_all(
     new: Sequence[RawFile],
     old: RawFiles,
     parts: Sequence[tuple[AbstractSet[str], str]],
     days_before: AbstractSet[str],
     count_commonest: CountCommonest,
-) -> Iterator[str]:
-    """Yield a sentence for each column of which nearly all new sessions have one value, and those before had many.
+    found: Signals,
+) -> None:
+    """Add to `found` what nearly all new sessions have in common, or many more than those before had.
 
     `parts` are days, and whose sessions those are in a sentence.
     """
@@ -236,18 +239,28 @@ def _one_for_all(
     if len(judged) < LEAST_DAYS:
         return
     daily: list[tuple[int, Mapping[str, int]]] = []
-    said: set[str] = set()
+    gone: dict[str, str] = {}
+    weaker: dict[str, str] = {}
     for days, whose in parts:
         rows, counts = count_commonest(new, days)
-        suspects = [column for column, count in counts.items() if count >= NEARLY_ALL * rows and column not in said]
+        suspects = [
+            column
+            for column, count in counts.items()
+            if count >= (ONE_PERSON if column in ("viewer_id", "device_id") else HALF_ALIKE) * rows
+            and (count >= NEARLY_ALL * rows or rows >= LEAST_FOR_HALF)
+            and column not in gone
+        ]
         if not suspects or rows < LEAST_SESSIONS:
             continue
         daily = daily or [count_commonest(old, {name}) for name in judged]
         for column in suspects:
             usual = statistics.median(each[column] / max(1, of) for of, each in daily)
-            if usual <= 0.5:
-                said.add(column)
-                yield (
+            is_gone = counts[column] >= NEARLY_ALL * rows and usual <= 0.5
+            if is_gone or counts[column] >= 4 * usual * rows:
+                (gone if is_gone else weaker).setdefault(
+                    column,
                     f"{counts[column]:,} of {rows:,} newly landed sessions have {SINGLE_VALUES[column]}, {whose}; "
-                    f"on the days before that was so of {usual:.0%}"
+                    f"on the days before that was so of {usual:.0%}",
                 )
+    found.gone += gone.values()
+    found.weaker += (sentence for column, sentence in weaker.items() if column not in gone)

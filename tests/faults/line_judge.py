@@ -291,4 +291,12 @@ def judge_cells(entity: str, header: list[str], landed: bytes) -> Verdict | None
         return Refused(frozenset({None}), text)
     if len(cells) != len(header) or any("\r" in cell for cell in cells):
         return Refused(frozenset({None}), text)
-    return judge_object(entity, {name: cell or None for name, cell in zip(header, cells, strict=True)}, text)
+    return judge_object(entity, {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True)}, text)
+
+
+def _cell(name: str, cell: str) -> str | Fraction | None:
+    """What a cell is: nothing, its text, or in an id the number that a spreadsheet or a column of floats made of it."""
+    is_id = name.endswith(("Id", "_id")) or name in ("id", "currency")
+    if is_id and re.fullmatch(r"-?([1-9][0-9]*\.0|[0-9]\.[0-9]+[eE]\+[0-9]+)", cell):
+        return Fraction(cell)
+    return cell or None

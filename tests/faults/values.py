@@ -88,7 +88,7 @@ def _text(entity: str, name: str, value: Any) -> str:
     if name in ("viewerId", "deviceId", "userId") and isinstance(value, str):
         if value in NOTHING:
             raise Bad("null in words")
-        if re.fullmatch(r"-?[0-9](\.[0-9]+)?[eE]\+[0-9][0-9][0-9]?", value):
+        if re.fullmatch(r"-?[0-9]\.[0-9]+[eE]\+[0-9][0-9][0-9]?", value):
             raise Bad("a rounded number")
     if not isinstance(value, str):
         raise Bad("no text")

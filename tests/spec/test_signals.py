@@ -238,6 +238,24 @@ def test_half_gone_is_worth_a_look(ordinary):
     assert "on the days before 100% had it" in anomalies[0]
 
 
+@pytest.mark.parametrize(
+    ("count", "fields"),
+    [
+        (60, {"creatorId": "c1"}),
+        (45, {"startedAt": f"{NEW}T10:00:00Z"}),
+        (12, {"deviceId": "0"}),
+        (12, {"deviceId": "unknown"}),
+    ],
+)
+def test_many_alike_are_worth_a_look(ordinary, count, fields):
+    """Such as the devices of all that have none, where a program writes 0 for nothing."""
+    records = [session(NEW, number, **(fields if number < count else {})) for number in range(100)]
+    land_records(ordinary, "alike.ndjson", records)
+    (anomaly,) = run(ordinary).report.as_json()["anomalies"]
+    (field,) = fields
+    assert f" of 100 newly landed sessions have the same {field}, in viewing_sessions/alike.ndjson" in anomaly
+
+
 def test_an_ordinary_day_says_nothing(ordinary):
     """Nor does a field that is unknown and resembles nothing, or one of the contract's that are all there."""
     records = [session(NEW, number, quality="hd", client="ios", user_id="u") for number in range(100)]
