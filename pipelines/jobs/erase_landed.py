@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ from pipelines.jobs.id_search import (
     UNREADABLE,
     NotLookedInto,
     find_unread,
+    hidden_in_table,
+    hidden_in_text,
     in_unread,
     may_hold,
     owned_ranges,
@@ -142,7 +144,7 @@ def _look_at(
     def held_by(users: Iterable[str], problem: str | None) -> dict[str, LandedRecords]:
         return {user: LandedRecords(str(file.path), records[user], is_emptied=False, problem=problem) for user in users}
 
-    ids = ids.of_file(file)
+    ids = every = ids.of_file(file)
     records: Counter[str] = Counter()
     try:
         with open_landed(file.path, file.root) as source:
@@ -170,7 +172,30 @@ def _look_at(
     emptied = {
         user: LandedRecords(str(file.path), count, is_emptied=is_to_be_emptied) for user, count in records.items()
     }
-    return stamp, emptied | held_by(ids.owners_of_all, "its folder is named by the id: remove the folder")
+    hidden, problem = _hidden_in(file, every, but=() if is_to_be_emptied else set(records))
+    left = dict.fromkeys(hidden, "it holds the id encoded, within a longer text, or in what describes it")
+    if problem:
+        left |= dict.fromkeys(every.users - hidden, f"it may hold the id: {problem}")
+    found_too = {user: LandedRecords(str(file.path), records[user], False, why) for user, why in left.items()}
+    return stamp, emptied | found_too | held_by(every.owners_of_all, "its folder is named by the id: remove the folder")
+
+
+def _hidden_in(file: LandedFile, ids: IdMatchers, but: Collection[str]) -> tuple[set[str], str | None]:
+    """The users whose ids are still in a landed file, as nothing that is rewritten, and why others' may be."""
+    ids = ids.among(ids.users - set(but))
+    if not ids.users:
+        return set(), None
+    try:
+        with open_landed(file.path, file.root) as source:
+            content = content_of(file.entity, file.read_as, source, file.mapping)
+            if content.format == "parquet":
+                with os.fdopen(os.dup(source.file.fileno()), "rb") as handle:
+                    hidden = hidden_in_table(handle, ids)
+            else:
+                hidden = hidden_in_text(source, content, ids)
+    except UNREADABLE as error:
+        return set(), str(error)
+    return hidden.found, hidden.problem
 
 
 def _selection(file: LandedFile, ids: IdMatchers, owned: Counter[str]) -> rewrite.Selection:

@@ -369,7 +369,7 @@ def _look_through(
     unread = {root: [path for path in others if path.is_relative_to(root)] for root in roots}
     ours = [path for path in others if not any(path.is_relative_to(root) for root in roots)]
     with engine.session(settings, "forget") as connection:
-        found = [*_by_name(settings, ids), *find_files(connection, ours, ids)]
+        found = [*_by_name((settings.home, *apart), ids), *find_files(connection, ours, ids)]
     for root, paths in unread.items():
         found += find_unread(paths, root, ids)
     for trace in found:
@@ -386,11 +386,31 @@ def _look_through(
                 done.remaining.append({"path": landed.file, "why": why})
 
 
-def _by_name(settings: Settings, ids: IdMatchers) -> Iterator[FileMatch]:
-    for path in _files(settings.home):
-        parts = path.relative_to(settings.home).parts
-        for user in sorted({user for part in parts for user in ids.in_name(part)}):
-            yield FileMatch(path, user, is_public=False, problem="its name holds the id")
+def _by_name(folders: Iterable[Path], ids: IdMatchers) -> Iterator[FileMatch]:
+    """What has an id in its name, or in what is noted of it: files, folders, links and what those lead to."""
+    for folder in folders:
+        for path in _everything(folder):
+            parts = path.relative_to(folder).parts
+            for user in sorted({user for part in parts for user in ids.in_name(part)}):
+                yield FileMatch(path, user, is_public=False, problem="its name holds the id")
+            for user in sorted(ids.in_bytes(_attributes(path))):
+                yield FileMatch(path, user, is_public=False, problem="an attribute, or what it links to, holds the id")
+
+
+def _everything(folder: Path) -> list[Path]:
+    found = [Path(at, name) for at, folders, names in os.walk(folder) for name in (*folders, *names)]
+    return sorted(found)
+
+
+def _attributes(path: Path) -> bytes:
+    """What a link leads to, and the extended attributes of a file, one a line."""
+    try:
+        if path.is_symlink():
+            return os.fsencode(path.readlink())
+        names = os.listxattr(path) if hasattr(os, "listxattr") else []
+        return b"\n".join(part for name in names for part in (os.fsencode(name), os.getxattr(path, name)))
+    except OSError:
+        return b""
 
 
 def _files(folder: Path) -> list[Path]:

@@ -117,7 +117,10 @@ class IdMatcher:
 
         `is_escaped`: a text in which letters are written as JSON escapes.
         """
-        return self._is_in(seen, decided, is_end=is_end, is_escaped=is_escaped) or (is_text and self.is_in_base64(seen))
+        if self._is_in(seen, decided, is_end=is_end, is_escaped=is_escaped):
+            return True
+        # Of UTF-16 among lines of another encoding; nothing there is public, which the plain text of a file may be.
+        return is_text and (self.is_in_base64(seen) or (b"\0" in seen and self.is_in_bytes(seen.replace(b"\0", b""))))
 
     @cached_property
     def search_patterns(self) -> frozenset[str]:
@@ -360,6 +363,10 @@ class IdMatchers:
             if landed and not self.is_of_others(name):
                 found |= {each for each in landed if each}
         return found
+
+    def in_broken_base64(self, content: bytes) -> set[str]:
+        """The ids that stand in base64, of which the line ends have been taken out."""
+        return {each.user for each in self._candidates(content) if each.is_in_base64(content)}
 
     def _candidates(self, content: bytes) -> Sequence[IdMatcher]:
         return self._candidates_of([content])[0]

@@ -1,15 +1,16 @@
 """Search for ids in every file under a folder, and find the records of landed files that belong to users.
 
 Files are read by what they are, whatever their names say: the values of Parquet and DuckDB files, the strings in JSON,
-the text in archives and in UTF-16 and UTF-32, base64, the bytes of all others. What stands under a landing folder and
-is nothing of these is not looked into, and said not to be. Nothing here changes a file: erase_user.py and
-erase_landed.py do. Each file is read as often for a thousand ids as for one.
+the text in archives and in UTF-16 and UTF-32, base64 and what else hidden_ids.py decodes, the bytes of all others. What
+stands under a landing folder and is nothing of these is not looked into, and said not to be. Nothing here changes a
+file: erase_user.py and erase_landed.py do. Each file is read as often for a thousand ids as for one.
 """
 
 from __future__ import annotations
 
 import bz2
 import codecs
+import io
 import json
 import lzma
 import os
@@ -27,10 +28,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.jobs.hidden_ids import MAX_UNPACKED_BYTES, HiddenIds, NotWhole
 from pipelines.jobs.id_matcher import IdMatchers
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Content, DamagedArchive, Postponed, Source, decompressed, open_landed
-from pipelines.landing.content import HEAD_BYTES, encoding_of
+from pipelines.landing.batches import holds_no_text
+from pipelines.landing.content import HEAD_BYTES, encoding_of, is_tar
 from pipelines.landing.csv_text import Header, csv_records
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
@@ -81,7 +84,10 @@ def find_files(connection: engine.Connection, paths: Iterable[Path], ids: IdMatc
             else:
                 found = _in_json(path, ids) if path.name.endswith((".json", ".json.zst")) else _in_file(path, ids)
             yield from (FileMatch(path, user, is_public) for user in sorted(found))
-        except (OSError, DamagedArchive, engine.Error) as error:
+        except NotLookedInto as error:
+            yield from _of_each(path, error.found, None)
+            yield from _of_each(path, ids.users - error.found, f"it may hold the id: {error}")
+        except (*UNREADABLE, engine.Error) as error:
             yield from _of_each(path, ids.users, f"it cannot be read: {error}")
     yield from _in_tables(connection, tables, ids)
 
@@ -105,9 +111,12 @@ def _in_json(path: Path, ids: IdMatchers) -> set[str]:
 
 def _in_file(path: Path, ids: IdMatchers) -> set[str]:
     with path.open("rb") as file:
+        if file.read(4) == _ZIP:
+            return _in_zip(file, ids)
+        file.seek(0)
         try:
             return in_stream(_chunks(file), ids)
-        except NotLookedInto:  # a binary file of ours, in which ids are plain
+        except UnknownKind:  # a binary file of ours, in which ids are plain
             file.seek(0)
             return ids.in_chunks(_chunks(file))
 
@@ -127,14 +136,20 @@ class NotLookedInto(Exception):
         self.found = frozenset(found)
 
 
+class UnknownKind(NotLookedInto):
+    """Nothing says what a file is that is no text."""
+
+
 _MAX_NESTED = 3  # archives in one another; nobody packs deeper, and each takes some memory
+MAX_UNPACKED = 1 << 36  # bytes, of all that is packed in a file: some minutes
+_ZIP = b"PK\x03\x04"
 _MAX_XZ_BYTES = 256 << 20  # of memory; what `xz -9` writes needs 65 MiB
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # in no text of single bytes, but for zeros after it
 _SEALED = (b"PAR1", b"PARE", b"ORC", b"Obj\x01", b"ARROW1", b"7z\xbc\xaf", b"\x04\x22\x4d\x18", b"\xff\x06\x00\x00s")
 _PACKED = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"\x5d\x00\x00": "xz"}
 
 
-def in_stream(chunks: Iterable[bytes], ids: IdMatchers, depth: int = 0) -> set[str]:
+def in_stream(chunks: Iterable[bytes], ids: IdMatchers, depth: int = 0, most: int = MAX_UNPACKED) -> set[str]:
     """The ids that stand in a stream: in text of any encoding, packed or not.
 
     Raises NotLookedInto for what is neither, DamagedArchive for an archive that is not whole.
@@ -144,7 +159,9 @@ def in_stream(chunks: Iterable[bytes], ids: IdMatchers, depth: int = 0) -> set[s
     if packed is not None and (depth or not head.isascii()):
         if depth == _MAX_NESTED:
             raise NotLookedInto("archives in archives are looked into three deep")
-        return in_stream(_unpacked(chunks, packed), ids, depth + 1)
+        named = ids.in_bytes(_name_in_gzip(head)) if packed == "gz" else set()
+        unpacked = _bounded(_unpacked(chunks, packed), most)
+        return named | in_stream(unpacked, ids.among(ids.users - named), depth + 1, most)
     if head.startswith(_SEALED) and not head.isascii():
         raise NotLookedInto("its kind cannot be looked into")
     if encoding := encoding_of(head):
@@ -154,13 +171,54 @@ def in_stream(chunks: Iterable[bytes], ids: IdMatchers, depth: int = 0) -> set[s
     def watched() -> Iterator[bytes]:
         nonlocal is_binary
         for chunk in chunks:
-            is_binary = is_binary or bool(_CONTROL.search(chunk.replace(b"\0" * 8, b"")))
+            is_binary = is_binary or bool(_CONTROL.search(chunk.replace(b"\0" * 8, b""))) or holds_no_text(chunk)
             yield chunk
 
-    found = ids.in_text(watched())
+    hidden = hidden_ids(ids, depth)
+    found = ids.in_text(hidden.watched(watched())) if depth < _MAX_NESTED else ids.in_text(watched())
+    found |= hidden.found
     if is_binary and found < ids.users:  # safeguard: what-is-not-looked-into-is-named
-        raise NotLookedInto("it is no text, and its kind cannot be looked into", found)
+        kind = NotLookedInto if depth or is_tar(head) else UnknownKind  # what is packed holds no id plainly
+        raise kind("it is no text, and its kind cannot be looked into", found)
+    if hidden.problem and found < ids.users:
+        raise NotLookedInto(hidden.problem, found)
     return found
+
+
+def hidden_ids(ids: IdMatchers, depth: int = 0) -> HiddenIds:
+    """What looks through a text for ids that are encoded in it."""
+
+    def look_into(content: bytes) -> set[str]:
+        try:
+            if content.startswith(_ZIP):
+                return _in_zip(io.BytesIO(content), ids, MAX_UNPACKED_BYTES)
+            return in_stream([content], ids, depth + 1, MAX_UNPACKED_BYTES)
+        except NotLookedInto as error:
+            if error.found >= ids.users:
+                return set(error.found)
+            raise NotWhole(str(error)) from error
+        except UNREADABLE as error:
+            raise NotWhole(str(error)) from error
+
+    return HiddenIds(ids, look_into)
+
+
+def _bounded(chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The same chunks. Raises NotLookedInto where there are too many of them."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > most:  # safeguard: search-in-bombs-is-bounded
+            raise NotLookedInto("what is packed in it is too large to be looked into")
+        yield chunk
+
+
+def _name_in_gzip(head: bytes) -> bytes:
+    """The name and the comment that an archive begins with: those of the file that was packed."""
+    if len(head) < 10 or not head[3] & 0b11000:
+        return b""
+    at = 10 + (2 + int.from_bytes(head[10:12], "little") if head[3] & 0b100 else 0)
+    return b"\n".join(head[at:].split(b"\0", 2)[:2])
 
 
 def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
@@ -283,27 +341,78 @@ def in_unread(source: Source, ids: IdMatchers) -> set[str]:
     head = os.pread(source.file.fileno(), 4, 0)
     with os.fdopen(os.dup(source.file.fileno()), "rb") as handle:
         if head == b"PAR1":
-            with pq.ParquetFile(handle) as table:
-                rows = (owners_of_rows(batch, ids) for batch in table.iter_batches())
-                return {user for owners in rows for users in owners.values() for user in users}
-        if head == b"PK\x03\x04":
+            found = {user for users in owners_in_table(handle, ids) for user in users}
+            hidden = hidden_in_table(handle, ids)
+            if hidden.problem and found | hidden.found < ids.users:
+                raise NotLookedInto(hidden.problem, found | hidden.found)
+            return found | hidden.found
+        if head == _ZIP:
             return _in_zip(handle, ids)
     source.rewind()
     return in_stream(_source_chunks(source), ids)
 
 
-def _in_zip(handle: IO[bytes], ids: IdMatchers) -> set[str]:
+def owners_in_table(handle: IO[bytes], ids: IdMatchers) -> Iterator[set[str]]:
+    """Whose the rows of a landed Parquet file are that somebody's are."""
+    with pq.ParquetFile(handle) as table:
+        for batch in table.iter_batches():
+            yield from owners_of_rows(batch, ids).values()
+
+
+def hidden_in_table(handle: IO[bytes], ids: IdMatchers) -> HiddenIds:
+    """The ids in a Parquet file that no row is told by: in what describes it, within longer texts, or encoded."""
+    hidden = hidden_ids(ids)
+    with pq.ParquetFile(handle) as table:
+        schema = table.schema_arrow
+        described = [str(schema), *(str(each.metadata or "") for each in schema), str(schema.metadata or "")]
+        hidden.found |= ids.in_bytes(
+            "\n".join([*described, str(table.metadata.metadata or "")]).encode("utf-8", "replace")
+        )
+        for batch in table.iter_batches():
+            for field, column in zip(schema, batch.columns, strict=True):
+                if not pa.types.is_nested(field.type) and not _may_be_text(field.type):
+                    continue
+                values = (
+                    strings_in(column.to_pylist()) if pa.types.is_nested(field.type) else pc.unique(column).to_pylist()
+                )
+                texts = [each if isinstance(each, bytes) else str(each).encode("utf-8", "replace") for each in values]
+                hidden.look_at_values(texts)
+    return hidden
+
+
+def _may_be_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def hidden_in_text(source: Source, content: Content, ids: IdMatchers) -> HiddenIds:
+    """The ids in a landed text, from its beginning, that no record is told by: within longer texts, or encoded."""
+    hidden = hidden_ids(ids)
+    head = os.pread(source.file.fileno(), HEAD_BYTES, 0)
+    if content.compression == "gz":
+        hidden.found |= ids.in_bytes(_name_in_gzip(head))
+    source.rewind()
+    for chunk in decompressed(_source_chunks(source), content.compression):
+        hidden.look(chunk)
+        hidden.look_for_mentions(chunk)
+        if not chunk.isascii() and holds_no_text(chunk):  # safeguard: what-is-no-text-is-named
+            hidden.problem = "a part of it is no text"
+    return hidden
+
+
+def _in_zip(handle: IO[bytes], ids: IdMatchers, most: int = MAX_UNPACKED) -> set[str]:
     found: set[str] = set()
     try:
         with zipfile.ZipFile(handle) as archive:
+            found |= ids.in_bytes(archive.comment)
             for member in archive.infolist():
-                found |= ids.in_name(member.filename)
+                found |= ids.in_name(member.filename) | ids.in_bytes(member.comment + b"\n" + member.extra)
                 if found >= ids.users:
                     break
                 if member.flag_bits & 1:
                     raise NotLookedInto("it is encrypted")
                 with archive.open(member) as file:
-                    found |= in_stream(_chunks(file), ids.among(ids.users - found), 1)
+                    found |= in_stream(_bounded(_chunks(file), most), ids.among(ids.users - found), 1, most)
     except NotLookedInto as error:
         raise NotLookedInto(str(error), error.found | found) from error
     return found

@@ -37,6 +37,11 @@ def _is_no_text(line: bytes) -> bool:
     return odd >= _LEAST_ODD and odd * 3 >= len(line)
 
 
+def holds_no_text(data: bytes) -> bool:
+    """Whether a line of a text, cut anywhere, is no text."""
+    return not is_utf8(data) and any(not is_utf8(line) and _is_no_text(line) for line in data.split(b"\n"))
+
+
 class RejectedLine(NamedTuple):
     """A record that was not accepted. `field` is the landed name of the field at fault, None for the whole record."""
 

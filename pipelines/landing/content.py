@@ -118,11 +118,16 @@ def looks_landed(entity: str, name: str, mapping: EntityMapping, head: bytes) ->
 
 def _other_kind(head: bytes) -> str | None:
     """Why a file that begins so is of a kind that is not read; None: it may be read."""
-    if head.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+    if is_tar(head):
         return _TAR
     if head.startswith(_DUCKDB_MAGIC, _DUCKDB_MAGIC_AT) and not _is_plain(head):
         return _DUCKDB
     return next((why for start, why in _OTHERS.items() if head.startswith(start) and not _is_plain(head)), None)
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a file that begins so is a tar archive."""
+    return head.startswith(_TAR_MAGIC, _TAR_MAGIC_AT)
 
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # in no text of single bytes

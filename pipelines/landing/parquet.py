@@ -26,13 +26,21 @@ from pipelines.landing.parquet_sizes import Sizes
 from pipelines.landing.records import TWO_SPELLINGS, Acceptor, count_unknown
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.unreadable import lacking
-from pipelines.landing.values import FIRST_INSTANT, LAST_INSTANT, LOCAL_TIME, Foreign, Number, Rejected, shown_json
+from pipelines.landing.values import (
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    LOCAL_TIME,
+    OUTSIDE,
+    Foreign,
+    Number,
+    Rejected,
+    shown_json,
+)
 
 BATCH_ROWS = 16_384
 BATCH_BYTES = 16 << 20  # of the texts in it, once each row has its own: a dictionary can hold one for all of them
 NOT_PARQUET = "not a Parquet file, or a damaged one"
 TOO_LARGE_GROUP = "a row group is too large to be read: write smaller ones"
-OUTSIDE = "an instant outside the years 1 to 9999"
 _ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
 
 

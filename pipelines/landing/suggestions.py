@@ -17,7 +17,7 @@ from pipelines.landing.mapping import MAPPING_NAME
 from pipelines.landing.records import MISSING, NULL_AS_TEXT, NULL_SPELLINGS
 from pipelines.landing.resemblance import resembled_field
 from pipelines.landing.schema import landed_fields, spellings
-from pipelines.landing.values import NO_OFFSET, NO_TIME_ZONE, NOT_AN_INSTANT, NOT_JSON, NUMBER_AS_INSTANT
+from pipelines.landing.values import NO_OFFSET, NO_TIME_ZONE, NOT_AN_INSTANT, NOT_JSON, NUMBER_AS_INSTANT, OUTSIDE
 
 DELIMITERS = {";": '";"', "\t": '"\\t"', "|": '"|"'}  # how TOML writes each
 _OWN_ID = {"viewing_sessions": "sessionId", "pledges": "pledgeId"}  # what a column that is just called id probably is
@@ -29,6 +29,7 @@ _COUNT = re.compile(r"(?<!\d)(?:\d{10}|\d{13}|\d{16}|\d{19})(?!\d)")
 _DRAWN = re.compile(r"\s*[+|┌┏╭]|.*\S  *\|  *\S|\s+\S+ = ")  # psql, mysql, sqlite3 and others, on a terminal
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*$")
 _LOCAL_DATE = re.compile(r"(?<!\d)\d{1,2}([./])\d{1,2}\1\d{4}(?!\d)|(?<!\w)(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ")
+_INFINITY = re.compile(r"(?<!\w)-?infinity(?!\w)", re.IGNORECASE)
 _DOUBLED = re.compile(r'(?<!\\)\\\\"|^\s*\\n')  # a quotation mark that two backslashes stand before
 
 _LOOKED_INTO = 10  # records, for an envelope: each may be as large as a line may be
@@ -104,6 +105,8 @@ def _otherwise_written(reason: str, text: str) -> Iterator[str]:
     """Sentences for what a program writes otherwise once it is asked to, or means otherwise."""
     if reason == NOT_AN_INSTANT and _LOCAL_DATE.search(text):
         yield _ISO_DATES
+    if _INFINITY.search(text) and (reason == NOT_AN_INSTANT or reason.endswith(OUTSIDE)):
+        yield _NO_INFINITY
     if reason.startswith(NOT_JSON) and _DOUBLED.search(text):
         yield _NOT_DOUBLED
     if reason == BACKSLASH_OPEN:
@@ -113,6 +116,7 @@ def _otherwise_written(reason: str, text: str) -> Iterator[str]:
 _ISO_DATES = (
     "Write instants as 2026-03-09T10:00:00Z (PostgreSQL: set datestyle = 'ISO'): days and months are not guessed."
 )
+_NO_INFINITY = f"Infinity is no instant: write null for it, or say null = ['infinity'] of it in {MAPPING_NAME}."
 _ESCAPES = (
     "Say escape = '\\' and quote = '' of it in mostwatched.toml if a database wrote it (COPY, mysql --batch, "
     "TabSeparated), and escape = '' if a backslash is just that."

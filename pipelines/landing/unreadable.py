@@ -56,7 +56,7 @@ def _suggestions(entity: str, reason: str, text: str) -> list[str]:
             "Land an object for each record, which names its values, as pandas does by orient='records', lines=True."
         ]
     if reason == SEVERAL_RECORDS:
-        if otherwise := suggestions.of_rejections(entity, [(NOT_JSON, text)]):
+        if otherwise := suggestions.of_rejections(entity, [(NOT_JSON, text)]):  # what jq cannot read
             return [otherwise]
         envelope = suggestions.envelope_of_text(entity, text)
         if envelope is not None and envelope.is_change:  # the row before is no record of its own

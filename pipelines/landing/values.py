@@ -56,6 +56,7 @@ class Foreign:
 
 
 LOCAL_TIME = "a time without an offset"  # a Foreign kind
+OUTSIDE = "an instant outside the years 1 to 9999"  # another
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ PASSED_OVER = ("tests/unit/raw/test_passed_over.py",)
 INDEX_CACHE = ("tests/unit/raw/test_index_cache.py",)
 MAPPED = ("tests/spec/test_mapping.py",)
 UNREADABLE = ("tests/spec/test_unreadable.py",)
+HIDING = ("tests/spec/test_hiding_places.py",)
 KINDS = ("tests/spec/test_kinds_of_files.py",)
 QUOTED = ("tests/unit/landing/test_csv_quotes.py",)
 DECODED = ("tests/unit/landing/test_json_columns.py",)
@@ -274,6 +275,8 @@ SAFEGUARDS = (
     Safeguard("stray-files-are-wrong-usage", always, UNREADABLE),
     Safeguard("unreadable-files-looked-into", never, UNREADABLE),
     Safeguard("what-is-not-looked-into-is-named", never, ID_SEARCH),
+    Safeguard("what-is-no-text-is-named", never, HIDING),
+    Safeguard("search-in-bombs-is-bounded", never, HIDING),
     Safeguard("many-ids-sought-in-escapes", never, MANY_IDS),
     Safeguard("many-ids-sought-in-every-spelling", instead("return frozenset([_plain_spelling(user)])"), MANY_IDS),
     Safeguard("fresh-stamp-not-trusted", always, ("tests/unit/raw/test_ingest.py",)),

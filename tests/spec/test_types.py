@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ import zstandard
 from pipelines.core.settings import Settings
 from pipelines.raw.catalog import raw_files
 from pipelines.raw.ingest import ingest
-from pipelines.raw.rejected_records import rejected_records
+from pipelines.raw.rejected_records import rejected_records, suggest_mapping
 
 AT = datetime(2026, 3, 9, 10, tzinfo=UTC)
 REST = {"sessionId": "s", "creatorId": "c", "startedAt": "2026-03-09T10:00:00Z"}
@@ -160,6 +161,25 @@ def test_an_instant_in_parquet_has_a_zone(home, unit, zone):
     """Of any unit and zone."""
     array = pa.array([AT], pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
     assert in_parquet(home, "startedAt", array, "started_at") == AT
+
+
+@pytest.mark.parametrize("how", ["format parquet", "format csv, header", "format json"])
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
+def test_infinity_is_no_instant_and_may_be_null(home, tmp_path, how, kind):
+    """As DuckDB writes it; the message says what to do, and that does it."""
+    columns = "'s' as \"sessionId\", 'c' as \"creatorId\", '2026-03-09 10:00Z' as \"startedAt\""
+    path = home.landing / "viewing_sessions" / f"a.{how.split()[1].strip(',').replace('json', 'ndjson')}"
+    path.parent.mkdir(parents=True)
+    with duckdb.connect() as connection:
+        columns = columns.replace("10:00Z", "10:00:00Z")
+        connection.execute(f"copy (select {columns}, 'infinity'::{kind} as \"endedAt\") to '{path}' ({how})")
+    ingest(home)
+    (raw,) = raw_files(home)
+    assert raw.rejected == 1
+    (said,) = suggest_mapping([raw])
+    assert "say null = ['infinity']" in said
+    (home.landing / "mostwatched.toml").write_text("[viewing_sessions]\nnull = ['infinity']\n")
+    assert found(home, "ended_at") is None
 
 
 @pytest.mark.parametrize("options", [{}, {"use_deprecated_int96_timestamps": True}])
