@@ -35,6 +35,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pipelines.core import calendar_days
 from pipelines.core.settings import Settings
 from pipelines.lake.engines import duckdb as engine
@@ -186,9 +189,9 @@ def find_early_end(settings: Settings, outcomes: Mapping[date, Path], as_of: dat
     near = [path for day, path in outcomes.items() if _is_near_the_end(day, as_of)]
     if not near:
         return None
-    with engine.run_session(settings, "report") as connection:
-        engine.register(connection, "session_outcomes", near)
-        newest = {row["day"]: row["newest"] for row in engine.query(connection, _NEWEST).to_pylist()}
+    tables = [pq.read_table(path, columns=["first_day", "newest_started_at"], partitioning=None) for path in near]
+    rows = pa.concat_tables(tables).group_by("first_day").aggregate([("newest_started_at", "max")]).to_pylist()
+    newest = {row["first_day"]: row["newest_started_at_max"] for row in rows if row["first_day"]}
     return judge_end(newest, as_of, ZoneInfo(settings.day_timezone))
 
 
@@ -197,7 +200,7 @@ def inputs(digests: Mapping[date, str], of_outcomes: Mapping[date, str], as_of: 
     bounds = (DAYS_JUDGED, WEEKS_COMPARED, LEAST_WEEKS, DAY_SPREADS, HISTORY_DAYS, LEAST_ACTIVE_DAYS)
     rows = [(day.isoformat(), digest) for day, digest in sorted(digests.items()) if _first(as_of) <= day < as_of]
     ends = [(day.isoformat(), digest) for day, digest in sorted(of_outcomes.items()) if _is_near_the_end(day, as_of)]
-    at_end = (END_DAYS, LEAST_LEFT.total_seconds(), _NEWEST, ends)
+    at_end = (END_DAYS, LEAST_LEFT.total_seconds(), ends)
     return [_DAYS, _SUSPECTS, *bounds, REACH_SPREADS, LEAST_PEOPLE, as_of.isoformat(), rows, at_end]
 
 
@@ -214,13 +217,6 @@ _DAYS = """
     select day, cast(sum(sessions_started) as bigint) as sessions
     from creator_reach
     group by day
-"""
-
-_NEWEST = """
-    select first_day as day, max(newest_started_at) as newest
-    from session_outcomes
-    where outcome = 'counted' and first_day is not null
-    group by first_day
 """
 
 # Those who can be an anomaly at all, so that few histories leave the engine: outside of theirs, and by enough people
