@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.schema import landed_fields, spellings
@@ -27,20 +30,24 @@ _BEHIND = r"\s*(?:(?P<list>:\s*\[[^\[\]{}]*,)|(?P<object>:\s*\{[^\[\]{}]*,)|(?P<
 @lru_cache(maxsize=256)
 def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[bytes | str], str | None]:
     """A function that says of the text of a rejected record why it is more than one; None where it is not."""
-    required = {each.name for each in landed_fields(entity) if each.required} - _COMMON_NAMES
+    required = {each.name for each in landed_fields(entity) if each.required}
     known = {spelling: name for spelling, name in mapped_spellings(entity, mapping).items() if name in required}
-    names = "|".join(map(re.escape, known))
-    behind = re.compile(rf"""(?<!\w)["']?({names})\\*["']?{_BEHIND}""")
+    own = {spelling for spelling, name in known.items() if name not in _COMMON_NAMES}
+    behind = re.compile(rf"""(?<!\w)["']?({"|".join(map(re.escape, known))})\\*["']?{_BEHIND}""")
 
     def why(landed: bytes | str) -> str | None:
         text = landed if isinstance(landed, str) else landed.decode("latin-1")
-        found = [(known[match[1]], match.lastgroup) for match in behind.finditer(text)]
-        keys = Counter(name for name, kind in found if kind != "value")
-        count = min(keys.values(), default=0)
+        found = [(match[1], match.lastgroup) for match in behind.finditer(text)]
+        times = Counter(known[spelling] for spelling, kind in found if kind != "value")
+        kinds = {kind for spelling, kind in found if spelling in own}
         # safeguard: several-records-are-unreadable
-        if count > 1 and (count > _MOST_IN_TORN or _is_json(text)):
-            return SEVERAL_RECORDS
-        kinds = {kind for _, kind in found}
+        if max((count for name, count in times.items() if name not in _COMMON_NAMES), default=0) > 1:
+            try:
+                is_several = _records_in(json.loads(text), known, times.keys()) > 1
+            except (ValueError, RecursionError):
+                is_several = all(times[name] > _MOST_IN_TORN for name in required)
+            if is_several:
+                return SEVERAL_RECORDS
         is_header = kinds == {"value"} and text.lstrip().startswith(("{", "["))
         if "list" in kinds or kinds == {"object"} or is_header:  # safeguard: columns-are-unreadable
             return COLUMNS
@@ -49,12 +56,20 @@ def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[bytes |
     return why
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _records_in(value: Any, known: Mapping[str, str], names: AbstractSet[str]) -> int:
+    """How many objects within a value, and in texts of it that are JSON, have all of some fields in any spelling."""
+    found, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            found += names <= {known.get(key) for key in each}
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+        elif isinstance(each, str) and each.lstrip().startswith(("{", "[")):
+            with suppress(ValueError):
+                left.append(json.loads(each))
+    return found
 
 
 def jq_filter(entity: str, text: str) -> str | None:

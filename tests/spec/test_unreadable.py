@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import bz2
 import gzip
+import json
 import lzma
 import re
 import shutil
@@ -251,6 +252,17 @@ def test_one_rejected_record_is_one(world, line):
     world.land_text("viewing_sessions", "".join(GOOD.replace("g1", f"many{number}") for number in range(400)) + line)
     facts = world.run(compare=False).report.as_json()
     assert (facts["rejected"], facts["unreadable"]) == (1, [])
+
+
+def test_a_rejected_stream_with_people_in_it_is_one(world):
+    """Those who broadcast it have fields of the same names."""
+    people = [{"id": f"p{number}", "creatorId": f"c{number}", "role": "guest"} for number in range(9)]
+    stream = {"id": "s1", "creatorId": "", "status": "active", "broadcasters": people}
+    world.land("live_streams", [{"id": f"s{number}", "creatorId": "ada", "status": "active"} for number in range(400)])
+    for text in (json.dumps(stream), json.dumps(stream)[:-1]):
+        world.land_text("live_streams", text, "b.ndjson")
+        facts = world.run(compare=False, night={"accept_rejects": True}).report.as_json()
+        assert (facts["new_rejected"], facts["unreadable"]) == (1, [])
 
 
 def test_a_header_again_is_nobody_who_follows(world):
