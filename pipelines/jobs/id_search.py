@@ -34,7 +34,8 @@ from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Content, DamagedArchive, Postponed, Source, decompressed, open_landed
 from pipelines.landing.batches import holds_no_text
 from pipelines.landing.content import HEAD_BYTES, encoding_of, is_tar
-from pipelines.landing.csv_text import Header, csv_records
+from pipelines.landing.csv_cells import Header
+from pipelines.landing.csv_text import csv_records
 from pipelines.landing.lines import (
     MAX_LINE_BYTES,
     Block,

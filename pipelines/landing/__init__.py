@@ -6,7 +6,7 @@
 
 What is accepted is defined by records.py, one record at a time, and by values.py, one value at a time; mapping.py says
 how files are read that are not as the contract says. The other modules are about speed and file formats: lines.py,
-ndjson.py, csv_text.py, parquet.py, parquet_sizes.py, fast.py, json_columns.py.
+ndjson.py, csv_text.py, csv_cells.py, parquet.py, parquet_sizes.py, fast.py, json_columns.py.
 """
 
 from __future__ import annotations
