@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -176,7 +177,7 @@ def require_landing(roots: Iterable[Path], used: AbstractSet[Path]) -> None:
     for root in roots:
         if root in used:
             continue
-        stray = next(_data_files(root), None)
+        stray = next((path for path in _data_files(root) if not _landed_meanwhile(root, path)), None)
         if stray is None:  # safeguard: stray-files-are-wrong-usage
             continue
         place = printable_name(stray)
@@ -193,6 +194,14 @@ def require_landing(roots: Iterable[Path], used: AbstractSet[Path]) -> None:
         else:
             advice = f"put files into a folder of the name of an entity: {', '.join(ENTITIES)}"
         raise UsageError(f"{printable_name(root)} holds files, such as {place}, but none for an entity: {advice}.")
+
+
+def _landed_meanwhile(root: Path, path: Path) -> bool:
+    """Whether a file stands where files are read: it was not there when they were listed."""
+    try:
+        return path.relative_to(root).parts[0] in ENTITIES and stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _data_files(root: Path) -> Iterator[Path]:

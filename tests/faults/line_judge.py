@@ -299,4 +299,6 @@ def _cell(name: str, cell: str) -> str | Fraction | None:
     is_id = name.endswith(("Id", "_id")) or name in ("id", "currency")
     if is_id and re.fullmatch(r"-?([1-9][0-9]*\.0|[0-9]\.[0-9]+[eE]\+[0-9]+)", cell):
         return Fraction(cell)
+    if name in ("amount", "refundedAmount", "price") and re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?[eE][+-]?\d+", cell):
+        return Fraction(cell)  # R writes 1e+05
     return cell or None

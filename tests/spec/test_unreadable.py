@@ -23,6 +23,7 @@ from pipelines.core.errors import RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs import erase_user, nightly
 from pipelines.jobs.nightly import NightReport
+from pipelines.raw import ingest as ingesting
 
 NOW = datetime(2026, 3, 11, tzinfo=UTC)
 CASES = Path(__file__).parent.parent / "cases"
@@ -327,6 +328,21 @@ def test_a_landing_folder_without_an_entity_is_wrong_usage(world, stray, root, m
         nightly.run(world.settings, AS_OF, [world.settings.landing / root])
     assert error.value.exit_code == 2
     assert str(path) in str(error.value)
+
+
+def test_a_file_that_lands_while_folders_are_listed_is_no_wrong_usage(world, monkeypatch):
+    """It is read by the next run."""
+    listed = ingesting.find_landed
+
+    def found(*roots, **how):
+        result = listed(*roots, **how)
+        world.land_text("viewing_sessions", GOOD)
+        return result
+
+    (world.settings.landing / "viewing_sessions").mkdir(parents=True)
+    monkeypatch.setattr(ingesting, "find_landed", found)
+    assert ingesting.ingest(world.settings).new_accepted == 0
+    assert ingesting.ingest(world.settings).new_accepted == 1
 
 
 def test_an_empty_landing_folder_is_none(world):
