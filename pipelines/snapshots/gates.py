@@ -1,7 +1,4 @@
-"""Publishing gates: reasons to refuse a snapshot because of what landed, shared by `run` and `status`.
-
-And the warnings that do not refuse one.
-"""
+"""Publishing gates: reasons to refuse a snapshot because of what landed, shared by `run` and `status`."""
 
 from __future__ import annotations
 
@@ -11,17 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, first_named
 from pipelines.landing.schema import RECORDS, landed_fields
 from pipelines.raw.erasure_register import Register
 from pipelines.raw.raw_file import RawFile
-from pipelines.raw.raw_folder import RawFolder, by_folder, divide_new, keys_of
+from pipelines.raw.raw_folder import by_folder, divide_new, keys_of
 from pipelines.raw.readings import resolve_landed
 from pipelines.raw.rejected_records import describe_unreadable, suggest_mapping
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -129,7 +125,7 @@ def too_many_lost(
             refusal = (
                 f"{count} {whose} were {how}: "
                 f"{100 * count / of:.3g} %, {said_limit}{_landed_in(new[entity] or new['live_streams'])}. "
-                f"{_reasons(new[entity])}"
+                f"{rejected_for(new[entity])}"
                 + (
                     "See `mostwatched rejects`, then land them corrected"
                     if count > later.conflicting
@@ -140,7 +136,7 @@ def too_many_lost(
             yield " ".join([refusal, *suggest_mapping(new[entity])])
 
 
-def _reasons(files: Iterable[RawFile]) -> str:
+def rejected_for(files: Iterable[RawFile]) -> str:
     """A sentence that says for what most records of some files were rejected; the empty text where none was."""
     reasons: Counter[str] = Counter()
     for each in files:
@@ -151,60 +147,6 @@ def _reasons(files: Iterable[RawFile]) -> str:
 
 
 MAX_REASONS_NAMED = 2
-
-
-def nothing_accepted(raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
-    """Yield a sentence for new files with records none of which was accepted: however few, all of a writer are lost."""
-    found = [each for each in divide_new(raw, seen_before)[0] if each.records and not each.accepted | each.erased]
-    found = sorted((each for each in found if not each.unreadable), key=lambda each: each.landed_name)
-    for each in found[:MAX_UNREADABLE_NAMED]:
-        records = counted(each.records, "record")
-        yield f"None of the {records} in {each.landed_name} was accepted. {_reasons([each])}".rstrip()
-    if len(found) > MAX_UNREADABLE_NAMED:
-        yield f"Of {len(found) - MAX_UNREADABLE_NAMED:,} more files no record was accepted: see `mostwatched rejects`."
-
-
-def far_from_all_others(raw: Iterable[RawFile], seen_before: AbstractSet[str]) -> Iterator[str]:
-    """Yield a sentence for new sessions on days that lie more than a year from those on which most sessions start.
-
-    So lies what was never set (1970-01-01, 0001-01-01), another calendar (2569), a year that was mistyped.
-    """
-    new = [each for each in divide_new(raw, seen_before)[0] if each.entity == "viewing_sessions"]
-    new_on = _rows_by_day(new)
-    if not new_on:
-        return
-    spans: list[dict[str, int]] = []
-    last = date.min
-    for name, rows in sorted(
-        _rows_by_day(each for each in by_folder(raw) if each.entity == "viewing_sessions").items()
-    ):
-        day = date.fromisoformat(name)
-        if not spans or (day - last).days > MOST_DAYS_APART:
-            spans.append({})
-        spans[-1][name] = rows
-        last = day
-    usual = max(spans, key=lambda span: sum(span.values()))
-    far = [name for span in spans if span is not usual for name in span if name in new_on]
-    if far:
-        where = first_named(sorted(each.landed_name for each in new if not each.files.keys().isdisjoint(far)))
-        sessions = sum(new_on[name] for name in far)
-        verb = "starts" if sessions == 1 else "start"
-        days = f"on {far[0]}" + (f" and {counted(len(far) - 1, 'more day')}" if far[1:] else "")
-        yield (
-            f"{counted(sessions, 'newly landed session')} {verb} more than a year from all others, {days}, in {where}: "
-            "see how their startedAt was written."
-        )
-
-
-MOST_DAYS_APART = 366
-
-
-def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
-    rows: Counter[str] = Counter()
-    for each in files:
-        for name, written in each.files.items():
-            rows[name] += written.rows
-    return rows
 
 
 def _landed_in(files: Iterable[RawFile]) -> str:
@@ -336,18 +278,6 @@ def shrunk(days: Iterable[ShrunkDay]) -> Iterator[str]:
         )
 
 
-def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
-    found = [day for day in days if day.is_deliberate]
-    if found:
-        first = found[0]
-        yield (
-            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
-            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
-            "others, or their viewers were erased."
-        )
-
-
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:
     """The first UTC day of which sessions landed, kept or not, and of another within a week; None before the first.
 
@@ -368,38 +298,3 @@ def too_far_ahead(as_of: date, today: date) -> Iterator[str]:
             "as_of becomes current. Give the day of the night, or --allow-future. A snapshot that was published by "
             "mistake is taken back with `mostwatched snapshots remove ID`."
         )
-
-
-def days_without_sessions(
-    newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str
-) -> Iterator[str]:
-    """Yield a sentence if no session starts on the last days before as_of.
-
-    It refuses nothing. What refuses the first nights of an outage does not refuse later ones: the days that the last
-    one is compared with are then empty as well.
-    """
-    first = _first_day_without(newest_session, zone)
-    if first and first < as_of:
-        yield (
-            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. If the day was "
-            f"asked for by mistake, take its snapshot back with `mostwatched snapshots remove {snapshot_id}`."
-        )
-
-
-def current_is_mistaken(newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str) -> str | None:
-    """Say that the snapshot that readers stay on, of a later as_of than that of a run, may be of a mistaken day."""
-    first = _first_day_without(newest_session, zone)
-    if first is None or first >= as_of:
-        return None
-    return (
-        f"Readers stay on {snapshot_id}, of a later day, though no session starts from {first} on. If that day was "
-        f"asked for by mistake, take it back with `mostwatched snapshots remove {snapshot_id}`."
-    )
-
-
-def _first_day_without(newest_session: datetime | None, zone: ZoneInfo) -> date | None:
-    """The day after the newest session; None without one, and after the last day of the calendar."""
-    try:
-        return newest_session and newest_session.astimezone(zone).date() + timedelta(days=1)
-    except OverflowError:
-        return None

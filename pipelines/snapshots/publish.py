@@ -34,9 +34,17 @@ from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.raw_file import RawFile
-from pipelines.raw.raw_folder import by_folder
+from pipelines.raw.raw_folder import by_folder, divide_new
 from pipelines.raw.unknown_fields import UnknownField
-from pipelines.snapshots import changed_days, delivered_days, gates, kept_warehouses, landed_list, warehouse
+from pipelines.snapshots import (
+    changed_days,
+    delivered_days,
+    gates,
+    kept_warehouses,
+    landed_list,
+    publish_warnings,
+    warehouse,
+)
 from pipelines.snapshots import manifest as snapshots
 from pipelines.snapshots.audit import spot_check
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -154,7 +162,8 @@ def publish(
         refusals += gates.missing_inputs(gone, raw, erasure_register.read(settings))
         seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
-        unusual = (*gates.nothing_accepted(raw, seen_before), *gates.far_from_all_others(raw, seen_before))
+        new, _ = divide_new(raw, seen_before)
+        unusual = (*publish_warnings.nothing_accepted(new), *publish_warnings.far_from_all_others(new, raw))
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
             refusals += signals.unread  # safeguard: gate-of-renamed-fields
@@ -172,11 +181,11 @@ def publish(
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
     warnings += unusual
-    warnings += tuple(gates.retracted(shrunk_days))
+    warnings += tuple(publish_warnings.retracted(shrunk_days))
     warnings += tuple(_unlike(before, lake, built, files))
     warnings += tuple(f"{sentence} {_LIST_LOST}" for sentence in dict.fromkeys(landed.problems))
     zone = ZoneInfo(built.policy.day_timezone)
-    warnings += tuple(gates.days_without_sessions(newest_session, built.as_of, zone, snapshot_id))
+    warnings += tuple(publish_warnings.days_without_sessions(newest_session, built.as_of, zone, snapshot_id))
     is_new = snapshot is None
     if snapshot is None:
         made_at = snapshots.made_at(settings.snapshots, built.as_of, datetime.now(UTC))
@@ -250,7 +259,9 @@ def _mistaken(settings: Settings, pointer: snapshots.Pointer | None, moves: bool
         current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
         newest = current.manifest["freshness"]["newest_session_at"]
         zone = ZoneInfo(current.manifest["policy"]["day_timezone"])
-        said = gates.current_is_mistaken(newest and datetime.fromisoformat(newest), current.as_of, zone, current.id)
+        said = publish_warnings.current_is_mistaken(
+            newest and datetime.fromisoformat(newest), current.as_of, zone, current.id
+        )
         if said:
             yield said
 

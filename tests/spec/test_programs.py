@@ -303,7 +303,7 @@ def texts_of(home: Settings, nulls: int = 0) -> list[tuple[str, str]]:
     return [(row["creator_id"], row["stream_id"]) for row in sorted(rows, key=lambda row: int(row["session_id"][1:]))]
 
 
-@pytest.mark.parametrize("how", POSTGRES.keys() - {"columns without a time zone"})
+@pytest.mark.parametrize("how", sorted(POSTGRES.keys() - {"columns without a time zone"}))
 def test_awkward_texts_of_postgres(tmp_path: Path, pg_awkward: Postgres, how: str) -> None:
     """Come out as they went in: quotation marks, backslashes, tabs, ends of lines, what looks like null."""
     name, ask, said = POSTGRES[how]

@@ -1,0 +1,117 @@
+"""What is strange about a night and may well be meant: it is said with the snapshot, and refuses nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from pipelines.core.text import counted, first_named
+from pipelines.raw.raw_file import RawFile
+from pipelines.raw.raw_folder import RawFolder, by_folder
+from pipelines.snapshots.changed_days import ShrunkDay
+from pipelines.snapshots.gates import rejected_for
+
+MAX_NAMED = 5  # files
+
+
+def nothing_accepted(new: Iterable[RawFile]) -> Iterator[str]:
+    """Yield a sentence for new files with records none of which was accepted: however few, all of a writer are lost."""
+    found = [each for each in new if each.records and not each.accepted | each.erased and not each.unreadable]
+    found.sort(key=lambda each: each.landed_name)
+    for each in found[:MAX_NAMED]:
+        records = counted(each.records, "record")
+        yield f"None of the {records} in {each.landed_name} was accepted. {rejected_for([each])}".rstrip()
+    if len(found) > MAX_NAMED:
+        yield f"Of {len(found) - MAX_NAMED:,} more files no record was accepted: see `mostwatched rejects`."
+
+
+def far_from_all_others(new: Iterable[RawFile], raw: Iterable[RawFile]) -> Iterator[str]:
+    """Yield a sentence for new sessions on days that lie more than a year from those on which most sessions start.
+
+    So lies what was never set (1970-01-01, 0001-01-01), another calendar (2569), a year that was mistyped.
+    """
+    new = [each for each in new if each.entity == "viewing_sessions"]
+    new_on = _rows_by_day(new)
+    if not new_on:
+        return
+    spans: list[dict[str, int]] = []
+    last = date.min
+    for name, rows in sorted(
+        _rows_by_day(each for each in by_folder(raw) if each.entity == "viewing_sessions").items()
+    ):
+        day = date.fromisoformat(name)
+        if not spans or (day - last).days > MOST_DAYS_APART:
+            spans.append({})
+        spans[-1][name] = rows
+        last = day
+    usual = max(spans, key=lambda span: sum(span.values()))
+    far = [name for span in spans if span is not usual for name in span if name in new_on]
+    if far:
+        where = first_named(sorted(each.landed_name for each in new if not each.files.keys().isdisjoint(far)))
+        sessions = sum(new_on[name] for name in far)
+        verb = "starts" if sessions == 1 else "start"
+        days = f"on {far[0]}" + (f" and {counted(len(far) - 1, 'more day')}" if far[1:] else "")
+        yield (
+            f"{counted(sessions, 'newly landed session')} {verb} more than a year from all others, {days}, in {where}: "
+            "see how their startedAt was written."
+        )
+
+
+MOST_DAYS_APART = 366
+
+
+def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for each in files:
+        for name, written in each.files.items():
+            rows[name] += written.rows
+    return rows
+
+
+def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
+    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
+    found = [day for day in days if day.is_deliberate]
+    if found:
+        first = found[0]
+        yield (
+            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
+            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
+            "others, or their viewers were erased."
+        )
+
+
+def days_without_sessions(
+    newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str
+) -> Iterator[str]:
+    """Yield a sentence if no session starts on the last days before as_of.
+
+    It refuses nothing. What refuses the first nights of an outage does not refuse later ones: the days that the last
+    one is compared with are then empty as well.
+    """
+    first = _first_day_without(newest_session, zone)
+    if first and first < as_of:
+        yield (
+            f"No session starts from {first} on, up to {as_of}: land what is missing and run again. If the day was "
+            f"asked for by mistake, take its snapshot back with `mostwatched snapshots remove {snapshot_id}`."
+        )
+
+
+def current_is_mistaken(newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str) -> str | None:
+    """Say that the snapshot that readers stay on, of a later as_of than that of a run, may be of a mistaken day."""
+    first = _first_day_without(newest_session, zone)
+    if first is None or first >= as_of:
+        return None
+    return (
+        f"Readers stay on {snapshot_id}, of a later day, though no session starts from {first} on. If that day was "
+        f"asked for by mistake, take it back with `mostwatched snapshots remove {snapshot_id}`."
+    )
+
+
+def _first_day_without(newest_session: datetime | None, zone: ZoneInfo) -> date | None:
+    """The day after the newest session; None without one, and after the last day of the calendar."""
+    try:
+        return newest_session and newest_session.astimezone(zone).date() + timedelta(days=1)
+    except OverflowError:
+        return None
