@@ -119,8 +119,12 @@ class IdMatcher:
         """
         if self._is_in(seen, decided, is_end=is_end, is_escaped=is_escaped):
             return True
+        if not is_text:
+            return False
+        if self.is_in_base64(seen):
+            return True
         # Of UTF-16 among lines of another encoding; nothing there is public, which the plain text of a file may be.
-        return is_text and (self.is_in_base64(seen) or (b"\0" in seen and self.is_in_bytes(seen.replace(b"\0", b""))))
+        return b"\0" in seen and self._is_in(_without_zeros(seen), len(_without_zeros(seen[:decided])), is_end=is_end)
 
     @cached_property
     def search_patterns(self) -> frozenset[str]:
@@ -151,7 +155,7 @@ class IdMatcher:
         content = _encoded(record) if isinstance(record, str) else record
         if self.owns_all:
             return bool(content.strip())
-        if b"\0" in content and self.is_in_bytes(content.replace(b"\0", b"")):  # a line of UTF-16
+        if b"\0" in content and self.is_in_bytes(_without_zeros(content)):  # a line of UTF-16
             return True
         if self.is_in_base64(content):
             return True
@@ -173,6 +177,11 @@ class IdMatcher:
     def is_of_others(self, name: str) -> bool:
         """Whether a landed field of this name says who or what it was that the person watched, or by which device."""
         return _plain(dict(self.mapping.rename).get(name, name)) in _OF_OTHERS
+
+
+def _without_zeros(text: bytes) -> bytes:
+    """ASCII letters in UTF-16 as those of ASCII."""
+    return text.replace(b"\0", b"")
 
 
 _PLAIN_BASE64 = bytes.maketrans(b"-_", b"+/")
@@ -413,7 +422,7 @@ def _plain_text(content: bytes) -> str:
         plain = _ESCAPES.sub(lambda found: _encoded(json.loads(b'"' + found[0] + b'"')), content)
         content = content + b"\n" + plain
     if b"\0" in content:  # UTF-16 among lines of another encoding
-        content = content + b"\n" + content.replace(b"\0", b"")
+        content = content + b"\n" + _without_zeros(content)
     return _plain_spelling(content)
 
 

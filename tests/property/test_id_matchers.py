@@ -47,6 +47,15 @@ def spellings(user: str) -> list[bytes]:
     return found
 
 
+def test_how_a_text_is_cut_decides_nothing() -> None:
+    """In pieces of any size an id is found, or not, as in the whole: also where zero bytes are left out."""
+    for word, encoding in (("7", "utf-8"), ("7", "utf-16-le"), ("77", "utf-8"), ("7-", "utf-8"), ("x7", "utf-8")):
+        content = b"\0" * 9 + b" " * 31 + f" {word} ".encode(encoding) + b" " * 40
+        for size in range(1, 90):
+            chunks = [content[at : at + size] for at in range(0, len(content), size)]
+            assert IdMatcher("7").is_in_text(chunks) == (word == "7"), (encoding, word, size)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_many_ids_are_found_as_each_is(data: st.DataObject) -> None:

@@ -203,7 +203,7 @@ def test_an_index_that_changed_is_read_again(homes: list[World]):
     world = homes[0]
     path = min(Path(world.settings.lake).glob("raw/*/*/index.json"))
     content = path.read_bytes()
-    path.write_bytes(content.replace(b'"accepted": 1', b'"accepted": 2'))
+    path.write_bytes(content.replace(b'"newest"', b'"oldest"', 1))
     assert any(
         "damaged" in problem for problem in status.status(world.settings, AS_OF, None, calendar_days.EPOCH)["problems"]
     )
