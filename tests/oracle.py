@@ -331,10 +331,16 @@ class Oracle:
         return list(self.known("replay_rentals").values())
 
     def version_conflicts(self) -> dict[str, int]:
-        """Entity -> the versions that nothing but their content puts in order: beyond the first of a key and age."""
+        """Entity -> the versions that nothing but their content puts in order: beyond the first of a key and age.
+
+        A pledge in another currency than its stream's is rejected, and no version.
+        """
         found = {}
         for entity in KEYS.keys() - {"viewing_sessions", "erasures"}:
-            for versions in by_key(entity, self.landed[entity]).values():
+            landed = self.landed[entity]
+            if entity == "pledges":
+                landed = [pledge for pledge in landed if not self.is_in_another_currency(pledge)]
+            for versions in by_key(entity, landed).values():
                 ages = {age(entity, record) for record in versions}
                 found[entity] = found.get(entity, 0) + len(versions) - len(ages)
         return {entity: count for entity, count in found.items() if count}
