@@ -34,7 +34,7 @@ from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.raw_file import RawFile
-from pipelines.raw.raw_folder import by_folder, divide_new
+from pipelines.raw.raw_folder import by_folder
 from pipelines.raw.unknown_fields import UnknownField
 from pipelines.snapshots import (
     changed_days,
@@ -162,8 +162,10 @@ def publish(
         refusals += gates.missing_inputs(gone, raw, erasure_register.read(settings))
         seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
-        new, _ = divide_new(raw, seen_before)
-        unusual = (*publish_warnings.nothing_accepted(new), *publish_warnings.far_from_all_others(new, raw))
+        unusual = (
+            *publish_warnings.nothing_accepted(signals.new),
+            *publish_warnings.far_from_all_others(signals.new, raw),
+        )
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
             refusals += signals.unread  # safeguard: gate-of-renamed-fields

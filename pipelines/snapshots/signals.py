@@ -63,6 +63,7 @@ class Signals:
     gone: list[str] = field(default_factory=list)  # nearly all lack it
     weaker: list[str] = field(default_factory=list)  # many more than before lack it
     unknown: list[UnknownField] = field(default_factory=list)  # of all new records
+    new: list[RawFile] = field(default_factory=list)  # the files of every entity that were judged
 
     @property
     def refusals(self) -> list[str]:
@@ -76,7 +77,7 @@ def find_signals(
     """Judge the files of sessions whose keys are not among `seen_before`, beside the others."""
     all_new, others = divide_new(raw, seen_before)
     unknown = unknown_fields(all_new)
-    found = Signals(unknown=unknown)
+    found = Signals(unknown=unknown, new=all_new)
     new = [file for file in all_new if file.entity == "viewing_sessions"]
     old = RawFiles([folder for folder in others.folders if folder.entity == "viewing_sessions"])
     rows_on = _rows_by_day(new)
