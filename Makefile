@@ -2,7 +2,7 @@
 #
 #   make run     install, run the nightly job on data/sample into data/, publish a snapshot, print the ranking
 #   make test    install, lint, pass the tests; WITH_SLOW=1: those too that take many seconds each, WITH_SPARK=1: Spark's
-#   make test-long   the slow ones too, drawing several times as many nights, for before a release
+#   make test-long   the slow ones too, drawing others in each run and more of whole nights, for before a release
 #   make faults  attack it: kills, power loss, damage, hostile input, tokens; FAULTS="--seed 1 crash" are its arguments
 #   make faults-full   the same for hours      make safeguards   remove each safeguard in turn: the tests must fail
 #   make bench   the benchmarks, beside their peers; BENCH="--sessions 1000000" are their arguments

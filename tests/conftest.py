@@ -19,8 +19,8 @@ TEST_DATA = "MOSTWATCHED_TEST_DATA"
 
 # What runs whole nights says by itself how many: see effort.py.
 slow = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("fast", max_examples=12, derandomize=False, print_blob=True, **slow)
-settings.register_profile("long", parent=settings.get_profile("fast"))
+settings.register_profile("fast", max_examples=12, derandomize=True, print_blob=True, **slow)
+settings.register_profile("long", max_examples=12, print_blob=True, **slow)
 settings.register_profile("full", max_examples=1000, print_blob=True, **slow)
 
 # A night fsyncs some two hundred times. What is durable when, the tests record call by call (durability.py): they need

@@ -1,7 +1,8 @@
 """How hard tests look that draw: HYPOTHESIS_PROFILE is `fast` unless it is told to be `long` or `full`.
 
-`make test` looks fast, for whoever waits for it: every run draws others. `make test-long` draws several times as many
-of what runs whole nights, and full ones search for hours.
+`make test` looks fast, for whoever waits for it, and draws the same in every run: what it says is said of the change,
+not of the draw. `make test-long` draws others each time, and several times as many of what runs whole nights; full ones
+search for hours.
 """
 
 from __future__ import annotations

@@ -71,22 +71,32 @@ class IdMatcher:
             found.append((base64.b64encode(bytes(before) + user)[first:end], before, first))
         return [each for each in found if each[0]]
 
-    def is_in_base64(self, content: bytes) -> bool:
-        """Whether it is a word of its own in what is written as base64."""
+    def is_in_base64(self, content: bytes, *, is_start: bool = True, is_end: bool = True) -> bool:
+        """Whether it is a word of its own in what is written as base64.
+
+        What goes on before the content, or behind it, is said by `is_start` and `is_end`: where the letters beside the
+        id are not all there, the piece that has them decides.
+        """
         if not self._base64:
             return False
-        plain = _in_plain_base64(content)
+        plain = _in_plain_base64(content if is_end else content.removesuffix(b"\\"))
         for fixed, before, first in self._base64:
-            length = 4 * -(-(before + len(_encoded(self.user)) + 1) // 3)  # with the byte behind the id
+            length = self._base64_length(before)
             at = plain.find(fixed)
             while at >= 0:
                 group = at - first
-                if group >= 0 and self.is_in_bytes(
-                    _from_base64(plain[max(0, group - 4) : group]) + _from_base64(plain[group : group + length])
-                ):
-                    return True
+                # safeguard: base64-across-pieces
+                is_whole = (is_start or group >= 4) and (is_end or group + length <= len(plain))
+                if is_whole and group >= 0:
+                    text = _group_before(plain, group) + _from_base64(plain[group : group + length])
+                    if self.is_in_bytes(text):
+                        return True
                 at = plain.find(fixed, at + 1)
         return False
+
+    def _base64_length(self, before: int) -> int:
+        """How many letters hold the id, `before` bytes ahead of it and the one behind it."""
+        return 4 * -(-(before + len(_encoded(self.user)) + 1) // 3)
 
     def is_in_chunks(self, chunks: Iterable[bytes]) -> bool:
         """The same of bytes that come in pieces, wherever they are cut and however long the id is."""
@@ -109,8 +119,8 @@ class IdMatcher:
 
     @property
     def kept_of_text(self) -> int:
-        """The same of a text in which each letter may be an escape."""
-        return _MAX_ESCAPED_BYTES * len(self.user) + 12
+        """The same of a text in which each letter may be an escape, and each of base64 a slash behind a backslash."""
+        return max(_MAX_ESCAPED_BYTES * len(self.user) + 12, 2 * (4 + self._base64_length(2)) + 2)
 
     def is_in_piece(self, seen: bytes, decided: int, *, is_end: bool, is_text: bool, is_escaped: bool) -> bool:
         """Whether it is in a piece, of which the bytes before `decided` are there to be looked back at.
@@ -121,7 +131,7 @@ class IdMatcher:
             return True
         if not is_text:
             return False
-        if self.is_in_base64(seen):
+        if self.is_in_base64(seen, is_start=not decided, is_end=is_end):
             return True
         # Of UTF-16 among lines of another encoding; nothing there is public, which the plain text of a file may be.
         return b"\0" in seen and self._is_in(_without_zeros(seen), len(_without_zeros(seen[:decided])), is_end=is_end)
@@ -192,6 +202,12 @@ def _in_plain_base64(content: bytes) -> bytes:
     """The bytes with the letters of the usual base64 in place of those of base64url, and no slash escaped."""
     plain = content.translate(_PLAIN_BASE64)
     return plain.replace(b"\\/", b"/") if b"\\/" in plain else plain
+
+
+def _group_before(plain: bytes, at: int) -> bytes:
+    """What the four letters of base64 before a place stand for; nothing where they are not four."""
+    letters = plain[max(0, at - 4) : at]
+    return _from_base64(letters) if len(letters) == 4 and _BASE64.fullmatch(letters) else b""
 
 
 def _from_base64(text: bytes) -> bytes:

@@ -102,7 +102,7 @@ def read_value(line: int, landed: bytes, rows: Rows) -> None:
     if len(landed) > MAX_LINE_BYTES:
         rows.reject(line, None, LINE_TOO_LONG, landed[:LONG_LINE_TEXT_BYTES])
         return
-    landed = without_marks(landed)
+    landed = without_marks(landed).removesuffix(b"\r")  # it ends the line, not a string that has no end
     if not landed.strip():
         rows.blank += 1
         return

@@ -230,6 +230,7 @@ SAFEGUARDS = (
     Safeguard("kept-file-runs-as-nobody", replace("0o777", "0o7777"), REWRITING),
     Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_writing_in_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
+    Safeguard("base64-across-pieces", instead("is_whole = True"), ("tests/property/test_id_matchers.py",)),
     Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),
     Safeguard("removed-days-refused", never, RETENTION),

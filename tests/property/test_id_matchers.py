@@ -57,6 +57,25 @@ def test_how_a_text_is_cut_decides_nothing() -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@given(IDS, st.lists(st.sampled_from('7 -a\x00é?>"~'), max_size=9), st.lists(st.sampled_from("7 -a?~"), max_size=5))
+def test_how_base64_is_cut_decides_nothing(user: str, before: list[str], behind: list[str]) -> None:
+    """In each of its alphabets, with slashes behind backslashes, and whatever letters stand beside it."""
+    text = "".join([*before, user, *behind]).encode()
+    matcher = IdMatcher(user)
+    for letters in (
+        base64.b64encode(text),
+        base64.urlsafe_b64encode(text),
+        base64.b64encode(text).replace(b"/", b"\\/"),
+    ):
+        content = b'ab="' + letters + b'" and more of it than an id is long: ' + b"." * 60
+        whole = matcher.is_in_text([content])
+        assert whole or len(user.encode()) < 3 or not matcher.is_in_bytes(text)
+        for size in (1, 2, 3, 5, 7, 11, 31, 64):
+            chunks = [content[at : at + size] for at in range(0, len(content), size)]
+            assert matcher.is_in_text(chunks) == whole, (letters, size)
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_many_ids_are_found_as_each_is(data: st.DataObject) -> None:
     """In bytes, in texts in pieces, in records; however each is spelt."""
