@@ -340,7 +340,7 @@ class IdMatchers:
         return self._in_pieces(chunks, is_text=True)
 
     def _in_pieces(self, chunks: Iterable[bytes], *, is_text: bool) -> set[str]:
-        kept = max((each.kept_of_text if is_text else each.kept_of_bytes for each in self._matchers), default=0)
+        kept = self.kept_of_text if is_text else max((each.kept_of_bytes for each in self._matchers), default=1)
         left, found = self, set[str]()
         for seen, decided, is_end in _overlapping(chunks, kept):
             is_escaped = is_text and _ESCAPE in seen
@@ -389,9 +389,15 @@ class IdMatchers:
                 found |= {each for each in landed if each}
         return found
 
-    def in_broken_base64(self, content: bytes) -> set[str]:
-        """The ids that stand in base64, of which the line ends have been taken out."""
-        return {each.user for each in self._candidates(content) if each.is_in_base64(content)}
+    def in_broken_base64(self, content: bytes, *, is_start: bool, is_end: bool) -> set[str]:
+        """The ids that stand in a piece of base64, of which the line ends have been taken out."""
+        candidates = self._candidates(content)
+        return {each.user for each in candidates if each.is_in_base64(content, is_start=is_start, is_end=is_end)}
+
+    @property
+    def kept_of_text(self) -> int:
+        """How many bytes of one piece of a text are looked at again with the next."""
+        return max((each.kept_of_text for each in self._matchers), default=1)
 
     def _candidates(self, content: bytes) -> Sequence[IdMatcher]:
         return self._candidates_of([content])[0]

@@ -378,6 +378,7 @@ def hidden_in_table(handle: IO[bytes], ids: IdMatchers) -> HiddenIds:
                 )
                 texts = [each if isinstance(each, bytes) else str(each).encode("utf-8", "replace") for each in values]
                 hidden.look_at_values(texts)
+    hidden.finish()
     return hidden
 
 
@@ -398,6 +399,7 @@ def hidden_in_text(source: Source, content: Content, ids: IdMatchers) -> HiddenI
         hidden.look_for_mentions(chunk)
         if not chunk.isascii() and holds_no_text(chunk):  # safeguard: what-is-no-text-is-named
             hidden.problem = "a part of it is no text"
+    hidden.finish()
     return hidden
 
 

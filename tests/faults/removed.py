@@ -231,6 +231,12 @@ SAFEGUARDS = (
     Safeguard("built-where-nobody-else-writes", never, ("tests/unit/core/test_writing_in_shared_folders.py",)),
     Safeguard("id-search-across-pieces", instead('seen, waiting, size, decided = b"", [], 0, 0'), ID_SEARCH),
     Safeguard("base64-across-pieces", instead("is_whole = True"), ("tests/property/test_id_matchers.py",)),
+    Safeguard(
+        "encoded-words-looked-at-whole",
+        instead("word = end = start = len(seen)"),
+        ("tests/property/test_hidden_ids.py",),
+    ),
+    Safeguard("mentions-across-pieces", instead("is_decided = True"), ("tests/property/test_hidden_ids.py",)),
     Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),
     Safeguard("removed-days-refused", never, RETENTION),
