@@ -47,6 +47,7 @@ from pipelines.landing.lines import (
     lines_of,
     with_line_feeds,
 )
+from pipelines.landing.mapping import COMMA
 from pipelines.landing.objects import Scanner
 from pipelines.landing.parquet import landed_values
 from pipelines.landing.rewrite import OpenText, TextRange
@@ -324,6 +325,9 @@ def _is_text(kind: pa.DataType) -> bool:
 # --- landed files ----------------------------------------------------------------------------------------------------
 
 
+_ESCAPED_IN_CSV = "\b\f\n\r\t\v\0\x1a\\\"'"
+
+
 def may_hold(content: Content, source: Source, ids: IdMatchers) -> set[str]:
     """The users of whom an open landed file may hold records: quick, with false positives alone.
 
@@ -331,7 +335,12 @@ def may_hold(content: Content, source: Source, ids: IdMatchers) -> set[str]:
     """
     if content.format == "parquet" or (ids.are_many and content.format != "csv"):  # what follows is as quick
         return set(ids.users)
-    return ids.in_text(decompressed(_source_chunks(source), content.compression)) | ids.owners_of_all
+    # A dialect of CSV may write these in more ways than are looked for.
+    special = (
+        {*_ESCAPED_IN_CSV, ids.mapping.delimiter or COMMA, ids.mapping.quote} if content.format == "csv" else set()
+    )
+    odd = {user for user in ids.users if not special.isdisjoint(user)}  # safeguard: odd-ids-always-looked-for-in-csv
+    return ids.in_text(decompressed(_source_chunks(source), content.compression)) | ids.owners_of_all | odd
 
 
 def in_unread(source: Source, ids: IdMatchers) -> set[str]:

@@ -236,6 +236,8 @@ SAFEGUARDS = (
         instead("word = end = start = len(seen)"),
         ("tests/property/test_hidden_ids.py",),
     ),
+    Safeguard("ids-sought-as-csv-escapes-them", drop, ("tests/spec/test_forgetting_mapped.py",)),
+    Safeguard("odd-ids-always-looked-for-in-csv", instead("odd = set()"), ("tests/spec/test_forgetting_mapped.py",)),
     Safeguard("mentions-across-pieces", instead("is_decided = True"), ("tests/property/test_hidden_ids.py",)),
     Safeguard("replica-spares-a-run", replace("durable_files.lock_home(self._home)", "nullcontext()"), REPLICA),
     Safeguard("reader-spares-the-pointer-of-a-run", always, BUCKET),
