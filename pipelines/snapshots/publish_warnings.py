@@ -11,7 +11,7 @@ from pipelines.core.text import counted, first_named
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots.changed_days import ShrunkDay
-from pipelines.snapshots.gates import rejected_for
+from pipelines.snapshots.gates import as_shrunk, rejected_for
 from pipelines.snapshots.manifest import Snapshot
 
 MAX_NAMED = 5  # files
@@ -72,15 +72,12 @@ def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
 
 
 def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
+    """Yield a sentence if days lost most of their sessions, viewers or hours on purpose: it refuses nothing."""
     found = [day for day in days if day.is_deliberate]
-    if found:
-        first = found[0]
-        yield (
-            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
-            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
-            "others, or their viewers were erased."
-        )
+    if sessions := [day for day in found if day.measure == "session"]:
+        yield f"{as_shrunk(sessions)}: newer versions retract or move the others, or their viewers were erased."
+    if others := [day for day in found if day.measure != "session"]:
+        yield f"{as_shrunk(others)}: newer versions of its sessions say so, or viewers were erased."
 
 
 def days_without_sessions(
