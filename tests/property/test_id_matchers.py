@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.jobs.id_matcher import FEW, IdMatcher, IdMatchers
-from pipelines.jobs.id_search import find_files, owned_ranges, owners_of_rows
+from pipelines.jobs.id_search import find_files
+from pipelines.jobs.owned_records import owned_ranges, owners_of_rows
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import Content
 
