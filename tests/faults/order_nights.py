@@ -166,7 +166,7 @@ class Platform:
         week = [self.count(day - timedelta(days=back)) for back in range(1, 8)]
         if len(usual) < 3:
             least = min(filter(None, week), default=0)
-            lowest = min(filter(None, usual), default=least)
+            lowest = min(usual, default=least)  # 0: perhaps a day off
             return statistics.median(week) > 0 and 2 * count < lowest and (lowest >= 25 or count < least)
         growth = []
         for back in (1, 2):
