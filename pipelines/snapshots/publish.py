@@ -31,6 +31,7 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
+from pipelines.landing.files import Ignored
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.raw_file import RawFile
@@ -120,12 +121,14 @@ def publish(
     unreadable: UnreadableFiles = NONE_UNREADABLE,
     unread: Iterable[str] = (),
     empty: Iterable[str] = (),
+    ignored: Iterable[Ignored] = (),
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
     With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
     only a check can refuse it; a pinned pointer moves too, and stays pinned.
     `unread` and `empty` name landed files of sessions that are not in raw, or under another name: see judge_days.
+    `ignored` is what lies in the landing folders and is not read.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
@@ -182,6 +185,7 @@ def publish(
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
+    warnings += tuple(publish_warnings.ignored_data(ignored))
     warnings += unusual
     warnings += tuple(publish_warnings.retracted(shrunk_days))
     warnings += tuple(_unlike(before, lake, built, files))

@@ -96,3 +96,75 @@ def test_an_erasure_that_is_rejected_refuses(world, landed):
     ):
         world.run(AS_OF, compare=False)
     assert world.run(AS_OF, compare=False, night={"accept_rejects": True}).viewers() == [("ada", 50)]
+
+
+# --- what is ignored, and holds records ------------------------------------------------------------------------------
+
+SESSION = '{"sessionId":"g1","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
+FOLLOW = '{"userId":"u1","creatorId":"ada"}\n'
+ERASURE = "userId\nv1\n"
+HOLDS = {  # a path that is no landed file, what is in it -> the entity whose records it probably holds
+    "viewing_session/a.ndjson": (SESSION, "viewing_sessions"),
+    "Viewing-Sessions/2026/a.ndjson": (SESSION, "viewing_sessions"),
+    "viewing_sessions.ndjson": (SESSION, "viewing_sessions"),
+    "export/viewing_sessions/a.ndjson": (SESSION, "viewing_sessions"),
+    "fans/a.ndjson": (FOLLOW, "follows"),
+    "2026-01-05.csv": ("sessionId,creatorId,startedAt\ns1,ada,2026-01-05T10:00:00Z\n", "viewing_sessions"),
+    "Erasures/a.csv": (ERASURE, "erasures"),
+    "gdpr/a.csv": (ERASURE, "erasures"),
+    "erasures/a.txt": ("v1\nv2\n", "erasures"),
+    "viewing_sessions/a.txt": ("sessionId\tcreatorId\tstartedAt\ns1\tada\t2026-01-05T10:00:00Z\n", "viewing_sessions"),
+    "viewing_sessions/a.psv": ("id|channel|start\ns1|ada|2026-01-05T10:00:00Z\n", "viewing_sessions"),
+}
+HOLDS_NOTHING = {
+    "notes/README.md": "What lands here.\n",
+    "notes/a.json": '{"name": "ada"}\n',
+    "viewing_sessions/README.txt": "What lands here, and when:\nevery day, at three.\n",
+    "erasures/README.txt": "Whom to forget.\n",
+    "erasures/a.csv.md5": "d41d8cd98f00b204e9800998ecf8427e  a.csv\n",
+    "viewing_sessions/a.ndjson.done": "",
+}
+
+
+def ignored_data(world: World) -> list[str]:
+    """What a night says of ignored paths; it is said in its report, too."""
+    report = world.run(compare=False).report
+    said = [each for each in report.as_json()["warnings"] if "probably holds records" in each]
+    assert report.facts is not None
+    assert set(said) <= set(report.facts["warnings"])
+    return said
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_records_where_nothing_is_read_are_warned_of(world, name):
+    """Night by night, until they are moved: beside files that are read nothing else would miss them."""
+    text, entity = HOLDS[name]
+    path = world.settings.landing / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    world.land_text("viewing_sessions", SESSION.replace("g1", "other"))
+    for _ in range(2):
+        (said,) = ignored_data(world)
+        assert str(world.settings.landing / name.partition("/")[0]) in said
+        assert f"probably holds records of {entity}: land them in the folder {entity}" in said
+    path.unlink()
+    assert ignored_data(world) == []
+
+
+@pytest.mark.parametrize("name", ["erasures", "viewing_sessions/linked", "viewing_sessions/b.ndjson"])
+def test_links_are_warned_of(world, name):
+    """They are not followed, and what they lead to is not read."""
+    world.land_text("viewing_sessions", SESSION)
+    (world.settings.landing / name).symlink_to(world.settings.landing / "viewing_sessions")
+    (said,) = ignored_data(world)
+    assert "links are not followed, land the f" in said
+
+
+def test_notes_beside_records_are_not_warned_of(world):
+    """They lie there for good."""
+    for name, text in HOLDS_NOTHING.items():
+        path = world.settings.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    world.land_text("viewing_sessions", SESSION)
+    assert ignored_data(world) == []
