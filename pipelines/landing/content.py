@@ -6,14 +6,15 @@ import codecs
 import csv
 import os
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.landing.csv_dialect import Dialect
 from pipelines.landing.files import NO_FORMAT, DamagedArchive, Source, decompressed, read_as
 from pipelines.landing.lines import without_marks
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders, mapped_spellings
-from pipelines.landing.schema import ENTITIES, FLAT_ENTITIES, landed_fields, spellings
+from pipelines.landing.resemblance import entity_of_names
+from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
 from pipelines.landing.values import Rejected
 
@@ -122,15 +123,7 @@ def entity_of(head: bytes) -> str | None:
     start = without_marks(_first_text(head, found) if found else head).lstrip()
     line = start[:_RECORD_BYTES] if start.startswith((b"{", b"[")) else start.partition(b"\n")[0]
     names = {name.decode() for name in _WORD.findall(line)}
-    best = max(ENTITIES, key=lambda entity: _fields_named(entity, names))
-    return best if _fields_named(best, names) else None
-
-
-def _fields_named(entity: str, names: Set[str]) -> int:
-    """How many fields of an entity are among some names; 0 where one that it needs is not."""
-    named = {field for spelling, field in spellings(entity).items() if spelling in names}
-    needed = {field.name for field in landed_fields(entity) if field.required}
-    return len(named) if needed <= named else 0
+    return entity_of_names(names)
 
 
 def looks_like_table(head: bytes) -> bool:

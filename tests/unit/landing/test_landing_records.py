@@ -124,7 +124,7 @@ def test_one_value_is_one_value_in_every_notation() -> None:
 @pytest.mark.parametrize("text", sorted(NULL_SPELLINGS))
 def test_null_as_a_text_is_nobody(text: str) -> None:
     """It would be one viewer that all anonymous ones are; in a title, and in words that only begin so, it is a text."""
-    for name in ("viewerId", "deviceId"):
+    for name in ("viewerId", "deviceId", "creatorId"):
         assert reject("viewing_sessions", {name: text}) == (name, NULL_AS_TEXT)
     assert reject("follows", userId=text) == ("userId", NULL_AS_TEXT)
     assert reject("viewing_sessions", endedAt=text) == ("endedAt", NULL_AS_TEXT)
@@ -132,7 +132,7 @@ def test_null_as_a_text_is_nobody(text: str) -> None:
     assert accept("live_streams", title=text)["title"] == text
 
 
-@pytest.mark.parametrize("text", ["1.77305E+12", "-1.0E+12", "1.7730504e+18", "1.7976931348623157e+308"])
+@pytest.mark.parametrize("text", ["1.77305E+12", "1,77305E+12", "-1.0E+12", "1.7730504e+18", "1.7976931348623157e+308"])
 def test_a_rounded_id_is_nobody(text: str) -> None:
     """A spreadsheet makes one id of all that begin alike. What only looks a little like it is an id, as all else is."""
     for name in ("viewerId", "deviceId"):
