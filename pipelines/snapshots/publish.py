@@ -53,7 +53,7 @@ from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.inputs import LandedFiles
 from pipelines.snapshots.landed_list import Entry, ListedFiles
 from pipelines.snapshots.manifest import Snapshot
-from pipelines.snapshots.signals import Signals, find_signals
+from pipelines.snapshots.signals import Signals, find_signals, of_single_writers
 
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
 REPORT = "report.html"  # of the run that published the snapshot
@@ -168,6 +168,7 @@ def publish(
         unusual = (
             *publish_warnings.nothing_accepted(signals.new),
             *publish_warnings.far_from_all_others(signals.new, raw),
+            *of_single_writers(signals.new),
         )
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
