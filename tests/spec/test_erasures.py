@@ -173,3 +173,13 @@ def test_an_erasure_may_say_more(world):
         session = {"sessionId": f"s{number}", "creatorId": "ada", "viewerId": f"v{number}"}
         world.land("viewing_sessions", [session | {"startedAt": "2026-01-05T10:00:00Z"}], f"{number}.ndjson")
     assert world.run(compare=False).report.as_json()["funnel"]["erased"] == 2
+
+
+@pytest.mark.parametrize("spelled", ["Ann", "ann ", "'ann'", "\tANN"])
+def test_an_erasure_that_misses_somebody_by_its_spelling_is_worth_a_look(busy_world, spelled):
+    """Ids are taken as they are: nobody is erased by it, and who asked must not wait for it in vain."""
+    busy_world.land("erasures", [{"userId": spelled}, {"userId": "never seen"}, {"userId": "ben"}])
+    (said,) = [each for each in busy_world.run(compare=False).report.as_json()["anomalies"] if "erasure" in each]
+    assert said.startswith("1 newly landed erasure names nobody, and somebody but for upper and lower case")
+    busy_world.land("erasures", [{"userId": "ann"}])  # a night later it is no news, and neither is one that is right
+    assert not [each for each in busy_world.run(compare=False).report.as_json()["anomalies"] if "erasure" in each]
