@@ -166,7 +166,7 @@ def publish(
         seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
         unusual = (
-            *publish_warnings.nothing_accepted(signals.new),
+            *publish_warnings.mostly_rejected(signals.new),
             *publish_warnings.far_from_all_others(signals.new, raw),
             *of_single_writers(signals.new),
         )

@@ -30,18 +30,20 @@ def ignored_data(ignored: Iterable[Ignored]) -> Iterator[str]:
         yield f"{len(found) - MAX_NAMED:,} more ignored paths probably hold records: see `mostwatched status`."
 
 
-def nothing_accepted(new: Iterable[RawFile]) -> Iterator[str]:
-    """Yield a sentence for new files with records none of which was accepted: however few, all of a writer are lost."""
-    found = [each for each in new if each.records and not each.accepted | each.erased and not each.unreadable]
+def mostly_rejected(new: Iterable[RawFile]) -> Iterator[str]:
+    """Yield a sentence for new files most of whose records were rejected, however few: a writer's are lost.
+
+    Beside all that is read once more by a new mapping a whole day is under the limit.
+    """
+    found = [each for each in new if each.rejected * 2 > each.records and not each.unreadable]
     found.sort(key=lambda each: each.landed_name)
     for each in found[:MAX_NAMED]:
-        records = counted(each.records, "record")
-        yield (
-            f"None of the {records} in {each.landed_name} was accepted. {rejected_for([each])}"
-            "See `mostwatched rejects`, then land them corrected."
-        )
+        records = f"{counted(each.records, 'record')} in {each.landed_name}"
+        lost = f"{each.rejected:,} of the {records} were rejected"
+        said = lost if each.accepted or each.erased else f"None of the {records} was accepted"
+        yield f"{said}. {rejected_for([each])}See `mostwatched rejects`, then land them corrected."
     if len(found) > MAX_NAMED:
-        yield f"Of {len(found) - MAX_NAMED:,} more files no record was accepted: see `mostwatched rejects`."
+        yield f"Of {len(found) - MAX_NAMED:,} more files most records were rejected: see `mostwatched rejects`."
 
 
 def far_from_all_others(new: Iterable[RawFile], raw: Iterable[RawFile]) -> Iterator[str]:
