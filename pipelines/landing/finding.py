@@ -170,8 +170,9 @@ def _not_an_entity(name: str) -> str:
 
 def _entity_within(path: Path) -> str | None:
     """The entity whose records probably lie in a file or folder that is ignored: by its name, else by what is in it."""
-    files = itertools.islice(_data_files(path) if path.is_dir() and not path.is_symlink() else [path], FILES_LOOKED_AT)
-    for file in files:
+    is_folder = path.is_dir() and not path.is_symlink()
+    files = _data_files(path, FOLDERS_LOOKED_AT) if is_folder else iter([path])
+    for file in itertools.islice(files, FILES_LOOKED_AT):
         if read_as(file.name) == NO_FORMAT or not file.is_file():
             continue
         names = (path.name, *file.relative_to(path).parts[:-1])
@@ -187,7 +188,7 @@ def _entity_within(path: Path) -> str | None:
     return None
 
 
-FILES_LOOKED_AT = 20  # of a folder that is no entity's, and which may hold anything
+FILES_LOOKED_AT, FOLDERS_LOOKED_AT = 20, 100  # of a folder that is no entity's, and which may hold anything
 
 
 def resembling(name: str) -> str | None:
@@ -229,9 +230,9 @@ def _landed_meanwhile(root: Path, path: Path) -> bool:
         return True
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    """Complete files under a folder by whose names data lands."""
-    for folder, folders, names in os.walk(root):
+def _data_files(root: Path, most_folders: int | None = None) -> Iterator[Path]:
+    """Complete files under a folder by whose names data lands; of its first folders alone if it says how many."""
+    for folder, folders, names in itertools.islice(os.walk(root), most_folders):
         folders[:] = sorted(name for name in folders if not is_unfinished(name))
         for name in sorted(names):
             if not is_unfinished(name) and read_as(name) != NO_FORMAT:
