@@ -364,6 +364,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         "delete from live_streams where stream_id = 's1'",
         {"stream_id": "s1", "backers": 1},
     ),
+    "a stream's status is spelled as the contract spells it": (
+        "update live_streams set status = 'Ended ' where stream_id = 's1'",
+        {"stream_id": "s1", "status": "Ended "},
+    ),
 }
 ALL_CHECKS = [check for name in models.LINE for check in models.checks(name)]
 every_check = pytest.mark.parametrize("check", ALL_CHECKS, ids=lambda check: check.title)
