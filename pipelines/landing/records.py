@@ -75,7 +75,7 @@ NULL_SPELLINGS = frozenset(
         "000000000000000000000000",  # the nil ObjectId
     }
 )
-IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id", "creator_id"})  # columns
+IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
 # What a spreadsheet, or a float, makes of a long id of digits alone: several ids become one.
 ROUNDED_ID = re.compile(r"-?[0-9][.,][0-9]+[eE]\+[0-9]{2,3}")
 ROUNDED = "the id is a number that was rounded, as a spreadsheet shows it: export ids as text"

@@ -332,6 +332,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         "update creators set status = 'deleted' where creator_id = 'ada'",
         {"creator_id": "ada", "status": "deleted"},
     ),
+    "no creator is called as programs write null": (
+        "update creator_rankings set creator_id = 'NULL' where window_days = 30 and position = 1",
+        {"window_days": 30, "creator_id": "NULL", "viewers": 3},
+    ),
     "no row stands twice": (
         "insert into creator_reach select * from creator_reach where day = '2026-01-30' and creator_id = 'bob'",
         {"day": date(2026, 1, 30), "creator_id": "bob", "times": 2},

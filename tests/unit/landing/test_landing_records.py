@@ -124,7 +124,7 @@ def test_one_value_is_one_value_in_every_notation() -> None:
 @pytest.mark.parametrize("text", sorted(NULL_SPELLINGS))
 def test_null_as_a_text_is_nobody(text: str) -> None:
     """It would be one viewer that all anonymous ones are; in a title, and in words that only begin so, it is a text."""
-    for name in ("viewerId", "deviceId", "creatorId"):
+    for name in ("viewerId", "deviceId"):
         assert reject("viewing_sessions", {name: text}) == (name, NULL_AS_TEXT)
     assert reject("follows", userId=text) == ("userId", NULL_AS_TEXT)
     assert reject("viewing_sessions", endedAt=text) == ("endedAt", NULL_AS_TEXT)
