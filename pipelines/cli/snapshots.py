@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pipelines import remote
 from pipelines.cli.group import COUNT, as_json, cli, command, snapshot_or_current
 from pipelines.core.settings import Settings
 from pipelines.core.text import counted, print_json, printable
+
+if TYPE_CHECKING:
+    from pipelines.snapshots.manifest import Snapshot
 
 _NOTHING_YET = "Nothing has been published yet. `mostwatched run` does that."
 
@@ -149,6 +154,7 @@ def rollback(settings: Settings, snapshot_id: str | None, release: bool) -> None
             target = manifest.release(settings.snapshots, prepare)
             remote.push(settings)
             click.echo(f"Released: {target.id} is current, and runs move the pointer again.")
+            _warn_of_mistaken(target)
         else:
             target = manifest.roll_back(settings.snapshots, snapshot_id, prepare)
             remote.push(settings)
@@ -170,6 +176,16 @@ def remove(settings: Settings, snapshot_id: str) -> None:
         instead = manifest.remove_one(settings.snapshots, snapshot_id, kept_warehouses.restored(settings))
         remote.tidy(settings)
     click.echo(f"Removed snapshot {snapshot_id}." + (f" {instead.id} is current now." if instead else ""))
+    if instead:
+        _warn_of_mistaken(instead)
+
+
+def _warn_of_mistaken(current: Snapshot) -> None:
+    """Say that what became current without a run may be another mistaken day."""
+    from pipelines.snapshots.publish_warnings import current_is_mistaken
+
+    if said := current_is_mistaken(current):
+        click.echo(f"Warning: {said}", err=True)
 
 
 @command(snapshots, only="snapshots")

@@ -22,18 +22,8 @@ from pipelines.core.scratch import scratch_folder
 from pipelines.core.settings import Settings
 from pipelines.jobs import redaction
 from pipelines.jobs.id_matcher import IdMatchers
-from pipelines.jobs.id_search import (
-    UNREADABLE,
-    NotLookedInto,
-    find_unread,
-    hidden_in_table,
-    hidden_in_text,
-    in_unread,
-    may_hold,
-    owned_ranges,
-    owners_of_rows,
-    rows_of,
-)
+from pipelines.jobs.id_search import UNREADABLE, NotLookedInto, find_unread, hidden_in_table, hidden_in_text, in_unread
+from pipelines.jobs.owned_records import may_hold, owned_ranges, owners_of_rows, rows_of
 from pipelines.landing import (
     Ignored,
     LandedFile,

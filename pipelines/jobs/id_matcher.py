@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from pipelines.landing import LandedFile
 from pipelines.landing.lines import MAX_LINE_BYTES
-from pipelines.landing.mapping import UNMAPPED, EntityMapping
+from pipelines.landing.mapping import COMMA, UNMAPPED, EntityMapping
 from pipelines.landing.schema import landed_fields
 from pipelines.landing.values import shown_object_id
 from pipelines.raw.erasure_register import PERSON, strings_in
 
+_DELIMITERS = ",;|"  # that may stand in an id, besides that of a mapping
 _ESCAPE = b"\\u"  # in JSON: any letter of an id may be written as one
 
 # Fields of a landed record in which the same text is not the person: what they watched is the creator's, and a device
@@ -46,9 +47,21 @@ class IdMatcher:
     @cached_property
     def _spellings(self) -> list[bytes]:
         plain = (self.user, json.dumps(self.user)[1:-1], json.dumps(self.user, ensure_ascii=False)[1:-1])
-        spellings = {*plain, *(each.replace("/", "\\/") for each in plain), self.user.replace('"', '""')}
+        spellings = {*plain, *(each.replace("/", "\\/") for each in plain)}
+        spellings |= {self.user.replace(quote, 2 * quote) for quote in {'"', "'", self.mapping.quote or '"'}}
+        spellings |= set(self._escaped_in_csv)  # safeguard: ids-sought-as-csv-escapes-them
         in_latin_1 = [] if any(letter > "\xff" for letter in self.user) else [self.user.encode("latin-1")]
         return sorted({*map(_encoded, spellings), *in_latin_1})
+
+    @property
+    def _escaped_in_csv(self) -> Iterator[str]:
+        """As a dialect of CSV without quotation marks writes it, in which a backslash escapes."""
+        escaped = json.dumps(self.user, ensure_ascii=False)[1:-1].replace('\\"', '"')
+        yield escaped
+        for delimiter in {*_DELIMITERS, self.mapping.delimiter or COMMA} & set(self.user):
+            one = escaped.replace(delimiter, "\\" + delimiter)
+            yield from (one, one.replace("'", "\\'"))
+        yield escaped.replace("'", "\\'")  # of ClickHouse
 
     @cached_property
     def _escaped_word(self) -> re.Pattern[bytes]:
@@ -340,7 +353,7 @@ class IdMatchers:
         return self._in_pieces(chunks, is_text=True)
 
     def _in_pieces(self, chunks: Iterable[bytes], *, is_text: bool) -> set[str]:
-        kept = max((each.kept_of_text if is_text else each.kept_of_bytes for each in self._matchers), default=0)
+        kept = self.kept_of_text if is_text else max((each.kept_of_bytes for each in self._matchers), default=1)
         left, found = self, set[str]()
         for seen, decided, is_end in _overlapping(chunks, kept):
             is_escaped = is_text and _ESCAPE in seen
@@ -389,9 +402,15 @@ class IdMatchers:
                 found |= {each for each in landed if each}
         return found
 
-    def in_broken_base64(self, content: bytes) -> set[str]:
-        """The ids that stand in base64, of which the line ends have been taken out."""
-        return {each.user for each in self._candidates(content) if each.is_in_base64(content)}
+    def in_broken_base64(self, content: bytes, *, is_start: bool, is_end: bool) -> set[str]:
+        """The ids that stand in a piece of base64, of which the line ends have been taken out."""
+        candidates = self._candidates(content)
+        return {each.user for each in candidates if each.is_in_base64(content, is_start=is_start, is_end=is_end)}
+
+    @property
+    def kept_of_text(self) -> int:
+        """How many bytes of one piece of a text are looked at again with the next."""
+        return max((each.kept_of_text for each in self._matchers), default=1)
 
     def _candidates(self, content: bytes) -> Sequence[IdMatcher]:
         return self._candidates_of([content])[0]

@@ -69,22 +69,24 @@ LEAST_LOST = 10  # sessions: a day of fewer may well lose most of them
 
 @dataclass(frozen=True)
 class ShrunkDay:
-    """A day with under half of the sessions that it had."""
+    """A day with under half of the sessions that it had, or of the signed-in viewers or watched hours of those."""
 
     day: date
-    sessions_before: int
-    sessions: int
+    measure: str  # "session", "signed-in viewer" (of a creator) or "watched hour"
+    before: int
+    now: int
     lost: int  # sessions put aside as conflicting versions, or no longer in the lake
     # Whether most of what is not there any more was taken away on purpose: by newer versions, retractions or erasures.
     is_deliberate: bool
 
 
 def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[RawFile]) -> Iterator[ShrunkDay]:
-    """Return the days that `published` holds as well and that have under half of their sessions left.
+    """Return the days that `published` holds as well and that have under half of their sessions or viewers left.
 
     A newer version may retract a session, or move it to another day, and an erasure takes it out: that is meant. What
     is not meant is that a version loses against another of the same age, as when ids are given out again every day, or
-    that the lake has fewer records of the day than were counted.
+    that the lake has fewer records of the day than were counted. Nor is it that sessions stay without their viewers, or
+    without their ends, and no newer version says so: as when landed files are read by another mapping.
     """
     if published.manifest["policy"]["day_timezone"] != built.policy.day_timezone:
         return
@@ -94,16 +96,24 @@ def shrunk_days(published: Snapshot, lake: Lake, built: Built, raw: Sequence[Raw
         facts = published.files.get(name := f"{published.cube}{day}.parquet")
         if facts is None or facts["rows_sha256"] == stored.digest:
             continue
-        was, now = _totals(published.table(name))["sessions_started"], _totals(lake.table(stored))["sessions_started"]
-        if now * 2 >= was or was - now < LEAST_LOST:
+        before, after = _measured(published.table(name)), _measured(lake.table(stored))
+        fell = (each for each in before if after[each] * 2 < before[each] and before[each] - after[each] >= LEAST_LOST)
+        if (measure := next(fell, None)) is None:
             continue
+        was, now = before[measure], after[measure]
         days = calendar_days.utc_days(*calendar_days.day_bounds(day, zone))
         outcomes = [lake.table(file) for file in built.outcomes["session_outcomes"] if file.day in days]
-        conflicts = sum(_conflicts(each) for each in outcomes)
+        if measure != "session":
+            newer = sum(_records(each, "superseded", "deleted", "erased") for each in outcomes)
+            if is_same_policy:  # safeguard: viewers-that-vanish-noticed
+                changed = was - now if measure == "signed-in viewer" else before["session"] // 2
+                yield ShrunkDay(day, measure, was, now, 0, is_deliberate=newer * 2 >= changed)
+            continue
+        conflicts = sum(_records(each, "conflict") for each in outcomes)
         names = [str(each) for each in days]
         left = sum(folder.files[name].rows for folder in by_folder(raw) for name in names if name in folder.files)
         gone = max(0, was - left)
-        found = ShrunkDay(day, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
+        found = ShrunkDay(day, measure, was, now, conflicts + gone, is_deliberate=(conflicts + gone) * 2 < was - now)
         if is_same_policy or not found.is_deliberate:
             yield found
 
@@ -140,8 +150,19 @@ def unlike_before(
         )
 
 
-def _conflicts(outcomes: pa.Table) -> int:
-    return pc.sum(outcomes.filter(pc.equal(outcomes["outcome"], "conflict"))["records"]).as_py() or 0
+def _records(outcomes: pa.Table, *which: str) -> int:
+    return pc.sum(outcomes.filter(pc.is_in(outcomes["outcome"], pa.array(which)))["records"]).as_py() or 0
+
+
+def _measured(table: pa.Table) -> dict[str, int]:
+    """What a day may lose: see ShrunkDay.measure."""
+    signed_in = _totals(table.filter(table["is_signed_in"]))
+    totals = _totals(table)
+    return {
+        "session": totals["sessions_started"],
+        "signed-in viewer": signed_in["viewers"],
+        "watched hour": totals["watched_milliseconds"] // 3_600_000,
+    }
 
 
 def _totals(table: pa.Table) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -265,17 +265,30 @@ def incomplete_last_day(sessions: Mapping[date, int], as_of: date, first_landed:
 
 
 def shrunk(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence if days lost most of their sessions since the last snapshot, and not on purpose."""
+    """Yield a sentence if days lost most of what they had in the last snapshot, and not on purpose."""
     found = [day for day in days if not day.is_deliberate]
-    if found:
-        first = found[0]
+    if sessions := [day for day in found if day.measure == "session"]:
         yield (
-            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
-            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: {first.lost:,} of its records were "
+            f"{as_shrunk(sessions)}: {sessions[0].lost:,} of its records were "
             "put aside as conflicting versions (the same source, id and revision with other content, as when ids are "
             "given out again), or are no longer in the lake. Land them with ids of their own, or publish as it is "
             "with --allow-incomplete."
         )
+    if others := [day for day in found if day.measure != "session"]:
+        yield (
+            f"{as_shrunk(others)}, though its sessions are there and no newer versions say so: what landed may be read "
+            "by another mapping than before. Look at viewerId and endedAt in mostwatched.toml, or publish as it is "
+            "with --allow-incomplete."
+        )
+
+
+def as_shrunk(days: Sequence[ShrunkDay]) -> str:
+    """Return the beginning of a sentence about days that shrank."""
+    first = days[0]
+    return (
+        f"{first.day} has {counted(first.now, first.measure)}, of {first.before:,} in the last snapshot"
+        f"{f'; {len(days) - 1:,} more days shrank so' if days[1:] else ''}"
+    )
 
 
 def first_day_landed(raw: Iterable[RawFile]) -> date | None:

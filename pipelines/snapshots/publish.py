@@ -264,12 +264,7 @@ def _mistaken(settings: Settings, pointer: snapshots.Pointer | None, moves: bool
         return
     with suppress(Damaged, UsageError):  # a run of its own as_of says so
         current = snapshots.open_snapshot(settings.snapshots, pointer.snapshot_id)
-        newest = current.manifest["freshness"]["newest_session_at"]
-        zone = ZoneInfo(current.manifest["policy"]["day_timezone"])
-        said = publish_warnings.current_is_mistaken(
-            newest and datetime.fromisoformat(newest), current.as_of, zone, current.id
-        )
-        if said:
+        if said := publish_warnings.current_is_mistaken(current):
             yield said
 
 

@@ -12,7 +12,8 @@ from pipelines.landing.files import Ignored, printable_name
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots.changed_days import ShrunkDay
-from pipelines.snapshots.gates import rejected_for
+from pipelines.snapshots.gates import as_shrunk, rejected_for
+from pipelines.snapshots.manifest import Snapshot
 
 MAX_NAMED = 5  # files
 
@@ -90,15 +91,12 @@ def _rows_by_day(files: Iterable[RawFile | RawFolder]) -> Counter[str]:
 
 
 def retracted(days: Iterable[ShrunkDay]) -> Iterator[str]:
-    """Yield a sentence if days lost most of their sessions on purpose: it refuses nothing."""
+    """Yield a sentence if days lost most of their sessions, viewers or hours on purpose: it refuses nothing."""
     found = [day for day in days if day.is_deliberate]
-    if found:
-        first = found[0]
-        yield (
-            f"{first.day} has {counted(first.sessions, 'session')}, of {first.sessions_before:,} in the last snapshot"
-            f"{f'; {len(found) - 1:,} more days shrank so' if found[1:] else ''}: newer versions retract or move the "
-            "others, or their viewers were erased."
-        )
+    if sessions := [day for day in found if day.measure == "session"]:
+        yield f"{as_shrunk(sessions)}: newer versions retract or move the others, or their viewers were erased."
+    if others := [day for day in found if day.measure != "session"]:
+        yield f"{as_shrunk(others)}: newer versions of its sessions say so, or viewers were erased."
 
 
 def days_without_sessions(
@@ -117,14 +115,16 @@ def days_without_sessions(
         )
 
 
-def current_is_mistaken(newest_session: datetime | None, as_of: date, zone: ZoneInfo, snapshot_id: str) -> str | None:
-    """Say that the snapshot that readers stay on, of a later as_of than that of a run, may be of a mistaken day."""
-    first = _first_day_without(newest_session, zone)
-    if first is None or first >= as_of:
+def current_is_mistaken(current: Snapshot) -> str | None:
+    """Say that the snapshot that readers are on, or stay on whatever is published, may be of a mistaken day."""
+    newest = current.manifest["freshness"]["newest_session_at"]
+    zone = ZoneInfo(current.manifest["policy"]["day_timezone"])
+    first = _first_day_without(newest and datetime.fromisoformat(newest), zone)
+    if first is None or first >= current.as_of:
         return None
     return (
-        f"Readers stay on {snapshot_id}, of a later day, though no session starts from {first} on. If that day was "
-        f"asked for by mistake, take it back with `mostwatched snapshots remove {snapshot_id}`."
+        f"Readers stay on {current.id}, of a later day, though no session starts from {first} on. If that day was "
+        f"asked for by mistake, take it back with `mostwatched snapshots remove {current.id}`."
     )
 
 

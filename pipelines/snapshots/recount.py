@@ -372,11 +372,10 @@ _FUNDING = f"""
         select
             stream_id, user_id, currency, amount as captured,
             case
-                when epoch_ms(refunded_at) >= $now then 0
+                when epoch_ms(refunded_at) >= $now then null
                 when refunded_amount is not null then refunded_amount
                 when status = 'refunded' then amount
-                else 0
-            end as refunded
+            end as refunded -- null: nothing was, which of a pledge of 0 is not all of it
         from newest
         where status in ('captured', 'refunded') and epoch_ms(captured_at) < $now
     ),
@@ -384,11 +383,11 @@ _FUNDING = f"""
         select
             stream_id,
             case
-                when min(currency) filter (where refunded < captured)
-                    is not distinct from max(currency) filter (where refunded < captured)
-                then sum(captured) - sum(refunded)
+                when min(currency) filter (where coalesce(refunded, 0) < captured)
+                    is not distinct from max(currency) filter (where coalesce(refunded, 0) < captured)
+                then sum(captured - coalesce(refunded, 0))
             end as total,
-            count(distinct user_id) filter (where refunded < captured) as backers
+            count(distinct user_id) filter (where refunded is null or refunded < captured) as backers
         from money
         group by stream_id
     ),

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
+import tempfile
+from collections import Counter
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.jobs.id_matcher import FEW, IdMatcher, IdMatchers
+from pipelines.jobs.id_search import find_files
+from pipelines.jobs.owned_records import owned_ranges, owners_of_rows
+from pipelines.lake.engines import duckdb as engine
+from pipelines.landing import Content
 
 LETTERS = "abc-_\"\\/'@.é日 \n7\x00\U0001f600"
 IDS = st.one_of(
@@ -113,3 +126,61 @@ def test_many_ids_of_a_usual_kind_are_looked_for_at_once() -> None:
     assert asked == []
     assert ids.in_text([text + b'"000000000000000000000007"']) == {f"{7:024x}"}
     assert set(asked) == {f"{7:024x}"}
+
+
+VALUES = st.one_of(
+    IDS,
+    IDS.map(lambda user: f"of {user}"),
+    IDS.map(lambda user: f"x{user}"),
+    IDS.map(lambda user: base64.b64encode(user.encode()).decode()),
+    IDS.map(lambda user: json.dumps({"v": user})),
+    st.integers(0, 10),
+    st.none(),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_records_in_files_are_those_of_each(data: st.DataObject) -> None:
+    """In landed JSON, CSV and Parquet, and in Parquet, JSON and other files of ours."""
+    users = data.draw(st.lists(IDS, min_size=FEW + 1, max_size=FEW + 5, unique=True))
+    rows = data.draw(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=6))
+    table = pa.table(
+        {
+            name: pa.array([None if row[number] is None else str(row[number]) for row in rows], pa.string())
+            for number, name in enumerate(("viewer_id", "creator_id", "text"))
+        }
+    )
+    records = [dict(zip(("viewerId", "creatorId", "note"), row, strict=True)) for row in rows]
+    as_json = "\n".join(json.dumps(each, ensure_ascii=data.draw(st.booleans())) for each in records).encode()
+    as_array = json.dumps(records).encode()
+    cells = io.StringIO()
+    csv.writer(cells).writerows([("userId", "creatorId", "note"), *rows])
+    contents = {"ndjson": [as_json, as_array], "csv": [cells.getvalue().encode()]}
+
+    def found(of: list[str]) -> tuple[object, ...]:
+        ids = IdMatchers.of(of)
+        in_texts = []
+        for kind, texts in contents.items():
+            for text in texts:
+                owned: Counter[str] = Counter()
+                content = Content(kind, None)
+                parts = partial(iter, [text])
+                ranges = list(owned_ranges(content, parts, entity="follows", ids=ids, owned=owned))
+                in_texts.append((set(ranges), set(owned.items())))
+        in_rows = {
+            (row, user) for batch in table.to_batches() for row, of in owners_of_rows(batch, ids).items() for user in of
+        }
+        matches = {(each.path.name, each.user, each.is_public) for each in find_files(connection, paths, ids)}
+        return (*in_texts, (in_rows, matches))
+
+    with tempfile.TemporaryDirectory() as folder, closing(engine.connect("200MB", 1, spill=None)) as connection:
+        paths = [Path(folder, name) for name in ("a.parquet", "b.json", "c.txt")]
+        pq.write_table(table, paths[0])
+        paths[1].write_bytes(as_array)
+        paths[2].write_bytes(as_json)
+        many, alone = found(users), [found([user]) for user in users]
+    for number, (first, second) in enumerate(many):
+        assert second == set().union(*(each[number][1] for each in alone))
+        if number in (0, 2) or number == len(many) - 1:  # those of an array are put together where they are neighbours
+            assert first == set().union(*(each[number][0] for each in alone))

@@ -90,7 +90,7 @@ def histories_in(zone: str) -> st.SearchStrategy[History]:
     lengths = st.sampled_from([0, 1, 999, 60_000, 59_999, 3_600_000, 86_400_000, 86_400_001, 180_000_000])
     people = st.sampled_from(["ann", "ben", "ada", "bob"])
     creators = st.sampled_from(["ada", "bob", "eve"])
-    amounts = st.sampled_from([0.01, 10, 33.33, 100])
+    amounts = st.sampled_from([0, 0.01, 10, 33.33, 100])
 
     def closed(session: dict[str, Any]) -> dict[str, Any]:
         start, length = session["startedAt"], session.pop("length", None)

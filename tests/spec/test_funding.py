@@ -122,6 +122,24 @@ def test_the_percentage_is_exact_rounded_down_and_not_capped(tmp_path, goal, amo
     assert world.run().stream("s1").funding_percentage == percentage
 
 
+def test_a_pledge_of_nothing_backs_unless_it_is_refunded(world):
+    """Captured, and not refunded in full: so say the table, the private one and the audit, which counts it again."""
+    world.land("live_streams", "stream | funding_goal\ns1 | 100\ns2 | 100")
+    world.land(
+        "pledges",
+        """
+        user | stream | amount | status   | captured_at      | refunded_at
+        ann  | s1     | 0      | captured | 2026-01-10 10:00 |
+        ben  | s1     | 0      | refunded | 2026-01-10 10:00 | 2026-01-12 10:00
+        cat  | s2     | 0.00   | refunded | 2026-01-10 10:00 | 2026-02-12 10:00
+    """,
+    )
+    night = world.run()
+    assert [night.stream(name).backers for name in ("s1", "s2")] == [1, 1]
+    assert night.funded() == [("ann", "s1"), ("cat", "s2")]
+    assert audit(night.settings, night.snapshot, 1).differing == 0
+
+
 def test_backers_are_distinct_users(world):
     """A user with several pledges is one backer, for as long as one of them is not refunded in full."""
     world.land("live_streams", "stream | funding_goal\ns1 | 100")

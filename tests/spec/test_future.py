@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import World
 
+from pipelines.cli import cli
 from pipelines.core.errors import NoSnapshot, RefusedToPublish, UsageError
 from pipelines.core.settings import Settings
 from pipelines.jobs.nightly import require_started
@@ -93,3 +94,20 @@ def test_a_damaged_one_does_not_take_its_place(mistaken):
     with pytest.raises(NoSnapshot, match=r"no other whole snapshot.*mostwatched run --as-of DATE"):
         manifest.remove_one(world.settings.snapshots, first)
     assert world.current() == first
+
+
+def test_what_becomes_current_without_a_run_may_be_another_mistake(mistaken, monkeypatch, capsys):
+    """A rollback that is released, and the one that is taken back, leave readers on the newest: it is named."""
+    world, (first, second, mistake) = mistaken
+    other = world.run("2032-01-01", night=ANYWAY).snapshot_id
+    monkeypatch.setenv("MOSTWATCHED_HOME", str(world.settings.home))
+
+    def warned(*arguments: str) -> str:
+        cli.main(["snapshots", *arguments], standalone_mode=False)
+        return capsys.readouterr().err
+
+    assert f"`mostwatched snapshots remove {mistake}`" in warned("remove", other)
+    assert "mistake" not in warned("rollback", first)
+    assert f"`mostwatched snapshots remove {mistake}`" in warned("rollback", "--release")
+    assert "mistake" not in warned("remove", mistake)
+    assert world.current() == second

@@ -87,6 +87,7 @@ def by_path(folder: Path, name: str) -> bytes:
 SESSION = {"sessionId": ["s"], "creatorId": ["c"], "startedAt": ["2026-03-09T01:00:00Z"]}
 VALID = pa.table(SESSION)
 ESCAPED = "".join(f"\\u{ord(each):04x}" for each in USER)
+BARE = base64.b64encode(f"see {USER}".encode()).decode().rstrip("=")
 
 
 def with_column(**columns: list[object]) -> bytes:
@@ -159,6 +160,11 @@ PLACES: dict[str, bytes] = {
     "base64 in Parquet": with_column(note=[base64.b64encode(LINE).decode()]),
     "bytes in Parquet": with_column(note=[LINE]),
     "UTF-16 in Parquet": with_column(note=[USER.encode("utf-16-le")]),
+    "zlib in Parquet": with_column(note=[zlib.compress(LINE)]),
+    "JSON escapes in Parquet": with_column(note=[f'{{"v":"{ESCAPED}"}}']),
+    "base64 without padding in Parquet": parquet(
+        pa.table({name: values * 2 for name, values in SESSION.items()} | {"note": [BARE, "others"]})
+    ),
     "gz in Parquet": with_column(note=[gzip.compress(LINE)]),
     "deep in Parquet": with_column(note=[[{"x": {"y": f"of {USER}"}}]]),
     "a column's name": with_column(**{USER: ["x"]}),

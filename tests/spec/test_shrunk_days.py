@@ -111,3 +111,51 @@ def test_who_was_forgotten_shrinks_no_day(world):
     path.unlink()
     forget(world.settings, "nina", now=datetime(2026, 1, 30, 4, tzinfo=UTC))
     assert world.run(SECOND, compare=False).report.published.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "measure"),
+    [
+        ('rename = { viewer = "deviceId", ended = "endedAt" }', "0 signed-in viewers, of 40"),
+        ('rename = { viewer = "viewerId" }\ntimezone = "UTC"', "0 watched hours, of 40"),
+        ('rename = { viewer = "viewerId", ended = "endedAt" }\nnull = ["-"]', None),
+    ],
+)
+def test_viewers_that_another_mapping_takes_away_refuse(world, mapping, measure):
+    """The sessions of all days stay, and nobody retracted a viewer or an end."""
+    world.settings.landing.mkdir(parents=True)
+    toml = world.settings.landing / "mostwatched.toml"
+    toml.write_text('[viewing_sessions]\nrename = { viewer = "viewerId", ended = "endedAt" }\n')
+    renamed = {"viewerId": "viewer", "endedAt": "ended"}
+    for day in range(5, 30):
+        of_day = sessions(f"2026-01-{day:02d}", 40)
+        world.land(
+            "viewing_sessions",
+            [
+                {renamed.get(name, name): value for name, value in each.items()} | {"sessionId": f"{day}-{number}"}
+                for number, each in enumerate(of_day)
+            ],
+        )
+    world.run(FIRST, compare=False)
+    toml.write_text(f"[viewing_sessions]\n{mapping}\n")
+    if measure is None:
+        assert not any(
+            "in the last snapshot" in said for said in world.run(FIRST, compare=False).report.published.warnings
+        )
+        return
+    with pytest.raises(RefusedToPublish, match=f"{measure} in the last snapshot; 24 more days shrank so, though"):
+        world.run(FIRST, compare=False, night={"accept_rejects": True})
+    world.run(FIRST, compare=False, night={"accept_rejects": True, "allow_incomplete": True})
+
+
+@pytest.mark.parametrize(
+    ("change", "measure"),
+    [({"viewerId": None}, "10 signed-in viewers, of 40"), ({"endedAt": None}, "1 watched hour, of 31")],
+)
+def test_viewers_whom_newer_versions_take_away_are_named(published, change, measure):
+    """As when a platform makes old sessions anonymous."""
+    published.land("viewing_sessions", sessions(SHRUNK, 30, revision=1, **change))
+    warnings = published.run(SECOND, night={"allow_incomplete": True}).report.published.warnings
+    assert [
+        warning for warning in warnings if f"{SHRUNK} has {measure} in the last snapshot: newer versions" in warning
+    ]

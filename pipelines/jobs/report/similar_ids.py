@@ -1,8 +1,8 @@
 """Ids that differ only in what people do not see: they are taken as they land, and counted here.
 
 White space around an id, another Unicode form of the same characters, characters of no width, letters of another
-alphabet that look the same, or the case of a hexadecimal id make two ids of one, and of one person two. What lands is
-not changed: they may be two.
+alphabet that look the same, the case of a hexadecimal id or brackets around a UUID make two ids of one, and of one
+person two. What lands is not changed: they may be two.
 """
 
 from __future__ import annotations
@@ -29,16 +29,23 @@ _KINDS = {"viewer_id": "user", "user_id": "user", "creator_id": "creator", "devi
 _NO_WIDTH = frozenset(
     "\u034f\u115f\u1160\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )  # beside format characters
-_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8,}(?:-[0-9A-Fa-f]{4,})*")
+_BARE_UUID = re.compile(r"(?:\{|urn:uuid:)([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\}?", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"(?:0x)?[0-9A-Fa-f]{8,}(?:-[0-9A-Fa-f]{4,})*")
 
 
 def canonical(identifier: str) -> str:
     """The id as people see it: ids that look alike have the same. Of ASCII letters each looks like itself alone."""
-    seen = "".join(char for char in identifier if char not in _NO_WIDTH and unicodedata.category(char) != "Cf")
+    seen = "".join(filter(_is_seen, identifier))
     seen = unicodedata.normalize("NFKC", seen).strip()
     if not seen.isascii():
         seen = "".join(char if char.isascii() else _look_alike(char) for char in seen)
-    return seen.lower() if _HEXADECIMAL.fullmatch(seen) else seen
+    digits = _BARE_UUID.sub(r"\1", seen)
+    return digits.lower() if _HEXADECIMAL.fullmatch(digits) else seen
+
+
+def _is_seen(char: str) -> bool:
+    """Whether a character has a width: white space has, a NUL that fills a field up has none."""
+    return char not in _NO_WIDTH and (unicodedata.category(char) not in ("Cc", "Cf") or char.isspace())
 
 
 @cache
@@ -128,8 +135,8 @@ def _folders_of_new(new: Sequence[RawFile], all_folders: Sequence[RawFolder]) ->
 def _sentence(kind: str, ids: int) -> str:
     return (
         f"{counted(ids, f'{kind} id')} differ only in white space around them, in their Unicode form, in characters of "
-        "no width, in letters of other alphabets that look the same or in the case of hexadecimal digits: each counts "
-        "as an id of its own"
+        "no width, in letters of other alphabets that look the same, in the case of hexadecimal digits or in brackets "
+        "around a UUID: each counts as an id of its own"
     )
 
 
@@ -164,8 +171,8 @@ def _columns(kind: str) -> Iterator[tuple[str, str]]:
 _UNUSUAL = r"""
     select distinct id
     from new_ids
-    where regexp_matches(id, '^\s|\s$|[^\x21-\x7e]')
-        or (id <> lower(id) and regexp_full_match(id, '[0-9A-Fa-f]{8,}(-[0-9A-Fa-f]{4,})*'))
+    where regexp_matches(id, '^\s|\s$|[^\x21-\x7e]|^\{|(?i)^urn:uuid:')
+        or (id <> lower(id) and regexp_full_match(id, '(0x)?[0-9A-Fa-f]{8,}(-[0-9A-Fa-f]{4,})*'))
     order by id
     limit $most
 """

@@ -18,7 +18,8 @@ import pytest
 import zstandard
 
 from pipelines.jobs.id_matcher import IdMatcher, IdMatchers
-from pipelines.jobs.id_search import find_files, find_unread, may_hold
+from pipelines.jobs.id_search import find_files, find_unread
+from pipelines.jobs.owned_records import may_hold
 from pipelines.lake.engines import duckdb as engine
 from pipelines.landing import content_of, open_landed
 from pipelines.raw.erasure_register import candidate_ids

@@ -16,6 +16,7 @@ from pipelines.jobs.report.similar_ids import canonical
 VARIANTS: list[Callable[[str], str]] = [
     lambda text: f" {text}",
     lambda text: f"{text}\t",
+    lambda text: f"{text}\0\0",  # of a field of fixed length
     lambda text: f"{text}\u00a0",
     lambda text: text[:1] + "\u200b" + text[1:],
     lambda text: f"\ufeff{text}",
@@ -34,6 +35,7 @@ def test_what_looks_alike_has_one_canonical_form(text: str, variant: Callable[[s
 @given(st.uuids())
 def test_hexadecimal_ids_in_either_case(value: object) -> None:
     assert canonical(str(value).upper()) == canonical(str(value))
+    assert canonical(f"{{{value}}}") == canonical(f"URN:UUID:{value}") == canonical(f"urn:uuid:{value}") == str(value)
 
 
 @given(st.from_regex(r"[a-zA-Z0-9_-]{1,7}", fullmatch=True), st.from_regex(r"[a-zA-Z0-9_-]{1,7}", fullmatch=True))
@@ -72,6 +74,10 @@ def test_a_canonical_form_looks_like_itself(text: str) -> None:
         ("Ivan", "\u0399van"),
         ("Zo\u00eb", "Z\u043e\u00eb"),
         ("ann", "ann "),
+        ("ann", "ann\0"),
+        ("0x52908400098527886e0f7030069857d2e4169ee7", "0x52908400098527886E0F7030069857D2E4169EE7"),
+        ("6f9619ff-8b86-d011-b42d-00cf4fc964ff", "{6F9619FF-8B86-D011-B42D-00CF4FC964FF}"),
+        ("6f9619ff-8b86-d011-b42d-00cf4fc964ff", "urn:uuid:6f9619ff-8b86-d011-b42d-00cf4fc964ff"),
         ("Zo\u00eb", "Zoe\u0308"),
         ("64d15f9e2e6c8f4d5a12345b", "64D15F9E2E6C8F4D5A12345B"),
     ],

@@ -22,7 +22,7 @@ from pipelines.core.settings import load
 from pipelines.core.shared_folders import NewFile
 from pipelines.jobs import erase_landed
 from pipelines.jobs.id_matcher import IdMatchers
-from pipelines.jobs.id_search import owned_ranges, owners_of_rows, rows_of
+from pipelines.jobs.owned_records import owned_ranges, owners_of_rows, rows_of
 from pipelines.landing import LandedFile, Postponed, Source, content_of, decompressed, find_landed, open_landed, rewrite
 from pipelines.landing.lines import with_line_feeds
 from pipelines.landing.objects import Scanner
