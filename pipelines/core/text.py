@@ -95,7 +95,10 @@ def _print_lost(lost_by_entity: Sequence[Mapping[str, Any]], unknown: Sequence[M
         click.echo(f"Lost: of {lost['entity']} {', '.join(said)}.")
     for one in (one for one in unknown if one["resembles"]):
         whose = f"{printable(one['field'])} in {counted(one['records'], 'record')} of {one['entity']}"
-        click.echo(f"Unknown field: {whose} is not read; it resembles {one['resembles']}.")
+        click.echo(
+            f"Unknown field: {whose} is not read; it resembles {one['resembles']}. If that is what it is, have it "
+            "exported by that name, or say so under rename in mostwatched.toml."
+        )
     if others := [one for one in unknown if not one["resembles"]]:
         click.echo(f"Unknown fields: {counted(len(others), 'field')} that the contract does not know; see the report.")
 

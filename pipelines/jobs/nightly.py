@@ -270,6 +270,7 @@ def _night(
                 unreadable=ingested.unreadable,
                 unread=recorder.unread_files(),
                 empty=recorder.empty_files,
+                ignored=ingested.ignored,
             ),
         )
         return NightReport(recorder.as_of, ingested, raw, published, dict(lake.built))

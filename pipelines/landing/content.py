@@ -13,6 +13,7 @@ from pipelines.landing.csv_dialect import Dialect
 from pipelines.landing.files import NO_FORMAT, DamagedArchive, Source, decompressed, read_as
 from pipelines.landing.lines import without_marks
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, in_folders, mapped_spellings
+from pipelines.landing.resemblance import entity_of_names
 from pipelines.landing.schema import FLAT_ENTITIES, landed_fields
 from pipelines.landing.unreadable import ONLY_WHITE_SPACE, ZEROS
 from pipelines.landing.values import Rejected
@@ -114,6 +115,36 @@ def looks_landed(entity: str, name: str, mapping: EntityMapping, head: bytes) ->
     if _CONTROL.search(head) and any(read_as(part) != NO_FORMAT for part in _inner_names(name)):
         return True  # such as sessions.csv.gpg: it is no note about the file, and nobody would know that it is one
     return _is_ours(entity, mapping, _text_format(entity, mapping, "", head), head)
+
+
+def entity_of(head: bytes) -> str | None:
+    """The entity whose records a file that begins so holds, by the names of the fields that it needs; None: of none."""
+    found = next((name for start, name in _ARCHIVES.items() if head.startswith(start)), None)
+    start = without_marks(_first_text(head, found) if found else head).lstrip()
+    line = start[:_RECORD_BYTES] if start.startswith((b"{", b"[")) else start.partition(b"\n")[0]
+    names = {name.decode() for name in _WORD.findall(line)}
+    return entity_of_names(names)
+
+
+def looks_like_table(head: bytes) -> bool:
+    """Whether a text holds the same number of cells, two or more, in each of its first lines."""
+    lines = [line for line in head.splitlines()[:_LINES_OF_A_TABLE] if line.strip()]
+    if len(head) == HEAD_BYTES:
+        lines = lines[:-1]
+    cells = ({len(each.findall(line)) for line in lines} for each in _SEPARATORS)
+    return len(lines) > 1 and any(len(counts) == 1 and counts != {0} for counts in cells)
+
+
+def looks_like_list(head: bytes) -> bool:
+    """Whether a text holds one word a line."""
+    return _LIST.fullmatch(head) is not None
+
+
+_LIST = re.compile(rb"(?:[^\s\x00-\x1f]+\s*?(?:[\r\n]+|$))+")
+_RECORD_BYTES = 4096  # in which each field that a record needs is named
+_LINES_OF_A_TABLE = 20
+_SEPARATORS = [re.compile(each) for each in (rb",(?!\s)", rb";(?!\s)", rb"\t", rb"\|")]  # of cells, and not of clauses
+_WORD = re.compile(rb"\w+")
 
 
 def _other_kind(head: bytes) -> str | None:

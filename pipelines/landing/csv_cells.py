@@ -38,7 +38,7 @@ _CSV_REASONS = {
 }
 # An id as it is once a spreadsheet (1.23456789012346E+018), or a column of floating-point numbers (7.0), has held it.
 # An id of letters and digits has no sign in it: 12e4 may be one.
-_REWRITTEN_ID = re.compile(r"-?(?:[1-9][0-9]*\.0|[0-9]\.[0-9]+[eE]\+[0-9]+)")
+_REWRITTEN_ID = re.compile(r"-?(?:[1-9][0-9]*\.0|[0-9][.,][0-9]+[eE]\+[0-9]+)")
 _WITH_EXPONENT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?[eE][+-]?[0-9]+")
 UNENDED = f"{NOT_CSV}: {_CSV_REASONS['unexpected end of data']}"
 
@@ -90,7 +90,8 @@ class Header:
     @property
     def is_by_columns(self) -> bool:
         """Whether records may be read as columns."""
-        return self.problem is None and self._constants is not None
+        is_looked_at = self._entity == "erasures" and bool(self.unknown)
+        return self.problem is None and self._constants is not None and not is_looked_at
 
     def _problem(self) -> str | None:
         given = [each.name for each in self._fields if each is not None]

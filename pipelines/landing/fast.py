@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -106,7 +107,8 @@ class FastReader:
     def __init__(self, entity: str, min_lines: int = MIN_LINES, mapping: EntityMapping = UNMAPPED) -> None:
         self.entity = entity
         self._mapping = mapping
-        self._min_lines = min_lines
+        # Of an erasure every field is looked at: see Acceptor.accept.
+        self._min_lines = min_lines if entity != "erasures" else sys.maxsize
         self._learning = threading.Lock()  # of what follows
         self._forms: tuple[CommonForm, ...] = ()  # the one that read most comes first
         self._lessons = MAX_LESSONS  # that are left

@@ -105,6 +105,7 @@ class Ignored:
 
     path: Path
     reason: str
+    holds: str | None = None  # the entity whose records probably lie there
 
 
 class Postponed(Exception):
@@ -153,6 +154,8 @@ def landed_file(
 
 
 UNFINISHED = "marker or temporary file"
+NOT_REGULAR = "not a regular file: links are not followed, land the file itself"
+NOT_A_FOLDER = "not a folder: links are not followed, land the folder itself"
 UNKNOWN_KIND = "no file of data: neither its name (.ndjson, .jsonl, .json, .csv, .parquet) nor its first bytes say so"
 
 
@@ -445,7 +448,7 @@ def landed_file_of(
     if entity not in ENTITIES:
         return Ignored(root / entity, f"not an entity: those are {', '.join(ENTITIES)}")
     if not inner:
-        return Ignored(root / entity, "not a folder")
+        return Ignored(root / entity, NOT_A_FOLDER)
     path = PurePosixPath(name).as_posix()
     return landed_file(root, entity, path, str(root / name), mappings.get(entity, UNMAPPED), is_data=is_data)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from operator import attrgetter
@@ -16,9 +17,11 @@ from pathlib import Path
 from zlib import crc32
 
 from pipelines.core.errors import UsageError
-from pipelines.landing.content import HEAD_BYTES, looks_landed
+from pipelines.landing.content import HEAD_BYTES, entity_of, looks_landed, looks_like_list, looks_like_table
 from pipelines.landing.files import (
     NO_FORMAT,
+    NOT_A_FOLDER,
+    NOT_REGULAR,
     UNFINISHED,
     Ignored,
     LandedFile,
@@ -129,9 +132,9 @@ def find_landed(roots: Sequence[Path], blocks: Blocks | None = None) -> tuple[li
             if name == MAPPING_NAME:
                 continue
             if name not in ENTITIES:
-                ignored.append(Ignored(root / name, _not_an_entity(name)))
+                ignored.append(Ignored(root / name, _not_an_entity(name), _entity_within(root / name)))
             elif not is_folder:
-                ignored.append(Ignored(root / name, "not a folder"))
+                ignored.append(Ignored(root / name, NOT_A_FOLDER, name))
             else:
                 # safeguard: mapped-files-are-looked-at
                 is_looked_at = name in mappings or (blocks is not None and name in blocks.looked_at)
@@ -163,6 +166,29 @@ def read_mappings(root: Path) -> Mapping[str, EntityMapping]:
 def _not_an_entity(name: str) -> str:
     meant = resembling(name)
     return f"not an entity: those are {', '.join(ENTITIES)}{f'; {meant} was perhaps meant' if meant else ''}"
+
+
+def _entity_within(path: Path) -> str | None:
+    """The entity whose records probably lie in a file or folder that is ignored: by its name, else by what is in it."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    files = _data_files(path, FOLDERS_LOOKED_AT) if is_folder else iter([path])
+    for file in itertools.islice(files, FILES_LOOKED_AT):
+        if read_as(file.name) == NO_FORMAT or not file.is_file():
+            continue
+        names = (path.name, *file.relative_to(path).parts[:-1])
+        if meant := next(filter(None, map(resembling, names)), None):
+            return meant
+        try:
+            with open_landed(file) as source:
+                head = os.pread(source.file.fileno(), HEAD_BYTES, 0)
+        except Postponed:
+            continue
+        if held := entity_of(head):
+            return held
+    return None
+
+
+FILES_LOOKED_AT, FOLDERS_LOOKED_AT = 20, 100  # of a folder that is no entity's, and which may hold anything
 
 
 def resembling(name: str) -> str | None:
@@ -204,9 +230,9 @@ def _landed_meanwhile(root: Path, path: Path) -> bool:
         return True
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    """Complete files under a folder by whose names data lands."""
-    for folder, folders, names in os.walk(root):
+def _data_files(root: Path, most_folders: int | None = None) -> Iterator[Path]:
+    """Complete files under a folder by whose names data lands; of its first folders alone if it says how many."""
+    for folder, folders, names in itertools.islice(os.walk(root), most_folders):
         folders[:] = sorted(name for name in folders if not is_unfinished(name))
         for name in sorted(names):
             if not is_unfinished(name) and read_as(name) != NO_FORMAT:
@@ -238,7 +264,7 @@ def _walk(
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
                 elif not entry.is_file(follow_symlinks=False):  # safeguard: no-link-listed
-                    ignored.append(Ignored(Path(base + name), "not a regular file"))
+                    ignored.append(Ignored(Path(base + name), NOT_REGULAR, entity if entry.is_symlink() else None))
                 else:
                     found = landed_file(root, entity, name, base + name, mapping)
                     if isinstance(found, Ignored):
@@ -254,7 +280,10 @@ def _by_content(root: Path, entity: str, name: str, mapping: EntityMapping, igno
     except Postponed as error:
         return Ignored(ignored.path, str(error))
     is_data = looks_landed(entity, name, mapping, head)
-    return landed_file(root, entity, name, str(ignored.path), mapping, is_data=is_data)
+    # Whom to forget may stand in a list without a header.
+    is_suspect = looks_like_table(head) or (entity == "erasures" and looks_like_list(head))
+    found = landed_file(root, entity, name, str(ignored.path), mapping, is_data=is_data)
+    return replace(found, holds=entity) if isinstance(found, Ignored) and is_suspect else found
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
-from pipelines.landing.schema import landed_fields, spellings
+from pipelines.landing.schema import Instant, landed_fields, spellings
 
 SEVERAL_RECORDS = "one of its records holds several records"
 COLUMNS = "one of its records holds columns, or the names of columns"
@@ -31,15 +31,16 @@ _BEHIND = r"\s*(?:(?P<list>:\s*\[[^\[\]{}]*,)|(?P<object>:\s*\{[^\[\]{}]*,)|(?P<
 def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[bytes | str], str | None]:
     """A function that says of the text of a rejected record why it is more than one; None where it is not."""
     required = {each.name for each in landed_fields(entity) if each.required}
+    instants = {each.name for each in landed_fields(entity) if each.kind is Instant}
     known = {spelling: name for spelling, name in mapped_spellings(entity, mapping).items() if name in required}
     own = {spelling for spelling, name in known.items() if name not in _COMMON_NAMES}
     behind = re.compile(rf"""(?<!\w)["']?({"|".join(map(re.escape, known))})\\*["']?{_BEHIND}""")
 
     def why(landed: bytes | str) -> str | None:
         text = landed if isinstance(landed, str) else landed.decode("latin-1")
-        found = [(match[1], match.lastgroup) for match in behind.finditer(text)]
-        times = Counter(known[spelling] for spelling, kind in found if kind != "value")
-        kinds = {kind for spelling, kind in found if spelling in own}
+        matches = list(behind.finditer(text))
+        times = Counter(known[match[1]] for match in matches if match.lastgroup != "value")
+        kinds = {_kind_of(match, text, known[match[1]] in instants) for match in matches if match[1] in own}
         # safeguard: several-records-are-unreadable
         if max((count for name, count in times.items() if name not in _COMMON_NAMES), default=0) > 1:
             try:
@@ -54,6 +55,18 @@ def nesting(entity: str, mapping: EntityMapping = UNMAPPED) -> Callable[[bytes |
         return None
 
     return why
+
+
+def _kind_of(match: re.Match[str], text: str, is_instant: bool) -> str | None:
+    """What stands behind the name of a field; the parts of one instant are one value."""
+    if match.lastgroup == "list" and is_instant and _PARTS.match(text, match.start("list")):
+        return "key"
+    if match.lastgroup == "value" and text[: match.start()].rstrip().endswith(":"):
+        return None  # what a field is called, beside its value
+    return match.lastgroup
+
+
+_PARTS = re.compile(r":\s*\[\s*[0-9]{4}(?:\s*,\s*[0-9]{1,9}){2,6}\s*,?\s*\]?")  # as Jackson writes: [2026,3,9,8,0]
 
 
 def _records_in(value: Any, known: Mapping[str, str], names: AbstractSet[str]) -> int:

@@ -23,7 +23,7 @@ from pipelines.landing.files import Postponed, Source
 from pipelines.landing.lines import LONG_LINE_TEXT_BYTES, MAX_LINE_BYTES
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
 from pipelines.landing.parquet_sizes import Sizes
-from pipelines.landing.records import TWO_SPELLINGS, Acceptor, count_unknown
+from pipelines.landing.records import TWO_SPELLINGS, Acceptor, count_unknown, not_an_erasure
 from pipelines.landing.schema import FLAT_ENTITIES, RAW_SCHEMAS, RECORDS, Instant, LandedField, landed_fields
 from pipelines.landing.unreadable import lacking
 from pipelines.landing.values import (
@@ -56,7 +56,7 @@ def read_parquet(entity: str, source: Source, fast: bool = True, mapping: Entity
         with os.fdopen(os.dup(source.file.fileno()), "rb") as handle, pq.ParquetFile(handle) as opened:
             reader = _Reader(entity, opened.schema_arrow, fast, mapping)
             if reader.missing:
-                rows.give_up(1, lacking(reader.missing), ", ".join(opened.schema_arrow.names))
+                rows.give_up(1, lacking(reader.missing), ",".join(opened.schema_arrow.names))
                 yield rows.batch()
                 return
             read = reader.columns or opened.schema_arrow.names  # where folders say all, rows are to be counted
@@ -211,7 +211,7 @@ class _Reader:
             name for name, each in by_name.items() if each.required and name not in given and "." not in name
         ]
         twice = [name.rstrip(".") for name in names if names.count(name) > 1]
-        self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else None
+        self._problem = Rejected(twice[0], TWO_SPELLINGS) if twice else not_an_erasure(entity, given, self._unknown)
         self._by_column = {by_name[known[name]].column: name for name in self.columns if known[name] in by_name}
         self._constants: dict[str, Any] = {}  # by column, what stands in folders
         is_apart = not {field for field, _ in mapping.in_folders} & set(names)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
 
 from pipelines.landing.mapping import UNMAPPED, EntityMapping, mapped_spellings
+from pipelines.landing.resemblance import entity_of_names
 from pipelines.landing.schema import (
     RECORDS,
     Instant,
@@ -51,6 +53,7 @@ MAX_UNKNOWN_NAME_CHARS = 100
 OTHER_UNKNOWN = "…"  # counts the rest
 
 MISSING = "missing"
+WRONG_FOLDER = "it has no erasedAt and all that another entity needs: move its file to the folder of that, "
 TWO_SPELLINGS = "the field is given in two spellings"
 NOT_AN_OBJECT = "not a JSON object"
 FOLDER_DISAGREES = "the record says another value than the folder that it landed in"
@@ -63,16 +66,18 @@ FRACTION_AS_TEXT = "expected text, got a number with a fraction or an exponent: 
 # are not among them: ids are not guessed about.
 NULL_SPELLINGS = frozenset(
     {
-        *("\\N", "NULL", "null", "[NULL]", "(NULL)", "(null)", "<null>"),  # of databases and what shows them
-        *("None", "nan", "NaN", "NaT", "<NA>", "NA", "#N/A"),  # Python, pandas, R, spreadsheets
-        *("undefined", "[object Object]", "nil", "<nil>"),  # JavaScript, Ruby, Go
+        *("\\N", "NULL", "null", "Null", "[NULL]", "(NULL)", "(null)", "<null>"),  # of databases and what shows them
+        *("-", "?", "."),  # DB2, Teradata, SAS
+        *("None", "NONE", "none", "nan", "NaN", "NAN", "NaT", "<NA>", "NA", "N/A", "n/a"),  # Python, pandas, R
+        *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"),  # spreadsheets
+        *("undefined", "[object Object]", "nil", "Nil", "NIL", "<nil>"),  # JavaScript, Ruby, Go
         "00000000-0000-0000-0000-000000000000",  # the nil UUID: phones that allow no tracking give it, too
         "000000000000000000000000",  # the nil ObjectId
     }
 )
 IDS_OF_PERSONS = frozenset({"viewer_id", "device_id", "user_id"})  # columns
 # What a spreadsheet, or a float, makes of a long id of digits alone: several ids become one.
-ROUNDED_ID = re.compile(r"-?[0-9]\.[0-9]+[eE]\+[0-9]{2,3}")
+ROUNDED_ID = re.compile(r"-?[0-9][.,][0-9]+[eE]\+[0-9]{2,3}")
 ROUNDED = "the id is a number that was rounded, as a spreadsheet shows it: export ids as text"
 NULL_AS_TEXT = "the text is how some programs write null: say null = ['…'] in mostwatched.toml, or land it as null"
 
@@ -111,6 +116,8 @@ class Acceptor:
         self._collect(landed, "", values, unknown)
         for name, text in self.mapping.in_folders:
             self._add_from_folder(self._fields[name], text, values)
+        if problem := not_an_erasure(self.entity, {name for name in values if values[name] is not None}, unknown):
+            raise problem
         present = {name: value for name, value in values.items() if value is not None}
         try:
             record: Landed = msgspec.convert(present, self._record, dec_hook=_from_landed)
@@ -283,6 +290,19 @@ class Acceptor:
         got = _GOT.search(reason)
         kind = _MSGSPEC_KINDS.get(got[1] if got else "", "something else")
         return Rejected(field.name, f"expected {_EXPECTED[field.kind]}, got {kind}")
+
+
+def not_an_erasure(entity: str, given: AbstractSet[str], unknown: Collection[str]) -> Rejected | None:
+    """Why a record of erasures is none, by the names of its fields.
+
+    Whatever else has a userId, and landed in the wrong folder, would be people who asked to be forgotten.
+    """
+    if entity != "erasures" or not unknown or "erasedAt" in given:
+        return None
+    other = entity_of_names({*unknown, *given})
+    if other not in ("erasures", None):  # safeguard: only-erasures-erase
+        return Rejected(None, f"{WRONG_FOLDER}{other}")
+    return None
 
 
 def count_unknown(counts: Counter[str], name: str, times: int = 1) -> None:

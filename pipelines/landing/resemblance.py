@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+
+from pipelines.landing.schema import ENTITIES, landed_fields, spellings
 
 # Words that other programs use for each other in the names of fields. Of each line the first stands for all.
 _SYNONYMS = (
@@ -57,6 +59,19 @@ def resembled_field(name: str, fields: Sequence[str]) -> str | None:
     close = {_squeezed(field): field for field in reversed(fields)}
     best = difflib.get_close_matches(_squeezed(name), list(close), n=1, cutoff=_LEAST_RATIO)
     return close[best[0]] if best else None
+
+
+def entity_of_names(names: Set[str]) -> str | None:
+    """The entity whose records have such fields: all that it needs, most of what it may have; None where none has."""
+    best = max(ENTITIES, key=lambda entity: _fields_named(entity, names))
+    return best if _fields_named(best, names) else None
+
+
+def _fields_named(entity: str, names: Set[str]) -> int:
+    """How many fields of an entity are among some names; 0 where one that it needs is not."""
+    named = {field for spelling, field in spellings(entity).items() if spelling in names}
+    needed = {field.name for field in landed_fields(entity) if field.required}
+    return len(named) if needed <= named else 0
 
 
 def _squeezed(name: str) -> str:

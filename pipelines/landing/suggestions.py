@@ -15,7 +15,7 @@ from pipelines.landing.csv_dialect import BACKSLASH_OPEN
 from pipelines.landing.envelopes import Envelope, envelope_of
 from pipelines.landing.mapping import MAPPING_NAME
 from pipelines.landing.records import MISSING, NULL_AS_TEXT, NULL_SPELLINGS
-from pipelines.landing.resemblance import resembled_field
+from pipelines.landing.resemblance import entity_of_names, resembled_field
 from pipelines.landing.schema import landed_fields, spellings
 from pipelines.landing.values import NO_OFFSET, NO_TIME_ZONE, NOT_AN_INSTANT, NOT_JSON, NUMBER_AS_INSTANT, OUTSIDE
 
@@ -29,6 +29,7 @@ _COUNT = re.compile(r"(?<!\d)(?:\d{10}|\d{13}|\d{16}|\d{19})(?!\d)")
 _DRAWN = re.compile(r"\s*[+|┌┏╭]|.*\S  *\|  *\S|\s+\S+ = ")  # psql, mysql, sqlite3 and others, on a terminal
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*$")
 _LOCAL_DATE = re.compile(r"(?<!\d)\d{1,2}([./])\d{1,2}\1\d{4}(?!\d)|(?<!\w)(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ")
+_PYTHON = re.compile(r"\s*\[?\s*\{\s*'")
 _INFINITY = re.compile(r"(?<!\w)-?infinity(?!\w)", re.IGNORECASE)
 _DOUBLED = re.compile(r'(?<!\\)\\\\"|^\s*\\n')  # a quotation mark that two backslashes stand before
 
@@ -50,7 +51,15 @@ def of_header(entity: str, header: str) -> str:
     names = [name.strip('"') for name in header.split(delimiter or ",")]
     if any(name != name.strip() for name in names):
         return "White space stands around its names, and perhaps around what is below them: write it without"
+    if other := _other_entity(entity, names):
+        return other
     return _sentence(entity, [*_delimiter(delimiter), *_rename(entity, names)])
+
+
+def _other_entity(entity: str, names: Iterable[str]) -> str:
+    """A sentence for names that another entity's records have; the empty text where none has."""
+    other = entity_of_names(frozenset(names))
+    return "" if other in (entity, "erasures", None) else f"It seems to hold {other}: move it to the folder {other}"
 
 
 def suspected_delimiter(header: str) -> str | None:
@@ -74,7 +83,9 @@ def of_rejections(entity: str, rejected: Iterable[Rejection]) -> str:
         if reason == MISSING or reason.endswith("got an object"):
             record = _object(text)
             looked_into += 1
-            if looked_into <= _LOOKED_INTO and (envelope := envelope_of(entity, record)):
+            if other := _other_entity(entity, record):
+                said[f"{other}."] = None
+            elif looked_into <= _LOOKED_INTO and (envelope := envelope_of(entity, record)):
                 said[envelope.remedy()] = None
                 names |= dict.fromkeys(envelope.record)
             elif reason == MISSING:
@@ -107,6 +118,8 @@ def _otherwise_written(reason: str, text: str) -> Iterator[str]:
         yield _ISO_DATES
     if _INFINITY.search(text) and (reason == NOT_AN_INSTANT or reason.endswith(OUTSIDE)):
         yield _NO_INFINITY
+    if reason.startswith(NOT_JSON) and _PYTHON.match(text):
+        yield _NO_PYTHON
     if reason.startswith(NOT_JSON) and _DOUBLED.search(text):
         yield _NOT_DOUBLED
     if reason == BACKSLASH_OPEN:
@@ -121,6 +134,7 @@ _ESCAPES = (
     "Say escape = '\\' and quote = '' of it in mostwatched.toml if a database wrote it (COPY, mysql --batch, "
     "TabSeparated), and escape = '' if a backslash is just that."
 )
+_NO_PYTHON = "It is what Python shows of a dict, which is no JSON: write it with json.dumps."
 _NOT_DOUBLED = (
     "Its backslashes seem to be doubled, as COPY and mysql --batch do with JSON: use psql -At -c, or mysql --raw."
 )

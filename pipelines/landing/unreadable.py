@@ -49,8 +49,8 @@ _SHOWN_CHARS = 300  # of a header; one with every field of the contract is short
 
 def _suggestions(entity: str, reason: str, text: str) -> list[str]:
     """Sentences that say how the file could be read after all."""
-    if reason == NO_RECORD and (suggestion := suggestions.of_rejections(entity, [(MISSING, text)])):
-        return [f"{suggestion}."]
+    if reason == NO_RECORD and (suggestion := suggestions.of_rejections(entity, [(MISSING, text), (NOT_JSON, text)])):
+        return [f"{suggestion.removesuffix('.')}."]
     if reason == COLUMNS:
         return [
             "Land an object for each record, which names its values, as pandas does by orient='records', lines=True."

@@ -343,11 +343,13 @@ class _Readings:
 
     def restored(self, file: LandedFile, sha256: str, find: Callable[[str], RawFile | None]) -> list[RawFile]:
         """The raw folder of a file, made to count again, if others of its bytes were made later by another mapping."""
+        if not self.claim(file, sha256):  # safeguard: first-mapping-is-claimed
+            return []
         reading, mapping = self.latest.get(bytes_id_of((file.entity, sha256, file.read_as)), (0, ""))
         if mapping == file.mapping.digest:
             return []
         raw = find(_key(file, sha256))
-        if raw is None or not self.claim(file, raw.landed_sha256):
+        if raw is None:
             return []
         now = msgspec.structs.replace(raw, reading=reading + 1)
         write_index(now)

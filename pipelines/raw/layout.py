@@ -24,7 +24,7 @@ from pipelines.landing.schema import ENTITIES
 
 # Raise it when the same landed bytes would give other rows, other rejects or other columns. Every landed file that is
 # still there is then read again; raw of an earlier version counts only where no later one exists.
-PARSER_VERSION = 5
+PARSER_VERSION = 6
 
 INDEX, KEYS = "index.json", "keys.json"
 INDEXES = "indexes.cache"  # in the lake, of this machine alone: see index_cache.py

@@ -62,8 +62,8 @@ def latest_readings(raw_folders: Iterable[RawFile]) -> dict[BytesId, tuple[int, 
     """(the highest reading, the mapping of it) of the bytes that were read by a mapping at some time."""
     mapped = [raw for raw in raw_folders if raw.mapping or raw.reading]
     readings: dict[BytesId, tuple[int, str]] = {}
-    for raw in mapped:
-        if raw.reading >= readings.get(raw.bytes_id, (0, ""))[0]:
+    for raw in mapped:  # also of those of which another mapping counts, and none by which they were read
+        if raw.reading >= readings.setdefault(raw.bytes_id, (0, ""))[0]:
             readings[raw.bytes_id] = (raw.reading, raw.mapping)
     return readings
 

@@ -31,6 +31,7 @@ from pipelines.lake import models, plan
 from pipelines.lake.derive import Lake, Stored
 from pipelines.lake.engines import duckdb as engine
 from pipelines.lake.plan import PUBLIC_TABLES, Built, cube_days, totalled_days
+from pipelines.landing.files import Ignored
 from pipelines.raw import deliveries, erasure_register
 from pipelines.raw.ingest import NONE_UNREADABLE, UnreadableFiles
 from pipelines.raw.raw_file import RawFile
@@ -52,7 +53,7 @@ from pipelines.snapshots.gates import Lost
 from pipelines.snapshots.inputs import LandedFiles
 from pipelines.snapshots.landed_list import Entry, ListedFiles
 from pipelines.snapshots.manifest import Snapshot
-from pipelines.snapshots.signals import Signals, find_signals
+from pipelines.snapshots.signals import Signals, find_signals, of_single_writers
 
 PRIVATE_TABLES = ("follows", "funded_streams", "replay_rentals")
 REPORT = "report.html"  # of the run that published the snapshot
@@ -120,12 +121,14 @@ def publish(
     unreadable: UnreadableFiles = NONE_UNREADABLE,
     unread: Iterable[str] = (),
     empty: Iterable[str] = (),
+    ignored: Iterable[Ignored] = (),
 ) -> Published:
     """Publish `built` and point `current.json` to it, unless that would mislead.
 
     With `replace_current` it takes the place of the current snapshot, over the same raw. Nothing has newly landed, so
     only a check can refuse it; a pinned pointer moves too, and stays pinned.
     `unread` and `empty` name landed files of sessions that are not in raw, or under another name: see judge_days.
+    `ignored` is what lies in the landing folders and is not read.
     Raises RefusedToPublish, naming every ground at once.
     """
     progress("check what is to be published", 0, 1)
@@ -163,8 +166,9 @@ def publish(
         seen_before = landed.accepted_before(pointer, newest)
         signals = find_signals(raw, seen_before, partial(_count_commonest, settings, lake))
         unusual = (
-            *publish_warnings.nothing_accepted(signals.new),
+            *publish_warnings.mostly_rejected(signals.new),
             *publish_warnings.far_from_all_others(signals.new, raw),
+            *of_single_writers(signals.new),
         )
         if not accept_rejects:
             refusals += gates.unreadable_files(raw, seen_before, unreadable.replaced)
@@ -182,6 +186,7 @@ def publish(
         raise RefusedToPublish("Not published, the last snapshot stays. " + " ".join(refusals))
     warnings = tuple(result.message for result in results if result.offenders)
     warnings += tuple(gates.unreadable_files(unreadable.there, frozenset(), frozenset()))  # also those accepted before
+    warnings += tuple(publish_warnings.ignored_data(ignored))
     warnings += unusual
     warnings += tuple(publish_warnings.retracted(shrunk_days))
     warnings += tuple(_unlike(before, lake, built, files))

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pipelines.core.text import counted, first_named
+from pipelines.landing.files import Ignored, printable_name
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import RawFolder, by_folder
 from pipelines.snapshots.changed_days import ShrunkDay
@@ -17,15 +18,33 @@ from pipelines.snapshots.manifest import Snapshot
 MAX_NAMED = 5  # files
 
 
-def nothing_accepted(new: Iterable[RawFile]) -> Iterator[str]:
-    """Yield a sentence for new files with records none of which was accepted: however few, all of a writer are lost."""
-    found = [each for each in new if each.records and not each.accepted | each.erased and not each.unreadable]
+def ignored_data(ignored: Iterable[Ignored]) -> Iterator[str]:
+    """Yield a sentence for what lies in a landing folder, is not read, and probably holds records."""
+    found = [each for each in ignored if each.holds]
+    for each in found[:MAX_NAMED]:
+        path = printable_name(each.path)
+        yield (
+            f"{path} is not read, and probably holds records of {each.holds}: land them in the folder {each.holds}, as "
+            f"CSV, NDJSON or Parquet, or move {path} out of the landing folder. It is ignored as {each.reason}."
+        )
+    if len(found) > MAX_NAMED:
+        yield f"{len(found) - MAX_NAMED:,} more ignored paths probably hold records: see `mostwatched status`."
+
+
+def mostly_rejected(new: Iterable[RawFile]) -> Iterator[str]:
+    """Yield a sentence for new files most of whose records were rejected, however few: a writer's are lost.
+
+    Beside all that is read once more by a new mapping a whole day is under the limit.
+    """
+    found = [each for each in new if each.rejected * 2 > each.records and not each.unreadable]
     found.sort(key=lambda each: each.landed_name)
     for each in found[:MAX_NAMED]:
-        records = counted(each.records, "record")
-        yield f"None of the {records} in {each.landed_name} was accepted. {rejected_for([each])}".rstrip()
+        records = f"{counted(each.records, 'record')} in {each.landed_name}"
+        lost = f"{each.rejected:,} of the {records} were rejected"
+        said = lost if each.accepted or each.erased else f"None of the {records} was accepted"
+        yield f"{said}. {rejected_for([each])}See `mostwatched rejects`, then land them corrected."
     if len(found) > MAX_NAMED:
-        yield f"Of {len(found) - MAX_NAMED:,} more files no record was accepted: see `mostwatched rejects`."
+        yield f"Of {len(found) - MAX_NAMED:,} more files most records were rejected: see `mostwatched rejects`."
 
 
 def far_from_all_others(new: Iterable[RawFile], raw: Iterable[RawFile]) -> Iterator[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from pipelines.core.text import first_named
+from pipelines.core.text import counted, first_named
 from pipelines.raw.raw_file import RawFile
 from pipelines.raw.raw_folder import RawFiles, RawFolder, divide_new
 from pipelines.raw.unknown_fields import UnknownField, unknown_fields
@@ -141,6 +141,30 @@ def _find_lacking(
         elif was is not None and was >= least_before and rows >= LEAST_FOR_HALF and shares[name] <= HALF_GONE * was:
             said.add(name)
             found.weaker.append(f"{lacking}; on the days before {was:.0%} had it")
+
+
+def of_single_writers(new: Sequence[RawFile]) -> Iterator[str]:
+    """Yield a sentence for each field of another name that holds what all sessions of some new files lack.
+
+    Beside the files of other writers it is too little to refuse; of its own writer everything is lost.
+    """
+    found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
+    for file in new:
+        if file.entity != "viewing_sessions" or not file.unknown_fields or not file.accepted:
+            continue
+        rows, shares = _shares([file], file.files.keys())
+        unknown = unknown_fields([file])
+        for column in ("viewer_id", "ended_at", "device_id"):
+            other = _read_elsewhere(unknown, FIELDS[column][0], rows) if shares.get(column) == 0 else None
+            if other is not None and other.resembles is not None:
+                found[other.field, other.resembles].append(file)
+    for (name, resembles), files in found.items():
+        sessions = counted(sum(file.accepted for file in files), "session")
+        yield (
+            f"{sessions} in {first_named(sorted(file.landed_name for file in files))} have no {resembles}, but {name}, "
+            f"which the contract does not know: have it exported as {resembles}, or say in mostwatched.toml under "
+            f'[viewing_sessions]: rename = {{ {_key(name)} = "{resembles}" }}.'
+        )
 
 
 def _rows_by_day(files: Sequence[RawFile | RawFolder]) -> dict[str, int]:

@@ -29,3 +29,12 @@ select creator_rankings.window_days, creator_rankings.creator_id, creators.statu
 from creator_rankings
 inner join creators on creator_rankings.creator_id = creators.creator_id
 where creators.status in ('banned', 'deleted')
+
+-- check: no creator is called as programs write null   severity: warn
+select window_days, creator_id, viewers
+from creator_rankings
+where
+    lower(creator_id) in (
+        'null', '(null)', '[null]', '<null>', 'none', 'nil', 'nan', 'n/a', '#n/a', 'undefined', '[object object]'
+    )
+order by window_days, creator_id

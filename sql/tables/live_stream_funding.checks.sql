@@ -42,3 +42,11 @@ select backed.stream_id, backed.backers
 from backed
 anti join live_streams on backed.stream_id = live_streams.stream_id
 order by backed.stream_id
+
+-- check: a stream's status is spelled as the contract spells it   severity: warn
+select stream_id, status
+from live_streams
+where
+    status not in ('scheduled', 'active', 'ended')
+    and lower(trim(status)) in ('scheduled', 'active', 'ended')
+order by stream_id

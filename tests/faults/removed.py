@@ -266,6 +266,8 @@ SAFEGUARDS = (
     Safeguard("unknown-escape-rejected", never, MAPPED),
     Safeguard("rewritten-id-rejected", instead("return value"), ("tests/spec/test_types.py",)),
     Safeguard("null-as-text-is-nobody", never, LANDED_VALUES),
+    Safeguard("first-mapping-is-claimed", never, MAPPED),
+    Safeguard("only-erasures-erase", never, ("tests/spec/test_erasures.py",)),
     Safeguard("rounded-ids-are-nobody", drop, LANDED_VALUES),
     Safeguard("zeros-are-unreadable", never, UNREADABLE),
     Safeguard("page-of-an-error-is-unreadable", never, UNREADABLE),

@@ -188,3 +188,15 @@ def test_equal_instants_are_decided_by_their_content(tmp_path, lesser, greater):
     world = World(tmp_path / "alone")
     world.land("creators", [{"_id": "ada", "updatedAt": "2026-01-01T00:00:00Z"} | greater])
     assert rows[0] == rows[1] == world.run().rows("creators.parquet")
+
+
+def test_a_creator_who_is_called_null_is_said(world):
+    """Ids of creators are taken as they are: one of them may be all sessions whose creator nobody knows."""
+    sessions = [
+        {"sessionId": f"s{number}", "creatorId": name, "viewerId": "v", "startedAt": "2026-01-30T10:00:00Z"}
+        for number, name in enumerate(["undefined", "ada"])
+    ]
+    world.land("viewing_sessions", sessions)
+    said = [each for each in world.run(compare=False).report.as_json()["warnings"] if "programs write null" in each]
+    assert len(said) == 1
+    assert "creator_id undefined" in said[0]

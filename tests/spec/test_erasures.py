@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 from world import World
+
+from pipelines.core.errors import RefusedToPublish
 
 
 @pytest.fixture
@@ -130,3 +133,53 @@ def test_a_device_named_like_an_erased_user_stays(world):
     """)
     world.land("erasures", "user\nann")
     assert world.run().measured("ada").anonymous_viewers == 1
+
+
+# --- what is no erasure ----------------------------------------------------------------------------------------------
+
+OTHERS = {  # by DuckDB: records with a userId that are none of erasures, 100 of them
+    "follows": "select 'v' || i as userId, 'ada' as creatorId, timestamptz '2026-01-01 00:00Z' as followedAt",
+    "pledges": "select 'p' || i as pledgeId, 'v' || i as userId, 's' as streamId, 1.00 as amount, 'pending' as status",
+    "replay_rentals": "select 'v' || i as userId, 's' as streamId, timestamptz '2026-01-01 00:00Z' as rentedAt, "
+    "timestamptz '2026-02-01 00:00Z' as expiresAt",
+}
+COPY = {
+    "csv": "(format csv, header)",
+    "ndjson": "(format json)",
+    "parquet": "(format parquet)",
+}
+
+
+@pytest.mark.parametrize("file_format", COPY)
+@pytest.mark.parametrize("entity", OTHERS)
+def test_records_of_another_entity_erase_nobody(world, entity, file_format):
+    """They have a userId, and landed in the wrong folder: everybody in them would be forgotten."""
+    session = {"sessionId": "s1", "creatorId": "ada", "viewerId": "v1", "startedAt": "2026-01-05T10:00:00Z"}
+    world.land("viewing_sessions", [session])
+    folder = world.settings.landing / "erasures"
+    folder.mkdir(parents=True)
+    duckdb.sql(f"copy ({OTHERS[entity]} from range(100) t(i)) to '{folder}/a.{file_format}' {COPY[file_format]}")
+    with pytest.raises(RefusedToPublish, match=f"move its file to the folder of that, {entity}"):
+        world.run(compare=False)
+    night = world.run(compare=False, night={"accept_rejects": True})
+    assert night.measured("ada").viewers == 1
+    assert night.report.as_json()["new_rejected"] + night.report.as_json()["rejected"] >= 100
+
+
+def test_an_erasure_may_say_more(world):
+    """What a request is about does not matter: erasedAt says that it is one, or no other entity has its fields."""
+    for number, more in enumerate([{"erasedAt": "2026-01-05T00:00:00Z", "creatorId": "ada"}, {"reason": "asked"}]):
+        world.land("erasures", [{"userId": f"v{number}", **more}], f"{number}.ndjson")
+        session = {"sessionId": f"s{number}", "creatorId": "ada", "viewerId": f"v{number}"}
+        world.land("viewing_sessions", [session | {"startedAt": "2026-01-05T10:00:00Z"}], f"{number}.ndjson")
+    assert world.run(compare=False).report.as_json()["funnel"]["erased"] == 2
+
+
+@pytest.mark.parametrize("spelled", ["Ann", "ann ", "'ann'", "\tANN"])
+def test_an_erasure_that_misses_somebody_by_its_spelling_is_worth_a_look(busy_world, spelled):
+    """Ids are taken as they are: nobody is erased by it, and who asked must not wait for it in vain."""
+    busy_world.land("erasures", [{"userId": spelled}, {"userId": "never seen"}, {"userId": "ben"}])
+    (said,) = [each for each in busy_world.run(compare=False).report.as_json()["anomalies"] if "erasure" in each]
+    assert said.startswith("1 newly landed erasure names nobody, and somebody but for upper and lower case")
+    busy_world.land("erasures", [{"userId": "ann"}])  # a night later it is no news, and neither is one that is right
+    assert not [each for each in busy_world.run(compare=False).report.as_json()["anomalies"] if "erasure" in each]

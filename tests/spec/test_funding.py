@@ -373,3 +373,12 @@ def test_five_hundred_published_percentages(world, test_data):
     published = [int(campaign["published_percentage"]) for campaign in campaigns]
     assert len(published) == 500
     assert [row.funding_percentage for row in world.run().funding()] == published
+
+
+def test_a_status_that_is_spelled_otherwise_is_said(world):
+    """It is taken as it is, and no user has funded a scheduled stream by it."""
+    at = {"creatorId": "ada", "fundingGoal": "100", "currency": "USD"}
+    world.land("live_streams", [at | {"id": "s1", "status": "Scheduled"}, at | {"id": "s2", "status": "paused"}])
+    (warning,) = world.run(compare=False).report.as_json()["warnings"][:1]
+    assert "a stream's status is spelled as the contract spells it" in warning
+    assert "stream_id s1, status Scheduled" in warning

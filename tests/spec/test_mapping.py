@@ -378,6 +378,21 @@ def test_bytes_in_two_folders_are_read_by_the_mapping_of_the_first(tmp_path, hom
         assert [row["started_at"].hour for row in rows] == [9]
 
 
+def test_bytes_in_two_folders_are_read_as_they_are_where_the_first_has_no_mapping(tmp_path, home):
+    """In the first run as in the next: twenty files, since which of two raw folders comes first their keys decide."""
+    for folder in ("one", "two"):
+        for number in range(20):
+            line = {"sessionId": f"s{number}", "creatorId": "c", "viewerId": "v", "startedAt": "2026-01-05T10:00:00Z"}
+            path = tmp_path / folder / "viewing_sessions" / f"{number}.ndjson"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(line) + "\n")
+    swapped = "[viewing_sessions]\nrename = { viewerId = 'deviceId', deviceId = 'viewerId' }\n"
+    (tmp_path / "two" / "mostwatched.toml").write_text(swapped)
+    for _ in range(2):
+        ingest(home, [tmp_path / "one", tmp_path / "two"])
+        assert [each.mapping for each in raw_files(home)] == [""] * 20
+
+
 # --- a bad mapping --------------------------------------------------------------------------------------------------
 
 

@@ -330,3 +330,21 @@ def test_a_file_of_random_keys_names_few(tmp_path):
     found = unknown_fields([one])
     assert (found[0].field, found[0].resembles, len(found)) == ("viewerID", "viewerId", 50)
     assert re.fullmatch(r"k09\d\d", found[-1].field)
+
+
+@pytest.mark.parametrize(
+    ("name", "resembles"), [("viewerID", "viewerId"), ("endTime", "endedAt"), ("device_uuid", "deviceId")]
+)
+def test_what_one_writer_of_several_calls_otherwise_is_warned_of(world, name, resembles):
+    """It is a fifth of the new sessions, and refuses nothing: of that writer all is lost."""
+    session = {"creatorId": "ada", "startedAt": "2026-01-05T10:00:00Z"}
+    more = {"viewerId": "v", "endedAt": "2026-01-05T10:30:00Z", "deviceId": "d"}
+    world.land("viewing_sessions", [session | more | {"sessionId": f"s{number}"} for number in range(40)])
+    odd = {(name if key == resembles else key): value for key, value in more.items()}
+    world.land("viewing_sessions", [session | odd | {"sessionId": f"o{number}"} for number in range(10)], "odd.ndjson")
+    said = [each for each in world.run(compare=False).report.as_json()["warnings"] if "odd.ndjson" in each]
+    assert said == [
+        f"10 sessions in viewing_sessions/odd.ndjson have no {resembles}, but {name}, which the contract does not know"
+        f": have it exported as {resembles}, or say in mostwatched.toml under [viewing_sessions]: rename = {{ {name} = "
+        f'"{resembles}" }}.'
+    ]

@@ -219,7 +219,7 @@ def test_a_number_is_no_instant_and_the_remedy_is_named(home, name, content):
     assert 'epoch = "s" (or "ms", "us", "ns") in mostwatched.toml' in reason
 
 
-@pytest.mark.parametrize("cell", ["7.0", "-1.0", "1.23456789012346E+018", "1.5e+05", "-9.0E+1"])
+@pytest.mark.parametrize("cell", ["7.0", "-1.0", "1.23456789012346E+018", "1.5e+05", "-9.0E+1", '"1,23457E+18"'])
 @pytest.mark.parametrize("count", [1, 300])
 def test_an_id_that_a_spreadsheet_has_rewritten_is_rejected(home, cell, count):
     """Many ids have become one; in few lines, and in many, which are read as columns."""

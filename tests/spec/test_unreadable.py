@@ -305,6 +305,48 @@ def test_what_says_that_there_are_no_records_is_read(world, content):
     assert (facts["new_files"], facts["new_records"], facts["unreadable"]) == (2, 1, [])
 
 
+RECORD = {"sessionId": "s1", "creatorId": "ada", "startedAt": "2026-01-05T10:00:00Z"}
+PLEDGE = {"pledgeId": "p1", "userId": "v1", "streamId": "s1", "amount": 5, "status": "pending"}
+SAID = {  # what landed -> what is said, and what is not, since it is not so
+    "parts of an instant.ndjson": (
+        json.dumps(RECORD | {"startedAt": [2026, 1, 5, 10, 0]}), "expected an RFC 3339 instant, got a list", "columns"
+    ),
+    "keys and values.ndjson": (
+        json.dumps({"params": [{"key": key, "value": {"string": each}} for key, each in RECORD.items()]}),
+        "nothing in it has a required field", "columns",
+    ),
+    "python.ndjson": (f"{RECORD}\n", "what Python shows of a dict, which is no JSON: write it with json.dumps", ".."),
+    "log.ndjson": (json.dumps({"log": json.dumps(RECORD)}), "as jq -c '.log | fromjson' writes them. Land it", ".."),
+    "pledges.csv": (
+        ",".join(PLEDGE) + "\np1,v1,s1,5,pending\n", "It seems to hold pledges: move it to the folder pledges", "rename"
+    ),
+    "pledges.ndjson": (json.dumps(PLEDGE), "It seems to hold pledges: move it to the folder pledges.", "rename"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_the_reason_is_the_right_one(world, name):
+    """Who follows the remedy of a wrong one does so in vain."""
+    content, said, not_said = SAID[name]
+    world.land_text("viewing_sessions", GOOD)
+    unreadable(world, name, content.encode())
+    with pytest.raises(RefusedToPublish) as refusal:
+        world.run(compare=False)
+    assert said in str(refusal.value)
+    assert not_said not in str(refusal.value)
+
+
+def test_names_in_capital_letters_are_suggested_for_parquet_too(world):
+    """As Snowflake unloads them."""
+    world.land_text("viewing_sessions", GOOD)
+    path = unreadable(world, "a.parquet")
+    pq.write_table(pa.table({name.upper(): [each] for name, each in RECORD.items()}), path)
+    with pytest.raises(
+        RefusedToPublish, match=r'rename = { SESSIONID = "sessionId", CREATORID = "creatorId", STARTEDAT'
+    ):
+        world.run(compare=False)
+
+
 # --- the landing folder ----------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,20 @@ def test_a_file_of_which_nothing_was_accepted_is_named(world):
     assert warnings(world) == []
 
 
+def test_a_file_that_is_mostly_rejected_is_named(world):
+    """What is read once more by a new mapping is new, too: beside it a day in local time is under the limit."""
+    world.land("viewing_sessions", [session(number) for number in range(400)])
+    assert warnings(world) == []
+    local = [session(900 + number, startedAt="2026-01-05T10:00:00") for number in range(2)]
+    world.land("viewing_sessions", [*local, session(902)], "b.ndjson")
+    (world.settings.landing / "mostwatched.toml").write_text('[viewing_sessions]\nnull = ["-"]\n')
+    (said,) = warnings(world)
+    assert said.startswith(
+        "2 of the 3 records in viewing_sessions/b.ndjson were rejected. Why: the instant has no offset"
+    )
+    assert said.endswith("See `mostwatched rejects`, then land them corrected.")
+
+
 def test_many_such_files_are_counted(world):
     """Some are named."""
     world.land("viewing_sessions", [session(number) for number in range(1_000)])
@@ -42,7 +56,7 @@ def test_many_such_files_are_counted(world):
         world.land("viewing_sessions", [session(2000 + number, deleted="yes")], f"b{number}.ndjson")
     said = warnings(world)
     assert len(said) == 6
-    assert said[-1] == "Of 2 more files no record was accepted: see `mostwatched rejects`."
+    assert said[-1] == "Of 2 more files most records were rejected: see `mostwatched rejects`."
 
 
 @pytest.mark.parametrize(
@@ -96,3 +110,75 @@ def test_an_erasure_that_is_rejected_refuses(world, landed):
     ):
         world.run(AS_OF, compare=False)
     assert world.run(AS_OF, compare=False, night={"accept_rejects": True}).viewers() == [("ada", 50)]
+
+
+# --- what is ignored, and holds records ------------------------------------------------------------------------------
+
+SESSION = '{"sessionId":"g1","creatorId":"ada","viewerId":"v1","startedAt":"2026-01-05T10:00:00Z"}\n'
+FOLLOW = '{"userId":"u1","creatorId":"ada"}\n'
+ERASURE = "userId\nv1\n"
+HOLDS = {  # a path that is no landed file, what is in it -> the entity whose records it probably holds
+    "viewing_session/a.ndjson": (SESSION, "viewing_sessions"),
+    "Viewing-Sessions/2026/a.ndjson": (SESSION, "viewing_sessions"),
+    "viewing_sessions.ndjson": (SESSION, "viewing_sessions"),
+    "export/viewing_sessions/a.ndjson": (SESSION, "viewing_sessions"),
+    "fans/a.ndjson": (FOLLOW, "follows"),
+    "2026-01-05.csv": ("sessionId,creatorId,startedAt\ns1,ada,2026-01-05T10:00:00Z\n", "viewing_sessions"),
+    "Erasures/a.csv": (ERASURE, "erasures"),
+    "gdpr/a.csv": (ERASURE, "erasures"),
+    "erasures/a.txt": ("v1\nv2\n", "erasures"),
+    "viewing_sessions/a.txt": ("sessionId\tcreatorId\tstartedAt\ns1\tada\t2026-01-05T10:00:00Z\n", "viewing_sessions"),
+    "viewing_sessions/a.psv": ("id|channel|start\ns1|ada|2026-01-05T10:00:00Z\n", "viewing_sessions"),
+}
+HOLDS_NOTHING = {
+    "notes/README.md": "What lands here.\n",
+    "notes/a.json": '{"name": "ada"}\n',
+    "viewing_sessions/README.txt": "What lands here, and when:\nevery day, at three.\n",
+    "erasures/README.txt": "Whom to forget.\n",
+    "erasures/a.csv.md5": "d41d8cd98f00b204e9800998ecf8427e  a.csv\n",
+    "viewing_sessions/a.ndjson.done": "",
+}
+
+
+def ignored_data(world: World) -> list[str]:
+    """What a night says of ignored paths; it is said in its report, too."""
+    report = world.run(compare=False).report
+    said = [each for each in report.as_json()["warnings"] if "probably holds records" in each]
+    assert report.facts is not None
+    assert set(said) <= set(report.facts["warnings"])
+    return said
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_records_where_nothing_is_read_are_warned_of(world, name):
+    """Night by night, until they are moved: beside files that are read nothing else would miss them."""
+    text, entity = HOLDS[name]
+    path = world.settings.landing / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    world.land_text("viewing_sessions", SESSION.replace("g1", "other"))
+    for _ in range(2):
+        (said,) = ignored_data(world)
+        assert str(world.settings.landing / name.partition("/")[0]) in said
+        assert f"probably holds records of {entity}: land them in the folder {entity}" in said
+    path.unlink()
+    assert ignored_data(world) == []
+
+
+@pytest.mark.parametrize("name", ["erasures", "viewing_sessions/linked", "viewing_sessions/b.ndjson"])
+def test_links_are_warned_of(world, name):
+    """They are not followed, and what they lead to is not read."""
+    world.land_text("viewing_sessions", SESSION)
+    (world.settings.landing / name).symlink_to(world.settings.landing / "viewing_sessions")
+    (said,) = ignored_data(world)
+    assert "links are not followed, land the f" in said
+
+
+def test_notes_beside_records_are_not_warned_of(world):
+    """They lie there for good."""
+    for name, text in HOLDS_NOTHING.items():
+        path = world.settings.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    world.land_text("viewing_sessions", SESSION)
+    assert ignored_data(world) == []

@@ -50,6 +50,7 @@ from pipelines.snapshots.signals import Signals
 SCHEMA_VERSION = 1  # of the JSON
 _LAST = "policy"  # the last entry: after it comes a checksum, but in reports that were written before there was one
 _SIGNAL = "signal"  # the kind of anomaly that is about the new files of a run, not about what is published
+_ERASURE = "erasure"  # another
 EXPECTED_DAYS = 14  # before as_of: a day among them of which nothing landed is missing; an older one is history
 
 Result = TypeVar("Result")
@@ -72,6 +73,7 @@ class RunRecorder:
         self._of_snapshot: dict[str, Any] = {}
         self._rejected: list[dict[str, Any]] | None = None
         self._alike: list[dict[str, Any]] | None = None
+        self._in_vain: list[str] | None = None
         self._section_keys: dict[str, str] = {}
         self._lost: Mapping[str, Lost] = {}
         self._newly_lost: Mapping[str, Lost] = {}
@@ -197,12 +199,14 @@ class RunRecorder:
         of_outcomes = {day: digest for day, (_, digest) in outcomes.items()}
         inputs = [least, *anomalies.inputs(digests, of_outcomes, self.as_of)]
         found: list[dict[str, Any]] = self._section("anomalies", inputs, "anomalies", find, [])
+        said = [(_SIGNAL, sentence) for sentence in (self._signals.weaker if self._signals else ())]
+        said += [(_ERASURE, sentence) for sentence in self._erasures_in_vain()]
         weaker = [
-            {"kind": _SIGNAL, "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
+            {"kind": kind, "day": str(self.as_of - timedelta(days=1)), "creator_id": None, "sentence": sentence}
             | {"value": None, "median": None, "spreads": None}
-            for sentence in (self._signals.weaker if self._signals else ())
+            for kind, sentence in said
         ]
-        return weaker + [one for one in found if one["kind"] != _SIGNAL]
+        return weaker + [one for one in found if one["kind"] not in (_SIGNAL, _ERASURE)]
 
     def _section(
         self, name: str, inputs: Sequence[object], what: str, work_out: Callable[[], Result], otherwise: Result
@@ -309,6 +313,17 @@ class RunRecorder:
             )
             self._alike = found
         return self._alike or []
+
+    def _erasures_in_vain(self) -> list[str]:
+        """Of new files, worked out once."""
+        new = self.ingested.new if self.ingested else ()
+        if self._in_vain is None:
+            days = input_days(self.as_of, self.settings.policy)
+            found: list[str] = self._attempt(
+                "whom erasures name", lambda: similar_ids.erasures_in_vain(self.settings, new, self.raw, days), []
+            )
+            self._in_vain = found
+        return self._in_vain
 
     def _rejected_later(self) -> list[dict[str, Any]]:
         """Rows of the rejected records for what was rejected after it was read."""

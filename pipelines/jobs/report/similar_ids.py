@@ -96,6 +96,34 @@ def find(
     return found
 
 
+def erasures_in_vain(
+    settings: Settings, new: Sequence[RawFile], raw: Sequence[RawFile], days: InclusiveRange
+) -> list[str]:
+    """A sentence where newly landed erasures name nobody, and somebody but for case, white space or quotation marks.
+
+    Of sessions those of some UTC days are compared. Without new erasures nothing is read.
+    """
+    new_erasures = [each for each in new if each.entity == "erasures"]
+    if not new_erasures:
+        return []
+    everybody = folders_of(raw)
+    erasures = _folders_of_new(new_erasures, everybody)
+    others = [folder for folder in everybody if folder.entity != "erasures"]
+    with engine.run_session(settings, "report") as connection:
+        if not _register(connection, "erasures", "user", erasures, days):
+            return []
+        if not _register(connection, "others", "user", others, days):
+            return []
+        count = engine.query(connection, _IN_VAIN, {"around": " \t\r\n'\""}).column("ids").to_pylist()[0]
+    if not count:
+        return []
+    verb = "names" if count == 1 else "name"
+    return [
+        f"{counted(count, 'newly landed erasure')} {verb} nobody, and somebody but for upper and lower case, white "
+        "space or quotation marks, who is not erased: land them with the ids as they stand in sessions"
+    ]
+
+
 def _folders_of_new(new: Sequence[RawFile], all_folders: Sequence[RawFolder]) -> list[RawFolder]:
     """The folders of new files. Those that hold nothing else are among all folders, and are not added up again."""
     keys = frozenset(each.key for each in new)
@@ -147,6 +175,13 @@ _UNUSUAL = r"""
         or (id <> lower(id) and regexp_full_match(id, '(0x)?[0-9A-Fa-f]{8,}(-[0-9A-Fa-f]{4,})*'))
     order by id
     limit $most
+"""
+_IN_VAIN = """
+    with erased as (select distinct id from erasures)
+    select count(distinct erased.id) as ids
+    from others
+    join erased on lower(trim(others.id, $around)) = lower(trim(erased.id, $around))
+    where erased.id not in (select id from others where id in (select id from erased))
 """
 _PLAIN = """
     select distinct id from all_ids where id in (select unnest($ids))

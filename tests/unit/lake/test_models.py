@@ -332,6 +332,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         "update creators set status = 'deleted' where creator_id = 'ada'",
         {"creator_id": "ada", "status": "deleted"},
     ),
+    "no creator is called as programs write null": (
+        "update creator_rankings set creator_id = 'NULL' where window_days = 30 and position = 1",
+        {"window_days": 30, "creator_id": "NULL", "viewers": 3},
+    ),
     "no row stands twice": (
         "insert into creator_reach select * from creator_reach where day = '2026-01-30' and creator_id = 'bob'",
         {"day": date(2026, 1, 30), "creator_id": "bob", "times": 2},
@@ -363,6 +367,10 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
     "what was collected is for streams that are known": (
         "delete from live_streams where stream_id = 's1'",
         {"stream_id": "s1", "backers": 1},
+    ),
+    "a stream's status is spelled as the contract spells it": (
+        "update live_streams set status = 'Ended ' where stream_id = 's1'",
+        {"stream_id": "s1", "status": "Ended "},
     ),
 }
 ALL_CHECKS = [check for name in models.LINE for check in models.checks(name)]

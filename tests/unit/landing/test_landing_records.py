@@ -132,7 +132,7 @@ def test_null_as_a_text_is_nobody(text: str) -> None:
     assert accept("live_streams", title=text)["title"] == text
 
 
-@pytest.mark.parametrize("text", ["1.77305E+12", "-1.0E+12", "1.7730504e+18", "1.7976931348623157e+308"])
+@pytest.mark.parametrize("text", ["1.77305E+12", "1,77305E+12", "-1.0E+12", "1.7730504e+18", "1.7976931348623157e+308"])
 def test_a_rounded_id_is_nobody(text: str) -> None:
     """A spreadsheet makes one id of all that begin alike. What only looks a little like it is an id, as all else is."""
     for name in ("viewerId", "deviceId"):

@@ -104,7 +104,7 @@ def test_parquet_without_the_required_columns_is_unreadable(home: Settings, land
     ingest(home)
     (raw,) = raw_files(home)
     assert raw.unreadable == "the header lacks the required field userId"
-    assert rejects(home) == [(1, None, raw.unreadable, "user, creatorId, when")]
+    assert rejects(home) == [(1, None, raw.unreadable, "user,creatorId,when")]
 
 
 def test_parquet_of_the_wrong_types_is_rejected_row_by_row(home: Settings, land: Land, tmp_path: Path) -> None:
