@@ -41,6 +41,7 @@ _UNFINISHED_SUFFIXES = (
     ".uploading",
     ".swp",
 )
+_OF_WINDOWS = ("desktop.ini", "thumbs.db")  # which it leaves in shared folders; in letters of either case
 # What a name says, in letters of either case. What is read is told by the bytes: see content.py.
 _FORMATS = {
     ".ndjson": "ndjson",
@@ -132,7 +133,8 @@ class CorruptionStart:
 
 
 def is_unfinished(name: str) -> bool:
-    return name.startswith(_UNFINISHED_PREFIXES) or name.lower().endswith(_UNFINISHED_SUFFIXES)
+    lower = name.lower()
+    return name.startswith(_UNFINISHED_PREFIXES) or lower.endswith(_UNFINISHED_SUFFIXES) or lower in _OF_WINDOWS
 
 
 def landed_file(

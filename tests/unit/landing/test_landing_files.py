@@ -59,7 +59,7 @@ def test_landed_files_by_entity_and_name(tmp_path: Path, land: Callable[..., Pat
 
 
 @pytest.mark.parametrize("name", [".x.ndjson", "_x.ndjson", "x.ndjson.part", "x.ndjson.tmp", ".d/x.ndjson",
-                                  "_d/x.ndjson", "d.tmp/x.ndjson"])  # fmt: skip
+                                  "_d/x.ndjson", "d.tmp/x.ndjson", "Desktop.ini", "d/Thumbs.db"])  # fmt: skip
 def test_what_is_not_complete_yet_is_ignored(tmp_path: Path, land: Callable[..., Path], name: str) -> None:
     """The platform writes under such a name and renames."""
     land(f"follows/{name}")
