@@ -34,7 +34,8 @@ where creators.status in ('banned', 'deleted')
 select window_days, creator_id, viewers
 from creator_rankings
 where
-    lower(creator_id) in (
-        'null', '(null)', '[null]', '<null>', 'none', 'nil', 'nan', 'n/a', '#n/a', 'undefined', '[object object]'
+    creator_id in (
+        'null', 'NULL', 'Null', '(null)', '(NULL)', '[NULL]', '<null>', 'none', 'None', 'NONE', 'nil', 'nan', 'NaN',
+        'n/a', 'N/A', '#N/A', 'undefined', '[object Object]'
     )
 order by window_days, creator_id

@@ -46,7 +46,5 @@ order by backed.stream_id
 -- check: a stream's status is spelled as the contract spells it   severity: warn
 select stream_id, status
 from live_streams
-where
-    status not in ('scheduled', 'active', 'ended')
-    and lower(trim(status)) in ('scheduled', 'active', 'ended')
+where status in ('Scheduled', 'SCHEDULED', 'Active', 'ACTIVE', 'Ended', 'ENDED')
 order by stream_id

@@ -369,8 +369,8 @@ OFFENCES: dict[str, tuple[str, dict[str, Any]]] = {
         {"stream_id": "s1", "backers": 1},
     ),
     "a stream's status is spelled as the contract spells it": (
-        "update live_streams set status = 'Ended ' where stream_id = 's1'",
-        {"stream_id": "s1", "status": "Ended "},
+        "update live_streams set status = 'Ended' where stream_id = 's1'",
+        {"stream_id": "s1", "status": "Ended"},
     ),
 }
 ALL_CHECKS = [check for name in models.LINE for check in models.checks(name)]
