@@ -347,4 +347,6 @@ def _text_in_base64(letters: bytes) -> bytes | None:
     if len(plain) % 4 == 1:
         return None
     text = base64.b64decode(plain + b"=" * (-len(plain) % 4))
-    return text if text.isascii() and text.decode("ascii").isprintable() else None
+    is_text = text.isascii() and text.decode("ascii").isprintable()
+    # Words such as `be` are not what any program writes for a letter: `bQ`.
+    return text if is_text and base64.b64encode(text).rstrip(b"=") == plain else None

@@ -50,22 +50,11 @@ def typed(entity: str, name: str, kind: Callable[[Any], Any], value: Any) -> Any
 
 TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 NOTHING = {
-    *(
-        "\\N",
-        "NULL",
-        "null",
-        "None",
-        "nan",
-        "NaN",
-        "undefined",
-        "<NA>",
-        "<nil>",
-        "<null>",
-        "(null)",
-        "[NULL]",
-        "(NULL)",
-    ),
-    *("NA", "NaT", "#N/A", "nil", "[object Object]", 24 * "0", "-".join(length * "0" for length in (8, 4, 4, 4, 12))),
+    *("\\N", "NULL", "null", "Null", "[NULL]", "(NULL)", "(null)", "<null>", "-", "?", "."),
+    *("None", "NONE", "none", "nan", "NaN", "NAN", "NaT", "<NA>", "NA", "N/A", "n/a"),
+    *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#DIV/0!"),
+    *("undefined", "[object Object]", "nil", "Nil", "NIL", "<nil>"),
+    *(24 * "0", "-".join(length * "0" for length in (8, 4, 4, 4, 12))),
 }
 
 
@@ -88,7 +77,7 @@ def _text(entity: str, name: str, value: Any) -> str:
     if name in ("viewerId", "deviceId", "userId") and isinstance(value, str):
         if value in NOTHING:
             raise Bad("null in words")
-        if re.fullmatch(r"-?[0-9]\.[0-9]+[eE]\+[0-9][0-9][0-9]?", value):
+        if re.fullmatch(r"-?[0-9][.,][0-9]+[eE]\+[0-9][0-9][0-9]?", value):
             raise Bad("a rounded number")
     if not isinstance(value, str):
         raise Bad("no text")

@@ -240,12 +240,12 @@ def test_names_of_all_kinds_are_looked_at(tmp_path):
     assert {Path(each["path"]) for each in done.remaining} == wanted
 
 
-@pytest.mark.parametrize("user", ["u9", "7"])
+@pytest.mark.parametrize("user", ["u9", "7", "m"])
 def test_a_short_id_is_looked_for_in_base64_of_texts(tmp_path, user):
     """As a word of a text; letters that stand for no text are a word that looks like base64."""
     path = tmp_path / "landing" / "viewing_sessions" / "note.txt"
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"sessionId startedAt dT creator " + base64.b64encode(b"other u99 77"))
+    path.write_bytes(b"sessionId startedAt dT creator to be " + base64.b64encode(b"other u99 77"))
     assert forget(Settings(home=tmp_path), user, NOW, landing_too=True).is_forgotten
     path.write_bytes(b"note " + base64.b64encode(f"of {user}, who left".encode()))
     assert not forget(Settings(home=tmp_path), user, NOW, landing_too=True).is_forgotten
