@@ -34,7 +34,7 @@ CHANGES: dict[str, Change] = {
     "zeros between two": lambda draw, one, two: one + bytes(100) + two,
     "a byte lost": lambda draw, one, _: spliced(draw, one, b"", 1),
     "a byte too many": lambda draw, one, _: spliced(draw, one, draw.randbytes(1), 0),
-    "not an archive": lambda draw, one, _: good_line("creators", draw.random()) + b"\n",
+    "not an archive": lambda draw, one, _: good_line("erasures", draw.random()) + b"\n",
     "nothing": lambda draw, one, _: b"",
 }
 
