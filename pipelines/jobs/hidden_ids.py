@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
-from pipelines.jobs.id_matcher import IdMatchers
+from pipelines.jobs.id_matcher import ID_LETTERS, IdMatchers, encoded
 
 KEPT_BYTES = 1 << 14  # looked at again of a word that is too long to wait for its end; an id in it is not longer
 MAX_HELD_BYTES = 1 << 20  # of a word, or of an archive in base64, whose end is in a later piece
@@ -23,7 +23,6 @@ MAX_UNPACKED_BYTES = 64 << 20  # of an archive in base64
 _LEAST_HEX = 4  # bytes of an id that is looked for in hexadecimal: of fewer, random digits hold it everywhere
 _BESIDE = 3  # bytes on either side of a mention, which tell what it is
 _LEAST_MENTIONED = 6  # letters of an id that is looked for within longer texts: shorter ones are words and versions
-_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 # Between the words of a text, of which only those are decoded that are encoded.
 _SPACES = re.compile(rb"[\s\"<>]+")
 _SPACES_IN_LINE = re.compile(rb"[ \t\"<>,;:]+")
@@ -61,7 +60,7 @@ class HiddenIds:
         self._ids = ids
         self._look_into = look_into
         self._of_hex = ids.among(user for user in ids.users if len(user.encode("utf-8", "replace")) >= _LEAST_HEX)
-        words = [user.encode("utf-8", "surrogatepass").hex() for user in self._of_hex.users]
+        words = [encoded(user).hex() for user in self._of_hex.users]
         # Of many ids it is sooner to decode whatever there is.
         self._hex = None if self._of_hex.are_many else [b for word in words for b in _in_both_cases(word)]
         self._short = ids.among(user for user in ids.users if len(user.encode("utf-8", "replace")) < 3)
@@ -69,7 +68,7 @@ class HiddenIds:
         self._waiting: list[bytes] = []  # a word that is not whole yet
         self._backslash = b""  # which may begin the end of a line
         self._broken = _Overlap(ids.kept_of_text)  # without the ends of lines
-        self._mentioned = _Overlap(max((len(_encoded(user)) for user in self._long.users), default=0) + 2 * _BESIDE)
+        self._mentioned = _Overlap(max((len(encoded(user)) for user in self._long.users), default=0) + 2 * _BESIDE)
 
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks, looked through on the way."""
@@ -129,7 +128,7 @@ class HiddenIds:
         """Look for ids within longer texts: a record that says something of a person, and is not theirs."""
         seen, is_start = self._mentioned.add(chunk)
         for user in self._long.in_bytes(seen):
-            word = _encoded(user)
+            word = encoded(user)
             at = seen.find(word)
             while at >= 0:
                 end = at + len(word)
@@ -144,7 +143,7 @@ class HiddenIds:
         """Look at the values of a column, each by itself; one that is an id, and no more, is none that is hidden."""
         given = [value for value in values if value]
         self.look(_beside(given))
-        plain = {_encoded(user) for user in self._ids.users}
+        plain = {encoded(user) for user in self._ids.users}
         longer = [value for value in given if value not in plain]
         text = _beside(longer)
         self.found |= self._long.in_text([text]) if b"\\u" in text else self._long.in_bytes(text)
@@ -263,10 +262,6 @@ def _beside(values: Iterable[bytes]) -> bytes:
     return b'"'.join([*values, b""])
 
 
-def _encoded(user: str) -> bytes:
-    return user.encode("utf-8", "surrogatepass")
-
-
 def _in_both_cases(digits: str) -> tuple[bytes, bytes]:
     return digits.encode(), digits.upper().encode()
 
@@ -296,7 +291,7 @@ class NotWhole(Exception):
 def _stands_alone(text: bytes, start: int, end: int) -> bool:
     """Whether a word is a cell or a value by itself, or a part of another word."""
     before, behind = text[max(0, start - _BESIDE) : start], text[end : end + 2]
-    if (before and before[-1] in _LETTERS) or (behind and behind[0] in _LETTERS):
+    if (before and before[-1] in ID_LETTERS) or (behind and behind[0] in ID_LETTERS):
         return True  # another id
     if before.endswith((b'\\"', b'""')) or behind.startswith((b'\\"', b'""')):
         return False  # quoted within a text

@@ -51,7 +51,7 @@ class IdMatcher:
         spellings |= {self.user.replace(quote, 2 * quote) for quote in {'"', "'", self.mapping.quote or '"'}}
         spellings |= set(self._escaped_in_csv)  # safeguard: ids-sought-as-csv-escapes-them
         in_latin_1 = [] if any(letter > "\xff" for letter in self.user) else [self.user.encode("latin-1")]
-        return sorted({*map(_encoded, spellings), *in_latin_1})
+        return sorted({*map(encoded, spellings), *in_latin_1})
 
     @property
     def _escaped_in_csv(self) -> Iterator[str]:
@@ -75,7 +75,7 @@ class IdMatcher:
     @cached_property
     def _base64(self) -> list[tuple[bytes, int, int]]:
         """(what base64 always has of the id, how many of its bytes stand before the id in a group, where it begins)"""
-        user = _encoded(self.user)
+        user = encoded(self.user)
         if len(user) < LEAST_IN_BASE64:
             return []
         found = []
@@ -109,7 +109,7 @@ class IdMatcher:
 
     def _base64_length(self, before: int) -> int:
         """How many letters hold the id, `before` bytes ahead of it and the one behind it."""
-        return 4 * -(-(before + len(_encoded(self.user)) + 1) // 3)
+        return 4 * -(-(before + len(encoded(self.user)) + 1) // 3)
 
     def is_in_chunks(self, chunks: Iterable[bytes]) -> bool:
         """The same of bytes that come in pieces, wherever they are cut and however long the id is."""
@@ -152,7 +152,7 @@ class IdMatcher:
     @cached_property
     def search_patterns(self) -> frozenset[str]:
         """Texts of which one stands in the plain text of whatever holds the id; none where that is not sure."""
-        user = _encoded(self.user)
+        user = encoded(self.user)
         if len(user) < _LEAST_SEARCHED or _EVERYWHERE.search(user):
             return frozenset()
         # safeguard: many-ids-sought-in-every-spelling
@@ -168,14 +168,14 @@ class IdMatcher:
 
     def is_in(self, text: str) -> bool:
         """The same of text."""
-        return self.is_in_bytes(_encoded(text))
+        return self.is_in_bytes(encoded(text))
 
     def is_owned(self, record: bytes | str) -> bool:
         """Whether a landed record belongs to the user, or names them anywhere but as a creator.
 
         What cannot be read as JSON, or is too long to be read, belongs to them if the id is a word of it.
         """
-        content = _encoded(record) if isinstance(record, str) else record
+        content = encoded(record) if isinstance(record, str) else record
         if self.owns_all:
             return bool(content.strip())
         if b"\0" in content and self.is_in_bytes(_without_zeros(content)):  # a line of UTF-16
@@ -239,14 +239,14 @@ def _is_word_of(seen: bytes, spelling: bytes, start: int, *, is_end: bool) -> bo
     at = seen.find(spelling, start)
     while at >= 0:
         end = at + len(spelling)
-        ends = seen[end] not in _LETTERS if end < len(seen) else is_end
-        if ends and (at == 0 or seen[at - 1] not in _LETTERS):
+        ends = seen[end] not in ID_LETTERS if end < len(seen) else is_end
+        if ends and (at == 0 or seen[at - 1] not in ID_LETTERS):
             return True
         at = seen.find(spelling, at + 1)
     return False
 
 
-_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+ID_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def _as_word(spelt: bytes) -> re.Pattern[bytes]:
@@ -258,7 +258,7 @@ def _escaped(letter: str) -> bytes:
     units = letter.encode("utf-16-be", "surrogatepass")
     escape = b"".join(rb"\\u(?i:%04x)" % int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
     short = [json.dumps(letter, ensure_ascii=False)[1:-1], *([r"\/"] if letter == "/" else [])]
-    return b"(?:" + b"|".join([*(re.escape(_encoded(each)) for each in short), escape]) + b")"
+    return b"(?:" + b"|".join([*(re.escape(encoded(each)) for each in short), escape]) + b")"
 
 
 def _overlapping(chunks: Iterable[bytes], kept: int) -> Iterator[tuple[bytes, int, bool]]:
@@ -279,7 +279,8 @@ def _overlapping(chunks: Iterable[bytes], kept: int) -> Iterator[tuple[bytes, in
     yield b"".join([seen, *waiting]), decided, True
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """The bytes of an id or a text in UTF-8; half of a surrogate pair, as JSON escapes may hold, has some too."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -342,7 +343,7 @@ class IdMatchers:
 
     def in_name(self, text: str) -> set[str]:
         """The same of text."""
-        return self.in_bytes(_encoded(text))
+        return self.in_bytes(encoded(text))
 
     def in_chunks(self, chunks: Iterable[bytes]) -> set[str]:
         """The same of bytes that come in pieces."""
@@ -375,7 +376,7 @@ class IdMatchers:
 
     def owners_of(self, records: Sequence[bytes | str]) -> list[set[str]]:
         """The same of each of some records."""
-        contents = [_encoded(record) if isinstance(record, str) else record for record in records]
+        contents = [encoded(record) if isinstance(record, str) else record for record in records]
         return [
             {each.user for each in candidates if each.is_owned(content)} if candidates else set()
             for content, candidates in zip(contents, self._candidates_of(contents), strict=True)
@@ -454,7 +455,7 @@ class IdMatchers:
 def _plain_text(content: bytes) -> str:
     """The bytes as a text in which every spelling of an id is one of those that are looked for."""
     if _ESCAPE in content:  # safeguard: many-ids-sought-in-escapes
-        plain = _ESCAPES.sub(lambda found: _encoded(json.loads(b'"' + found[0] + b'"')), content)
+        plain = _ESCAPES.sub(lambda found: encoded(json.loads(b'"' + found[0] + b'"')), content)
         content = content + b"\n" + plain
     if b"\0" in content:  # UTF-16 among lines of another encoding
         content = content + b"\n" + _without_zeros(content)

@@ -116,9 +116,9 @@ class Acceptor:
         self._collect(landed, "", values, unknown)
         for name, text in self.mapping.in_folders:
             self._add_from_folder(self._fields[name], text, values)
-        if problem := not_an_erasure(self.entity, {name for name in values if values[name] is not None}, unknown):
-            raise problem
         present = {name: value for name, value in values.items() if value is not None}
+        if problem := not_an_erasure(self.entity, present.keys(), unknown):
+            raise problem
         try:
             record: Landed = msgspec.convert(present, self._record, dec_hook=_from_landed)
         except msgspec.ValidationError as error:
